@@ -1,0 +1,3 @@
+"""Enforcer: lawful blocking orders, made effective and answerable."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,69 @@
+"""IP addresses and prefixes in their one canonical spelling.
+
+Refuses what can say more than it means: host bits in a prefix, a prefix of length 0, a zone
+index, IPv4-mapped IPv6 (write the IPv4 address). Canonical text is RFC 5952 for IPv6 and
+dotted decimal for IPv4, so equal text means equal address.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+from enforcer.errors import InputError
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+def parse_address(text: str) -> Address:
+    """Read one address in canonical spelling.
+
+    Raises:
+        InputError: no address, a zone index, IPv4-mapped, or another spelling than canonical.
+    """
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        raise _error(f"{text!r} is no IP address") from error
+    _check_plain(address, text)
+    if str(address) != text:
+        raise _error(f"the address {text!r} is written {str(address)!r}")
+    return address
+
+
+def parse_network(text: str) -> Network:
+    """Read one prefix, ``ADDRESS/LENGTH``, in canonical spelling.
+
+    Raises:
+        InputError: no prefix, host bits set, length 0 or that of a single address,
+            IPv4-mapped, or another spelling than canonical.
+    """
+    if "/" not in text:
+        raise _error(f"{text!r} has no prefix length")
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError as error:
+        raise _error(f"{text!r} is no IP prefix") from error
+    _check_plain(network.network_address, text)
+    if network.prefixlen == 0:
+        raise _error(f"the prefix {text!r} is the whole Internet")
+    if network.prefixlen == network.max_prefixlen:
+        raise _error(f"the prefix {text!r} is one address: write it as 'ip'")
+    if text.partition("/")[0] != str(network.network_address) or str(network) != text:
+        raise _error(f"the prefix {text!r} is written {str(network)!r}")
+    return network
+
+
+def _check_plain(address: Address, text: str) -> None:
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise _error(f"{text!r} has a zone index")
+        if address.ipv4_mapped is not None:
+            raise _error(f"{text!r} is an IPv4 address inside IPv6: write {address.ipv4_mapped}")
+
+
+def _error(what: str) -> InputError:
+    return InputError(
+        what, advice="Write 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32, spelt like that."
+    )

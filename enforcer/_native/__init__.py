@@ -1,0 +1,1 @@
+"""Compiled from native/; the stubs beside this file say what each module offers."""

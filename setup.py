@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Command, Extension, find_namespace_packages, setup
+from setuptools import Command, Extension, find_packages, setup
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
@@ -31,6 +31,8 @@ def found(pattern):
 PYX = found("native/*.pyx")
 HEADERS = found("native/*.pxd") + found("native/*.h")
 PROTO = found("proto/enforcer/v1/*.proto")
+V1 = ROOT / "enforcer" / "v1"
+V1.mkdir(exist_ok=True)  # setuptools wants to see a package's directory before it builds anything
 
 # Wall and Wextra, without the two that Cython's own output trips over.
 CFLAGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]
@@ -61,14 +63,12 @@ class BuildProto(Command):
 
     def run(self):
         """Write the package; an existing file newer than its source and this file stays."""
-        package = ROOT / "enforcer" / "v1"
-        package.mkdir(exist_ok=True)
-        (package / "__init__.py").touch()
-        made = {package / f"{Path(path).stem}_pb2_grpc.py" for path in PROTO}
+        (V1 / "__init__.py").touch()
+        made = {V1 / f"{Path(path).stem}_pb2_grpc.py" for path in PROTO}
         newest = max((ROOT / path).stat().st_mtime_ns for path in [*PROTO, "setup.py"])
-        if made == {p for p in package.glob("*_pb2_grpc.py") if p.stat().st_mtime_ns > newest}:
+        if made == {p for p in V1.glob("*_pb2_grpc.py") if p.stat().st_mtime_ns > newest}:
             return
-        for stale in package.glob("*_pb2*"):
+        for stale in V1.glob("*_pb2*"):
             stale.unlink()
         # google/rpc comes with googleapis-common-protos, google/protobuf with grpcio-tools.
         rpc = importlib.util.find_spec("google.rpc").submodule_search_locations[0]
@@ -101,6 +101,12 @@ class BuildProto(Command):
 class BuildExt(build_ext):
     """Compile with the switches; recompile everything when one of them has changed."""
 
+    def finalize_options(self):
+        """Share objects between an editable install and a build in place."""
+        if self.inplace or self.editable_mode:
+            self.build_temp, self.build_lib = "build/temp", "build/lib"
+        super().finalize_options()
+
     def run(self):
         """Cythonize late, so that commands that compile nothing stay fast and clean."""
         self.run_command("build_proto")
@@ -125,7 +131,7 @@ class BuildExt(build_ext):
 build.sub_commands = [("build_proto", None), *build.sub_commands]
 
 setup(
-    packages=sorted({*find_namespace_packages(include=["enforcer*"]), "enforcer.v1"}),
+    packages=sorted({*find_packages(include=["enforcer*"]), "enforcer.v1"}),
     ext_modules=[
         Extension(
             f"enforcer._native.{Path(path).stem}",

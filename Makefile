@@ -1,0 +1,49 @@
+# Every target sets up what it needs; `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHON
+
+# What some tests use from the system, as command:Debian-package.
+TEST_TOOLS = redis-server:redis-server dig:bind9-dnsutils unbound:unbound
+
+.PHONY: help build check fix test long bench demo clean dev tools
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+build: ## set up .venv and build the programs into it
+	@.ci/bootstrap run
+
+dev:
+	@.ci/bootstrap dev
+
+tools:
+	@.ci/bootstrap tools $(TEST_TOOLS)
+
+check: dev ## lint, format check, types, Cython lint, proto lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(if $(wildcard native/*.pyx),$(BIN)/cython-lint native)
+	$(if $(wildcard proto/enforcer/v1/*.proto),$(BIN)/buf lint proto)
+
+fix: dev ## what the linters can correct by themselves
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: check tools ## check, then every test but the long ones
+	$(BIN)/python -m pytest $(ARGS)
+
+long: dev tools ## the tests of minutes: killing, hostile packets, a million names
+	$(BIN)/python -m pytest -m long $(ARGS)
+
+bench: dev tools ## measure; ARGS= goes to `python -m bench`
+	$(BIN)/python -m bench $(ARGS)
+
+demo: build ## the whole path on loopback; KEEP=1 leaves it running
+	@$(BIN)/enforcer demo $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
+
+clean: ## remove what was built and cached; .venv stays
+	rm -rf build dist demo *.egg-info enforcer/v1 .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -f native/*.c native/*.html enforcer/_native/*.so
+	find enforcer tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,125 @@
+# cython: language_level=3
+"""The table, format v1: the bytes that the compiler writes and the gate reads in place.
+
+One little-endian region of `total_bytes`: header, slots, orders, strings, networks (empty in
+v1), postings, words, each at a multiple of 16. Zero says nothing anywhere: an empty slot, no
+posting, no measure. A name is not stored but found by a keyed hash: h(root) is the table's
+secret, h(label.parent) is SipHash-2-4-128 of the lower-case label under the key h(parent);
+96 of its bits are compared, the other 32 choose the slot. ARCHITECTURE.md argues the
+collision bound.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from siphash cimport hash128_t
+
+cdef enum:
+    TABLE_VERSION = 1
+    TABLE_HEADER_BYTES = 512
+    TABLE_ALIGNMENT = 16
+    TABLE_LABELS_MAX = 127  # RFC 1035: what 255 octets hold
+    TABLE_ORDER_ID_BYTES_MAX = 32
+    TABLE_REGISTER_URL_BYTES_MAX = 200
+    TABLE_REGISTER_DOMAIN_BYTES_MAX = 222  # 255 less an order id as the label before it
+    TABLE_ORDERS_MAX = 1 << 24
+    NO_ORDER = 0xFFFFFFFF
+    NO_ZONE = 0xFF
+
+# The values of enforcer.core.verdict, target and table; a test holds them equal.
+cdef enum:
+    ACTION_PASS = 1
+    ACTION_BLOCK = 2
+    CAUSE_PROTECTED_CORE = 1
+    CAUSE_PROTECTED_LIST = 2
+    CAUSE_ORDER = 3
+    CAUSE_NO_MATCH = 4
+    KIND_UNSPECIFIED = 0
+    KIND_EXACT = 1
+    KIND_SUBTREE = 2
+    DENIAL_NOT_BLOCKED = 1
+    DENIAL_NODATA = 2
+    DENIAL_NXDOMAIN = 3
+    DNS_NONE = 1
+    DNS_NEGATIVE = 2
+    DNS_BLOCK_PAGE = 3
+    BINDING_BINDING = 1
+    BINDING_ADVISORY = 2
+
+cdef enum:
+    QTYPE_NS = 2
+    QTYPE_SOA = 6
+    QTYPE_DS = 43
+    QTYPE_DNSKEY = 48
+
+# What may stand at one name; 0 says nothing and permits nothing.
+cdef enum:
+    POSTING_CORE_EXACT = 1
+    POSTING_CORE_SUBTREE = 2
+    POSTING_PROTECTED_EXACT = 4
+    POSTING_PROTECTED_SUBTREE = 8
+    POSTING_PASS_INSIDE = 16  # a pass rule at the name or below it: NXDOMAIN would deny it
+    POSTING_FLAGS = 31
+
+
+ctypedef struct section_t:
+    uint64_t offset
+    uint64_t size_bytes
+
+
+ctypedef struct header_t:
+    uint8_t magic[8]
+    uint32_t version
+    uint32_t header_bytes
+    uint64_t total_bytes
+    uint8_t body_sha256[32]  # of the whole region with these 32 octets zero
+    uint8_t origin_sha256[32]
+    uint64_t ledger_size
+    int64_t time_floor_ms
+    uint8_t table_digest[32]
+    hash128_t secret  # random for each node, and never leaves it
+    uint64_t name_count
+    uint64_t depths[2]  # bit d: a name of d labels is stored
+    uint64_t subtree_depths[2]  # bit d: one of them covers what is below it
+    uint32_t slot_count
+    uint32_t probes_max  # slots that a lookup reads at most
+    uint32_t labels_max  # of the deepest name stored
+    uint32_t order_count
+    uint32_t posting_count  # without the reserved posting 0
+    uint32_t word_count
+    uint32_t register_url_bytes
+    uint32_t register_domain_bytes
+    section_t slots
+    section_t orders
+    section_t strings  # the register's URL, then its domain in wire form
+    section_t networks
+    section_t postings
+    section_t words  # order slots, as the postings name them
+    uint8_t reserved[192]
+
+
+ctypedef struct slot_t:
+    uint64_t fingerprint_low
+    uint32_t fingerprint_high
+    uint32_t posting  # 0: the slot is empty
+
+
+ctypedef struct posting_t:
+    uint32_t flags
+    uint32_t exact_at  # words[exact_at : exact_at + exact_count] decide here, in this order
+    uint32_t exact_count
+    uint32_t subtree_at
+    uint32_t subtree_count
+
+
+ctypedef struct order_t:
+    int64_t from_ms
+    int64_t until_ms
+    uint64_t index
+    uint64_t target_count
+    uint32_t version
+    uint8_t dns_measure
+    uint8_t ip_measure
+    uint8_t binding
+    uint8_t order_id_bytes
+    uint8_t list_sha256[32]
+    uint8_t order_id[TABLE_ORDER_ID_BYTES_MAX]

@@ -7,7 +7,7 @@ change without a new first line::
     enforcer-table v1
     origin <ledger origin>
     policy <entry index> <payload sha256>
-    order <entry index> <order id> <version> <list sha256> <count> <dns> <ip> <binding> <from> <until>
+    order <index> <order id> <version> <list sha256> <count> <dns> <ip> <binding> <from> <until>
     local <sha256 of the local layer's text>
 
 with one ``order`` line for each order in force, ascending by entry index, and LF after each.

@@ -76,7 +76,9 @@ def parse_line(line: bytes, line_number: int = 1) -> Target:
     word, space, value = line.partition(b" ")
     kind = _KINDS.get(word)
     if kind is None or not space:
-        raise _error("the line does not start with 'exact ', 'subtree ', 'ip ' or 'net '", line_number, 1)
+        raise _error(
+            "the line does not start with 'exact ', 'subtree ', 'ip ' or 'net '", line_number, 1
+        )
     column = len(word) + 2
     if kind in (TargetKind.EXACT, TargetKind.SUBTREE):
         if not _NAME.fullmatch(value):

@@ -165,5 +165,3 @@ def _names(text: bytes) -> Iterable[tuple[Target, tuple[TargetKind, Name]]]:
     for target in iterate(text):
         if target.kind in (TargetKind.EXACT, TargetKind.SUBTREE):
             yield target, (target.kind, Name.from_text(target.value))
-
-

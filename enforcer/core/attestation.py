@@ -1,0 +1,104 @@
+"""What a node signs about itself: which ledger it has read and what it really enforces.
+
+An auditor recomputes ``table_digest`` from the ledger: the rows in force at ``t_ms`` after
+``ledger_size`` entries, less those listed in ``omissions``, and the local layer's digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, ClassVar
+
+from enforcer.core import fields
+from enforcer.core.envelope import Envelope
+from enforcer.core.fields import EntryIndex, Identifier, Items, Sha256, UnixMs
+from enforcer.core.payload import Payload
+from enforcer.core.state import State, in_force
+from enforcer.core.table import NO_LOCAL_LAYER, LocalLayer, OrderRow, table_digest
+from enforcer.errors import InputError
+
+OMISSIONS_MAX: int = 100
+
+
+class NotEnforced(IntEnum):
+    """Why an order that the ledger has in force is not enforced by this node."""
+
+    UNSPECIFIED = 0
+    STOPPED_UNLOGGED = 1
+    LIST_MISSING = 2
+    SUSPENDED = 3
+
+
+class GateState(IntEnum):
+    """What the read-back of the gate said."""
+
+    UNSPECIFIED = 0
+    HOLDS_TABLE = 1
+    DIFFERS = 2
+    UNREACHABLE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """One order in force by the ledger, and why this node does not enforce it."""
+
+    order_index: EntryIndex
+    reason: NotEnforced
+    stop_payload_sha256: Sha256 | None
+    """The stop that was obeyed before it was logged."""
+    since_ms: UnixMs
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation(Payload):
+    """One node's signed word; ``request_id`` is new each time."""
+
+    TYPE: ClassVar = "application/vnd.enforcer.attestation.v1+json"
+
+    node_id: Identifier
+    t_ms: UnixMs
+    """The node's time, and the time that ``table_digest`` is for."""
+    ledger_size: EntryIndex
+    root_sha256: Sha256
+    table_digest: Sha256
+    local_digest: Sha256
+    gate: GateState
+    omissions: Annotated[tuple[Omission, ...], Items(0, OMISSIONS_MAX)]
+    ineffective: Annotated[tuple[EntryIndex, ...], Items(0, OMISSIONS_MAX)]
+    """Entries that broke a rule and had no effect here (the first of them)."""
+
+
+def enforced_rows(rows: Iterable[OrderRow], omissions: Iterable[Omission]) -> list[OrderRow]:
+    """Return the rows without those that the omissions name."""
+    absent = {omission.order_index for omission in omissions}
+    return [row for row in rows if row.index not in absent]
+
+
+def expected_digest(
+    state: State, attestation: Attestation, local: LocalLayer = NO_LOCAL_LAYER
+) -> str:
+    """Return the table digest that the ledger, at the attested size, gives at the attested time.
+
+    `state` must have been folded to exactly ``attestation.ledger_size`` entries and have a policy.
+    """
+    if state.policy is None or state.size != attestation.ledger_size:
+        raise ValueError("the state is not that of the attested ledger size")
+    rows = enforced_rows(in_force(state, attestation.t_ms), attestation.omissions)
+    return table_digest(state.origin, state.policy.ref, rows, local)
+
+
+def parse_attestation(envelope: Envelope) -> Attestation:
+    """Read an attestation's payload.
+
+    Raises:
+        InputError: another payload type, or with ``data["field"]``.
+    """
+    if envelope.payload_type != Attestation.TYPE:
+        raise InputError(
+            f"the payload type {envelope.payload_type} is no attestation",
+            advice=f"Send {Attestation.TYPE}.",
+            field="payloadType",
+        )
+    return fields.read(Attestation, fields.load(envelope.payload, "attestation"), "attestation")

@@ -1,0 +1,82 @@
+"""Keys of persons and machines: what registers them and what ends them.
+
+Roots sign these entries with their threshold. A person may hold several keys; two keys of
+one person are never two persons. Every registration ends by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, ClassVar, Final, TypeAlias
+
+from enforcer.core.fields import EntryIndex, Identifier, Items, Sha256, Text, UnixMs
+from enforcer.core.payload import Payload
+
+Territory: TypeAlias = Annotated[
+    str, Text(6, "[A-Z]{2}(-[A-Z0-9]{1,3})?", "an ISO 3166 code such as VN or VN-HN")
+]
+PublicKeyHex: TypeAlias = Annotated[str, Text(64, "[0-9a-f]{64}", "32 octets in lower-case hex")]
+
+
+class Category(IntEnum):
+    """The closed list of what may be blocked at all; there are no opinion categories."""
+
+    UNSPECIFIED = 0
+    PHISHING = 1
+    SCAM = 2
+    MALWARE = 3
+    BOTNET_CONTROL = 4
+    SPAM_SOURCE = 5
+    CHILD_ABUSE_MATERIAL = 6
+    COURT_DECISION = 7
+
+
+class Role(IntEnum):
+    """What a key may be used for; one key has one role."""
+
+    UNSPECIFIED = 0
+    PROPOSER = 1
+    APPROVER = 2
+    OVERSIGHT = 3
+    SAFETY_OFFICER = 4
+    AUDITOR = 5
+    NODE = 6
+    CONTROL = 7
+
+
+MACHINE_ROLES: Final = frozenset((Role.NODE, Role.CONTROL))
+ORDERING_ROLES: Final = frozenset((Role.PROPOSER, Role.APPROVER))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRegistered(Payload):
+    """A key, whose it is, and what it may sign."""
+
+    TYPE: ClassVar = "application/vnd.enforcer.key-registered.v1+json"
+
+    public_key: PublicKeyHex
+    role: Role
+    person_id: Identifier | None
+    """The person who holds the key; null for machines."""
+    machine_id: Identifier | None
+    """The node or control plane that holds the key; null for persons."""
+    authority: Identifier | None
+    """The authority that a proposer or approver acts for; null for the other roles."""
+    categories: Annotated[tuple[Category, ...], Items(0, 7)]
+    territories: Annotated[tuple[Territory, ...], Items(0, 64)]
+    not_after_ms: UnixMs
+    """When the registration ends by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRevoked(Payload):
+    """A key that may sign nothing more; what it signed since an index may be forged."""
+
+    TYPE: ClassVar = "application/vnd.enforcer.key-revoked.v1+json"
+
+    key_id: Sha256
+    compromised_since_index: EntryIndex | None
+    """Orders that rest on this key from this ledger index on go on hold; null: none do."""
+    reason_sha256: Sha256 | None
+    """Side file with the reason."""

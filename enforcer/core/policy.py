@@ -1,0 +1,102 @@
+"""The policy: what the roots allow, within what the code allows.
+
+A policy can only narrow: the caps below are the law's, in code, and an entry that asks for
+more has no effect. Bulk data (protected names, public suffixes, shared ranges) is pinned by
+SHA-256, so every reader uses the data of that time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, ClassVar, Final
+
+from enforcer.core.fields import Items, Range, Sha256, Text
+from enforcer.core.key import Category
+from enforcer.core.payload import Payload
+from enforcer.core.target import TARGETS_MAX
+
+FOLD_VERSION: Final = 1
+DAY_MS: Final = 86_400_000
+
+
+class DecisionKind(IntEnum):
+    """What kind of decision stands behind an order; it caps how long the order may last."""
+
+    UNSPECIFIED = 0
+    COURT_FINAL = 1
+    COURT_INTERIM = 2
+    ADMINISTRATIVE = 3
+    CERT_ADVISORY = 4
+    EMERGENCY = 5
+
+
+COURT_KINDS: Final = frozenset((DecisionKind.COURT_FINAL, DecisionKind.COURT_INTERIM))
+
+LIFETIME_DAYS_MAX_BY_KIND: Final = {
+    DecisionKind.COURT_FINAL: 366,
+    DecisionKind.COURT_INTERIM: 90,
+    DecisionKind.ADMINISTRATIVE: 180,
+    DecisionKind.CERT_ADVISORY: 30,
+    DecisionKind.EMERGENCY: 3,
+}
+LIFETIME_DAYS_MAX_BY_CATEGORY: Final = {
+    Category.PHISHING: 180,
+    Category.SCAM: 180,
+    Category.MALWARE: 180,
+    Category.BOTNET_CONTROL: 180,
+    Category.SPAM_SOURCE: 90,
+    Category.CHILD_ABUSE_MATERIAL: 366,
+    Category.COURT_DECISION: 366,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LifetimeCap:
+    """A shorter cap than the code's for one category and kind of decision."""
+
+    category: Category
+    decision_kind: DecisionKind
+    lifetime_days_max: Annotated[int, Range(1, 366)]
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """SHA-256 of the data that guards and tables read; null where none is pinned yet."""
+
+    protected_core: Sha256 | None
+    """Names that can never be blocked: a canonical target list."""
+    protected_names: Sha256 | None
+    """Names that pass unless an order overrides them by name: a canonical target list."""
+    public_suffixes: Sha256 | None
+    shared_ranges: Sha256 | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAdopted(Payload):
+    """The policy from this entry on; its hash is that of this payload."""
+
+    TYPE: ClassVar = "application/vnd.enforcer.policy-adopted.v1+json"
+
+    fold_version: Annotated[int, Range(1, 1_000)]
+    register_url: Annotated[str, Text(200, r"https://[!-~]+/", "an https URL that ends with '/'")]
+    """Public register of orders; an order's page is this URL and its order id."""
+    register_domain: Annotated[
+        str,
+        Text(
+            100, r"([a-z0-9-]{1,63}\.)+[a-z0-9-]{1,63}", "a domain name in lower case, no final dot"
+        ),
+    ]
+    """Under it each order has the name that blocked answers give as SOA MNAME."""
+    targets_max: Annotated[int, Range(1, TARGETS_MAX)]
+    """Most targets that one order may have."""
+    lifetime_caps: Annotated[tuple[LifetimeCap, ...], Items(0, 64)]
+    pins: Pins
+
+    def lifetime_ms_max(self, category: Category, kind: DecisionKind) -> int:
+        """Return the longest time in force, counted from approval: the smallest of all caps."""
+        days = min(LIFETIME_DAYS_MAX_BY_CATEGORY[category], LIFETIME_DAYS_MAX_BY_KIND[kind])
+        for cap in self.lifetime_caps:
+            if (cap.category, cap.decision_kind) == (category, kind):
+                days = min(days, cap.lifetime_days_max)
+        return days * DAY_MS

@@ -1,0 +1,161 @@
+"""What holds after some entries of the ledger, and what is in force at a time.
+
+Plain records: the fold changes them, the rules read them, nothing else does either. Orders
+are kept for ever, whatever became of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from enforcer.core.envelope import Verify, key_id
+from enforcer.core.key import KeyRegistered
+from enforcer.core.order import OrderProposed
+from enforcer.core.policy import PolicyAdopted
+from enforcer.core.table import OrderRow, PolicyRef
+
+ROOT_THRESHOLD_MIN: Final = 2
+
+
+class OrderStatus(IntEnum):
+    """Where an order stands in the ledger; whether it is in force also depends on the time."""
+
+    UNSPECIFIED = 0
+    PROPOSED = 1
+    HELD = 2
+    APPROVED = 3
+    STOPPED = 4
+    SUPERSEDED = 5
+
+
+ENDED: Final = frozenset((OrderStatus.STOPPED, OrderStatus.SUPERSEDED))
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The root keys (raw octets) and how many of them must sign together."""
+
+    public_keys: tuple[bytes, ...]
+    threshold: int
+
+    def __post_init__(self) -> None:
+        if len(set(self.public_keys)) != len(self.public_keys):
+            raise ValueError("a root key stands twice")
+        if not ROOT_THRESHOLD_MIN <= self.threshold <= len(self.public_keys):
+            raise ValueError("the root threshold is below 2 or above the number of root keys")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """The policy in force and where it stands."""
+
+    index: int
+    payload: PolicyAdopted
+    payload_sha256: str
+
+    @property
+    def ref(self) -> PolicyRef:
+        """What a table digest binds."""
+        return PolicyRef(self.index, self.payload_sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A registered key; ``revoked_index`` is None while it may sign."""
+
+    key_id: str
+    public_key: bytes
+    registration: KeyRegistered
+    registered_index: int
+    revoked_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signed an act: the key, its person, and the entry that the act became."""
+
+    key_id: str
+    person_id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """One version of an order and what has become of it."""
+
+    index: int
+    payload: OrderProposed
+    payload_sha256: str
+    status: OrderStatus
+    proposed_at_ms: int
+    signers: tuple[Signer, ...]
+    """Everyone whose signature the block rests on: proposer, approver, extenders."""
+    expires_at_ms: int
+    review_due_at_ms: int
+    approved_index: int | None = None
+    approved_at_ms: int | None = None
+    ended_index: int | None = None
+
+    @property
+    def until_ms(self) -> int:
+        """When the order ends by itself: at its end, or at a review that nobody made."""
+        return min(self.expires_at_ms, self.review_due_at_ms)
+
+    def row(self) -> OrderRow | None:
+        """Return the table row of an approved order, whether or not its time has come."""
+        if self.status is not OrderStatus.APPROVED or self.approved_at_ms is None:
+            return None
+        order = self.payload
+        return OrderRow(
+            index=self.index,
+            order_id=order.order_id,
+            version=order.version,
+            target_list_sha256=order.target_list_sha256,
+            target_count=order.target_count,
+            dns_measure=order.measure.dns,
+            ip_measure=order.measure.ip,
+            binding=order.binding,
+            from_ms=max(order.not_before_ms, self.approved_at_ms),
+            until_ms=self.until_ms,
+        )
+
+
+@dataclass(slots=True)
+class State:
+    """What holds after ``size`` entries of the ledger ``origin``."""
+
+    origin: str
+    roots: Roots
+    verify: Verify
+    size: int = 0
+    recorded_at_ms: int = 0
+    """Time of the last entry; the next one's cannot be before it."""
+    policy: PolicyRecord | None = None
+    root_keys: dict[str, bytes] = field(default_factory=dict)
+    """Key id -> raw octets of each root key."""
+    keys: dict[str, KeyRecord] = field(default_factory=dict)
+    orders: dict[int, OrderRecord] = field(default_factory=dict)
+    """Entry index of the proposal -> the order."""
+    versions: dict[str, list[int]] = field(default_factory=dict)
+    """Order id -> entry indices of its effective proposals, ascending."""
+    index_of_payload: dict[str, int] = field(default_factory=dict)
+    index_of_request: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(key id, request id) -> entry index."""
+
+    def __post_init__(self) -> None:
+        self.root_keys = {key_id(public_key): public_key for public_key in self.roots.public_keys}
+
+    def approved_rows(self) -> Iterator[OrderRow]:
+        """Yield the rows of all approved orders that no act has ended, past and future ones too."""
+        for order in self.orders.values():
+            row = order.row()
+            if row is not None:
+                yield row
+
+
+def in_force(state: State, t_ms: int) -> tuple[OrderRow, ...]:
+    """Return what must be blocked at `t_ms`, ascending by entry index."""
+    return tuple(row for row in state.approved_rows() if row.is_in_force(t_ms))

@@ -1,0 +1,273 @@
+"""The Protocols through which services see the world, each with its contract.
+
+Cut by guarantee, not by technology: what is durable when a call returns, what order holds,
+what may be called twice, what is raised. Every method may raise UnavailableError, and then
+nothing has changed. Implementations are in ``backends``; the in-memory ones there keep the
+same contracts, and the same tests run on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.receipt import Receipt
+from enforcer.core.table import OrderRow
+from enforcer.core.target import ListSummary
+
+
+class Clock(Protocol):
+    """The machine's time; it may be wrong, and may step."""
+
+    def now_ms(self) -> int:
+        """Return Unix time in milliseconds."""
+
+
+class Signer(Protocol):
+    """A private Ed25519 key that never leaves the object."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw public key, 32 octets."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature, 64 octets (RFC 8032)."""
+
+
+class LedgerFiles(Protocol):
+    """One ledger on disk: entries, tiles and checkpoint; one writer at a time."""
+
+    @property
+    def size(self) -> int:
+        """Entries under the present checkpoint."""
+
+    @property
+    def root(self) -> bytes:
+        """RFC 6962 root over them, 32 octets."""
+
+    @property
+    def checkpoint_note(self) -> bytes | None:
+        """The signed checkpoint; None while the ledger is empty."""
+
+    def append(self, leaves: Sequence[bytes], seal: Callable[[Checkpoint], bytes]) -> bytes:
+        """Append all of `leaves` or none, and return the signed checkpoint.
+
+        When it returns, the leaves are durable, re-read, re-hashed, and covered by the
+        checkpoint that `seal` gave for them. When it raises, nothing was appended.
+
+        Raises:
+            UnavailableError: the disk is full or failed.
+            IntegrityError: the disk does not hold what was written, or `seal` refused.
+        """
+
+    def entries(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the leaves ``start <= index < end`` in order, reading a bundle at a time."""
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """Return a hash tile of `width` hashes (C2SP tlog-tiles)."""
+
+    def bundle(self, index: int, width: int) -> bytes:
+        """Return an entry bundle of `width` entries (C2SP tlog-tiles)."""
+
+    def receipt(self, index: int) -> Receipt:
+        """Return the proof that entry `index` is under the present checkpoint."""
+
+
+class ContentWriter(Protocol):
+    """A content-addressed file in the making; nothing exists before `commit` returns."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append `chunk`."""
+
+    def commit(self, expected_sha256: str | None = None) -> str:
+        """Make the file durable under its SHA-256 and return that, in hex.
+
+        Raises:
+            IntegrityError: the content does not have the expected hash; nothing is kept.
+        """
+
+
+class Contents(Protocol):
+    """Files named by the SHA-256 of their content: target lists, or side files."""
+
+    def has(self, sha256: str) -> bool:
+        """Tell whether the file is here."""
+
+    def path(self, sha256: str) -> Path:
+        """Return where the file is (or would be), for a worker that maps it."""
+
+    def read(self, sha256: str) -> bytes:
+        """Return the content, its hash checked.
+
+        Raises:
+            NotFoundError: it is not here.
+            IntegrityError: what is here has another hash.
+        """
+
+    def put(self, data: bytes) -> str:
+        """Keep `data` durably and return its SHA-256 in hex; again is no error."""
+
+    def writer(self) -> AbstractContextManager[ContentWriter]:
+        """Return a writer for content that comes in chunks; leaving without commit discards."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedUpdate:
+    """What the feed had next: leaves after the reader's size, and the checkpoint over them.
+
+    All of it is untrusted. ``checkpoint_note`` covers exactly ``first_index + len(leaves)``
+    entries, if it is honest.
+    """
+
+    first_index: int
+    leaves: tuple[bytes, ...]
+    checkpoint_note: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What the publisher found missing or wrong in the feed, and wrote again."""
+
+    entries: int
+    bundles: int
+    lists: int
+    was_forged: bool
+    """Something stood in the feed that the ledger does not hold."""
+
+
+class FeedPublisher(Protocol):
+    """The control plane's side of the feed; every call may be repeated."""
+
+    async def publish(self, first_index: int, leaves: Sequence[bytes], checkpoint: bytes) -> None:
+        """Show readers new leaves and the checkpoint over them; complete bundles as well."""
+
+    async def put_list(self, sha256: str, path: Path) -> None:
+        """Make a target list readable before an order that needs it is published."""
+
+    async def push_stop(self, envelope: bytes) -> None:
+        """Show readers a signed stop that is not in the ledger yet."""
+
+    async def reconcile(
+        self, ledger: LedgerFiles, lists: Contents, wanted: Sequence[str]
+    ) -> Reconciliation:
+        """Compare the feed with the ledger and write what is missing or differs.
+
+        `wanted` are the hashes of the target lists that nodes need now.
+        """
+
+
+class FeedSource(Protocol):
+    """A node's side of the feed: read only, and nothing that it returns is to be believed."""
+
+    async def next(self, size: int, wait_ms_max: int) -> FeedUpdate | None:
+        """Return entries from index `size` on, or None if there were none for `wait_ms_max`."""
+
+    async def head(self) -> bytes | None:
+        """Return the checkpoint note at the head key, if there is one."""
+
+    def stops(self) -> AsyncIterator[bytes]:
+        """Yield signed stops as they come, also those of the last hour at the start."""
+
+    def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a target list's bytes.
+
+        Raises:
+            NotFoundError: the feed does not have it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CompileJob:
+    """One table to be compiled by the worker, from lists on disk."""
+
+    out_path: Path
+    origin: str
+    ledger_size: int
+    time_floor_ms: int
+    table_digest: str
+    secret: bytes
+    register_url: str
+    register_domain: str
+    orders: tuple[tuple[OrderRow, Path], ...]
+    protected_core: Path | None
+    protected_names: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableStats:
+    """What was compiled."""
+
+    name_count: int
+    bytes: int
+    body_sha256: str
+
+
+class ListWork(Protocol):
+    """Work on whole lists, in another process; one job at a time, in order.
+
+    Raises UnavailableError when the process died; the next call starts another.
+    """
+
+    async def check_list(self, path: Path) -> ListSummary:
+        """Check a canonical target list.
+
+        Raises:
+            InputError: the first line that is wrong.
+        """
+
+    async def compile(self, job: CompileJob) -> TableStats:
+        """Compile a table into ``job.out_path``.
+
+        Raises:
+            IntegrityError: a list does not have the hash that its order names.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """What the gate says it holds; empty digests where it holds no table."""
+
+    table_digest: str
+    body_sha256: str
+    ledger_size: int
+    name_count: int
+    rows: tuple[OrderRow, ...]
+    """Read back from the table in use, not from what was sent."""
+    counters: dict[str, int]
+    order_counters: dict[int, int]
+    """Order's entry index -> queries blocked."""
+
+
+class Gate(Protocol):
+    """The data plane, in its own process."""
+
+    async def load(self, path: Path) -> GateReport:
+        """Hand over a compiled table; when it returns, new queries are judged by it.
+
+        Raises:
+            IntegrityError, ConflictError: the gate refused it and keeps what it has.
+        """
+
+    async def status(self) -> GateReport:
+        """Ask what it holds."""
+
+
+class ControlLink(Protocol):
+    """A node's way to the control plane; never on the query path."""
+
+    async def attest(self, envelope: bytes) -> None:
+        """Deliver a signed attestation; again is no error."""
+
+    async def push_stop(self, envelope: bytes) -> None:
+        """Deliver a stop that this node obeys already, so that it gets into the ledger."""
+
+    def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a target list's bytes, where the feed does not have it.
+
+        Raises:
+            NotFoundError: the control plane does not have it either.
+        """

@@ -98,6 +98,27 @@ def parse_line(line: bytes, line_number: int = 1) -> Target:
     return Target(kind, text)
 
 
+def read_line(text: bytes, at: int, line_number: int, previous: bytes) -> tuple[Target, bytes]:
+    """Read the line of a list that begins at `at` and follows the line `previous`.
+
+    Returns the target and its line without LF.
+
+    Raises:
+        InputError: the line is wrong, has no LF, is out of order or one too many.
+    """
+    if line_number > TARGETS_MAX:
+        raise _error(f"the list has over {TARGETS_MAX} targets", line_number, 1)
+    end = text.find(b"\n", at)
+    if end < 0:
+        raise _error("the last line has no LF", line_number, len(text) - at + 1)
+    line = text[at:end]
+    target = parse_line(line, line_number)
+    if line <= previous:
+        what = "repeats the line before" if line == previous else "is out of bytewise order"
+        raise _error(f"the line {what}", line_number, 1)
+    return target, line
+
+
 def iterate(text: bytes) -> Iterator[Target]:
     """Yield the targets of a list one by one, checking each line and the order.
 
@@ -109,19 +130,9 @@ def iterate(text: bytes) -> Iterator[Target]:
     line_number = 0
     while at < len(text):
         line_number += 1
-        if line_number > TARGETS_MAX:
-            raise _error(f"the list has over {TARGETS_MAX} targets", line_number, 1)
-        end = text.find(b"\n", at)
-        if end < 0:
-            raise _error("the last line has no LF", line_number, len(text) - at + 1)
-        line = text[at:end]
-        target = parse_line(line, line_number)
-        if line <= previous:
-            what = "repeats the line before" if line == previous else "is out of bytewise order"
-            raise _error(f"the line {what}", line_number, 1)
+        target, previous = read_line(text, at, line_number, previous)
         yield target
-        previous = line
-        at = end + 1
+        at += len(previous) + 1
 
 
 def check_list(text: bytes) -> ListSummary:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final, TypeAlias
@@ -64,6 +64,15 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 def key_id(public_key: bytes) -> str:
     """Return the id of a raw Ed25519 public key: its SHA-256 in hex."""
     return sha256(public_key).hexdigest()
+
+
+def sign(
+    payload_type: str, payload: bytes, signers: Sequence[tuple[str, Callable[[bytes], bytes]]]
+) -> Envelope:
+    """Return the envelope signed by each of `signers`, given as (key id, signing function)."""
+    message = pae(payload_type, payload)
+    signatures = tuple(Signature(identity, sign_with(message)) for identity, sign_with in signers)
+    return Envelope(payload_type, payload, signatures)
 
 
 def parse_envelope(data: bytes) -> Envelope:

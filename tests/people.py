@@ -1,0 +1,245 @@
+"""A small country for tests: roots, an authority's people, oversight, a node, and their acts.
+
+Every act is really signed; the ledger here is a list of leaves with one running time, so a
+test reads as a story: ``land.propose(...)``, ``land.approve(...)``, ``land.state``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from itertools import count
+
+from enforcer.backends.keys import PrivateKey, verify
+from enforcer.core import fields
+from enforcer.core.entry import Entry, encode, parse
+from enforcer.core.envelope import Envelope, sign
+from enforcer.core.fold import Effect, apply
+from enforcer.core.key import Category, KeyRegistered, KeyRevoked, Role
+from enforcer.core.order import (
+    Appeal,
+    LegalBasis,
+    Measure,
+    OrderApproved,
+    OrderExtended,
+    OrderProposed,
+    OrderRef,
+    OrderStopped,
+    Publication,
+    PublicationMode,
+)
+from enforcer.core.payload import Payload
+from enforcer.core.policy import DAY_MS, DecisionKind, Pins, PolicyAdopted
+from enforcer.core.state import Roots, State
+from enforcer.core.table import Binding, DnsMeasure, IpMeasure
+
+ORIGIN = "example.org/ledger"
+T0_MS = 1_800_000_000_000
+ALL_CATEGORIES = tuple(category for category in Category if category)
+
+_serial = count(1)
+
+
+def request_id() -> str:
+    """Return a request id that no other act of this test run has."""
+    return f"request-{next(_serial):012d}"
+
+
+def seal(payload: Payload, *keys: PrivateKey) -> Envelope:
+    """Sign `payload` with `keys`, in that order."""
+    return sign(payload.TYPE, fields.dump(payload), [(key.key_id, key.sign) for key in keys])
+
+
+@dataclass
+class Person:
+    """Somebody with a key and what it is registered for."""
+
+    person_id: str
+    role: Role
+    authority: str | None = None
+    categories: tuple[Category, ...] = ()
+    key: PrivateKey = field(default_factory=PrivateKey.generate)
+
+    def registration(self, now_ms: int) -> KeyRegistered:
+        is_machine = self.role in (Role.NODE, Role.CONTROL)
+        return KeyRegistered(
+            ledger_origin=ORIGIN,
+            request_id=request_id(),
+            valid_until_ms=now_ms + DAY_MS,
+            public_key=self.key.public_key.hex(),
+            role=self.role,
+            person_id=None if is_machine else self.person_id,
+            machine_id=self.person_id if is_machine else None,
+            authority=self.authority,
+            categories=self.categories,
+            territories=("VN",),
+            not_after_ms=now_ms + 365 * DAY_MS,
+        )
+
+
+@dataclass
+class Land:
+    """Roots and people, a ledger in memory, and its fold."""
+
+    now_ms: int = T0_MS
+    origin: str = ORIGIN
+    pins: Pins = Pins(None, None, None, None)  # noqa: RUF009 - frozen, so one default serves all
+    roots: list[PrivateKey] = field(default_factory=lambda: [PrivateKey.generate() for _ in range(3)])
+    leaves: list[bytes] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.proposer = Person("an.nguyen", Role.PROPOSER, "cert-vn", ALL_CATEGORIES)
+        self.approver = Person("binh.tran", Role.APPROVER, "cert-vn", ALL_CATEGORIES)
+        self.second_approver = Person("chi.le", Role.APPROVER, "cert-vn", ALL_CATEGORIES)
+        self.stranger = Person("dung.pham", Role.APPROVER, "other-authority", ALL_CATEGORIES)
+        self.oversight = Person("court.clerk", Role.OVERSIGHT)
+        self.node = Person("node-1", Role.NODE)
+        self.state = State(self.origin, Roots(tuple(k.public_key for k in self.roots), 2), verify)
+
+    @classmethod
+    def founded(cls, **options: object) -> Land:
+        """Return a land with its policy adopted (entry 0) and everybody registered (1 to 6)."""
+        land = cls(**options)
+        land.record(seal(land.policy(), *land.roots[:2]))
+        for person in land.everybody:
+            land.record(seal(person.registration(land.now_ms), *land.roots[1:]))
+        assert all(effect.is_effective for effect in land.effects)
+        return land
+
+    @property
+    def everybody(self) -> tuple[Person, ...]:
+        return (
+            self.proposer,
+            self.approver,
+            self.second_approver,
+            self.stranger,
+            self.oversight,
+            self.node,
+        )
+
+    def policy(self, **changes: object) -> PolicyAdopted:
+        policy = PolicyAdopted(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            fold_version=1,
+            register_url="https://register.example.org/",
+            register_domain="register.example.org",
+            targets_max=2_000_000,
+            lifetime_caps=(),
+            pins=self.pins,
+        )
+        return replace(policy, **changes)
+
+    def record(self, envelope: Envelope, *, after_ms: int = 1_000) -> Effect:
+        """Append the act `after_ms` later, whether or not it is lawful, and fold it."""
+        self.now_ms += after_ms
+        leaf = encode(Entry(self.now_ms, envelope))
+        effect = apply(self.state, parse(leaf))
+        self.leaves.append(leaf)
+        self.effects.append(effect)
+        return effect
+
+    def order(self, targets: bytes = b"exact bad.example.org\n", **changes: object) -> OrderProposed:
+        """Return a lawful order for this list; nothing is signed or recorded yet."""
+        order = OrderProposed(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            order_id=f"VN-2027-{next(_serial):06d}",
+            version=1,
+            supersedes=None,
+            authority="cert-vn",
+            legal_basis=(LegalBasis("Law on Cyber Information Security", "Art. 16", None),),
+            case_reference="2027/118",
+            decision_kind=DecisionKind.ADMINISTRATIVE,
+            binding=Binding.BINDING,
+            category=Category.PHISHING,
+            statement_of_reasons_sha256=sha256(b"salted reasons").hexdigest(),
+            decision_sha256=None,
+            evidence_sha256=(),
+            target_list_sha256=sha256(targets).hexdigest(),
+            target_count=targets.count(b"\n"),
+            measure=Measure(DnsMeasure.NEGATIVE, IpMeasure.NONE),
+            territory="VN",
+            not_before_ms=self.now_ms,
+            expires_at_ms=self.now_ms + 30 * DAY_MS,
+            review_due_at_ms=self.now_ms + 30 * DAY_MS,
+            appeal=Appeal("Administrative court", "1 Example Street", None),
+            publication=Publication(PublicationMode.FULL, None),
+            assessment_sha256=None,
+            notifications=(),
+        )
+        return replace(order, **changes)
+
+    def propose(self, targets: bytes = b"exact bad.example.org\n", **changes: object) -> OrderRef:
+        """Record a proposal and return how later acts name it."""
+        envelope = seal(self.order(targets, **changes), self.proposer.key)
+        effect = self.record(envelope)
+        assert effect.is_effective, effect.refusal
+        return self.ref(effect.index)
+
+    def ref(self, index: int) -> OrderRef:
+        record = self.state.orders[index]
+        return OrderRef(record.payload.order_id, index, record.payload_sha256)
+
+    def approval(self, ref: OrderRef, **changes: object) -> OrderApproved:
+        policy = self.state.policy
+        assert policy is not None
+        approval = OrderApproved(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            order=ref,
+            policy_sha256=policy.payload_sha256,
+        )
+        return replace(approval, **changes)
+
+    def approve(self, ref: OrderRef, by: Person | None = None) -> Effect:
+        return self.record(seal(self.approval(ref), (by or self.approver).key))
+
+    def in_force_order(self, targets: bytes = b"exact bad.example.org\n", **changes: object) -> OrderRef:
+        """Record a proposal and its approval."""
+        ref = self.propose(targets, **changes)
+        effect = self.approve(ref)
+        assert effect.is_effective, effect.refusal
+        return ref
+
+    def stopping(self, ref: OrderRef, **changes: object) -> OrderStopped:
+        stop = OrderStopped(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            order=ref,
+            reason_sha256=None,
+        )
+        return replace(stop, **changes)
+
+    def stop(self, ref: OrderRef, by: Person | None = None) -> Effect:
+        return self.record(seal(self.stopping(ref), (by or self.oversight).key))
+
+    def extension(self, ref: OrderRef, expires_at_ms: int, **changes: object) -> OrderExtended:
+        policy = self.state.policy
+        assert policy is not None
+        extension = OrderExtended(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            order=ref,
+            policy_sha256=policy.payload_sha256,
+            expires_at_ms=expires_at_ms,
+            review_due_at_ms=expires_at_ms,
+            reason_sha256=None,
+        )
+        return replace(extension, **changes)
+
+    def revocation(self, person: Person, since: int | None = None) -> KeyRevoked:
+        return KeyRevoked(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            key_id=person.key.key_id,
+            compromised_since_index=since,
+            reason_sha256=None,
+        )

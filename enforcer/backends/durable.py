@@ -66,7 +66,7 @@ def write_files(files: Mapping[Path, bytes], *, mode: int = PUBLIC_MODE) -> None
                 temporary.replace(path)
     except UnavailableError:
         for temporary in staged.values():
-            _remove_quietly(temporary)
+            remove_quietly(temporary)
         raise
     for directory in dict.fromkeys(path.parent for path in files):
         sync_directory(directory)
@@ -98,12 +98,17 @@ def sync_directory(path: Path) -> None:
     Raises:
         UnavailableError: the kernel could not; which names are on the disk is then unknown.
     """
-    with reporting(path, "sync the directory"):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    _sync(path, os.O_DIRECTORY)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file durable that another process may have left unsynced, without writing to it.
+
+    Raises:
+        UnavailableError: the kernel could not.
+    """
+    _sync(path, 0)
+    sync_directory(path.parent)
 
 
 def read_file(path: Path, *, size_bytes_max: int) -> bytes:
@@ -152,9 +157,12 @@ def read_back(path: Path, *, size_bytes_max: int) -> bytes:
     return read_file(path, size_bytes_max=size_bytes_max)
 
 
-def remove_leftover(path: Path) -> None:
-    """Remove the temporary file that a crash left beside `path`, if any."""
-    _remove_quietly(temporary_of(path))
+def remove_quietly(path: Path) -> None:
+    """Remove a file that nobody needs, such as a leftover of a crash: failing is no harm."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
 
 
 @contextmanager
@@ -183,9 +191,10 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def _remove_quietly(path: Path) -> None:
-    """Remove a file that nobody needs: failing to is no reason to fail."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
+def _sync(path: Path, flags: int) -> None:
+    with reporting(path, "sync"):
+        descriptor = os.open(path, os.O_RDONLY | flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -17,8 +17,8 @@ from enforcer.core.tile import (
     TILE_HEIGHT,
     TILE_WIDTH,
     Tile,
-    decode_bundle,
     encode_bundle,
+    full_tiles,
     split_hashes,
     tile_root,
 )
@@ -59,14 +59,6 @@ class RightEdge:
             roots += CompactRange.over(split_hashes(hashes)).roots
         return CompactRange(self.size, roots).root()
 
-    def fits_bundle(self) -> bool:
-        """Tell whether the entries of the partial bundle hash to the partial level 0 tile."""
-        entries = decode_bundle(self.bundle, self.width)
-        return (
-            b"".join(map(leaf_hash, entries)) == (self.tiles[0] if self.tiles else b"")
-            and encode_bundle(entries) == self.bundle
-        )
-
     def grow(self, leaves: Sequence[bytes]) -> tuple[RightEdge, dict[Tile, bytes]]:
         """Return the edge after ``leaves``, and every tile and bundle that is new with it.
 
@@ -79,7 +71,7 @@ class RightEdge:
         while hashes or len(edge) < len(self.tiles):
             level = len(edge)
             old = self.tiles[level] if level < len(self.tiles) else b""
-            index = self.size >> (TILE_HEIGHT * (level + 1))
+            index = full_tiles(level, self.size)
             row, above = old + hashes, b""
             while len(row) >= TILE_BYTES:
                 full, row = row[:TILE_BYTES], row[TILE_BYTES:]

@@ -100,6 +100,11 @@ def width_at(level: int, index: int, size: int) -> int:
     return min(max(hashes - index * TILE_WIDTH, 0), TILE_WIDTH)
 
 
+def full_tiles(level: int, size: int) -> int:
+    """Return how many full tiles a level has: the index of its partial tile, if it has one."""
+    return size >> (TILE_HEIGHT * (max(level, 0) + 1))
+
+
 def tile_root(hashes: bytes) -> bytes:
     """Return the Merkle root over the hashes of a tile."""
     return CompactRange.over(split_hashes(hashes)).root()

@@ -1,0 +1,194 @@
+"""Files named by the SHA-256 of their bytes, in one directory: target lists, side files.
+
+Refuses what is larger than the store's bound, and hands out nothing that does not hash to its
+name. Always true: a name that was returned is on the disk. Storing again what is there writes it
+again, so a damaged file heals. Several threads may store at once; `sweep` is for the one owner.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from enforcer.backends import durable
+from enforcer.core.merkle import HASH_BYTES
+from enforcer.errors import InputError, IntegrityError, NotFoundError
+
+CHUNK_BYTES: Final = 1 << 20
+
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+class ContentStore:
+    """The files in `directory`, each at most `size_bytes_max` bytes."""
+
+    def __init__(self, directory: Path, *, size_bytes_max: int) -> None:
+        self.directory = directory
+        self.size_bytes_max = size_bytes_max
+
+    def put(self, data: bytes) -> str:
+        """Store `data` durably and return its SHA-256 in hexadecimal.
+
+        Raises:
+            InputError: it is over the bound.
+            UnavailableError: it could not be made durable; nothing was stored.
+        """
+        with self.writer() as writer:
+            writer.write(data)
+            return writer.commit()
+
+    def put_file(self, path: Path) -> str:
+        """Store a copy of the file `path` and return its SHA-256.
+
+        Raises:
+            InputError, UnavailableError: as :meth:`put`, or the file cannot be read.
+        """
+        with self.writer() as writer, durable.reporting(path, "read"), path.open("rb") as source:
+            while chunk := source.read(CHUNK_BYTES):
+                writer.write(chunk)
+            return writer.commit()
+
+    @contextmanager
+    def writer(self) -> Iterator[ContentWriter]:
+        """Take a file in chunks; what was not committed when the block ends is gone.
+
+        Raises:
+            UnavailableError: no file can be made.
+        """
+        durable.make_directory(self.directory)
+        temporary = self.directory / f".{secrets.token_hex(8)}.tmp"
+        with durable.reporting(temporary, "write"):
+            descriptor = os.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, durable.PUBLIC_MODE
+            )
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                yield ContentWriter(self, temporary, file)
+        finally:
+            durable.remove_quietly(temporary)
+
+    def has(self, digest: str) -> bool:
+        """Tell whether a file of that SHA-256 is here, without reading it.
+
+        Raises:
+            InputError: `digest` is not a SHA-256 in lower-case hexadecimal.
+        """
+        return self._named(digest).is_file()
+
+    def path(self, digest: str) -> Path:
+        """Return where the file of that SHA-256 is; its bytes are not verified.
+
+        Raises:
+            InputError: `digest` is not a SHA-256 in lower-case hexadecimal.
+            NotFoundError: it is not here.
+        """
+        path = self._named(digest)
+        if not path.is_file():
+            raise _missing(path)
+        return path
+
+    def read(self, digest: str) -> bytes:
+        """Return the bytes of that SHA-256.
+
+        Raises:
+            InputError: `digest` is not a SHA-256 in lower-case hexadecimal.
+            NotFoundError: it is not here.
+            IntegrityError: the file's bytes hash to something else.
+            UnavailableError: it cannot be read.
+        """
+        path = self._named(digest)
+        data = durable.read_file(path, size_bytes_max=self.size_bytes_max)
+        got = sha256(data).hexdigest()
+        if got != digest:
+            raise IntegrityError(
+                f"{path} was altered: its bytes hash to {got}",
+                advice="Store the file again from its source, a replica or a backup.",
+                problem="altered",
+                path=str(path),
+                expected=digest,
+                got=got,
+            )
+        return data
+
+    def sweep(self) -> None:
+        """Remove what crashed writers left. Only while nobody else writes here."""
+        for leftover in self.directory.glob(".*.tmp"):
+            durable.remove_quietly(leftover)
+
+    def _named(self, digest: str) -> Path:
+        # Names come from the network: nothing but hexadecimal may become a path.
+        if len(digest) != 2 * HASH_BYTES or not _HEX.issuperset(digest):
+            raise InputError(
+                f"{digest[:80]!r} is not a SHA-256",
+                advice="Give 64 lower-case hexadecimal digits.",
+                field="sha256",
+            )
+        return self.directory / digest
+
+
+class ContentWriter:
+    """One file on its way into a store; made by :meth:`ContentStore.writer`."""
+
+    def __init__(self, store: ContentStore, temporary: Path, file: BinaryIO) -> None:
+        self.size_bytes = 0
+        self._store = store
+        self._temporary = temporary
+        self._file = file
+        self._hash = sha256()
+
+    def write(self, chunk: bytes) -> None:
+        """Add bytes.
+
+        Raises:
+            InputError: the file grows over the store's bound.
+            UnavailableError: the disk does not take it.
+        """
+        bound = self._store.size_bytes_max
+        if self.size_bytes + len(chunk) > bound:
+            raise InputError(
+                f"the file is larger than {bound} bytes",
+                advice="Split it into files below the bound.",
+                size_bytes_max=bound,
+            )
+        with durable.reporting(self._temporary, "write"):
+            view = memoryview(chunk)
+            while view:
+                view = view[self._file.write(view) :]
+        self._hash.update(chunk)
+        self.size_bytes += len(chunk)
+
+    def commit(self, expected: str | None = None) -> str:
+        """Make the file durable under its SHA-256, and return that.
+
+        Raises:
+            InputError: it is not the `expected` SHA-256; nothing is stored.
+            UnavailableError: it could not be made durable.
+        """
+        digest = self._hash.hexdigest()
+        if expected is not None and digest != expected:
+            raise InputError(
+                f"the bytes hash to {digest}, not to {expected}",
+                advice="Send the file that the hash was computed of.",
+                field="sha256",
+                expected=expected,
+                got=digest,
+            )
+        target = self._store.directory / digest
+        with durable.reporting(target, "write"):
+            os.fsync(self._file.fileno())
+            self._temporary.replace(target)
+        durable.sync_directory(target.parent)
+        return digest
+
+
+def _missing(path: Path) -> NotFoundError:
+    return NotFoundError(
+        f"{path} does not exist",
+        advice="Ask for it where the ledger came from, or restore it from a backup.",
+        path=str(path),
+    )

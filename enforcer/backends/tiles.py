@@ -1,0 +1,401 @@
+"""One ledger in one directory: C2SP tlog-tiles files under a signed checkpoint.
+
+Layout: checkpoint, tile/..., lists/<sha256>, side/<sha256>, lock, begun. The checkpoint alone says
+what the ledger holds: files beyond it are leftovers of an append that nobody was told of, and are
+overwritten. Refuses to sign what it cannot read back, and to go on from an older or a lost
+checkpoint (``begun`` says that there was one). One writer, under a kernel lock for life; any
+number of readers, who see the tree as it was when they opened it. All calls block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+from enforcer.backends import durable
+from enforcer.backends.content import ContentStore
+from enforcer.backends.lock import DirectoryLock
+from enforcer.backends.tile_files import TileFiles, damaged
+from enforcer.backends.tile_tree import Progress, TileCache, TileTree
+from enforcer.core.checkpoint import Checkpoint, open_checkpoint
+from enforcer.core.edge import RightEdge
+from enforcer.core.merkle import HASH_BYTES
+from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey, Verify
+from enforcer.core.receipt import Receipt
+from enforcer.core.tile import BUNDLE, TILE_WIDTH, Tile, decode_bundle, full_tiles
+from enforcer.errors import (
+    ConflictError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    UnavailableError,
+)
+
+APPEND_LEAVES_MAX: Final = 16_384
+APPEND_BYTES_MAX: Final = 64 << 20
+LIST_BYTES_MAX: Final = 2_000_000 * 262  # the most targets, each "subtree ", 253 octets and LF
+SIDE_BYTES_MAX: Final = 64 << 20
+
+Seal: TypeAlias = Callable[[Checkpoint], bytes]
+"""``seal(checkpoint)``: the signed note of this checkpoint, which it must not show to anyone."""
+
+
+def received(note: bytes) -> Seal:
+    """Return the seal of a replica: the note that the log has signed already.
+
+    The ledger refuses it unless its signature, size and root are those of the tree being sealed.
+    """
+    return lambda _checkpoint: note
+
+
+class TileLedger:
+    """The ledger in one directory.
+
+    ``lists`` and ``side`` store the target lists and the side files beside the entries.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        origin: str,
+        vkey: VerifierKey,
+        verify: Verify,
+        lock: DirectoryLock | None,
+    ) -> None:
+        """Use :meth:`open`."""
+        self.path = path
+        self.origin = origin
+        self.lists = ContentStore(path / "lists", size_bytes_max=LIST_BYTES_MAX)
+        self.side = ContentStore(path / "side", size_bytes_max=SIDE_BYTES_MAX)
+        self._vkey = vkey
+        self._verify = verify
+        self._lock = lock
+        self._files = TileFiles(path)
+        self._cache = TileCache()
+        self._appending = Lock()
+        self._in_doubt = False
+        # One reference, replaced as a whole: readers in other threads see the old or the new tree.
+        self._state = self._load()
+
+    @classmethod
+    def open(
+        cls, path: Path, *, origin: str, vkey: VerifierKey, verify: Verify, writer: bool
+    ) -> TileLedger:
+        """Open the ledger in `path`; a writer makes it when there is nothing yet.
+
+        Checks the checkpoint's signature and that the right edge of the tiles hashes to its root;
+        everything else is checked when it is read. Works on a full disk, and for readers without
+        the right to write.
+
+        Raises:
+            NotFoundError: a reader's directory does not exist.
+            ConflictError: another writer is at work; ``data["pid"]`` names it.
+            IntegrityError: the checkpoint or the tiles under it are not what they must be.
+            UnavailableError: the directory cannot be used.
+        """
+        if not writer:
+            if not path.is_dir():
+                raise NotFoundError(
+                    f"there is no ledger in {path}",
+                    advice="Check the path, or make a ledger by opening it for writing.",
+                    path=str(path),
+                )
+            return cls(path, origin, vkey, verify, None)
+        durable.make_directory(path)
+        lock = DirectoryLock(path / "lock")
+        try:
+            for directory in ("tile", "lists", "side"):
+                durable.make_directory(path / directory)
+            ledger = cls(path, origin, vkey, verify, lock)
+            ledger._settle()
+        except BaseException:
+            lock.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        """Give up the right to write; again is harmless."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """How many entries the checkpoint counts."""
+        return self._state[0].size
+
+    @property
+    def root(self) -> bytes:
+        """The Merkle root of these entries."""
+        return self._state[0].root
+
+    @property
+    def checkpoint_note(self) -> bytes | None:
+        """The signed note of the checkpoint; None while the ledger is empty."""
+        return self._state[1]
+
+    def append(self, leaves: Sequence[bytes], seal: Seal) -> bytes:
+        """Add entries, all or none, and return the signed note of the new checkpoint.
+
+        When it returns everything is on the disk and was read back and hashed again. When it
+        raises, nobody was shown a new checkpoint, and the next append goes on from the last
+        one; except that after a fault while the checkpoint itself was put in place every
+        append is refused until the ledger is opened again, because readers may have seen it.
+
+        Args:
+            leaves: 1 to 16,384 entries of at most 65,535 bytes, 64 MiB together.
+            seal: the log's signer; at a replica, :func:`received`.
+
+        Raises:
+            InputError: the entries are none, too many or too large.
+            ConflictError: the ledger was opened for reading.
+            IntegrityError: the checkpoint on the disk is not the one this object knows, or the disk
+                gave back other bytes, or the seal is of another tree, key or origin.
+            UnavailableError: the disk did not take it.
+        """
+        _check_leaves(leaves)
+        with self._appending:
+            before, _ = self._state
+            self._check_appendable()
+            edge, tiles = before.edge.grow(leaves)
+            after = TileTree(self._files, edge, self._cache)
+            self._files.write(tiles)
+            self._check_written(before, tiles, after.root)
+            checkpoint = Checkpoint(self.origin, after.size, after.root)
+            note = seal(checkpoint)
+            self._check_seal(note, checkpoint)
+            self._publish(note)
+            self._state = after, note
+            for tile in tiles:
+                if tile.is_full and tile.index == full_tiles(tile.level, before.size):
+                    self._files.drop_partials(tile.level, tile.index)
+            return note
+
+    def entries(self, start: int, end: int) -> Iterator[bytes]:
+        """Return entries, as :meth:`TileTree.entries` does."""
+        return self._state[0].entries(start, end)
+
+    def leaf_hashes(self, start: int, end: int) -> Iterator[bytes]:
+        """Return leaf hashes, as :meth:`TileTree.leaf_hashes` does."""
+        return self._state[0].leaf_hashes(start, end)
+
+    def tile(self, level: int, index: int, width: int = TILE_WIDTH) -> bytes:
+        """Return the hashes of a tile, as :meth:`TileTree.tile` does."""
+        return self._state[0].tile(level, index, width)
+
+    def bundle(self, index: int, width: int = TILE_WIDTH) -> bytes:
+        """Return an entry bundle, as :meth:`TileTree.bundle` does."""
+        return self._state[0].bundle(index, width)
+
+    def inclusion_proof(self, index: int, size: int) -> tuple[bytes, ...]:
+        """Return an inclusion proof, as :meth:`TileTree.inclusion_proof` does."""
+        return self._state[0].inclusion_proof(index, size)
+
+    def consistency_proof(self, first: int, second: int) -> tuple[bytes, ...]:
+        """Return a consistency proof, as :meth:`TileTree.consistency_proof` does."""
+        return self._state[0].consistency_proof(first, second)
+
+    def receipt(self, index: int) -> Receipt:
+        """Return the proof that entry `index` is in the tree of the present checkpoint.
+
+        Raises:
+            InputError: there is no such entry.
+            IntegrityError: a tile is damaged.
+        """
+        tree, note = self._state
+        return Receipt(index, tree.inclusion_proof(index, tree.size), note or b"")
+
+    def verify_all(self, progress: Progress | None = None) -> None:
+        """Read every file again; hash every entry, compare with every tile and the checkpoint.
+
+        Raises:
+            IntegrityError: the first file that is not what it must be; ``data["path"]`` names it,
+                ``data["index"]`` the entry if it is one.
+        """
+        tree, known = self._state
+        note = self._read_note()
+        if note != known:
+            self._check_not_older(note)
+        TileTree(self._files, tree.edge, TileCache()).verify_all(progress)
+
+    @property
+    def _note_path(self) -> Path:
+        return self.path / "checkpoint"
+
+    @property
+    def _begun_path(self) -> Path:
+        return self.path / "begun"
+
+    def _load(self) -> tuple[TileTree, bytes | None]:
+        """Read the checkpoint and the right edge under it."""
+        begun = self._begun_path.exists()  # looked at first, because it comes to be last
+        note = self._read_note()
+        if note is None:
+            if begun:
+                raise damaged(
+                    self._note_path,
+                    "missing",
+                    f"{self._note_path} was lost: going on without it would fork the ledger",
+                )
+            return TileTree(self._files, RightEdge(), self._cache), None
+        checkpoint = open_checkpoint(note, self.origin, self._vkey, self._verify)
+        edge = RightEdge.read(checkpoint.size, self._files.read)
+        tree = TileTree(self._files, edge, self._cache)
+        if tree.root != checkpoint.root:
+            raise self._edge_damaged(edge, tree.root, checkpoint)
+        if edge.width:
+            tile = Tile(BUNDLE, full_tiles(BUNDLE, edge.size), edge.width)
+            tree.verify_bundle(tile, decode_bundle(edge.bundle, edge.width), edge.tiles[0])
+        return tree, note
+
+    def _settle(self) -> None:
+        """Finish what a killed writer may have left unfinished; needs no space on the disk."""
+        durable.remove_quietly(durable.temporary_of(self._note_path))
+        self.lists.sweep()
+        self.side.sweep()
+        if self.checkpoint_note is None:
+            return
+        # It may have died between putting the checkpoint in place and making that durable.
+        durable.sync_file(self._note_path)
+        if not self._begun_path.exists():
+            durable.write_file(self._begun_path, b"")
+        for level in (BUNDLE, *range(len(self._state[0].edge.tiles))):
+            full = full_tiles(level, self.size)
+            if full:
+                self._files.drop_partials(level, full - 1)
+
+    def _read_note(self) -> bytes | None:
+        try:
+            return durable.read_file(self._note_path, size_bytes_max=NOTE_BYTES_MAX)
+        except NotFoundError:
+            return None
+
+    def _check_appendable(self) -> None:
+        """Refuse to go on from anything but the checkpoint that this object knows."""
+        if self._lock is None:
+            raise ConflictError(
+                f"the ledger in {self.path} is open for reading only",
+                advice="Open it with writer=True.",
+                path=str(self.path),
+            )
+        if self._in_doubt:
+            raise UnavailableError(
+                f"the last checkpoint in {self.path} may or may not be on the disk",
+                advice="Look at the kernel's log for a failing disk, then restart this process.",
+                path=str(self.path),
+            )
+        tree, known = self._state
+        note = self._read_note()
+        if note != known:
+            self._check_not_older(note)
+            raise damaged(
+                self._note_path,
+                "altered",
+                f"{self._note_path} was changed by somebody else while this process held the lock",
+            )
+        # The next root is computed from these hashes: memory, too, can flip a bit.
+        if tree.edge.root() != tree.root:
+            raise damaged(self.path, "memory", "the right edge in memory was altered")
+
+    def _check_not_older(self, note: bytes | None) -> None:
+        """Refuse a checkpoint file that is gone, not signed, or older than what was read before."""
+        if note is None:
+            raise damaged(self._note_path, "missing", f"{self._note_path} was removed")
+        size = open_checkpoint(note, self.origin, self._vkey, self._verify).size
+        if size < self.size:
+            raise damaged(
+                self._note_path,
+                "rolled back",
+                f"{self._note_path} was rolled back to size {size}, this ledger was at {self.size}",
+                expected=self.size,
+                got=size,
+            )
+
+    def _check_written(self, before: TileTree, tiles: dict[Tile, bytes], root: bytes) -> None:
+        """Compute the tiles and the root again, from the entries that the disk gives back."""
+        disk = {tile: self._files.read_back(tile) for tile in tiles}
+        for tile, data in tiles.items():
+            self._files.check_same(tile, disk[tile], data)
+        leaves: list[bytes] = []
+        for tile, data in disk.items():
+            if tile.level == BUNDLE:
+                entries = decode_bundle(data, tile.width)
+                before.verify_bundle(tile, entries, disk[Tile(0, tile.index, tile.width)])
+                leaves += entries[max(before.size - tile.index * TILE_WIDTH, 0) :]
+        again, tiles_again = before.edge.grow(leaves)
+        for tile, data in tiles_again.items():
+            self._files.check_same(tile, disk[tile], data)
+        if again.root() != root:
+            raise damaged(
+                self.path,
+                "altered",
+                f"the entries read back hash to {again.root().hex()}, not to {root.hex()}",
+            )
+
+    def _check_seal(self, note: bytes, checkpoint: Checkpoint) -> None:
+        sealed = open_checkpoint(note, self.origin, self._vkey, self._verify)
+        if sealed != checkpoint:
+            raise IntegrityError(
+                f"the signed checkpoint is of size {sealed.size} and root {sealed.root.hex()},"
+                f" the entries give size {checkpoint.size} and root {checkpoint.root.hex()}",
+                advice="Do not use these entries: ask another source for them and the checkpoint.",
+                problem="another tree",
+                expected=checkpoint.root.hex(),
+                got=sealed.root.hex(),
+                size=checkpoint.size,
+                size_sealed=sealed.size,
+            )
+
+    def _publish(self, note: bytes) -> None:
+        """Put the checkpoint in place: from its rename on, readers rely on the new tree."""
+        known = self.checkpoint_note
+        self._in_doubt = True
+        try:
+            durable.write_file(self._note_path, note)
+            if known is None:
+                durable.write_file(self._begun_path, b"")
+        except UnavailableError:
+            self._in_doubt = self._read_note() != known
+            raise
+        self._in_doubt = False
+
+    def _edge_damaged(self, edge: RightEdge, got: bytes, checkpoint: Checkpoint) -> IntegrityError:
+        """Return the error of a right edge that does not hash to its checkpoint's root."""
+        names = [
+            Tile(level, full_tiles(level, edge.size), len(hashes) // HASH_BYTES).path
+            for level, hashes in enumerate(edge.tiles)
+            if hashes
+        ]
+        return damaged(
+            self.path,
+            "altered",
+            f"of {', '.join(names)} in {self.path} one was altered: they hash to {got.hex()}, "
+            f"the checkpoint of size {checkpoint.size} says {checkpoint.root.hex()}",
+            expected=checkpoint.root.hex(),
+            got=got.hex(),
+        )
+
+
+def _check_leaves(leaves: Sequence[bytes]) -> None:
+    total = sum(map(len, leaves))
+    if not 0 < len(leaves) <= APPEND_LEAVES_MAX or total > APPEND_BYTES_MAX:
+        raise InputError(
+            f"cannot append {len(leaves)} entries of {total} bytes at once",
+            advice=f"Give 1 to {APPEND_LEAVES_MAX} entries of at most {APPEND_BYTES_MAX} bytes.",
+            entries=len(leaves),
+            size_bytes=total,
+        )

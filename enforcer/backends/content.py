@@ -7,17 +7,17 @@ again, so a damaged file heals. Several threads may store at once; `sweep` is fo
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from enforcer.backends import durable
 from enforcer.core.merkle import HASH_BYTES
-from enforcer.errors import InputError, IntegrityError, NotFoundError
+from enforcer.errors import InputError, IntegrityError
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -72,45 +72,48 @@ class ContentStore:
         finally:
             durable.remove_quietly(temporary)
 
-    def has(self, digest: str) -> bool:
+    def has(self, sha256: str) -> bool:
         """Tell whether a file of that SHA-256 is here, without reading it.
 
         Raises:
-            InputError: `digest` is not a SHA-256 in lower-case hexadecimal.
+            InputError: it is not 64 lower-case hexadecimal digits.
         """
-        return self._named(digest).is_file()
+        return self.path(sha256).is_file()
 
-    def path(self, digest: str) -> Path:
-        """Return where the file of that SHA-256 is; its bytes are not verified.
+    def path(self, sha256: str) -> Path:
+        """Return where the file of that SHA-256 is, or would be; its bytes are not verified.
 
         Raises:
-            InputError: `digest` is not a SHA-256 in lower-case hexadecimal.
-            NotFoundError: it is not here.
+            InputError: it is not 64 lower-case hexadecimal digits.
         """
-        path = self._named(digest)
-        if not path.is_file():
-            raise _missing(path)
-        return path
+        # Names come from the network: nothing but hexadecimal may become a path.
+        if len(sha256) != 2 * HASH_BYTES or not _HEX.issuperset(sha256):
+            raise InputError(
+                f"{sha256[:80]!r} is not a SHA-256",
+                advice="Give 64 lower-case hexadecimal digits.",
+                field="sha256",
+            )
+        return self.directory / sha256
 
-    def read(self, digest: str) -> bytes:
+    def read(self, sha256: str) -> bytes:
         """Return the bytes of that SHA-256.
 
         Raises:
-            InputError: `digest` is not a SHA-256 in lower-case hexadecimal.
+            InputError: it is not 64 lower-case hexadecimal digits.
             NotFoundError: it is not here.
             IntegrityError: the file's bytes hash to something else.
             UnavailableError: it cannot be read.
         """
-        path = self._named(digest)
+        path = self.path(sha256)
         data = durable.read_file(path, size_bytes_max=self.size_bytes_max)
-        got = sha256(data).hexdigest()
-        if got != digest:
+        got = hashlib.sha256(data).hexdigest()
+        if got != sha256:
             raise IntegrityError(
                 f"{path} was altered: its bytes hash to {got}",
                 advice="Store the file again from its source, a replica or a backup.",
                 problem="altered",
                 path=str(path),
-                expected=digest,
+                expected=sha256,
                 got=got,
             )
         return data
@@ -119,16 +122,6 @@ class ContentStore:
         """Remove what crashed writers left. Only while nobody else writes here."""
         for leftover in self.directory.glob(".*.tmp"):
             durable.remove_quietly(leftover)
-
-    def _named(self, digest: str) -> Path:
-        # Names come from the network: nothing but hexadecimal may become a path.
-        if len(digest) != 2 * HASH_BYTES or not _HEX.issuperset(digest):
-            raise InputError(
-                f"{digest[:80]!r} is not a SHA-256",
-                advice="Give 64 lower-case hexadecimal digits.",
-                field="sha256",
-            )
-        return self.directory / digest
 
 
 class ContentWriter:
@@ -139,7 +132,7 @@ class ContentWriter:
         self._store = store
         self._temporary = temporary
         self._file = file
-        self._hash = sha256()
+        self._hash = hashlib.sha256()
 
     def write(self, chunk: bytes) -> None:
         """Add bytes.
@@ -162,33 +155,25 @@ class ContentWriter:
         self._hash.update(chunk)
         self.size_bytes += len(chunk)
 
-    def commit(self, expected: str | None = None) -> str:
-        """Make the file durable under its SHA-256, and return that.
+    def commit(self, expected_sha256: str | None = None) -> str:
+        """Make the file durable under its SHA-256, and return that in hexadecimal.
 
         Raises:
-            InputError: it is not the `expected` SHA-256; nothing is stored.
+            IntegrityError: it is not the one expected; nothing is stored.
             UnavailableError: it could not be made durable.
         """
-        digest = self._hash.hexdigest()
-        if expected is not None and digest != expected:
-            raise InputError(
-                f"the bytes hash to {digest}, not to {expected}",
+        sha256 = self._hash.hexdigest()
+        if expected_sha256 is not None and sha256 != expected_sha256:
+            raise IntegrityError(
+                f"the bytes hash to {sha256}, not to {expected_sha256}",
                 advice="Send the file that the hash was computed of.",
-                field="sha256",
-                expected=expected,
-                got=digest,
+                problem="other content",
+                expected=expected_sha256,
+                got=sha256,
             )
-        target = self._store.directory / digest
+        target = self._store.path(sha256)
         with durable.reporting(target, "write"):
             os.fsync(self._file.fileno())
             self._temporary.replace(target)
         durable.sync_directory(target.parent)
-        return digest
-
-
-def _missing(path: Path) -> NotFoundError:
-    return NotFoundError(
-        f"{path} does not exist",
-        advice="Ask for it where the ledger came from, or restore it from a backup.",
-        path=str(path),
-    )
+        return sha256

@@ -1,0 +1,84 @@
+"""Whose signatures an act carries, each checked against the registered keys.
+
+What passes here is a person or machine that was registered, has not been revoked, has not
+ended, and did sign these bytes; what that person may do is for the rules to say.
+"""
+
+from __future__ import annotations
+
+from enforcer.core.envelope import Envelope
+from enforcer.core.state import KeyRecord, State
+from enforcer.errors import RefusedError
+
+
+def check_roots(state: State, envelope: Envelope) -> None:
+    """Check that all signatures are by root keys, valid, and as many as the threshold.
+
+    Raises:
+        RefusedError: one is not, or there are too few.
+    """
+    for signature in envelope.signatures:
+        public_key = state.root_keys.get(signature.key_id)
+        if public_key is None:
+            raise _signature_error(signature.key_id, "is by no root key")
+        if not state.verify(public_key, envelope.message, signature.octets):
+            raise _signature_error(signature.key_id, "is not valid")
+    if len(envelope.signatures) < state.roots.threshold:
+        raise RefusedError(
+            f"{len(envelope.signatures)} root keys signed, and {state.roots.threshold} must",
+            advice="Collect the missing root signatures over the same payload.",
+            field="signatures",
+        )
+
+
+def signers(state: State, envelope: Envelope, t_ms: int) -> tuple[KeyRecord, ...]:
+    """Return the registered keys that signed, in order; none may be unknown, ended or invalid.
+
+    Raises:
+        RefusedError: with the ``key_id`` that is wrong.
+    """
+    records = []
+    for signature in envelope.signatures:
+        record = state.keys.get(signature.key_id)
+        if record is None:
+            raise _signature_error(signature.key_id, "is by a key that is not registered")
+        if record.revoked_index is not None:
+            raise _signature_error(
+                signature.key_id, f"is by a key that entry {record.revoked_index} revoked"
+            )
+        if t_ms > record.registration.not_after_ms:
+            raise _signature_error(signature.key_id, "is by a key whose registration has ended")
+        if not state.verify(record.public_key, envelope.message, signature.octets):
+            raise _signature_error(signature.key_id, "is not valid")
+        records.append(record)
+    return tuple(records)
+
+
+def only_signer(state: State, envelope: Envelope, t_ms: int) -> KeyRecord:
+    """Return the key of the one person who signed.
+
+    Raises:
+        RefusedError: several signed, or the one may not.
+    """
+    records = signers(state, envelope, t_ms)
+    if len(records) != 1:
+        raise RefusedError(
+            f"the act has {len(records)} signatures, and takes one",
+            advice="Send the act with the signature of the one person whose act it is.",
+            field="signatures",
+        )
+    return records[0]
+
+
+def _signature_error(identity: str, problem: str) -> RefusedError:
+    return RefusedError(
+        f"the signature of key {identity[:16]}… {problem}",
+        advice="Sign with a key that is registered for this act and has not ended.",
+        field="signatures",
+        key_id=identity,
+    )
+
+
+def field_error(field: str, problem: str, advice: str) -> RefusedError:
+    """Return the refusal of one field."""
+    return RefusedError(problem, advice=advice, field=field)

@@ -9,7 +9,6 @@ and ignored. Always true: parsing and formatting again gives the same bytes.
 from __future__ import annotations
 
 import binascii
-import unicodedata
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -230,9 +229,7 @@ def _parse_line(line: str) -> SignatureLine:
 
 
 def _is_key_name(name: str) -> bool:
-    return bool(name) and not any(
-        each.isspace() or each == "+" or unicodedata.category(each) in {"Cc", "Cs"} for each in name
-    )
+    return bool(name) and not any(each.isspace() or each == "+" or each < " " for each in name)
 
 
 def _bad_vkey(what: str) -> InputError:

@@ -1,0 +1,356 @@
+"""The TOML files of every program, each as one frozen value that was checked when it was read.
+
+Owns: which keys there are, their bounds, and the words when one is wrong: the file, the key, the
+remedy. Refuses unknown keys, and a password inside a URL. Always true: a path in a value is
+absolute, and was relative to the file it stood in. Nothing here opens what the paths name,
+the password file and the trust file excepted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import stat
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Final, Self, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from enforcer.core.note import VerifierKey
+from enforcer.core.state import Roots
+from enforcer.core.trust import Trust
+from enforcer.errors import EnforcerError, InputError, NotFoundError, UnavailableError
+
+CONFIG_BYTES_MAX: Final = 1 << 20
+PASSWORD_BYTES_MAX: Final = 1_024
+UNIX_PATH_BYTES_MAX: Final = 107  # sun_path of unix(7), without its final NUL
+
+T = TypeVar("T", bound="File")
+
+_IDENTIFIER: Final = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
+_KEY_HEX: Final = r"^[0-9a-f]{64}\Z"
+_FORMS: Final = {
+    _IDENTIFIER: "up to 64 lower-case letters, digits, '.', '_' and '-'",
+    _KEY_HEX: "32 octets in lower-case hexadecimal",
+}
+Identifier = Annotated[str, Meta(pattern=_IDENTIFIER)]
+PublicKeyHex = Annotated[str, Meta(pattern=_KEY_HEX)]
+
+
+class Address(str):
+    """A host or IP address and a port: ``127.0.0.1:7443``, ``[2001:db8::1]:53``."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Check `text`.
+
+        Raises:
+            ValueError: it is no such pair.
+        """
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 0xFFFF:
+            raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:7443 or [::1]:7443")
+        if host.startswith("[") != host.endswith("]") or (":" in host and host[0] != "["):
+            raise ValueError(f"{text!r} has an IPv6 address without its brackets")
+        if host[0] == "[":
+            ipaddress.IPv6Address(host[1:-1])
+        return super().__new__(cls, text)
+
+    @property
+    def host(self) -> str:
+        """The host, an IPv6 address without its brackets."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return int(self.rpartition(":")[2])
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a file; an unknown key in it is an error."""
+
+
+class File(Section, frozen=True, kw_only=True):
+    """A whole file."""
+
+
+class ServerTls(Section, frozen=True, kw_only=True):
+    """What a gRPC server shows, and whose clients it takes."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+
+
+class ClientTls(Section, frozen=True, kw_only=True):
+    """What a gRPC client shows, and whose servers it believes."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+class Redis(Section, frozen=True, kw_only=True):
+    """Where the feed is; nothing that comes from there is believed without proof."""
+
+    url: str
+    """``redis://``, ``rediss://`` or ``unix://``; a name of a user may stand in it."""
+    password_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for another scheme, or a password in the URL."""
+        scheme, separator, rest = self.url.partition("://")
+        if not separator or scheme not in ("redis", "rediss", "unix") or not rest:
+            raise ValueError("the url does not begin with redis://, rediss:// or unix://")
+        user, at, _ = rest.rpartition("@")
+        if at and ":" in user:
+            raise ValueError("the url has a password in it: write it into a file, password_file")
+
+    def password(self) -> str | None:
+        """Return what the password file holds, without its final newline.
+
+        Raises:
+            NotFoundError, UnavailableError: it cannot be read.
+            InputError: others than its owner can read it, or it is too long.
+        """
+        if self.password_file is None:
+            return None
+        with _Reading(self.password_file):
+            if self.password_file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise InputError(
+                    f"the password file {self.password_file} can be read by others",
+                    advice=f"Run: chmod 600 {self.password_file}",
+                    path=str(self.password_file),
+                )
+            data = self.password_file.read_bytes()
+        if len(data) > PASSWORD_BYTES_MAX:
+            raise InputError(
+                f"the password file {self.password_file} has over {PASSWORD_BYTES_MAX} bytes",
+                advice="Name the file that holds the password alone.",
+                path=str(self.password_file),
+            )
+        return data.decode("utf-8").rstrip("\r\n")
+
+
+class Control(Section, frozen=True, kw_only=True):
+    """Where the control plane is."""
+
+    address: Address
+
+
+class TrustFile(File, frozen=True, kw_only=True):
+    """What is believed before anything has been read; the same file for everybody."""
+
+    origin: str
+    log_vkey: str
+    root_keys: tuple[PublicKeyHex, ...]
+    root_threshold: int
+    witness_quorum: Annotated[int, Meta(ge=0, le=0)]
+    """0: nobody witnesses yet; shown as UNWITNESSED."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the parts do not make a trust."""
+        self.trust()
+
+    def trust(self) -> Trust:
+        """Return the trust that the file spells."""
+        try:
+            VerifierKey.parse(self.log_vkey)
+        except InputError as error:
+            raise ValueError(f"log_vkey: {error.message}") from error
+        roots = Roots(tuple(map(bytes.fromhex, self.root_keys)), self.root_threshold)
+        return Trust(self.origin, self.log_vkey, roots, self.witness_quorum)
+
+
+class ControlConfig(File, frozen=True, kw_only=True):
+    """``enforcer control``."""
+
+    ledger_dir: Path
+    trust_file: Path
+    log_key_file: Path
+    """Ed25519, PEM: signs the checkpoints; its public half is the trust file's ``log_vkey``."""
+    listen: Address = Address("127.0.0.1:7443")
+    tls: ServerTls
+    redis: Redis
+    reconcile_interval_seconds: Annotated[float, Meta(ge=0.1, le=3_600)] = 5.0
+    """How often the feed is compared with the ledger."""
+
+
+class NodeConfig(File, frozen=True, kw_only=True):
+    """``enforcer node``."""
+
+    node_id: Identifier
+    state_dir: Path
+    trust_file: Path
+    key_file: Path
+    """The node's own Ed25519 key, PEM: signs attestations."""
+    gate_socket: Path
+    redis: Redis
+    control: Control
+    tls: ClientTls
+    listen: Address | None = None
+    """Where this node takes stops over gRPC, if it does."""
+    poll_interval_ms: Annotated[int, Meta(ge=10, le=60_000)] = 200
+    """How often the feed's head is read, pushed or not."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the socket's path does not fit into an address."""
+        _check_socket_path(self.gate_socket, "gate_socket")
+
+
+class BlockPage(Section, frozen=True, kw_only=True):
+    """The operator's page for orders with the measure BLOCK_PAGE."""
+
+    ipv4: str | None = None
+    ipv6: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no address of its family."""
+        if self.ipv4 is not None:
+            ipaddress.IPv4Address(self.ipv4)
+        if self.ipv6 is not None:
+            ipaddress.IPv6Address(self.ipv6)
+
+
+class GateConfig(File, frozen=True, kw_only=True):
+    """``enforcer gate``."""
+
+    origin: str
+    listen: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=64)]
+    upstream: Address
+    """The resolver behind the gate."""
+    state_dir: Path
+    control_socket: Path
+    user: str | None = None
+    group: str | None = None
+    allowed_uids: Annotated[tuple[int, ...], Meta(max_length=64)] | None = None
+    """Who may speak at the control socket; null: this process's user and root."""
+    block_page: BlockPage = BlockPage()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the socket's path does not fit into an address."""
+        _check_socket_path(self.control_socket, "control_socket")
+
+
+class ClientConfig(File, frozen=True, kw_only=True):
+    """``enforcer order`` and the rest of what a person runs."""
+
+    control: Control
+    tls: ClientTls
+    trust_file: Path
+    key_file: Path
+    """The person's own Ed25519 key, PEM."""
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """Read the TOML file `path` as a `kind`.
+
+    Raises:
+        NotFoundError, UnavailableError: the file is not there, or cannot be read.
+        InputError: ``data["key"]`` is what is wrong in it.
+    """
+    base = path.absolute().parent
+    with _Reading(path):
+        data = path.read_bytes()
+    if len(data) > CONFIG_BYTES_MAX:
+        raise _error(path, None, f"has over {CONFIG_BYTES_MAX} bytes", "Name a configuration file.")
+    try:
+        plain = tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise _error(
+            path, None, f"is not UTF-8 at byte {error.start}", "Save it as UTF-8."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise _error(path, None, f"is not TOML: {error}", "Correct that line.") from error
+
+    def special(wanted: type, value: object) -> object:
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+        if wanted is Address:
+            return Address(value)
+        if wanted is Path:
+            return base / Path(value).expanduser()
+        raise TypeError(f"no value of a file is a {wanted.__name__}")
+
+    try:
+        return msgspec.convert(plain, kind, dec_hook=special)
+    except msgspec.ValidationError as error:
+        raise _explained(path, kind, str(error)) from error
+
+
+def read_trust(path: Path) -> Trust:
+    """Read a trust file.
+
+    Raises:
+        NotFoundError, UnavailableError, InputError: as :func:`read`.
+    """
+    return read(path, TrustFile).trust()
+
+
+class _Reading:
+    """Turns what the system says about a file into our errors."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, EnforcerError) or not isinstance(error, OSError):
+            return
+        if isinstance(error, FileNotFoundError):
+            raise NotFoundError(
+                f"there is no file {self.path}",
+                advice="Name an existing file; `enforcer init` makes a first set of them.",
+                path=str(self.path),
+            ) from error
+        raise UnavailableError(
+            f"{self.path} cannot be read: {error.strerror}",
+            advice="Check its owner and rights.",
+            path=str(self.path),
+        ) from error
+
+
+def _explained(path: Path, kind: type[File], said: str) -> InputError:
+    """Turn msgspec's words into ours: they end with `` - at `$.section.key```."""
+    what, _, place = said.partition(" - at `$")
+    key = place.rstrip("`").lstrip(".")
+    if match := re.fullmatch("Object contains unknown field `(.*)`", what):
+        unknown, known = match[1], _keys(kind, key)
+        near = get_close_matches(unknown, known, n=1)
+        return _error(
+            path,
+            f"{key}.{unknown}".lstrip("."),
+            "is unknown",
+            f"Write {near[0]!r} instead." if near else f"Known keys: {', '.join(sorted(known))}.",
+        )
+    if match := re.fullmatch("Object missing required field `(.*)`", what):
+        missing = f"{key}.{match[1]}".lstrip(".")
+        return _error(path, missing, "is missing", f"Add a line for {match[1]!r}.")
+    if match := re.fullmatch("Expected `str` matching regex '(.*)'", what):
+        what = f"not {_FORMS[match[1].encode().decode('unicode_escape')]}"
+    return _error(path, key or None, f"is wrong: {what}", "Correct that value.")
+
+
+def _keys(kind: type[Any], key: str) -> list[str]:
+    """Return the keys that the section `key` of a file may have."""
+    for part in filter(None, key.split(".")):
+        (field,) = (each for each in msgspec.structs.fields(kind) if each.encode_name == part)
+        kind = field.type
+    return [each.encode_name for each in msgspec.structs.fields(kind)]
+
+
+def _check_socket_path(path: Path, key: str) -> None:
+    if len(bytes(path)) > UNIX_PATH_BYTES_MAX:
+        raise ValueError(f"the path of {key} is longer than {UNIX_PATH_BYTES_MAX} bytes")
+
+
+def _error(path: Path, key: str | None, problem: str, advice: str) -> InputError:
+    place = f"{path}: the key {key!r}" if key else f"{path}"
+    return InputError(f"{place} {problem}", advice=advice, path=str(path), key=key)

@@ -1,5 +1,4 @@
-# Every target sets up what it needs; `make` alone lists them.
-PYTHON ?= python3
+# Every target sets up what it needs; `make` alone lists them. PYTHON=python3.12 chooses another.
 BIN := .venv/bin
 export PYTHON
 
@@ -46,4 +45,4 @@ demo: build ## the whole path on loopback; KEEP=1 leaves it running
 clean: ## remove what was built and cached; .venv stays
 	rm -rf build dist demo *.egg-info enforcer/v1 .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -f native/*.c native/*.html enforcer/_native/*.so
-	find enforcer tests bench -name __pycache__ -prune -exec rm -rf {} +
+	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,43 @@
+"""Python windows on a table; see native/probe.pyx."""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+from typing_extensions import Buffer
+
+from enforcer.core.table import OrderRow
+from enforcer.core.verdict import Verdict
+
+HEADER_BYTES: Final[int]
+BODY_SHA256_AT: Final[int]
+
+@dataclass(frozen=True)
+class TableHeader:
+    total_bytes: int
+    body_sha256: str
+    origin_sha256: str
+    ledger_size: int
+    time_floor_ms: int
+    table_digest: str
+    name_count: int
+    slot_count: int
+    probes_max: int
+    labels_max: int
+    order_count: int
+    posting_count: int
+    word_count: int
+    register_url: str
+    register_domain: str
+
+@final
+class Table:
+    def __init__(self, region: Buffer) -> None: ...
+    @property
+    def header(self) -> TableHeader: ...
+    def orders(self) -> list[OrderRow]: ...
+    def decide(self, name_wire: bytes, qtype: int, t_ms: int) -> Verdict: ...
+    def decide_many(self, wires: Buffer, qtype: int, t_ms: int) -> tuple[int, int, int]: ...
+
+def body_sha256(region: Buffer) -> str: ...
+def siphash128(key: bytes, data: bytes) -> bytes: ...
+def layout() -> dict[str, int]: ...

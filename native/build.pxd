@@ -1,0 +1,263 @@
+# cython: language_level=3
+"""Placing names into the slots of a table that is being compiled.
+
+Works on checked lists: every line is canonical and ends with LF. A list that changes while
+it is read (a file that somebody writes to) is noticed or placed wrongly, but never read or
+written outside its bounds. Until `build_finish`, a slot's `posting` is a link of `chains`.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr
+
+from chain cimport (
+    EVENT_EXACT,
+    EVENT_FLAG,
+    EVENT_SUBTREE,
+    chain_add,
+    chain_event,
+    chains_t,
+    link_t,
+)
+from layout cimport *
+from siphash cimport hash128_t, siphash128
+from table cimport table_home
+
+cdef enum:
+    PLACE_DONE = 1
+    PLACE_ASK = 2  # may this order block a protected name? answer in the cursor, call again
+    PLACE_NO_MEMORY = 3
+    PLACE_CHANGED = 4
+
+cdef enum:
+    ROLE_CORE = 1
+    ROLE_PROTECTED = 2
+    ROLE_ORDER = 3
+
+cdef enum:
+    ANSWER_NONE = 0
+    ANSWER_MAY_BLOCK = 1
+    ANSWER_MAY_NOT_BLOCK = 2
+
+
+ctypedef struct build_t:
+    header_t *header  # secret and slot_count are set; the counts below are kept here
+    slot_t *slots
+    chains_t chains
+
+
+ctypedef struct cursor_t:
+    const uint8_t *text
+    size_t size_bytes
+    size_t at
+    int answer
+
+
+cdef inline size_t label_before(const uint8_t *text, size_t end) noexcept nogil:
+    """Return where the label that ends before `end` begins."""
+    while end and text[end - 1] != c".":
+        end -= 1
+    return end
+
+
+cdef inline uint32_t name_hash(
+    const uint8_t *text, size_t size, hash128_t secret, hash128_t *name
+) noexcept nogil:
+    """Hash a canonical name from the top down; return its labels, 0 when it has too many."""
+    cdef size_t at, end = size
+    cdef uint32_t depth = 0
+    name[0] = secret
+    while depth < TABLE_LABELS_MAX:
+        at = label_before(text, end)
+        name[0] = siphash128(name[0], text + at, end - at)
+        depth += 1
+        if at == 0:
+            return depth
+        end = at - 1
+    return 0
+
+
+cdef inline slot_t *build_slot(build_t *build, hash128_t name, bint insert) noexcept nogil:
+    """Return the slot of `name`; a new one when `insert` is set and there is room, else NULL."""
+    cdef header_t *header = build.header
+    cdef uint32_t at = table_home(name, header.slot_count)
+    cdef uint32_t probes = 1
+    cdef slot_t *slot
+    while True:
+        slot = build.slots + at
+        if slot.posting == 0:
+            break
+        if slot.fingerprint_low == name.low and slot.fingerprint_high == <uint32_t> name.high:
+            return slot
+        at = at + 1 if at + 1 < header.slot_count else 0
+        probes += 1
+    if not insert or header.name_count + 1 >= header.slot_count:  # one slot stays empty
+        return NULL
+    slot.fingerprint_low = name.low
+    slot.fingerprint_high = <uint32_t> name.high
+    header.name_count += 1
+    if probes > header.probes_max:
+        header.probes_max = probes
+    return slot
+
+
+cdef inline void build_note_depth(header_t *header, uint32_t depth, bint is_subtree) noexcept nogil:
+    header.depths[depth >> 6] |= <uint64_t> 1 << (depth & 63)
+    if is_subtree:
+        header.subtree_depths[depth >> 6] |= <uint64_t> 1 << (depth & 63)
+    if depth > header.labels_max:
+        header.labels_max = depth
+
+
+cdef inline uint32_t protection_flag(int role, uint32_t kind) noexcept nogil:
+    """Return the flag of a core or protected-list entry of `kind`."""
+    cdef uint32_t flag = POSTING_CORE_EXACT if role == ROLE_CORE else POSTING_PROTECTED_EXACT
+    return flag << (kind - EVENT_EXACT)
+
+
+cdef inline int build_place(
+    build_t *build, cursor_t *cursor, int role, uint32_t order
+) noexcept nogil:
+    """Place the names of a list, in its role; orders must come ascending, after the others.
+
+    Writes slots and chains. Returns a PLACE_ code; after PLACE_ASK, `cursor.at` is the line
+    in question.
+    """
+    cdef const uint8_t *line
+    cdef const uint8_t *end
+    cdef uint32_t kind, skip, depth, before, event
+    cdef hash128_t name
+    cdef slot_t *slot
+    while cursor.at < cursor.size_bytes:
+        line = cursor.text + cursor.at
+        end = <const uint8_t *> memchr(line, c"\n", cursor.size_bytes - cursor.at)
+        if end == NULL:
+            return PLACE_CHANGED
+        kind = EVENT_EXACT if line[0] == c"e" else EVENT_SUBTREE
+        skip = 6 if kind == EVENT_EXACT else 8  # the word and its space
+        if line[0] == c"e" or line[0] == c"s":
+            if end - line <= skip:
+                return PLACE_CHANGED
+            depth = name_hash(line + skip, end - line - skip, build.header.secret, &name)
+            if depth == 0:
+                return PLACE_CHANGED
+            slot = build_slot(build, name, True)
+            if slot == NULL:
+                return PLACE_CHANGED
+            before = slot.posting
+            if role != ROLE_ORDER:
+                event = chain_event(EVENT_FLAG, protection_flag(role, kind))
+            elif build.chains.links[before].flags & protection_flag(ROLE_PROTECTED, kind):
+                if cursor.answer == ANSWER_NONE:
+                    return PLACE_ASK
+                event = 0
+                if cursor.answer == ANSWER_MAY_BLOCK:
+                    event = chain_event(kind, order)
+                cursor.answer = ANSWER_NONE
+            else:
+                event = chain_event(kind, order)
+            if event:
+                slot.posting = chain_add(&build.chains, before, event)
+                if slot.posting == 0:
+                    return PLACE_NO_MEMORY
+                build_note_depth(build.header, depth, kind == EVENT_SUBTREE)
+        cursor.at = end - cursor.text + 1
+    return PLACE_DONE
+
+
+cdef inline int build_pass_inside(build_t *build, cursor_t *cursor) noexcept nogil:
+    """Flag every placed name that has a pass rule of this list at it or below it."""
+    cdef const uint8_t *line
+    cdef const uint8_t *end
+    cdef const uint8_t *text
+    cdef size_t at, label_end
+    cdef int _depth
+    cdef hash128_t name
+    cdef slot_t *slot
+    while cursor.at < cursor.size_bytes:
+        line = cursor.text + cursor.at
+        end = <const uint8_t *> memchr(line, c"\n", cursor.size_bytes - cursor.at)
+        if end == NULL:
+            return PLACE_CHANGED
+        cursor.at = end - cursor.text + 1
+        text = <const uint8_t *> memchr(line, c" ", end - line)
+        if text == NULL:
+            return PLACE_CHANGED
+        if line[0] != c"e" and line[0] != c"s":
+            continue
+        text += 1
+        name = build.header.secret
+        label_end = end - text
+        for _depth in range(TABLE_LABELS_MAX):
+            at = label_before(text, label_end)
+            name = siphash128(name, text + at, label_end - at)
+            slot = build_slot(build, name, False)
+            if slot != NULL and not build.chains.links[slot.posting].flags & POSTING_PASS_INSIDE:
+                slot.posting = chain_add(
+                    &build.chains, slot.posting, chain_event(EVENT_FLAG, POSTING_PASS_INSIDE)
+                )
+                if slot.posting == 0:
+                    return PLACE_NO_MEMORY
+            if at == 0:
+                break
+            label_end = at - 1
+    return PLACE_DONE
+
+
+cdef inline uint64_t build_number_postings(build_t *build) noexcept nogil:
+    """Number the chains in use, ascending, in place of links; return the words they take."""
+    cdef link_t *links = build.chains.links
+    cdef header_t *header = build.header
+    cdef uint32_t number, walk
+    cdef uint64_t words = 0
+    for number in range(header.slot_count):
+        links[build.slots[number].posting].posting = 1
+    links[0].posting = 0
+    header.posting_count = 0
+    for number in range(1, build.chains.count):
+        if links[number].posting:
+            header.posting_count += 1
+            links[number].posting = header.posting_count
+            walk = number
+            while walk:
+                words += links[walk].event & 3 != EVENT_FLAG
+                walk = links[walk].before
+    return words
+
+
+cdef inline void build_write_postings(
+    build_t *build, posting_t *postings, uint32_t *words
+) noexcept nogil:
+    """Write posting 0 and those in use, with their words, and turn the slots to them."""
+    cdef link_t *links = build.chains.links
+    cdef posting_t *posting = postings
+    cdef uint32_t number, walk, kind, exact_end, subtree_end, at = 0
+    posting.flags = posting.exact_at = posting.exact_count = 0
+    posting.subtree_at = posting.subtree_count = 0
+    for number in range(1, build.chains.count):
+        if links[number].posting == 0:
+            continue
+        posting = postings + links[number].posting
+        posting.flags = links[number].flags
+        posting.exact_count = 0
+        posting.subtree_count = 0
+        walk = number
+        while walk:
+            kind = links[walk].event & 3
+            posting.exact_count += kind == EVENT_EXACT
+            posting.subtree_count += kind == EVENT_SUBTREE
+            walk = links[walk].before
+        posting.exact_at = at
+        posting.subtree_at = exact_end = at + posting.exact_count
+        at = subtree_end = exact_end + posting.subtree_count
+        walk = number  # a chain is walked from its end: fill backwards
+        while walk:
+            kind = links[walk].event & 3
+            if kind == EVENT_EXACT:
+                exact_end -= 1
+                words[exact_end] = links[walk].event >> 2
+            elif kind == EVENT_SUBTREE:
+                subtree_end -= 1
+                words[subtree_end] = links[walk].event >> 2
+            walk = links[walk].before
+    for number in range(build.header.slot_count):
+        build.slots[number].posting = links[build.slots[number].posting].posting

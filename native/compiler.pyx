@@ -1,0 +1,351 @@
+"""Target lists, whole: checking them, and compiling them into the table of layout.pxd.
+
+No Python object per target. The heavy parts run without the GIL; Python is called for a
+line in doubt, for an override at a protected name, and for the frame around it all. The
+same inputs and secret give the same bytes. Written in place into the file that is given:
+the memory it takes is the table's own.
+"""
+
+import mmap
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+
+from enforcer.core import target as core_target
+from enforcer.core.table import DnsMeasure
+from enforcer.core.table_frame import TableFrame, check_rows
+from enforcer.errors import InputError, IntegrityError
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcpy
+
+from build cimport *
+from chain cimport chains_free, chains_open
+from layout cimport *
+from scan cimport scan_accept, scan_on, scan_t
+
+cdef enum:
+    WORDS_MAX = 1 << 30  # 4 GiB of order slots: something is wrong long before
+
+NAME_MEASURES = frozenset((DnsMeasure.NEGATIVE, DnsMeasure.BLOCK_PAGE))
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a checked list holds."""
+
+    target_count: int
+    name_count: int
+    address_count: int
+
+
+@dataclass(frozen=True)
+class TableStats:
+    """What was compiled."""
+
+    name_count: int
+    slot_count: int
+    posting_count: int
+    total_bytes: int
+    body_sha256: str
+
+
+# ------------------------------------------------------------------------ scan
+
+
+cdef int scan_doubt(scan_t *scan, const uint8_t[::1] text) except -1:
+    """Let Python read the line in doubt: it accepts it, or raises what is wrong."""
+    cdef const uint8_t *line = scan.text + scan.at
+    cdef const uint8_t *end = <const uint8_t *> memchr(line, c"\n", scan.size_bytes - scan.at)
+    cdef size_t stop = scan.size_bytes if end == NULL else <size_t> (end - scan.text) + 1
+    previous = bytes(text[scan.previous_at:scan.previous_at + scan.previous_bytes])
+    target, read = core_target.read_line(
+        bytes(text[scan.at:stop]), 0, scan.line_count + 1, previous
+    )
+    scan_accept(scan, len(read), target.kind <= core_target.TargetKind.SUBTREE)
+    return 0
+
+
+def scan(const uint8_t[::1] text not None, *, allow_empty=False):
+    """Check a whole target list as core.target.check_list does, in one pass.
+
+    `text` is any contiguous buffer of octets, such as a mapped file.
+
+    Raises:
+        InputError: the first line that is wrong, as check_list says it.
+    """
+    cdef scan_t state
+    cdef bint is_done = False
+    state.text = &text[0] if text.shape[0] else NULL
+    state.size_bytes = text.shape[0]
+    state.at = state.previous_at = state.previous_bytes = 0
+    state.line_count = state.name_count = 0
+    state.line_count_max = core_target.TARGETS_MAX
+    if text.shape[0] == 0 and not allow_empty:
+        core_target.check_list(b"")
+    while not is_done:
+        with nogil:
+            is_done = scan_on(&state)
+        if not is_done:
+            scan_doubt(&state, text)
+    return ScanResult(state.line_count, state.name_count, state.line_count - state.name_count)
+
+
+# --------------------------------------------------------------------- compile
+
+
+def slots_for(name_count):
+    """Return the slots that `name_count` names get: a load of three quarters."""
+    return name_count + name_count // 3 + 2
+
+
+cdef class Region:
+    """The file being written, mapped; `bytes` is all of it."""
+
+    cdef object fd, mapping
+    cdef uint8_t[::1] bytes
+
+    def __cinit__(self, fd):
+        self.fd = fd
+
+    cdef int resize(self, uint64_t size_bytes) except -1:
+        """Map `size_bytes` of the file; its blocks are reserved, or OSError says why not."""
+        self.close()
+        os.posix_fallocate(self.fd, 0, size_bytes)  # or a full disk is a SIGBUS, later
+        self.mapping = mmap.mmap(self.fd, size_bytes)
+        self.bytes = self.mapping
+        return 0
+
+    cdef int close(self) except -1:
+        self.bytes = None
+        if self.mapping is not None:
+            self.mapping.close()
+            self.mapping = None
+        return 0
+
+
+cdef class Builder:
+    """One attempt at a table with a given number of slots."""
+
+    cdef build_t build
+    cdef Region region
+
+    def __cinit__(self, fd, bytes secret, slot_count):
+        os.ftruncate(fd, 0)  # what was there must not show through in empty slots
+        self.region = Region(fd)
+        self.region.resize(TABLE_HEADER_BYTES + <uint64_t> slot_count * sizeof(slot_t))
+        self.map_slots()
+        memcpy(&self.build.header.secret, <const uint8_t *> secret, 16)
+        self.build.header.slot_count = slot_count
+        self.build.header.probes_max = 1
+        if not chains_open(&self.build.chains):
+            raise MemoryError
+
+    def __dealloc__(self):
+        chains_free(&self.build.chains)
+
+    cdef void map_slots(self):
+        self.build.header = <header_t *> &self.region.bytes[0]
+        self.build.slots = <slot_t *> &self.region.bytes[TABLE_HEADER_BYTES]
+
+    cdef int place(self, const uint8_t[::1] text, int role, uint32_t order, may_block) except -1:
+        """Place a list; `may_block(line)` tells whether the order overrides a protection."""
+        cdef cursor_t cursor
+        cdef int outcome = PLACE_ASK
+        if text.shape[0] == 0:
+            return 0
+        cursor.text = &text[0]
+        cursor.size_bytes = text.shape[0]
+        cursor.at = 0
+        cursor.answer = ANSWER_NONE
+        while outcome == PLACE_ASK:
+            with nogil:
+                outcome = build_place(&self.build, &cursor, role, order)
+            if outcome == PLACE_ASK:
+                line = bytes(text[cursor.at:cursor.at + core_target.LINE_BYTES_MAX + 1])
+                may = may_block(line[:line.index(b"\n") + 1])
+                cursor.answer = ANSWER_MAY_BLOCK if may else ANSWER_MAY_NOT_BLOCK
+        check_placed(outcome)
+        return 0
+
+    cdef int flag_pass_inside(self, const uint8_t[::1] text) except -1:
+        cdef cursor_t cursor
+        cdef int outcome
+        if text.shape[0] == 0:
+            return 0
+        cursor.text = &text[0]
+        cursor.size_bytes = text.shape[0]
+        cursor.at = 0
+        with nogil:
+            outcome = build_pass_inside(&self.build, &cursor)
+        check_placed(outcome)
+        return 0
+
+    def place_all(self, orders, core, protected, overrides):
+        """Place the protections, then the orders by slot, then what a pass rule implies."""
+        self.place(core, ROLE_CORE, 0, None)
+        self.place(protected, ROLE_PROTECTED, 0, None)
+        for slot, (row, text) in enumerate(orders):
+            if row.dns_measure in NAME_MEASURES:
+                self.place(
+                    text, ROLE_ORDER, slot, lambda line, row=row: (row.index, line) in overrides
+                )
+        self.flag_pass_inside(core)
+        self.flag_pass_inside(protected)
+
+    @property
+    def name_count(self):
+        """How many names are placed."""
+        return self.build.header.name_count
+
+    def finish(self, frame, rows):
+        """Write all that is not slots, and the checksum; return the TableStats."""
+        cdef header_t *header = self.build.header
+        cdef bytes url = frame.register_url.encode("ascii")
+        cdef bytes domain = frame.domain_wire
+        cdef uint64_t end = TABLE_HEADER_BYTES
+        cdef uint64_t word_count
+        cdef uint8_t *region
+        cdef Py_ssize_t i
+        with nogil:
+            word_count = build_number_postings(&self.build)
+        if word_count > WORDS_MAX:
+            raise InputError(
+                "too many orders stand at the same names",
+                advice="Merge orders of the same targets.",
+                words=word_count,
+                words_max=WORDS_MAX,
+            )
+        memcpy(header.magic, b"ENFTABLE", 8)
+        header.version = TABLE_VERSION
+        header.header_bytes = TABLE_HEADER_BYTES
+        copy_sha256(header.origin_sha256, frame.origin_sha256.hex())
+        copy_sha256(header.table_digest, frame.table_digest)
+        header.ledger_size = frame.ledger_size
+        header.time_floor_ms = frame.time_floor_ms
+        header.order_count = len(rows)
+        header.word_count = word_count
+        header.register_url_bytes = len(url)
+        header.register_domain_bytes = len(domain)
+        set_section(&header.slots, &end, <uint64_t> header.slot_count * sizeof(slot_t))
+        set_section(&header.orders, &end, header.order_count * sizeof(order_t))
+        set_section(&header.strings, &end, len(url) + len(domain))
+        set_section(&header.networks, &end, 0)
+        set_section(
+            &header.postings, &end, (<uint64_t> header.posting_count + 1) * sizeof(posting_t)
+        )
+        set_section(&header.words, &end, word_count * sizeof(uint32_t))
+        header.total_bytes = end
+
+        self.region.resize(end)
+        self.map_slots()
+        header = self.build.header
+        region = &self.region.bytes[0]
+        for i in range(len(rows)):
+            fill_order(<order_t *> (region + header.orders.offset) + i, rows[i])
+        memcpy(region + header.strings.offset, <const uint8_t *> url, len(url))
+        memcpy(region + header.strings.offset + len(url), <const uint8_t *> domain, len(domain))
+        with nogil:
+            build_write_postings(
+                &self.build,
+                <posting_t *> (region + header.postings.offset),
+                <uint32_t *> (region + header.words.offset),
+            )
+        digest = sha256(self.region.mapping).hexdigest()
+        copy_sha256(header.body_sha256, digest)
+        return TableStats(
+            header.name_count, header.slot_count, header.posting_count, end, digest
+        )
+
+    def close(self):
+        """Unmap the file; nothing may be called afterwards."""
+        self.region.close()
+
+
+cdef int check_placed(int outcome) except -1:
+    if outcome == PLACE_NO_MEMORY:
+        raise MemoryError
+    if outcome != PLACE_DONE:
+        raise IntegrityError(
+            "a target list changed while it was compiled",
+            advice="Find what writes to the lists of the ledger, and compile again.",
+        )
+    return 0
+
+
+cdef int copy_sha256(uint8_t *to, digest) except -1:
+    cdef bytes octets = bytes.fromhex(digest)
+    memcpy(to, <const uint8_t *> octets, 32)
+    return 0
+
+
+cdef void set_section(section_t *section, uint64_t *end, uint64_t size_bytes) noexcept:
+    section.offset = (end[0] + TABLE_ALIGNMENT - 1) & ~<uint64_t> (TABLE_ALIGNMENT - 1)
+    section.size_bytes = size_bytes
+    end[0] = section.offset + size_bytes
+
+
+cdef int fill_order(order_t *to, row) except -1:
+    """Write one OrderRow; core.table_digest can be computed again from it."""
+    cdef bytes order_id = row.order_id.encode("ascii")
+    to.from_ms = row.from_ms
+    to.until_ms = row.until_ms
+    to.index = row.index
+    to.target_count = row.target_count
+    to.version = row.version
+    to.dns_measure = row.dns_measure
+    to.ip_measure = row.ip_measure
+    to.binding = row.binding
+    to.order_id_bytes = len(order_id)
+    copy_sha256(to.list_sha256, row.target_list_sha256)
+    memcpy(to.order_id, <const uint8_t *> order_id, len(order_id))
+    return 0
+
+
+def compile_table(
+    fd,
+    *,
+    origin,
+    ledger_size,
+    time_floor_ms,
+    table_digest,
+    secret,
+    register_url,
+    register_domain,
+    orders,
+    core=b"",
+    protected=b"",
+    overrides=(),
+):
+    """Compile a table into the file `fd`, open for reading and writing, replacing all of it.
+
+    `orders` are (OrderRow, list text) in any order, `core` and `protected` list texts, texts
+    being any buffers that nobody changes meanwhile. `overrides` are pairs of an order's entry
+    index and a Target of the protected list, as core.verdict.Rules takes them. Nothing is synced.
+
+    Raises:
+        InputError: a list that check_list refuses, or a field that has no place in a table.
+        IntegrityError: a list changed while it was read.
+        OSError: the file cannot be written.
+    """
+    frame = TableFrame(
+        origin, ledger_size, time_floor_ms, table_digest, secret, register_url, register_domain
+    )
+    orders = sorted(orders, key=lambda pair: pair[0].index)
+    rows = [row for row, _ in orders]
+    check_rows(rows)
+    texts = [core, protected, *(text for _, text in orders)]
+    name_count = sum(scan(text, allow_empty=True).name_count for text in texts)
+    allowed = frozenset((index, target.line) for index, target in overrides)
+
+    builder = Builder(fd, frame.secret, slots_for(name_count))
+    builder.place_all(orders, core, protected, allowed)
+    if slots_for(builder.name_count) * 9 // 8 < slots_for(name_count):
+        # Names that stand in several lists were counted in each: once more, at the true size.
+        slot_count = slots_for(builder.name_count)
+        builder.close()
+        builder = Builder(fd, frame.secret, slot_count)
+        builder.place_all(orders, core, protected, allowed)
+    stats = builder.finish(frame, rows)
+    builder.close()
+    return stats

@@ -84,7 +84,9 @@ class Land:
     now_ms: int = T0_MS
     origin: str = ORIGIN
     pins: Pins = Pins(None, None, None, None)  # noqa: RUF009 - frozen, so one default serves all
-    roots: list[PrivateKey] = field(default_factory=lambda: [PrivateKey.generate() for _ in range(3)])
+    roots: list[PrivateKey] = field(
+        default_factory=lambda: [PrivateKey.generate() for _ in range(3)]
+    )
     leaves: list[bytes] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -141,7 +143,9 @@ class Land:
         self.effects.append(effect)
         return effect
 
-    def order(self, targets: bytes = b"exact bad.example.org\n", **changes: object) -> OrderProposed:
+    def order(
+        self, targets: bytes = b"exact bad.example.org\n", **changes: object
+    ) -> OrderProposed:
         """Return a lawful order for this list; nothing is signed or recorded yet."""
         order = OrderProposed(
             ledger_origin=self.origin,
@@ -199,7 +203,9 @@ class Land:
     def approve(self, ref: OrderRef, by: Person | None = None) -> Effect:
         return self.record(seal(self.approval(ref), (by or self.approver).key))
 
-    def in_force_order(self, targets: bytes = b"exact bad.example.org\n", **changes: object) -> OrderRef:
+    def in_force_order(
+        self, targets: bytes = b"exact bad.example.org\n", **changes: object
+    ) -> OrderRef:
         """Record a proposal and its approval."""
         ref = self.propose(targets, **changes)
         effect = self.approve(ref)

@@ -1,4 +1,4 @@
-"""The judge: is this act lawful as the ledger's next entry?
+"""The judge says whether an act is lawful as the ledger's next entry.
 
 The same code runs at the control plane before an act is recorded, at every node, and at the
 auditor (law 3). Here stands what every act must satisfy, and which rules rule which kind;

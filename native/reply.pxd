@@ -1,0 +1,205 @@
+"""Writes the answers that the gate gives itself: errors and blocks (RFC 1035, 2308, 6891, 8914).
+
+A reply is a query's header and question, as the client spelled it, then what we add. A block
+always fits what the client takes: the EDE text goes first, then the register's domain in the
+SOA (only where it is over 140 octets), the block never.
+Writes only ``out[0 .. UDP_OCTETS_MAX)`` and returns how much; no allocation, no lock.
+What stands here is fixed by DESIGN "Answers" and pinned field by field in tests.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
+
+from wire cimport (
+    CLASS_IN, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS,
+    RCODE_NOERROR, RCODE_NXDOMAIN, TYPE_A, TYPE_AAAA, TYPE_OPT, TYPE_SOA, UDP_OCTETS_MAX,
+    Asker, Query,
+)
+
+cdef enum:
+    OPT_OCTETS = 11            # an OPT without options
+    EDE_OCTETS = 6             # code, length and info code of one option, without text
+    EDNS_OPTION_EDE = 15
+    EDE_FORGED_ANSWER = 4      # RFC 8914 §4.5
+    EDE_BLOCKED = 15           # §4.16: the operator chose to block
+    EDE_CENSORED = 16          # §4.17: someone outside told the operator to block
+    BLOCK_TTL_SECONDS_MAX = 30
+    SOA_REFRESH_SECONDS = 3600
+    SOA_RETRY_SECONDS = 600
+    SOA_EXPIRE_SECONDS = 86400
+    # All of an answer that does not vary with the register's domain: header, longest question,
+    # SOA with the longest order id, OPT with two EDE. The domain gets what is left of 512.
+    BLOCK_OCTETS_FIXED = 12 + 259 + (12 + 33 + 13 + 20) + 11 + 12
+
+
+cdef struct Block:
+    # Everything about one block that the answer shows; pointers stay valid while it is written.
+    uint8_t rcode                    # RCODE_NXDOMAIN, or RCODE_NOERROR for NODATA and pages
+    uint8_t zone_at                  # where in the qname the target starts
+    uint8_t info_code                # EDE_BLOCKED or EDE_CENSORED
+    uint8_t is_block_page            # the measure is BLOCK_PAGE: EDE_FORGED_ANSWER too
+    uint8_t page_octets              # 4 or 16: answer with the page's address; 0: deny
+    uint8_t order_id_octets          # 1 to 32
+    uint16_t register_domain_octets  # wire form, 1 to 222
+    uint16_t register_url_octets     # 0 to 200
+    uint32_t ttl_seconds
+    uint32_t serial
+    const uint8_t *page
+    const uint8_t *order_id
+    const uint8_t *register_domain
+    const uint8_t *register_url
+
+
+cdef inline uint8_t *put8(uint8_t *out, uint8_t value) noexcept nogil:
+    out[0] = value
+    return out + 1
+
+
+cdef inline uint8_t *put16(uint8_t *out, uint32_t value) noexcept nogil:
+    out[0] = <uint8_t> (value >> 8)
+    out[1] = <uint8_t> value
+    return out + 2
+
+
+cdef inline uint8_t *put32(uint8_t *out, uint32_t value) noexcept nogil:
+    return put16(put16(out, value >> 16), value & 0xFFFF)
+
+
+cdef inline uint8_t *put_octets(uint8_t *out, const uint8_t *octets, size_t count) noexcept nogil:
+    memcpy(out, octets, count)
+    return out + count
+
+
+cdef inline uint8_t *put_header(
+    uint8_t *out, const Asker *asker, uint32_t rcode, uint32_t answers, uint32_t authorities
+) noexcept nogil:
+    """Write 12 octets: QR and RA set, opcode, RD and CD copied, AA, TC, AD and Z clear."""
+    cdef uint32_t flags = asker.flags & (FLAGS_OPCODE | FLAG_RD | FLAG_CD)
+    out = put16(out, asker.id)
+    out = put16(out, flags | FLAG_QR | FLAG_RA | (rcode & FLAGS_RCODE))
+    out = put16(out, 1 if asker.question_octets else 0)
+    out = put16(out, answers)
+    out = put16(out, authorities)
+    return put16(out, asker.has_edns)
+
+
+cdef inline uint8_t *put_opt(
+    uint8_t *out, const Asker *asker, uint32_t rcode, uint32_t rdata_octets
+) noexcept nogil:
+    """Write our OPT up to its options (RFC 6891 §6.1.2): our size, version 0, DO echoed."""
+    out = put8(out, 0)
+    out = put16(out, TYPE_OPT)
+    out = put16(out, UDP_OCTETS_MAX)
+    out = put8(out, <uint8_t> (rcode >> 4))
+    out = put8(out, 0)
+    out = put16(out, asker.dnssec_ok << 15)
+    return put16(out, rdata_octets)
+
+
+cdef inline size_t write_error(
+    uint8_t *out, const Asker *asker, const uint8_t *question, uint32_t rcode
+) noexcept nogil:
+    """Write an answer without data: the header, the question if it was read, OPT if there was one.
+
+    `question` has ``asker.question_octets`` octets. At most 282 octets are written.
+    """
+    cdef uint8_t *end = put_header(out, asker, rcode, 0, 0)
+    end = put_octets(end, question, asker.question_octets)
+    if asker.has_edns:
+        end = put_opt(end, asker, rcode, 0)
+    return end - out
+
+
+cdef inline uint8_t *put_owner(uint8_t *out, const Query *query, uint8_t zone_at) noexcept nogil:
+    """Write the target's name as a pointer into the question, so in the client's own case."""
+    if zone_at + 1 >= query.name_octets:
+        return put8(out, 0)
+    return put16(out, 0xC000 | (HEADER_OCTETS + zone_at))
+
+
+cdef inline uint8_t *put_soa(
+    uint8_t *out, const uint8_t *start, const Query *query, const Block *block
+) noexcept nogil:
+    """Write the SOA of the empty zone that the target is (RFC 2308 §5: TTL equals MINIMUM)."""
+    cdef uint8_t *rdata_octets
+    cdef size_t domain_at
+    out = put_owner(out, query, block.zone_at)
+    out = put16(out, TYPE_SOA)
+    out = put16(out, CLASS_IN)
+    out = put32(out, block.ttl_seconds)
+    rdata_octets = out
+    out = put16(out, 0)
+    out = put8(out, block.order_id_octets)
+    out = put_octets(out, block.order_id, block.order_id_octets)
+    domain_at = out - start
+    if BLOCK_OCTETS_FIXED + block.register_domain_octets <= query.asker.reply_octets_max:
+        out = put_octets(out, block.register_domain, block.register_domain_octets)
+    else:
+        out = put8(out, 0)
+    out = put8(out, 10)
+    out = put_octets(out, b"hostmaster", 10)
+    out = put16(out, 0xC000 | <uint32_t> domain_at)
+    out = put32(out, block.serial)
+    out = put32(out, SOA_REFRESH_SECONDS)
+    out = put32(out, SOA_RETRY_SECONDS)
+    out = put32(out, SOA_EXPIRE_SECONDS)
+    out = put32(out, block.ttl_seconds)
+    put16(rdata_octets, <uint32_t> (out - rdata_octets - 2))
+    return out
+
+
+cdef inline uint8_t *put_ede(
+    uint8_t *out, uint32_t info_code, uint32_t text_octets
+) noexcept nogil:
+    """Write one Extended DNS Error up to its text (RFC 8914 §2)."""
+    out = put16(out, EDNS_OPTION_EDE)
+    out = put16(out, 2 + text_octets)
+    return put16(out, info_code)
+
+
+cdef inline uint8_t *put_block_opt(
+    uint8_t *out, size_t room, const Query *query, const Block *block
+) noexcept nogil:
+    """Write OPT with the Extended DNS Errors; the text only where `room` octets hold it."""
+    cdef uint32_t errors = 2 if block.is_block_page else 1
+    cdef uint32_t text = 2 * block.order_id_octets + 1 + block.register_url_octets
+    cdef uint32_t options
+    if OPT_OCTETS + errors * EDE_OCTETS + text > room:
+        text = 0
+    options = errors * EDE_OCTETS + text
+    out = put_opt(out, &query.asker, 0, options)
+    out = put_ede(out, block.info_code, text)
+    if text:
+        out = put_octets(out, block.order_id, block.order_id_octets)
+        out = put8(out, 0x20)
+        out = put_octets(out, block.register_url, block.register_url_octets)
+        out = put_octets(out, block.order_id, block.order_id_octets)
+    if block.is_block_page:
+        out = put_ede(out, EDE_FORGED_ANSWER, 0)
+    return out
+
+
+cdef inline size_t write_block(
+    uint8_t *out, const uint8_t *wire, const Query *query, const Block *block
+) noexcept nogil:
+    """Write the answer to a blocked query whose datagram is `wire`; return its octets.
+
+    It fits ``query.asker.reply_octets_max``. With ``page_octets`` it is an A or AAAA record,
+    otherwise a negative answer as from an empty zone at the target.
+    """
+    cdef const Asker *asker = &query.asker
+    cdef bint has_page = block.page_octets > 0
+    cdef uint8_t *end = put_header(out, asker, block.rcode, has_page, not has_page)
+    end = put_octets(end, wire + HEADER_OCTETS, asker.question_octets)
+    if has_page:
+        end = put16(end, 0xC000 | HEADER_OCTETS)
+        end = put16(end, TYPE_A if block.page_octets == 4 else TYPE_AAAA)
+        end = put16(end, CLASS_IN)
+        end = put32(end, block.ttl_seconds)
+        end = put16(end, block.page_octets)
+        end = put_octets(end, block.page, block.page_octets)
+    else:
+        end = put_soa(end, out, query, block)
+    if asker.has_edns:
+        end = put_block_opt(end, asker.reply_octets_max - (end - out), query, block)
+    return end - out

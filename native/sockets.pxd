@@ -1,0 +1,116 @@
+"""What the gate uses of the kernel, declared as the manual pages have it.
+
+Datagrams in batches (recvmmsg(2), sendmmsg(2)), epoll(7), eventfd(2), random octets
+(getrandom(2)), clocks (clock_gettime(2)) and the two prctl(2) of a process that gave up its
+rights. Also the acquire and release accesses of a word that two threads share.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+cdef extern from "<sys/socket.h>" nogil:
+    cdef enum:
+        MSG_DONTWAIT
+        MSG_TRUNC
+
+    ctypedef unsigned int socklen_t
+
+    cdef struct iovec:
+        void *iov_base
+        size_t iov_len
+
+    cdef struct msghdr:
+        void *msg_name
+        socklen_t msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+        int msg_flags
+
+    cdef struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+
+    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)
+    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
+
+cdef extern from "<netinet/in.h>" nogil:
+    # The larger of the two families: an IPv4 address fits in it.
+    cdef struct sockaddr_in6:
+        pass
+
+cdef extern from "<sys/epoll.h>" nogil:
+    cdef enum:
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+        EPOLLIN
+
+    ctypedef union epoll_data_t:
+        uint32_t u32
+
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll_fd, int operation, int fd, epoll_event *event)
+    int epoll_wait(int epoll_fd, epoll_event *events, int events_max, int timeout_ms)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    cdef enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+
+    int eventfd(unsigned int initial, int flags)
+    int eventfd_read(int fd, uint64_t *value)
+    int eventfd_write(int fd, uint64_t value)
+
+cdef extern from "<sys/random.h>" nogil:
+    ssize_t getrandom(void *buffer, size_t octets, unsigned int flags)
+
+cdef extern from "<sys/prctl.h>" nogil:
+    cdef enum:
+        PR_SET_NO_NEW_PRIVS
+        PR_SET_DUMPABLE
+
+    int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
+
+cdef extern from "<time.h>" nogil:
+    ctypedef int clockid_t
+    clockid_t CLOCK_REALTIME
+    clockid_t CLOCK_MONOTONIC
+
+    int clock_gettime(clockid_t clock, timespec *now)
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+    int usleep(unsigned int duration_us)
+
+cdef extern from "<string.h>" nogil:
+    void explicit_bzero(void *octets, size_t count)
+
+cdef extern from * nogil:
+    """
+    #define load_acquire(pointer) __atomic_load_n((pointer), __ATOMIC_ACQUIRE)
+    #define store_release(pointer, value) __atomic_store_n((pointer), (value), __ATOMIC_RELEASE)
+    #define load_relaxed(pointer) __atomic_load_n((pointer), __ATOMIC_RELAXED)
+    #define add_relaxed(pointer, value) \
+        __atomic_store_n((pointer), *(pointer) + (value), __ATOMIC_RELAXED)
+    """
+    const void *load_acquire(const void **pointer)
+    void store_release(const void **pointer, const void *value)
+    uint64_t load_relaxed(const uint64_t *pointer)
+    # For a word with one writer: no locked instruction, yet readers see no torn value.
+    void add_relaxed(uint64_t *pointer, uint64_t value)
+
+
+cdef inline int64_t now_ms(clockid_t clock) noexcept nogil:
+    """Return the time of `clock` in whole milliseconds."""
+    cdef timespec now
+    clock_gettime(clock, &now)
+    return <int64_t> now.tv_sec * 1000 + now.tv_nsec // 1000000

@@ -1,0 +1,129 @@
+"""Certificates: who they name, for how long, and what is refused."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from enforcer.backends import pki
+from enforcer.core.key import Role
+from enforcer.errors import ConflictError, InputError, NotFoundError
+
+ORIGIN = "example.org/ledger"
+PROPOSER = pki.Holder(ORIGIN, Role.PROPOSER, "an.nguyen")
+
+
+def names(pem, kind):
+    extension = x509.load_pem_x509_certificate(pem).extensions
+    return extension.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+        kind
+    )
+
+
+def usages(pem):
+    extensions = x509.load_pem_x509_certificate(pem).extensions
+    return list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return pki.Authority.create(ORIGIN)
+
+
+@pytest.fixture(scope="module")
+def key():
+    return generate_private_key(SECP256R1())
+
+
+def test_a_certificate_names_its_holder_in_exactly_one_uri(authority, key):
+    pem = authority.issue(PROPOSER, key.public_key())
+    assert names(pem, x509.UniformResourceIdentifier) == ["spiffe://example.org/proposer/an.nguyen"]
+    assert names(pem, x509.DNSName) == []
+    assert usages(pem) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def test_a_role_of_two_words_has_a_hyphen():
+    holder = pki.Holder(ORIGIN, Role.SAFETY_OFFICER, "so-1")
+    assert holder.uri == "spiffe://example.org/safety-officer/so-1"
+
+
+def test_a_server_has_its_addresses_and_names_besides(authority, key):
+    holder = pki.Holder(ORIGIN, Role.CONTROL, "control-1")
+    pem = authority.issue(
+        holder, key.public_key(), hosts=["127.0.0.1", "::1", "control.example.org"]
+    )
+    assert [str(each) for each in names(pem, x509.IPAddress)] == ["127.0.0.1", "::1"]
+    assert names(pem, x509.DNSName) == ["control.example.org"]
+    assert ExtendedKeyUsageOID.SERVER_AUTH in usages(pem)
+
+
+def test_a_certificate_is_short_lived_by_default_and_never_over_the_cap(authority, key):
+    read = x509.load_pem_x509_certificate(authority.issue(PROPOSER, key.public_key()))
+    assert read.not_valid_after_utc - datetime.now(UTC) <= timedelta(days=90)
+    assert read.not_valid_before_utc < datetime.now(UTC)
+    for days in (0, 398):
+        with pytest.raises(InputError, match="days"):
+            authority.issue(PROPOSER, key.public_key(), days=days)
+
+
+def test_an_issued_certificate_verifies_against_its_authority_alone(authority, key):
+    read = x509.load_pem_x509_certificate(authority.issue(PROPOSER, key.public_key()))
+    read.verify_directly_issued_by(authority.certificate)
+    with pytest.raises(InvalidSignature):
+        read.verify_directly_issued_by(pki.Authority.create(ORIGIN).certificate)
+
+
+def test_tls_takes_the_files(authority, tmp_path):
+    key = pki.new_key(tmp_path / "key")
+    (tmp_path / "certificate").write_bytes(authority.issue(PROPOSER, key.public_key()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_authority_is_read_back_from_its_files(authority, tmp_path):
+    pki.save_key(authority.key, tmp_path / "key")
+    (tmp_path / "certificate").write_bytes(authority.pem)
+    read = pki.Authority.load(tmp_path / "certificate", tmp_path / "key")
+    assert read.certificate == authority.certificate
+
+
+def test_files_that_are_not_a_pair_are_refused(authority, tmp_path):
+    pki.new_key(tmp_path / "key")
+    (tmp_path / "certificate").write_bytes(authority.pem)
+    with pytest.raises(InputError, match="not the certificate of the key"):
+        pki.Authority.load(tmp_path / "certificate", tmp_path / "key")
+
+
+def test_a_missing_or_foreign_key_file_is_named(tmp_path):
+    with pytest.raises(NotFoundError, match="absent"):
+        pki.load_key(tmp_path / "absent")
+    (tmp_path / "text").write_text("no key")
+    with pytest.raises(InputError, match="P-256"):
+        pki.load_key(tmp_path / "text")
+
+
+def test_a_key_is_never_overwritten(tmp_path):
+    pki.new_key(tmp_path / "key")
+    with pytest.raises(ConflictError, match="exists already"):
+        pki.new_key(tmp_path / "key")
+
+
+def test_a_request_gives_its_key_and_must_be_signed_by_it(key):
+    pem = pki.request(PROPOSER, key)
+    assert pki.key_of_request(pem) == key.public_key()
+    lines = pem.split("\n")
+    lines[-3] = lines[-3][:-6] + ("AAAAAA" if lines[-3][-6:] != "AAAAAA" else "BBBBBB")
+    with pytest.raises(InputError, match="signing request"):
+        pki.key_of_request("\n".join(lines))
+    with pytest.raises(InputError, match="signing request"):
+        pki.key_of_request("hello")
+
+
+def test_an_identity_that_no_certificate_can_name_is_refused(authority, key):
+    with pytest.raises(InputError, match="no certificate can name"):
+        authority.issue(PROPOSER, key.public_key(), hosts=["máy.example.org"])

@@ -8,7 +8,7 @@ same contracts, and the same tests run on both.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +115,38 @@ class Contents(Protocol):
         """Return a writer for content that comes in chunks; leaving without commit discards."""
 
 
+class KeptFiles(Protocol):
+    """A few small files that one process keeps about itself, by name (``kept/name.json``).
+
+    A file is replaced as a whole, and after a crash is the old or the new one. All calls block.
+    """
+
+    def path(self, name: str) -> Path:
+        """Return where the file is or would be."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content, or None where there is no such file.
+
+        Raises:
+            IntegrityError: it is larger than any that this process writes.
+        """
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace the file; it is durable when this returns."""
+
+    def show(self, name: str, data: bytes) -> None:
+        """Replace the file for others to read; a crash of the machine may lose it."""
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give the file another name, in place of what had it."""
+
+    def remove(self, name: str) -> None:
+        """Remove the file; one that is not there is no error."""
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder, sorted; none where there is no folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeedUpdate:
     """What the feed had next: leaves after the reader's size, and the checkpoint over them.
@@ -143,7 +175,12 @@ class FeedPublisher(Protocol):
     """The control plane's side of the feed; every call may be repeated."""
 
     async def publish(self, first_index: int, leaves: Sequence[bytes], checkpoint: bytes) -> None:
-        """Show readers new leaves and the checkpoint over them; complete bundles as well."""
+        """Show readers new leaves and the checkpoint over them; complete bundles as well.
+
+        Raises:
+            ConflictError: the feed does not end where these leaves begin, because it was wiped
+                or written to; `reconcile` mends it, and nothing is lost by calling that at once.
+        """
 
     async def put_list(self, sha256: str, path: Path) -> None:
         """Make a target list readable before an order that needs it is published."""
@@ -162,6 +199,10 @@ class FeedPublisher(Protocol):
 
 class FeedSource(Protocol):
     """A node's side of the feed: read only, and nothing that it returns is to be believed."""
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """How often something unreadable stood in the feed and was passed over, by what it was."""
 
     async def next(self, size: int, wait_ms_max: int) -> FeedUpdate | None:
         """Return entries from index `size` on, or None if there were none for `wait_ms_max`."""

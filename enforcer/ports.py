@@ -76,6 +76,13 @@ class LedgerFiles(Protocol):
     def receipt(self, index: int) -> Receipt:
         """Return the proof that entry `index` is under the present checkpoint."""
 
+    def root_at(self, size: int) -> bytes:
+        """Return the root of the first `size` entries: what an earlier checkpoint must say.
+
+        Raises:
+            InputError: the ledger has fewer.
+        """
+
 
 class ContentWriter(Protocol):
     """A content-addressed file in the making; nothing exists before `commit` returns."""
@@ -110,6 +117,12 @@ class Contents(Protocol):
 
     def put(self, data: bytes) -> str:
         """Keep `data` durably and return its SHA-256 in hex; again is no error."""
+
+    def remove(self, sha256: str) -> None:
+        """Forget a file that nothing recorded names; one that is not here is no error."""
+
+    def names(self) -> list[str]:
+        """Return the hashes of all files here, the oldest file first."""
 
     def writer(self) -> AbstractContextManager[ContentWriter]:
         """Return a writer for content that comes in chunks; leaving without commit discards."""

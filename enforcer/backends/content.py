@@ -87,7 +87,7 @@ class ContentStore:
             InputError: it is not 64 lower-case hexadecimal digits.
         """
         # Names come from the network: nothing but hexadecimal may become a path.
-        if len(sha256) != 2 * HASH_BYTES or not _HEX.issuperset(sha256):
+        if not _is_name(sha256):
             raise InputError(
                 f"{sha256[:80]!r} is not a SHA-256",
                 advice="Give 64 lower-case hexadecimal digits.",
@@ -117,6 +117,31 @@ class ContentStore:
                 got=got,
             )
         return data
+
+    def remove(self, sha256: str) -> None:
+        """Forget the file of that SHA-256; one that is not here is no error.
+
+        Raises:
+            InputError: it is not 64 lower-case hexadecimal digits.
+            UnavailableError: it cannot be removed.
+        """
+        path = self.path(sha256)
+        with durable.reporting(path, "remove"):
+            path.unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """Return the SHA-256 of every file here, the one stored longest ago first.
+
+        Raises:
+            UnavailableError: the directory cannot be read.
+        """
+        if not self.directory.is_dir():
+            return []
+        with durable.reporting(self.directory, "list"), os.scandir(self.directory) as found:
+            ages = [
+                (entry.stat().st_mtime_ns, entry.name) for entry in found if _is_name(entry.name)
+            ]
+        return [name for _, name in sorted(ages)]
 
     def sweep(self) -> None:
         """Remove what crashed writers left. Only while nobody else writes here."""
@@ -177,3 +202,7 @@ class ContentWriter:
             self._temporary.replace(target)
         durable.sync_directory(target.parent)
         return sha256
+
+
+def _is_name(text: str) -> bool:
+    return len(text) == 2 * HASH_BYTES and _HEX.issuperset(text)

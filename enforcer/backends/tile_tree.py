@@ -147,6 +147,16 @@ class TileTree:
         self._check_size(second)
         return merkle.consistency_proof(first, second, self.node)
 
+    def root_at(self, size: int) -> bytes:
+        """Return the root of the tree of the first `size` entries.
+
+        Raises:
+            InputError: there is no such tree.
+            IntegrityError: a tile is damaged.
+        """
+        self._check_size(size)
+        return merkle.root_at(size, self.node)
+
     def verify_bundle(self, tile: Tile, entries: Sequence[bytes], hashes: bytes) -> list[bytes]:
         """Return the leaf hashes of a bundle's entries, which must be `hashes`.
 

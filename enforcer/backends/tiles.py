@@ -209,6 +209,10 @@ class TileLedger:
         """Return a consistency proof, as :meth:`TileTree.consistency_proof` does."""
         return self._state[0].consistency_proof(first, second)
 
+    def root_at(self, size: int) -> bytes:
+        """Return an earlier root, as :meth:`TileTree.root_at` does."""
+        return self._state[0].root_at(size)
+
     def receipt(self, index: int) -> Receipt:
         """Return the proof that entry `index` is in the tree of the present checkpoint.
 

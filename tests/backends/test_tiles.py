@@ -356,6 +356,16 @@ def test_a_flipped_bit_anywhere_in_the_checkpoint_keeps_the_ledger_shut(path):
     assert problems == {"malformed", "bad signature", "other key"}
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_verifying_reads_every_file_again_whatever_is_in_memory(path, name):
+    ledger = opened(path, writer=False)
+    list(ledger.entries(0, 600))
+    ledger.verify_all()
+    flip(path / name, 5)
+    with pytest.raises(IntegrityError, match=name):
+        ledger.verify_all()
+
+
 def test_damage_found_by_a_proof_is_named(path):
     flip(path / "tile/0/001", 3)
     ledger = opened(path, writer=False)
@@ -640,6 +650,34 @@ def test_partial_files_that_a_killed_writer_left_go_when_the_ledger_opens(path):
     opened(path).close()
     assert not leftover.exists()
     assert not (path / ".checkpoint.tmp").exists()
+
+
+def test_opening_finishes_what_a_writer_killed_at_its_first_checkpoint_left(path, monkeypatch):
+    (path / "begun").unlink()
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(name_of(fd)), fsync(fd)))
+    opened(path).close()
+    assert synced[:2] == [f"{path}/checkpoint", f"{path}"]
+    assert (path / "begun").exists()
+
+
+def test_partial_files_stay_until_the_checkpoint_that_needs_them_is_replaced(path, monkeypatch):
+    fsync = os.fsync
+
+    def failing(descriptor):
+        if name_of(descriptor).endswith(".checkpoint.tmp"):
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with opened(path) as ledger:
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(UnavailableError, match="No space left"):
+            ledger.append([b"more"] * 168, seal)
+        assert (path / "tile/entries/002.p/88").exists()
+        assert (path / "tile/0/002.p/88").exists()
+        monkeypatch.setattr(os, "fsync", fsync)
+        ledger.append([b"more"] * 168, seal)
+        assert not (path / "tile/entries/002.p").exists()
 
 
 def run_scenario(path, scenario, *arguments, before=()):

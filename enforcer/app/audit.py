@@ -1,0 +1,139 @@
+"""The audit's wiring: a ledger's directory, live or a copy, and a trust; offline.
+
+Reads only, so it works on a directory without rights to write and while the control plane
+appends: the audit is then of the checkpoint that was there when it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import file_digest
+from pathlib import Path
+from typing import Final
+
+from enforcer.backends import durable
+from enforcer.backends.content import ContentStore
+from enforcer.backends.keys import verify
+from enforcer.backends.list_tasks import check_list
+from enforcer.backends.tiles import TileLedger
+from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey
+from enforcer.core.receipt import RECEIPT_BYTES_MAX, Receipt, verify_receipt
+from enforcer.core.target import ListSummary
+from enforcer.core.tile import ENTRY_BYTES_MAX
+from enforcer.core.trust import Trust
+from enforcer.errors import InputError, IntegrityError, NotFoundError
+from enforcer.services.audit import Audit, Evidence, Progress, Summary, damaged
+from enforcer.services.audit_attestations import KeptAttestation
+from enforcer.services.findings import Finding
+
+ATTESTATION_BYTES_MAX: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLists:
+    """The target lists of one store, mapped one at a time."""
+
+    store: ContentStore
+
+    def check(self, sha256: str) -> ListSummary:
+        """Read the list and check its hash, grammar and order.
+
+        Raises:
+            NotFoundError: it is not here.
+            IntegrityError: what is here has another hash.
+            InputError: it is not canonical.
+        """
+        path = self.store.path(sha256)
+        if not path.is_file():
+            raise NotFoundError(
+                f"the target list {sha256} is not in {self.store.directory}",
+                advice="Copy the ledger's lists as well.",
+                path=str(path),
+            )
+        with durable.reporting(path, "read"), path.open("rb") as file:
+            got = file_digest(file, "sha256").hexdigest()
+        if got != sha256:
+            raise IntegrityError(
+                f"the target list {sha256} was altered: its bytes hash to {got}",
+                advice="Fetch the list again, from the control plane or another copy.",
+                problem="altered",
+                path=str(path),
+                expected=sha256,
+                got=got,
+            )
+        return check_list(path)
+
+
+def open_ledger(directory: Path, trust: Trust) -> TileLedger:
+    """Open a ledger's directory to read it.
+
+    Raises:
+        NotFoundError: it holds no ledger.
+        IntegrityError: the checkpoint is not signed by the trusted key, or the files under it
+            are not what it says.
+    """
+    key = VerifierKey.parse(trust.log_vkey)
+    ledger = TileLedger.open(directory, origin=trust.origin, vkey=key, verify=verify, writer=False)
+    if ledger.checkpoint_note is None:
+        raise NotFoundError(
+            f"there is no checkpoint in {directory}",
+            advice="Name the directory of a ledger: the one that has the file `checkpoint`.",
+            path=str(directory),
+        )
+    return ledger
+
+
+def audit_directory(
+    directory: Path,
+    trust: Trust,
+    *,
+    as_of_ms: int,
+    earlier: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> tuple[Summary, Iterator[Finding]]:
+    """Return the audit of a directory: the summary is whole when the findings have ended.
+
+    Raises:
+        NotFoundError, UnavailableError: the directory or an earlier checkpoint cannot be read.
+    """
+    notes = [durable.read_file(path, size_bytes_max=NOTE_BYTES_MAX) for path in earlier]
+    try:
+        ledger = open_ledger(directory, trust)
+    except IntegrityError as error:
+        return Summary(trust.origin), iter([damaged(error)])
+    evidence = Evidence(
+        ledger, DiskLists(ledger.lists), kept_attestations(directory / "attestations"), notes
+    )
+    audit = Audit(evidence, trust, verify, as_of_ms, progress)
+    return audit.summary, audit.findings()
+
+
+def kept_attestations(directory: Path) -> list[KeptAttestation]:
+    """Return what is kept under ``<node>/<t_ms>-<ledger_size>.json``; none is read yet."""
+    kept = []
+    for path in sorted(directory.glob("*/*.json")):
+        size = path.stem.partition("-")[2]
+        read = partial(durable.read_file, path, size_bytes_max=ATTESTATION_BYTES_MAX)
+        place = str(path.relative_to(directory.parent))
+        kept.append(KeptAttestation(place, int(size) if size.isdecimal() else 0, read))
+    return kept
+
+
+def check_receipt(receipt: Path, entry: Path, trust: Trust) -> tuple[int, Checkpoint]:
+    """Verify a receipt for an entry, offline; return the entry's index and the checkpoint.
+
+    Raises:
+        NotFoundError, UnavailableError: a file cannot be read.
+        IntegrityError: it does not prove that the entry is in the trusted ledger.
+    """
+    proof = Receipt.parse(durable.read_file(receipt, size_bytes_max=RECEIPT_BYTES_MAX))
+    leaf = durable.read_file(entry, size_bytes_max=ENTRY_BYTES_MAX)
+    if not leaf:
+        raise InputError(
+            f"{entry} is empty", advice="Name the file with the entry's bytes.", path=str(entry)
+        )
+    key = VerifierKey.parse(trust.log_vkey)
+    return proof.index, verify_receipt(proof, leaf, trust.origin, key, verify)

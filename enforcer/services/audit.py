@@ -1,0 +1,248 @@
+"""The audit: replay the whole ledger offline and say everything that is not as it must be.
+
+One pass over the entries: each is hashed, parsed and folded by the same code that nodes run, and
+each kept attestation is compared with the state at its own size. Nothing is believed but the
+trust given. Always true: what could not be checked is a finding too, never silence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from enforcer.core.checkpoint import open_checkpoint
+from enforcer.core.entry import parse
+from enforcer.core.envelope import Verify
+from enforcer.core.fold import Effect, apply
+from enforcer.core.judge_orders import PERSONS_TO_BLOCK
+from enforcer.core.merkle import CompactRange, leaf_hash
+from enforcer.core.note import VerifierKey
+from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed
+from enforcer.core.policy import PolicyAdopted
+from enforcer.core.state import in_force
+from enforcer.core.target import ListSummary
+from enforcer.core.trust import Trust
+from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
+from enforcer.ports import LedgerFiles
+from enforcer.services.audit_attestations import AttestationAudit, KeptAttestation
+from enforcer.services.findings import Code, Finding
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""``progress(stage, done, total)``"""
+
+
+class AuditedLedger(LedgerFiles, Protocol):
+    """A ledger whose files can all be read again."""
+
+    def verify_all(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Hash every file again and compare.
+
+        Raises:
+            IntegrityError: the first that is not what it must be.
+        """
+
+
+class ListReader(Protocol):
+    """Target lists beside the ledger."""
+
+    def check(self, sha256: str) -> ListSummary:
+        """Read the whole list and check its hash, grammar and order.
+
+        Raises:
+            NotFoundError: it is not here.
+            IntegrityError: what is here has another hash.
+            InputError: it is not canonical.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the auditor was given; none of it is trusted."""
+
+    ledger: AuditedLedger
+    lists: ListReader
+    attestations: Sequence[KeptAttestation] = ()
+    earlier_checkpoints: Sequence[bytes] = ()
+    """Signed notes that the auditor, or somebody else, kept from before."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was checked; grows while the audit runs."""
+
+    origin: str
+    size: int = 0
+    root: str = ""
+    recorded_at_ms: int = 0
+    entries: Counter[str] = field(default_factory=Counter)
+    """Kind of entry -> how many."""
+    orders_approved: int = 0
+    orders_in_force: int = 0
+    lists: int = 0
+    targets: int = 0
+    attestations: int = 0
+    nodes: int = 0
+
+
+class Audit:
+    """One audit; `findings` may be iterated once, `summary` is whole when it has ended."""
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        trust: Trust,
+        verify: Verify,
+        as_of_ms: int,
+        progress: Progress | None = None,
+    ) -> None:
+        """Audit as of the time `as_of_ms`, when the evidence was taken."""
+        self.evidence = evidence
+        self.trust = trust
+        self.summary = Summary(trust.origin)
+        self._verify = verify
+        self._as_of_ms = as_of_ms
+        self._progress = progress or (lambda _stage, _done, _total: None)
+        self._state = trust.genesis(verify)
+        self._tree = CompactRange()
+        self._lists: dict[str, int] = {}
+        """Target lists to be checked -> the first entry that names each."""
+        self._counts: dict[str, set[int]] = {}
+        """Target lists of orders -> the counts that orders say they have."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield every finding, as it is found."""
+        ledger = self.evidence.ledger
+        self.summary.size, self.summary.root = ledger.size, ledger.root.hex()
+        try:
+            ledger.verify_all(lambda done, total: self._progress("re-hash files", done, total))
+        except IntegrityError as error:
+            yield damaged(error)
+            return
+        attestations = AttestationAudit(self.evidence.attestations, self._as_of_ms)
+        try:
+            yield from self._replay(attestations)
+        except IntegrityError as error:
+            yield Finding(Code.ENTRY_UNREADABLE, error.message, self._state.size)
+            return
+        yield from attestations.finish(self._state)
+        yield from self._check_lists()
+        summary = self.summary
+        summary.recorded_at_ms = self._state.recorded_at_ms
+        summary.orders_in_force = len(in_force(self._state, self._as_of_ms))
+        summary.attestations, summary.nodes = attestations.count, len(attestations.nodes)
+
+    def _replay(self, attestations: AttestationAudit) -> Iterator[Finding]:
+        """Fold every entry in, checking at each size what was said about it."""
+        size = self.evidence.ledger.size
+        earlier, bad_notes = self._earlier_roots()
+        yield from bad_notes
+        yield from attestations.check(self._state, self._tree.root())
+        for leaf in self.evidence.ledger.entries(0, size):
+            index = self._state.size
+            entry = parse(leaf)
+            effect = apply(self._state, entry)
+            self._tree.append(leaf_hash(leaf))
+            self.summary.entries[effect.kind] += 1
+            yield from self._check_effect(effect)
+            if index == 0 and self._state.policy is None:
+                yield Finding(Code.NO_POLICY, "entry 0 does not adopt a policy", index)
+            attestations.record(effect, entry)
+            for root in earlier.pop(index + 1, ()):
+                if root != self._tree.root():
+                    yield Finding(
+                        Code.FORKED,
+                        f"an earlier checkpoint of size {index + 1} has root {root.hex()}, "
+                        f"this ledger had {self._tree.root().hex()}",
+                        index,
+                    )
+            yield from attestations.check(self._state, self._tree.root())
+            self._progress("replay entries", index + 1, size)
+        for said in sorted(earlier):
+            yield Finding(
+                Code.ROLLED_BACK,
+                f"an earlier checkpoint counts {said} entries, this ledger has {size}",
+            )
+
+    def _check_effect(self, effect: Effect) -> Iterator[Finding]:
+        if effect.refusal is not None:
+            yield Finding(
+                Code.ENTRY_INEFFECTIVE,
+                f"{effect.kind} has no effect: {effect.refusal.message}",
+                effect.index,
+            )
+            return
+        state = self._state
+        if effect.kind == PolicyAdopted.__name__ and state.policy is not None:
+            pins = state.policy.payload.pins
+            for sha256 in (pins.protected_core, pins.protected_names):
+                if sha256 is not None:
+                    self._lists.setdefault(sha256, effect.index)
+        if effect.order_index is None:
+            return
+        order = state.orders[effect.order_index]
+        if effect.kind == OrderProposed.__name__:
+            self._lists.setdefault(order.payload.target_list_sha256, effect.index)
+            counts = self._counts.setdefault(order.payload.target_list_sha256, set())
+            counts.add(order.payload.target_count)
+        elif effect.kind in (OrderApproved.__name__, OrderExtended.__name__):
+            self.summary.orders_approved += effect.kind == OrderApproved.__name__
+            # Beside the fold, so that a fault in its rules cannot hide here.
+            persons = {signer.person_id for signer in order.signers}
+            if len(persons - {""}) < PERSONS_TO_BLOCK:
+                yield Finding(
+                    Code.ONE_PERSON,
+                    f"{order.payload.order_id} blocks by the word of one person",
+                    effect.index,
+                )
+
+    def _check_lists(self) -> Iterator[Finding]:
+        for done, (sha256, index) in enumerate(self._lists.items(), 1):
+            try:
+                found = self.evidence.lists.check(sha256)
+            except NotFoundError:
+                yield Finding(Code.LIST_MISSING, f"the target list {sha256} is not here", index)
+            except IntegrityError as error:
+                yield Finding(Code.LIST_ALTERED, error.message, index, _place(error))
+            except InputError as error:
+                yield Finding(Code.LIST_WRONG, f"the target list {sha256}: {error.message}", index)
+            else:
+                self.summary.lists += 1
+                self.summary.targets += found.target_count
+                for said in self._counts.get(sha256, set()) - {found.target_count}:
+                    yield Finding(
+                        Code.LIST_WRONG,
+                        f"the target list {sha256} has {found.target_count} targets, "
+                        f"an order says {said}",
+                        index,
+                    )
+            self._progress("check target lists", done, len(self._lists))
+
+    def _earlier_roots(self) -> tuple[dict[int, list[bytes]], list[Finding]]:
+        """Return size -> roots of the earlier checkpoints, and what is wrong with the others."""
+        roots: dict[int, list[bytes]] = {}
+        bad: list[Finding] = []
+        key = VerifierKey.parse(self.trust.log_vkey)
+        for note in self.evidence.earlier_checkpoints:
+            try:
+                checkpoint = open_checkpoint(note, self.trust.origin, key, self._verify)
+            except IntegrityError as error:
+                bad.append(Finding(Code.LEDGER_DAMAGED, f"an earlier checkpoint: {error.message}"))
+            else:
+                if checkpoint.size:
+                    roots.setdefault(checkpoint.size, []).append(checkpoint.root)
+        return roots, bad
+
+
+def damaged(error: EnforcerError) -> Finding:
+    """Return the finding of a file of the ledger that is not what it must be."""
+    problem = error.data.get("problem")
+    code = Code.ROLLED_BACK if problem == "rolled back" else Code.LEDGER_DAMAGED
+    index = error.data.get("index")
+    return Finding(code, error.message, index if isinstance(index, int) else None, _place(error))
+
+
+def _place(error: EnforcerError) -> str | None:
+    path = error.data.get("path")
+    return path if isinstance(path, str) else None

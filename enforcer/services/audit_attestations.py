@@ -1,0 +1,285 @@
+"""What nodes attested, against what the ledger says at that size and time.
+
+Each attestation is met at its own ledger size, in the pass that folds the ledger, so memory does
+not grow with history. Its key may be registered later than that: then its signature is
+checked once the key is there. Refuses nothing: everything wrong is a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from enforcer.core.attestation import (
+    OMISSIONS_MAX,
+    Attestation,
+    GateState,
+    NotEnforced,
+    Omission,
+    expected_digest,
+    parse_attestation,
+)
+from enforcer.core.entry import Entry
+from enforcer.core.envelope import Envelope, parse_envelope
+from enforcer.core.fold import Effect
+from enforcer.core.key import KeyRevoked, Role
+from enforcer.core.order import OrderStopped
+from enforcer.core.state import State
+from enforcer.core.table import NO_LOCAL_LAYER
+from enforcer.errors import EnforcerError
+from enforcer.services.findings import Code, Finding
+
+STOP_LOGGED_MS_MAX: Final = 3_600_000
+"""Longest time from a stop that a node obeyed to its entry in the ledger (law 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAttestation:
+    """Where an attestation lies, and the ledger size that its name says it is for."""
+
+    place: str
+    ledger_size: int
+    read: Callable[[], bytes]
+    """Return its envelope; may raise EnforcerError."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """An attestation as it was read; nothing in it is verified yet."""
+
+    place: str
+    envelope: Envelope
+    attestation: Attestation
+
+    @property
+    def key_id(self) -> str:
+        """The key of the first signature; every envelope has one."""
+        return self.envelope.signatures[0].key_id
+
+
+class AttestationAudit:
+    """Checks kept attestations while the ledger is folded."""
+
+    def __init__(self, kept: Sequence[KeptAttestation], as_of_ms: int) -> None:
+        self.count = 0
+        self.nodes: set[str] = set()
+        self._as_of_ms = as_of_ms
+        self._waiting = sorted(kept, key=lambda each: (-each.ledger_size, each.place))
+        self._unsigned: list[_Claim] = []
+        """Those whose key is not registered yet at their size."""
+        self._ineffective: list[int] = []
+        self._stops: dict[str, tuple[int, int]] = {}
+        """Payload hash of each stop in the ledger -> (entry index, time)."""
+        self._revoked_ms: dict[int, int] = {}
+        """Entry index of each revocation -> its time."""
+        self._newest: dict[str, _Claim] = {}
+        """Key id -> its newest attestation."""
+        self._unlogged: dict[str, tuple[Omission, str]] = {}
+        """Payload hash of a stop that was obeyed before it was logged -> who said so first."""
+
+    def record(self, effect: Effect, entry: Entry) -> None:
+        """Remember what later checks need of an entry that was just folded."""
+        if not effect.is_effective:
+            self._ineffective.append(effect.index)
+        elif effect.kind == OrderStopped.__name__:
+            stop = entry.envelope.payload_sha256
+            self._stops[stop] = (effect.index, effect.recorded_at_ms)
+        elif effect.kind == KeyRevoked.__name__:
+            self._revoked_ms[effect.index] = effect.recorded_at_ms
+
+    def check(self, state: State, root: bytes) -> Iterator[Finding]:
+        """Check every attestation that is for exactly this size and this root."""
+        while self._waiting and self._waiting[-1].ledger_size <= state.size:
+            claim = _read(self._waiting.pop())
+            if isinstance(claim, Finding):
+                yield claim
+                continue
+            self.count += 1
+            self.nodes.add(claim.attestation.node_id)
+            if claim.key_id in state.keys:
+                yield from self._check_signature(state, claim)
+            else:
+                self._unsigned.append(claim)
+            yield from self._check_content(state, root, claim)
+
+    def finish(self, state: State) -> Iterator[Finding]:
+        """Check what only the end of the ledger can tell."""
+        for unsigned in self._unsigned:
+            yield from self._check_signature(state, unsigned)
+        for kept in reversed(self._waiting):
+            claim = _read(kept)
+            if isinstance(claim, Finding):
+                yield claim
+                continue
+            forgeries = list(self._check_signature(state, claim))
+            yield from forgeries
+            if not forgeries:
+                yield Finding(
+                    Code.ROLLED_BACK,
+                    f"{claim.attestation.node_id} has read {kept.ledger_size} entries, "
+                    f"this ledger has {state.size}",
+                    place=kept.place,
+                )
+        yield from self._check_revocations(state)
+        yield from self._check_stops()
+        if self.count == 0:
+            yield Finding(Code.NOT_ATTESTED, "no node's attestation is here")
+
+    def _check_signature(self, state: State, claim: _Claim) -> Iterator[Finding]:
+        """Check that the one signature is by the node's registered key."""
+        attestation, envelope = claim.attestation, claim.envelope
+        record = state.keys.get(claim.key_id)
+        problem = None
+        if attestation.ledger_origin != state.origin:
+            problem = f"it is about the ledger {attestation.ledger_origin}"
+        elif len(envelope.signatures) != 1:
+            problem = f"it has {len(envelope.signatures)} signatures"
+        elif record is None:
+            problem = f"its key {claim.key_id[:16]}… is not registered"
+        elif (record.registration.role, record.registration.machine_id) != (
+            Role.NODE,
+            attestation.node_id,
+        ):
+            problem = f"its key is not that of the node {attestation.node_id}"
+        elif attestation.t_ms > record.registration.not_after_ms:
+            problem = "the registration of its key had ended"
+        elif not state.verify(record.public_key, envelope.message, envelope.signatures[0].octets):
+            problem = "its signature is not valid"
+        if problem is not None:
+            yield Finding(
+                Code.ATTESTATION_FORGED,
+                f"an attestation in the name of {attestation.node_id}: {problem}",
+                place=claim.place,
+            )
+            return
+        newest = self._newest.get(claim.key_id)
+        if newest is None or newest.attestation.t_ms < attestation.t_ms:
+            self._newest[claim.key_id] = claim
+
+    def _check_content(self, state: State, root: bytes, claim: _Claim) -> Iterator[Finding]:
+        """Compare what the node says with this ledger at that size and time."""
+        attestation, place = claim.attestation, claim.place
+        who = f"{attestation.node_id} at size {state.size}"
+        index = state.size - 1 if state.size else None
+        if attestation.root_sha256 != root.hex():
+            yield Finding(
+                Code.ATTESTED_OTHER_HISTORY,
+                f"{who} read a ledger with root {attestation.root_sha256}, this one had "
+                f"{root.hex()}",
+                index,
+                place,
+            )
+            return
+        if attestation.local_digest != NO_LOCAL_LAYER.digest:
+            yield Finding(
+                Code.LOCAL_LAYER_UNKNOWN,
+                f"{who} has local protections that are not here, so its table cannot be computed",
+                index,
+                place,
+            )
+        elif state.policy is None or attestation.table_digest != expected_digest(
+            state, attestation
+        ):
+            yield Finding(
+                Code.ATTESTED_OTHER_TABLE,
+                f"{who} and time {attestation.t_ms} enforces another table than the ledger gives",
+                index,
+                place,
+            )
+        if list(attestation.ineffective) != self._ineffective[:OMISSIONS_MAX]:
+            yield Finding(
+                Code.ATTESTED_OTHER_EFFECTS,
+                f"{who} lists the entries {list(attestation.ineffective)} as without effect, "
+                f"the fold says {self._ineffective[:OMISSIONS_MAX]}",
+                index,
+                place,
+            )
+        if attestation.gate is not GateState.HOLDS_TABLE:
+            yield Finding(
+                Code.GATE_DIFFERS,
+                f"{who} and time {attestation.t_ms} says that its gate is {attestation.gate.name}",
+                index,
+                place,
+            )
+        for omission in attestation.omissions:
+            yield from self._check_omission(state, who, omission, place)
+
+    def _check_omission(
+        self, state: State, who: str, omission: Omission, place: str
+    ) -> Iterator[Finding]:
+        order = state.orders.get(omission.order_index)
+        name = order.payload.order_id if order else f"entry {omission.order_index}, no order"
+        if omission.reason is not NotEnforced.STOPPED_UNLOGGED:
+            yield Finding(
+                Code.NOT_ENFORCED,
+                f"{who} does not enforce {name}: {omission.reason.name}",
+                omission.order_index,
+                place,
+            )
+            return
+        stop = omission.stop_payload_sha256
+        if stop is None:
+            yield Finding(
+                Code.STOP_UNLOGGED,
+                f"{who} does not enforce {name} because of a stop that it does not name",
+                omission.order_index,
+                place,
+            )
+            return
+        known = self._unlogged.get(stop)
+        if known is None or omission.since_ms < known[0].since_ms:
+            self._unlogged[stop] = (omission, place)
+
+    def _check_stops(self) -> Iterator[Finding]:
+        """Look for each stop that a node obeyed in the ledger, within the hour (law 1)."""
+        for stop, (omission, place) in self._unlogged.items():
+            index, deadline_ms = omission.order_index, omission.since_ms + STOP_LOGGED_MS_MAX
+            words = f"the stop {stop[:16]}… of the order in entry {index}"
+            recorded = self._stops.get(stop)
+            if recorded is not None:
+                if recorded[1] > deadline_ms:
+                    late_ms = recorded[1] - omission.since_ms
+                    yield Finding(
+                        Code.STOP_LOGGED_LATE,
+                        f"{words} was recorded {late_ms} ms after a node obeyed it",
+                        recorded[0],
+                        place,
+                    )
+            elif self._as_of_ms > deadline_ms:
+                yield Finding(
+                    Code.STOP_UNLOGGED,
+                    f"{words} was obeyed over an hour ago and is not in the ledger",
+                    index,
+                    place,
+                )
+            else:
+                yield Finding(
+                    Code.STOP_PENDING, f"{words} is obeyed and not in the ledger yet", index, place
+                )
+
+    def _check_revocations(self, state: State) -> Iterator[Finding]:
+        for key_id, claim in self._newest.items():
+            index = state.keys[key_id].revoked_index
+            if index is not None and claim.attestation.t_ms > self._revoked_ms[index]:
+                yield Finding(
+                    Code.ATTESTATION_FORGED,
+                    f"{claim.attestation.node_id} attested with a key that entry {index} revoked",
+                    index,
+                    claim.place,
+                )
+
+
+def _read(kept: KeptAttestation) -> _Claim | Finding:
+    try:
+        envelope = parse_envelope(kept.read())
+        attestation = parse_attestation(envelope)
+    except EnforcerError as error:
+        return Finding(Code.ATTESTATION_UNREADABLE, error.message, place=kept.place)
+    if attestation.ledger_size != kept.ledger_size:
+        return Finding(
+            Code.ATTESTATION_UNREADABLE,
+            f"it is for size {attestation.ledger_size}, its name says {kept.ledger_size}",
+            place=kept.place,
+        )
+    return _Claim(kept.place, envelope, attestation)

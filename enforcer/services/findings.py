@@ -1,0 +1,99 @@
+"""What an audit finds, as values: a code for machines, an index, and words for people.
+
+The codes are the closed list of what can be said; each has one severity, in the one table here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+
+class Severity(IntEnum):
+    """What a finding means for the audit's outcome."""
+
+    UNSPECIFIED = 0
+    NOTE = 1
+    """To be known; it breaks no rule."""
+    INCOMPLETE = 2
+    """Something could not be checked with what is here."""
+    VIOLATION = 3
+    """A rule was broken, or what is here is not what was signed."""
+
+
+class Code(IntEnum):
+    """What was found."""
+
+    UNSPECIFIED = 0
+    LEDGER_DAMAGED = 1
+    ROLLED_BACK = 2
+    FORKED = 3
+    ENTRY_UNREADABLE = 4
+    ENTRY_INEFFECTIVE = 5
+    NO_POLICY = 6
+    ONE_PERSON = 7
+    LIST_MISSING = 8
+    LIST_ALTERED = 9
+    LIST_WRONG = 10
+    ATTESTATION_UNREADABLE = 11
+    ATTESTATION_FORGED = 12
+    ATTESTED_OTHER_HISTORY = 13
+    ATTESTED_OTHER_TABLE = 14
+    ATTESTED_OTHER_EFFECTS = 15
+    LOCAL_LAYER_UNKNOWN = 16
+    STOP_UNLOGGED = 17
+    STOP_LOGGED_LATE = 18
+    STOP_PENDING = 19
+    NOT_ENFORCED = 20
+    GATE_DIFFERS = 21
+    NOT_ATTESTED = 22
+
+
+SEVERITY: Final = {
+    Code.LEDGER_DAMAGED: Severity.VIOLATION,
+    Code.ROLLED_BACK: Severity.VIOLATION,
+    Code.FORKED: Severity.VIOLATION,
+    Code.ENTRY_UNREADABLE: Severity.VIOLATION,
+    Code.ENTRY_INEFFECTIVE: Severity.VIOLATION,
+    Code.NO_POLICY: Severity.VIOLATION,
+    Code.ONE_PERSON: Severity.VIOLATION,
+    Code.LIST_MISSING: Severity.INCOMPLETE,
+    Code.LIST_ALTERED: Severity.VIOLATION,
+    Code.LIST_WRONG: Severity.VIOLATION,
+    Code.ATTESTATION_UNREADABLE: Severity.VIOLATION,
+    Code.ATTESTATION_FORGED: Severity.VIOLATION,
+    Code.ATTESTED_OTHER_HISTORY: Severity.VIOLATION,
+    Code.ATTESTED_OTHER_TABLE: Severity.VIOLATION,
+    Code.ATTESTED_OTHER_EFFECTS: Severity.VIOLATION,
+    Code.LOCAL_LAYER_UNKNOWN: Severity.INCOMPLETE,
+    Code.STOP_UNLOGGED: Severity.VIOLATION,
+    Code.STOP_LOGGED_LATE: Severity.VIOLATION,
+    Code.STOP_PENDING: Severity.NOTE,
+    Code.NOT_ENFORCED: Severity.NOTE,
+    Code.GATE_DIFFERS: Severity.NOTE,
+    Code.NOT_ATTESTED: Severity.NOTE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that the audit found."""
+
+    code: Code
+    words: str
+    index: int | None = None
+    """The ledger entry that it is about."""
+    place: str | None = None
+    """The file that it is about, where it is one."""
+
+    @property
+    def severity(self) -> Severity:
+        """What it means for the outcome."""
+        return SEVERITY[self.code]
+
+
+def worst(findings: Iterable[Finding]) -> Severity:
+    """Return the gravest severity; NOTE when nothing was found."""
+    return max((finding.severity for finding in findings), default=Severity.NOTE)

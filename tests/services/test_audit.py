@@ -1,0 +1,492 @@
+"""The audit: a true ledger passes, and every planted violation is found, by index and reason."""
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from enforcer.app.audit import audit_directory, check_receipt
+from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.tiles import TileLedger
+from enforcer.core.attestation import (
+    Attestation,
+    GateState,
+    NotEnforced,
+    Omission,
+    enforced_rows,
+)
+from enforcer.core.checkpoint import sign_checkpoint
+from enforcer.core.entry import Entry, encode
+from enforcer.core.envelope import format_envelope
+from enforcer.core.merkle import CompactRange, leaf_hash
+from enforcer.core.note import VerifierKey
+from enforcer.core.policy import DAY_MS, Pins
+from enforcer.core.state import in_force
+from enforcer.core.table import NO_LOCAL_LAYER, LocalLayer, table_digest
+from enforcer.core.trust import Trust
+from enforcer.errors import IntegrityError, NotFoundError
+from enforcer.services.findings import Code, Severity, worst
+from tests.people import ORIGIN, Land, request_id, seal
+
+LOG_KEY = PrivateKey.generate()
+VKEY = VerifierKey(ORIGIN, LOG_KEY.public_key)
+TARGETS = b"exact bad.example.org\nsubtree worse.example.org\n"
+HOUR_MS = 3_600_000
+
+
+def digest_of(state, rows):
+    return table_digest(ORIGIN, state.policy.ref, rows, NO_LOCAL_LAYER)
+
+
+def opened(path, log_key=LOG_KEY, writer=False):
+    vkey = VerifierKey(ORIGIN, log_key.public_key)
+    return TileLedger.open(path, origin=ORIGIN, vkey=vkey, verify=verify, writer=writer)
+
+
+class Archive:
+    """A land, and its ledger written to a directory as the control plane does."""
+
+    def __init__(self, path, land=None, log_key=LOG_KEY):
+        self.path = path
+        self.land = land or Land.founded()
+        self.log_key = log_key
+        self.since = None
+
+    @property
+    def trust(self):
+        return Trust(ORIGIN, VKEY.text, self.land.state.roots, 0)
+
+    def attestation(self, **changes):
+        """Return what an honest node says now."""
+        state, t_ms = self.land.state, self.land.now_ms
+        leaves = CompactRange.over(map(leaf_hash, self.land.leaves))
+        ineffective = tuple(e.index for e in self.land.effects if not e.is_effective)
+        said = Attestation(
+            ledger_origin=ORIGIN,
+            request_id=request_id(),
+            valid_until_ms=t_ms + DAY_MS,
+            node_id=self.land.node.person_id,
+            t_ms=t_ms,
+            ledger_size=state.size,
+            root_sha256=leaves.root().hex(),
+            table_digest=table_digest(
+                ORIGIN, state.policy.ref, in_force(state, t_ms), NO_LOCAL_LAYER
+            ),
+            local_digest=NO_LOCAL_LAYER.digest,
+            gate=GateState.HOLDS_TABLE,
+            omissions=(),
+            ineffective=ineffective[:100],
+        )
+        return replace(said, **changes)
+
+    def attest(self, said=None, key=None, **changes):
+        said = said or self.attestation(**changes)
+        folder = self.path / "attestations" / said.node_id
+        folder.mkdir(parents=True, exist_ok=True)
+        envelope = seal(said, key or self.land.node.key)
+        (folder / f"{said.t_ms}-{said.ledger_size}.json").write_bytes(format_envelope(envelope))
+
+    def write(self, leaves=None, lists=(TARGETS,)):
+        leaves = self.land.leaves if leaves is None else leaves
+        vkey = VerifierKey(ORIGIN, self.log_key.public_key)
+        with TileLedger.open(
+            self.path, origin=ORIGIN, vkey=vkey, verify=verify, writer=True
+        ) as ledger:
+            for leaf in leaves[ledger.size :]:
+                ledger.append([leaf], lambda each: sign_checkpoint(each, vkey, self.log_key.sign))
+            for text in lists:
+                ledger.lists.put(text)
+            return ledger.checkpoint_note
+
+    def audit(self, **options):
+        options.setdefault("as_of_ms", self.land.now_ms + 1_000)
+        summary, findings = audit_directory(self.path, self.trust, **options)
+        self.summary = summary
+        return list(findings)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return Archive(tmp_path / "ledger")
+
+
+def only(findings, code):
+    """Return the one finding of that code; there is no other violation."""
+    (found,) = [each for each in findings if each.severity is not Severity.NOTE]
+    assert found.code is code, found
+    return found
+
+
+def test_a_true_ledger_passes_and_says_what_was_checked(archive):
+    archive.attest()
+    ref = archive.land.in_force_order(TARGETS)
+    archive.attest()
+    archive.land.stop(ref)
+    archive.attest()
+    archive.write()
+    assert archive.audit() == []
+    assert worst([]) is Severity.NOTE
+    summary = archive.summary
+    assert (summary.size, summary.attestations, summary.nodes) == (10, 3, 1)
+    assert (summary.orders_approved, summary.orders_in_force) == (1, 0)
+    assert (summary.lists, summary.targets) == (1, 2)
+    assert summary.entries["KeyRegistered"] == 6
+
+
+def test_a_ledger_without_attestations_says_so(archive):
+    archive.write()
+    (finding,) = archive.audit()
+    assert finding.code is Code.NOT_ATTESTED
+
+
+def test_a_flipped_bit_in_a_bundle_is_found_with_its_entry(archive):
+    archive.write()
+    (path,) = archive.path.glob("tile/entries/*.p/7")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    finding = only(archive.audit(), Code.LEDGER_DAMAGED)
+    assert "entry" in finding.words or "cut" in finding.words
+    assert finding.place.endswith(str(path.relative_to(archive.path)))
+
+
+def test_a_flipped_bit_in_an_old_full_bundle_is_found(archive):
+    for number in range(260):
+        archive.land.propose(order_id=f"VN-2028-{number:06d}")
+    archive.write(lists=[b"exact bad.example.org\n"])
+    path = archive.path / "tile/entries/000"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    finding = only(archive.audit(), Code.LEDGER_DAMAGED)
+    assert finding.index == 0
+
+
+def test_a_cut_tile_is_found(archive):
+    archive.write()
+    (path,) = archive.path.glob("tile/0/*.p/7")
+    path.write_bytes(path.read_bytes()[:-1])
+    finding = only(archive.audit(), Code.LEDGER_DAMAGED)
+    assert "cut" in finding.words
+
+
+def test_a_checkpoint_by_another_key_is_refused(tmp_path):
+    archive = Archive(tmp_path / "ledger", log_key=PrivateKey.generate())
+    archive.write()
+    finding = only(archive.audit(), Code.LEDGER_DAMAGED)
+    assert "not signed by" in finding.words
+
+
+def test_a_block_with_one_signature_has_no_effect_and_is_a_violation(archive):
+    land = archive.land
+    ref = land.propose(TARGETS)
+    effect = land.approve(ref, by=land.proposer)  # a dishonest control plane records it
+    archive.attest()
+    archive.write()
+    finding = only(archive.audit(), Code.ENTRY_INEFFECTIVE)
+    assert finding.index == effect.index
+    assert "PROPOSER cannot act as APPROVER" in finding.words
+
+
+def test_a_block_by_two_keys_of_one_person_has_no_effect(tmp_path):
+    land = Land()
+    land.approver.person_id = land.proposer.person_id
+    land.record(seal(land.policy(), *land.roots[:2]))
+    for person in land.everybody:
+        land.record(seal(person.registration(land.now_ms), *land.roots[:2]))
+    archive = Archive(tmp_path / "ledger", land)
+    effect = land.approve(land.propose(TARGETS))
+    archive.attest()
+    archive.write()
+    finding = only(archive.audit(), Code.ENTRY_INEFFECTIVE)
+    assert finding.index == effect.index
+    assert "cannot approve it as well" in finding.words
+
+
+def test_an_entry_of_an_unknown_kind_ends_the_audit_there(archive):
+    plain = json.loads(archive.land.leaves[-1])
+    plain["envelope"]["payloadType"] = "application/vnd.example.unknown+json"
+    leaf = json.dumps(plain, separators=(",", ":")).encode()
+    archive.write(leaves=[*archive.land.leaves, leaf])
+    finding = only(archive.audit(), Code.ENTRY_UNREADABLE)
+    assert finding.index == 7
+    assert "unknown kind" in finding.words
+
+
+def test_time_that_runs_backwards_ends_the_audit_there(archive):
+    envelope = seal(archive.land.order(), archive.land.proposer.key)
+    archive.write(leaves=[*archive.land.leaves, encode(Entry(archive.land.now_ms - 1, envelope))])
+    finding = only(archive.audit(), Code.ENTRY_UNREADABLE)
+    assert finding.index == 7
+
+
+def test_a_ledger_that_does_not_begin_with_a_policy_is_a_violation(tmp_path):
+    land = Land()
+    land.record(seal(land.proposer.registration(land.now_ms), *land.roots[:2]))
+    archive = Archive(tmp_path / "ledger", land)
+    archive.write()
+    assert only(archive.audit(), Code.NO_POLICY).index == 0
+
+
+def test_a_missing_list_makes_the_audit_incomplete(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    archive.attest()
+    archive.write(lists=())
+    findings = archive.audit()
+    assert only(findings, Code.LIST_MISSING).index == ref.entry_index
+    assert worst(findings) is Severity.INCOMPLETE
+
+
+def test_an_altered_list_is_a_violation(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    archive.attest()
+    archive.write()
+    path = archive.path / "lists" / sha256(TARGETS).hexdigest()
+    path.write_bytes(TARGETS.replace(b"bad", b"sad"))
+    assert only(archive.audit(), Code.LIST_ALTERED).index == ref.entry_index
+
+
+def test_a_list_with_another_count_than_its_order_says_is_a_violation(archive):
+    ref = archive.land.in_force_order(TARGETS, target_count=1)
+    archive.attest()
+    archive.write()
+    finding = only(archive.audit(), Code.LIST_WRONG)
+    assert finding.index == ref.entry_index
+    assert "has 2 targets, an order says 1" in finding.words
+
+
+def test_a_list_that_is_not_canonical_is_a_violation(archive):
+    loose = b"exact WWW.example.org\n"
+    archive.land.in_force_order(loose)
+    archive.attest()
+    archive.write(lists=[loose])
+    assert "lower case" in only(archive.audit(), Code.LIST_WRONG).words
+
+
+def test_a_pinned_list_must_be_here_too(tmp_path):
+    core = b"subtree home.arpa\n"
+    pins = Pins(sha256(core).hexdigest(), None, None, None)
+    archive = Archive(tmp_path / "ledger", Land.founded(pins=pins))
+    archive.attest()
+    archive.write(lists=())
+    assert only(archive.audit(), Code.LIST_MISSING).index == 0
+    archive.write(lists=[core])
+    assert archive.audit() == []
+
+
+def test_an_attested_table_that_the_ledger_does_not_give_is_a_violation(archive):
+    archive.land.in_force_order(TARGETS)
+    wider = sha256(b"one order more").hexdigest()
+    archive.attest(table_digest=wider)
+    archive.write()
+    finding = only(archive.audit(), Code.ATTESTED_OTHER_TABLE)
+    assert finding.index == archive.land.state.size - 1
+    assert finding.place.startswith("attestations/node-1/")
+
+
+def test_an_attestation_after_an_order_ended_by_itself_must_not_have_it(archive):
+    archive.land.in_force_order(
+        TARGETS,
+        expires_at_ms=archive.land.now_ms + 10_000,
+        review_due_at_ms=archive.land.now_ms + 10_000,
+    )
+    before = archive.attestation()
+    archive.land.now_ms += 20_000
+    archive.attest()
+    archive.write()
+    assert archive.audit() == []
+    archive.attest(table_digest=before.table_digest)
+    assert only(archive.audit(), Code.ATTESTED_OTHER_TABLE)
+
+
+def test_an_attestation_of_another_history_is_a_violation(archive):
+    archive.attest(root_sha256=sha256(b"another root").hexdigest())
+    archive.write()
+    assert only(archive.audit(), Code.ATTESTED_OTHER_HISTORY)
+
+
+def test_an_attestation_by_another_key_than_the_nodes_is_a_violation(archive):
+    archive.attest(key=archive.land.proposer.key)
+    archive.write()
+    assert "not that of the node" in only(archive.audit(), Code.ATTESTATION_FORGED).words
+
+
+def test_an_attestation_with_a_broken_signature_is_a_violation(archive):
+    said = archive.attestation()
+    archive.attest(said)
+    other = seal(replace(said, request_id=request_id()), archive.land.node.key)
+    path = archive.path / f"attestations/node-1/{said.t_ms}-{said.ledger_size}.json"
+    path.write_bytes(
+        format_envelope(replace(other, payload=seal(said, archive.land.node.key).payload))
+    )
+    archive.write()
+    assert "signature is not valid" in only(archive.audit(), Code.ATTESTATION_FORGED).words
+
+
+def test_an_attestation_with_a_revoked_key_is_a_violation(archive):
+    land = archive.land
+    archive.attest()
+    land.record(seal(land.revocation(land.node), *land.roots[:2]))
+    archive.write()
+    assert archive.audit() == []
+    land.now_ms += 1
+    archive.attest()
+    finding = only(archive.audit(), Code.ATTESTATION_FORGED)
+    assert finding.index == 7
+
+
+def test_a_node_that_attested_before_it_was_registered_is_checked_later(tmp_path):
+    land = Land()
+    land.record(seal(land.policy(), *land.roots[:2]))
+    archive = Archive(tmp_path / "ledger", land)
+    archive.attest()
+    archive.write()
+    assert "not registered" in only(archive.audit(), Code.ATTESTATION_FORGED).words
+    land.record(seal(land.node.registration(land.now_ms), *land.roots[:2]))
+    archive.write()
+    assert archive.audit() == []
+
+
+def test_garbage_among_the_attestations_is_reported_and_the_rest_goes_on(archive):
+    archive.attest()
+    (archive.path / "attestations/node-1/1-7.json").write_bytes(b"\x00\xff{")
+    (archive.path / "attestations/node-1/what.json").write_bytes(b"{}")
+    archive.write()
+    findings = archive.audit()
+    assert [each.code for each in findings] == [Code.ATTESTATION_UNREADABLE] * 2
+    assert archive.summary.attestations == 1
+
+
+def test_other_effects_than_the_folds_are_a_violation(archive):
+    land = archive.land
+    land.approve(land.propose(TARGETS), by=land.proposer)
+    archive.attest(ineffective=())
+    archive.write()
+    codes = {each.code for each in archive.audit()}
+    assert codes == {Code.ENTRY_INEFFECTIVE, Code.ATTESTED_OTHER_EFFECTS}
+
+
+def obeyed(archive, ref):
+    """Let the node obey a stop that the ledger does not have; return the stop's envelope."""
+    land = archive.land
+    stop = seal(land.stopping(ref), land.oversight.key)
+    omission = Omission(
+        ref.entry_index, NotEnforced.STOPPED_UNLOGGED, stop.payload_sha256, land.now_ms
+    )
+    rows = enforced_rows(in_force(land.state, land.now_ms), [omission])
+    digest = table_digest(ORIGIN, land.state.policy.ref, rows, NO_LOCAL_LAYER)
+    archive.attest(omissions=(omission,), table_digest=digest)
+    return stop
+
+
+def test_a_stop_that_is_not_in_the_ledger_after_an_hour_is_a_violation(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    obeyed(archive, ref)
+    archive.write()
+    now_ms = archive.land.now_ms
+    assert [each.code for each in archive.audit(as_of_ms=now_ms + HOUR_MS)] == [Code.STOP_PENDING]
+    finding = only(archive.audit(as_of_ms=now_ms + HOUR_MS + 1), Code.STOP_UNLOGGED)
+    assert finding.index == ref.entry_index
+
+
+def test_a_stop_that_was_logged_in_time_is_no_finding_and_a_late_one_is(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    stop = obeyed(archive, ref)
+    archive.land.record(stop, after_ms=HOUR_MS)
+    archive.write()
+    assert archive.audit(as_of_ms=archive.land.now_ms + DAY_MS) == []
+    late = archive.land.in_force_order(b"exact late.example.org\n")
+    stop = obeyed(archive, late)
+    index = archive.land.record(stop, after_ms=HOUR_MS + 1).index
+    archive.write(lists=[b"exact late.example.org\n"])
+    assert only(archive.audit(), Code.STOP_LOGGED_LATE).index == index
+
+
+def test_what_a_node_says_it_does_not_enforce_is_noted(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    omission = Omission(ref.entry_index, NotEnforced.LIST_MISSING, None, archive.land.now_ms)
+    digest = digest_of(archive.land.state, ())
+    archive.attest(omissions=(omission,), table_digest=digest, gate=GateState.UNREACHABLE)
+    archive.write()
+    findings = archive.audit()
+    assert {each.code for each in findings} == {Code.NOT_ENFORCED, Code.GATE_DIFFERS}
+    assert worst(findings) is Severity.NOTE
+
+
+def test_local_protections_that_are_not_here_make_the_audit_incomplete(archive):
+    local = LocalLayer(protected=b"subtree own.example.org\n")
+    archive.attest(local_digest=local.digest)
+    archive.write()
+    assert only(archive.audit(), Code.LOCAL_LAYER_UNKNOWN)
+
+
+def test_a_ledger_shorter_than_what_a_node_has_read_was_rolled_back(archive):
+    leaves = list(archive.land.leaves)
+    archive.land.in_force_order(TARGETS)
+    archive.attest()
+    archive.write(leaves=leaves)
+    finding = only(archive.audit(), Code.ROLLED_BACK)
+    assert "has read 9 entries, this ledger has 7" in finding.words
+
+
+def test_an_earlier_checkpoint_must_be_part_of_this_history(archive, tmp_path):
+    archive.attest()
+    note = archive.write()
+    (tmp_path / "earlier").write_bytes(note)
+    archive.land.in_force_order(TARGETS)
+    archive.write()
+    assert archive.audit(earlier=[tmp_path / "earlier"]) == []
+
+
+def test_an_earlier_checkpoint_of_more_entries_shows_a_rollback(archive, tmp_path):
+    leaves = list(archive.land.leaves)
+    archive.attest()
+    archive.land.in_force_order(TARGETS)
+    other = Archive(tmp_path / "longer", archive.land)
+    (tmp_path / "earlier").write_bytes(other.write())
+    archive.write(leaves=leaves)
+    finding = only(archive.audit(earlier=[tmp_path / "earlier"]), Code.ROLLED_BACK)
+    assert "counts 9 entries, this ledger has 7" in finding.words
+
+
+def test_an_earlier_checkpoint_of_another_tree_shows_a_fork(archive, tmp_path):
+    other = Archive(tmp_path / "other", Land.founded())
+    (tmp_path / "earlier").write_bytes(other.write())
+    archive.attest()
+    archive.write()
+    assert only(archive.audit(earlier=[tmp_path / "earlier"]), Code.FORKED).index == 6
+
+
+def test_an_earlier_checkpoint_by_another_key_is_no_evidence(archive, tmp_path):
+    other = Archive(tmp_path / "other", archive.land, log_key=PrivateKey.generate())
+    (tmp_path / "earlier").write_bytes(other.write())
+    archive.attest()
+    archive.write()
+    assert (
+        "not signed by"
+        in only(archive.audit(earlier=[tmp_path / "earlier"]), Code.LEDGER_DAMAGED).words
+    )
+
+
+def test_a_receipt_verifies_offline_for_its_own_entry_alone(archive, tmp_path):
+    archive.write()
+    with TileLedger.open(
+        archive.path, origin=ORIGIN, vkey=VKEY, verify=verify, writer=False
+    ) as ledger:
+        (tmp_path / "3.tlog-proof").write_bytes(ledger.receipt(3).format())
+    (tmp_path / "3.json").write_bytes(archive.land.leaves[3])
+    (tmp_path / "4.json").write_bytes(archive.land.leaves[4])
+    index, checkpoint = check_receipt(tmp_path / "3.tlog-proof", tmp_path / "3.json", archive.trust)
+    assert (index, checkpoint.size) == (3, 7)
+    with pytest.raises(IntegrityError):
+        check_receipt(tmp_path / "3.tlog-proof", tmp_path / "4.json", archive.trust)
+
+
+def test_a_directory_without_a_ledger_is_named(tmp_path):
+    archive = Archive(tmp_path / "nothing")
+    with pytest.raises(NotFoundError, match="nothing"):
+        archive.audit()
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(NotFoundError, match="no checkpoint"):
+        archive.audit()

@@ -120,6 +120,25 @@ def test_nothing_but_a_hash_becomes_a_path(store, name):
             call(name)
 
 
+def test_names_come_oldest_first_and_nothing_else_is_named(store):
+    assert store.names() == []
+    digests = [store.put(bytes([digit])) for digit in range(5)]
+    for age, digest in enumerate(digests[::-1]):
+        os.utime(store.path(digest), (age, age))
+    (store.directory / ".half.tmp").write_bytes(b"")
+    (store.directory / "README").write_bytes(b"")
+    assert store.names() == digests[::-1]
+
+
+def test_what_was_removed_is_gone_and_removing_again_is_no_error(store):
+    store.put(DATA)
+    store.remove(NAME)
+    store.remove(NAME)
+    assert not store.has(NAME)
+    with pytest.raises(InputError, match="not a SHA-256"):
+        store.remove("../checkpoint")
+
+
 def test_leftovers_of_a_crash_are_swept(store):
     store.put(DATA)
     leftover = Path(store.directory, ".0123456789abcdef.tmp")

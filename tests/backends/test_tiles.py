@@ -179,6 +179,14 @@ def test_proofs_between_all_kinds_of_sizes_verify(path):
         ledger.consistency_proof(5, 601)
 
 
+def test_every_earlier_root_can_be_had(path):
+    ledger = opened(path, writer=False)
+    for size in (0, 1, 255, 256, 257, 512, 599, 600):
+        assert ledger.root_at(size) == root_of(LEAVES[:size])
+    with pytest.raises(InputError, match="has 600 entries, not 601"):
+        ledger.root_at(601)
+
+
 def test_tiles_of_every_earlier_size_can_be_had(path):
     ledger = opened(path, writer=False)
     for width in (1, 3, 200, 256):

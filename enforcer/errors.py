@@ -26,6 +26,10 @@ class EnforcerError(Exception):
         self.advice = advice
         self.data: dict[str, Datum] = data
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with advice and data, so that errors cross from worker processes whole."""
+        return _restored, (type(self), self.message, self.advice, self.data)
+
     def diagnostics(self) -> str:
         """Return two lines for people: what is wrong, and what to do."""
         return f"{self.message}\n{self.advice}"
@@ -71,3 +75,9 @@ class IntegrityError(EnforcerError):
 
     exit_code = 7
     grpc_status = "DATA_LOSS"
+
+
+def _restored(
+    kind: type[EnforcerError], message: str, advice: str, data: dict[str, Datum]
+) -> EnforcerError:
+    return kind(message, advice=advice, **data)

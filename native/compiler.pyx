@@ -40,7 +40,7 @@ class ScanResult:
 
 
 @dataclass(frozen=True)
-class TableStats:
+class CompiledTable:
     """What was compiled."""
 
     name_count: int
@@ -199,7 +199,7 @@ cdef class Builder:
         return self.build.header.name_count
 
     def finish(self, frame, rows):
-        """Write all that is not slots, and the checksum; return the TableStats."""
+        """Write all that is not slots, and the checksum; return the CompiledTable."""
         cdef header_t *header = self.build.header
         cdef bytes url = frame.register_url.encode("ascii")
         cdef bytes domain = frame.domain_wire
@@ -253,7 +253,7 @@ cdef class Builder:
             )
         digest = sha256(self.region.mapping).hexdigest()
         copy_sha256(header.body_sha256, digest)
-        return TableStats(
+        return CompiledTable(
             header.name_count, header.slot_count, header.posting_count, end, digest
         )
 

@@ -15,7 +15,7 @@ class ScanResult:
     address_count: int
 
 @dataclass(frozen=True)
-class TableStats:
+class CompiledTable:
     name_count: int
     slot_count: int
     posting_count: int
@@ -38,4 +38,4 @@ def compile_table(
     core: Buffer = b"",
     protected: Buffer = b"",
     overrides: Collection[tuple[int, Target]] = (),
-) -> TableStats: ...
+) -> CompiledTable: ...

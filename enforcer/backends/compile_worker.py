@@ -1,0 +1,111 @@
+"""Work on whole lists, in a process of its own: :class:`enforcer.ports.ListWork`.
+
+A list of millions of targets neither blocks the event loop nor grows the memory of the agent
+or the control plane. One job at a time, in order. A worker that dies fails the jobs it had;
+the next call starts another one. It ends with its parent, however that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from enforcer.backends import list_tasks
+from enforcer.backends.list_import import NormaliseReport
+from enforcer.core.target import ListSummary, TargetKind
+from enforcer.errors import UnavailableError
+from enforcer.ports import CompileJob, TableStats
+
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
+
+
+class ListWorker:
+    """A process that works on lists; started by the first call, ended by `close`.
+
+    Use it from one event loop. Leaving it as a context manager closes it.
+    """
+
+    def __init__(self) -> None:
+        self._executor: ProcessPoolExecutor | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def check_list(self, path: Path) -> ListSummary:
+        """Check a canonical target list.
+
+        Raises:
+            InputError: the first line that is wrong (``line``, ``column``).
+            UnavailableError: the worker died, or the file cannot be read.
+        """
+        return await self._run(list_tasks.check_list, path)
+
+    async def compile(self, job: CompileJob) -> TableStats:
+        """Compile a table into ``job.out_path``, replacing it as a whole.
+
+        Raises:
+            IntegrityError: a list does not have the SHA-256 that its order names.
+            InputError: a list or a field is wrong.
+            UnavailableError: the worker died, or a file cannot be read or written.
+        """
+        return await self._run(list_tasks.compile_table, job)
+
+    async def normalise(
+        self, path_in: Path, path_out: Path, default_kind: TargetKind
+    ) -> NormaliseReport:
+        """Write the canonical form of a list as people write it; see :mod:`list_import`.
+
+        Raises:
+            InputError: over two million targets.
+            UnavailableError: the worker died, or a file cannot be read or written.
+        """
+        return await self._run(list_tasks.normalise_list, path_in, path_out, default_kind)
+
+    async def close(self) -> None:
+        """Finish the job at hand, drop those that wait, and end the process."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await asyncio.to_thread(executor.shutdown, cancel_futures=True)
+
+    async def _run(
+        self, task: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs
+    ) -> _Result:
+        executor = self._started()
+        try:
+            return await asyncio.wrap_future(executor.submit(task, *args, **kwargs))
+        except BrokenProcessPool as error:
+            if self._executor is executor:  # or another call has started a new one already
+                self._executor = None
+            executor.shutdown(wait=False)
+            raise UnavailableError(
+                "the worker process for lists has died",
+                advice="Call again, it starts anew; if it dies again, look for the kernel's "
+                "out-of-memory messages.",
+            ) from error
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            # Spawned, not forked: the agent has threads and keys that a copy should not have.
+            self._executor = ProcessPoolExecutor(
+                max_workers=1,
+                mp_context=get_context("spawn"),
+                initializer=list_tasks.begin,
+                initargs=(os.getpid(),),
+            )
+        return self._executor

@@ -1,0 +1,157 @@
+"""What the list worker's process does: check, compile and normalise whole lists.
+
+Plain functions of paths, called in another process by :mod:`compile_worker`; nothing here is
+shared, and no list is ever in memory but as a mapped file. Raises only what pickles whole:
+EnforcerErrors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Final, TypeAlias
+
+from enforcer._native import compiler
+from enforcer.backends import durable
+from enforcer.backends.list_import import NormaliseReport, normalise
+from enforcer.core.target import ListSummary, TargetKind
+from enforcer.errors import IntegrityError, UnavailableError
+from enforcer.ports import CompileJob, TableStats
+
+_PR_SET_PDEATHSIG: Final = 1
+
+Text: TypeAlias = mmap.mmap | bytes
+
+
+def begin(parent_pid: int) -> None:
+    """Tie this process to its parent: it ends with it, and leaves Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def check_list(path: Path) -> ListSummary:
+    """Check the canonical target list at `path`.
+
+    Raises:
+        InputError: the first line that is wrong.
+        UnavailableError: it cannot be read, or memory has run out.
+    """
+    with _bounded_memory(), ExitStack() as stack:
+        text = stack.enter_context(mapped(path))
+        result = compiler.scan(text)
+        digest = sha256(text).hexdigest()
+    return ListSummary(digest, result.target_count, result.name_count)
+
+
+def compile_table(job: CompileJob) -> TableStats:
+    """Compile a table; ``job.out_path`` is the old file or the whole new one. Syncs nothing.
+
+    Raises:
+        IntegrityError: a list does not have the SHA-256 that its order names.
+        InputError: a list or a field of the job is wrong.
+        UnavailableError: a file cannot be read or written, or memory has run out.
+    """
+    temporary = durable.temporary_of(job.out_path)
+    with _bounded_memory(), ExitStack() as stack:
+        orders = []
+        for row, path in job.orders:
+            text = stack.enter_context(mapped(path))
+            _verify(text, row.target_list_sha256, row.order_id)
+            orders.append((row, text))
+        file = stack.enter_context(_replacing(temporary, job.out_path))
+        table = compiler.compile_table(
+            file.fileno(),
+            origin=job.origin,
+            ledger_size=job.ledger_size,
+            time_floor_ms=job.time_floor_ms,
+            table_digest=job.table_digest,
+            secret=job.secret,
+            register_url=job.register_url,
+            register_domain=job.register_domain,
+            orders=orders,
+            core=stack.enter_context(mapped(job.protected_core)),
+            protected=stack.enter_context(mapped(job.protected_names)),
+        )
+    return TableStats(table.name_count, table.total_bytes, table.body_sha256)
+
+
+def normalise_list(path_in: Path, path_out: Path, default_kind: TargetKind) -> NormaliseReport:
+    """Write the canonical form of the loose list `path_in` to `path_out`. Syncs nothing.
+
+    Raises:
+        InputError: over two million targets.
+        UnavailableError: a file cannot be read or written, or memory has run out.
+    """
+    temporary = durable.temporary_of(path_out)
+    with (
+        _bounded_memory(),
+        durable.reporting(path_in, "read"),
+        path_in.open("rb") as source,
+        _replacing(temporary, path_out) as to,
+    ):
+        return normalise(source, to, default_kind, spill_directory=path_out.parent)
+
+
+@contextmanager
+def mapped(path: Path | None) -> Iterator[Text]:
+    """Map a file to read it; an empty one, and None, are no bytes.
+
+    Raises:
+        UnavailableError: it cannot be read.
+    """
+    if path is None:
+        yield b""
+        return
+    with durable.reporting(path, "read"), path.open("rb") as file:
+        is_empty = os.fstat(file.fileno()).st_size == 0
+        text = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    # Unmapped with its last reference: closing it could meet a view held by a traceback.
+    yield text
+
+
+def _verify(text: Text, expected: str, order_id: str) -> None:
+    got = sha256(text).hexdigest()
+    if got != expected:
+        raise IntegrityError(
+            f"the target list of {order_id} hashes to {got}, not to {expected}",
+            advice="Fetch the list again; the copy on this disk was altered or cut.",
+            problem="other content",
+            order_id=order_id,
+            expected=expected,
+            got=got,
+        )
+
+
+@contextmanager
+def _replacing(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
+    """Open `temporary`, for this user alone, and let it take `path`'s place at the end."""
+    with durable.reporting(path, "write"):
+        try:
+            durable.remove_quietly(temporary)
+            descriptor = os.open(
+                temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, durable.PRIVATE_MODE
+            )
+            with open(descriptor, "w+b") as file:
+                yield file
+            temporary.replace(path)
+        finally:
+            durable.remove_quietly(temporary)
+
+
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise UnavailableError(
+            "memory has run out while working on a list",
+            advice="Give this host more memory, or raise the limit of the service.",
+        ) from error

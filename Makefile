@@ -19,11 +19,12 @@ dev:
 tools:
 	@.ci/bootstrap tools $(TEST_TOOLS)
 
+# cython-lint calls pycodestyle by its bare name.
 check: dev ## lint, format check, types, Cython lint, proto lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(if $(wildcard native/*.pyx),$(BIN)/cython-lint native)
+	$(if $(wildcard native/*.pyx),PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint native)
 	$(if $(wildcard proto/enforcer/v1/*.proto),$(BIN)/buf lint proto)
 
 fix: dev ## what the linters can correct by themselves

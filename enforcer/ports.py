@@ -115,6 +115,13 @@ class Contents(Protocol):
             IntegrityError: what is here has another hash.
         """
 
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """Yield the content in parts of at most 1 MiB; the hash is left to who has them all.
+
+        Raises:
+            NotFoundError: it is not here.
+        """
+
     def put(self, data: bytes) -> str:
         """Keep `data` durably and return its SHA-256 in hex; again is no error."""
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from enforcer.backends import durable
 from enforcer.core.merkle import HASH_BYTES
-from enforcer.errors import InputError, IntegrityError
+from enforcer.errors import InputError, IntegrityError, NotFoundError
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -117,6 +117,25 @@ class ContentStore:
                 got=got,
             )
         return data
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """Yield the bytes of that SHA-256 in parts of at most 1 MiB; they are not verified.
+
+        Raises:
+            InputError: it is not 64 lower-case hexadecimal digits.
+            NotFoundError: it is not here.
+            UnavailableError: it cannot be read.
+        """
+        path = self.path(sha256)
+        if not path.is_file():
+            raise NotFoundError(
+                f"{path} does not exist",
+                advice="Check the hash; if the file was lost, restore it or store it again.",
+                path=str(path),
+            )
+        with durable.reporting(path, "read"), path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
     def remove(self, sha256: str) -> None:
         """Forget the file of that SHA-256; one that is not here is no error.

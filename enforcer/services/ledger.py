@@ -1,0 +1,313 @@
+"""The one writer of the ledger: judge, append, fold, prove.
+
+Acts that wait are recorded together, in one append; stops come first. An act is answered
+when it is durable, and never before; what is refused changes nothing. The same signed act
+again gives, for ever, the entry that it became. Nothing here knows about feeds or networks:
+whoever must hear of new entries is told by a call that does not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Self, TypeAlias
+
+import structlog
+
+from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.entry import ENTRY_BYTES_MAX, AnyPayload, Entry, encode, parse, parse_payload
+from enforcer.core.envelope import Envelope, Verify
+from enforcer.core.fold import apply
+from enforcer.core.judge import judge
+from enforcer.core.order import OrderStopped
+from enforcer.core.policy import PolicyAdopted
+from enforcer.core.receipt import Receipt
+from enforcer.core.state import State
+from enforcer.core.trust import Trust
+from enforcer.errors import (
+    EnforcerError,
+    InputError,
+    IntegrityError,
+    RefusedError,
+    UnavailableError,
+)
+from enforcer.ports import Clock, LedgerFiles
+from enforcer.services.footprint import EVERYTHING, footprint
+
+ENTRIES_PER_APPEND_MAX: Final = 64
+"""At most 4 MiB, so that a stop waits for one small append at the longest."""
+ACTS_WAITING_MAX: Final = 1_024
+STOPS_WAITING_MAX: Final = 16_384
+
+log: Final = structlog.get_logger()
+
+Seal: TypeAlias = Callable[[Checkpoint], bytes]
+"""Return the signed note of a checkpoint."""
+Progress: TypeAlias = Callable[[int, int], None]
+"""``progress(done, total)``, in entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An act that stands in the ledger, and the proof that it does."""
+
+    index: int
+    leaf: bytes
+    receipt: Receipt
+    is_repeated: bool
+    """It had been recorded before this call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What one append added."""
+
+    first_index: int
+    entries: tuple[Entry, ...]
+    leaves: tuple[bytes, ...]
+    checkpoint_note: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An act on its way; the answer is its entry index, and whether it was there before."""
+
+    envelope: Envelope
+    payload: AnyPayload
+    answer: asyncio.Future[tuple[int, bool]]
+
+
+class Ledger:
+    """The ledger of one control plane; use it from one event loop, as a context manager.
+
+    ``state`` is the fold of everything that was answered; others only read it.
+    """
+
+    def __init__(self, files: LedgerFiles, state: State, seal: Seal, clock: Clock) -> None:
+        """Take files and the state after exactly their entries, as :meth:`open` finds it."""
+        if files.size != state.size:
+            raise ValueError(f"the state is of {state.size} entries, the files of {files.size}")
+        self.files = files
+        self.state = state
+        self._seal = seal
+        self._clock = clock
+        self._tell: Callable[[Appended], None] = lambda _appended: None
+        self._stops: deque[_Waiting] = deque()
+        self._acts: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._is_closing = False
+        self.writer: asyncio.Task[None] | None = None
+        """It ends only with the ledger: if it does before, this process is of no use."""
+        # Its own thread: an append must not queue behind anybody's reading.
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="append")
+
+    @classmethod
+    async def open(
+        cls,
+        files: LedgerFiles,
+        trust: Trust,
+        verify: Verify,
+        seal: Seal,
+        clock: Clock,
+        progress: Progress | None = None,
+    ) -> Ledger:
+        """Fold all entries that the files have, and return the ledger.
+
+        Raises:
+            IntegrityError: an entry cannot be understood, or a file is damaged.
+        """
+        state = await asyncio.to_thread(replay, files, trust, verify, progress)
+        return cls(files, state, seal, clock)
+
+    async def __aenter__(self) -> Self:
+        self.writer = asyncio.create_task(self._write())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Record what waits, then end; what comes after is refused."""
+        self._is_closing = True
+        self._wake.set()
+        if self.writer is not None:
+            await self.writer
+        self._disk.shutdown()
+
+    def on_append(self, tell: Callable[[Appended], None]) -> None:
+        """Have `tell` called after each append, before its acts are answered; it must not wait."""
+        self._tell = tell
+
+    def now_ms(self) -> int:
+        """Return the time that an act recorded now would get."""
+        return max(self._clock.now_ms(), self.state.recorded_at_ms)
+
+    def judge(self, envelope: Envelope) -> AnyPayload:
+        """Return the payload if the act could be recorded now, or is recorded already.
+
+        Raises:
+            InputError, RefusedError, ConflictError, NotFoundError: the rule that it breaks.
+        """
+        payload = parse_payload(envelope)
+        if self.recorded_as(envelope, payload) is None:
+            self._judge(envelope, payload, self.now_ms())
+        return payload
+
+    def recorded_as(self, envelope: Envelope, payload: AnyPayload) -> int | None:
+        """Return the entry that this very act became: same payload, same signers."""
+        index = self.state.index_of_payload.get(envelope.payload_sha256)
+        requests = self.state.index_of_request
+        is_same = index is not None and all(
+            requests.get((part.key_id, payload.request_id)) == index for part in envelope.signatures
+        )
+        return index if is_same else None
+
+    async def record(self, envelope: Envelope) -> Recorded:
+        """Record an act; again gives the same entry with a fresh receipt.
+
+        Raises:
+            InputError, RefusedError, ConflictError, NotFoundError: the rule that it breaks.
+            UnavailableError: the disk did not take it, too much waits, or this is ending.
+            IntegrityError: the ledger on disk is not what it must be.
+        """
+        payload = parse_payload(envelope)
+        index = self.recorded_as(envelope, payload)
+        if index is not None:
+            return await self._prove(index, is_repeated=True)
+        self._check_room(payload)
+        waiting = _Waiting(envelope, payload, asyncio.get_running_loop().create_future())
+        queue = self._stops if isinstance(payload, OrderStopped) else self._acts
+        queue.append(waiting)
+        self._wake.set()
+        index, is_repeated = await waiting.answer
+        return await self._prove(index, is_repeated=is_repeated)
+
+    async def _prove(self, index: int, *, is_repeated: bool) -> Recorded:
+        def read() -> Recorded:
+            (leaf,) = self.files.entries(index, index + 1)
+            return Recorded(index, leaf, self.files.receipt(index), is_repeated)
+
+        return await asyncio.to_thread(read)
+
+    def _check_room(self, payload: AnyPayload) -> None:
+        if self._is_closing:
+            raise UnavailableError(
+                "the control plane is shutting down",
+                advice="Send the same act again in a moment.",
+            )
+        is_stop = isinstance(payload, OrderStopped)
+        queue, most = (
+            (self._stops, STOPS_WAITING_MAX) if is_stop else (self._acts, ACTS_WAITING_MAX)
+        )
+        if len(queue) >= most:
+            raise UnavailableError(
+                f"{most} acts wait to be recorded",
+                advice="Send the same act again in a moment.",
+            )
+
+    def _judge(self, envelope: Envelope, payload: AnyPayload, recorded_at_ms: int) -> bytes:
+        """Return the leaf that the act would be."""
+        if self.state.size == 0 and not isinstance(payload, PolicyAdopted):
+            raise RefusedError(
+                "the ledger is empty, and its first entry adopts a policy",
+                advice="Have the roots sign a policy, and record that first.",
+                field="payloadType",
+            )
+        try:
+            judge(self.state, envelope, recorded_at_ms)
+        except IntegrityError as error:
+            # Followers would stop at such an entry: so it must not become one.
+            raise RefusedError(error.message, advice=error.advice, **error.data) from error
+        leaf = encode(Entry(recorded_at_ms, envelope))
+        if len(leaf) > ENTRY_BYTES_MAX:
+            raise InputError(
+                f"the entry would have {len(leaf)} bytes, over {ENTRY_BYTES_MAX}",
+                advice="Shorten the payload: documents belong into side files.",
+                field="envelope",
+            )
+        return leaf
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._stops or self._acts:
+                batch = self._next_batch()
+                if batch:
+                    await self._append(batch)
+            if self._is_closing:
+                return
+
+    def _next_batch(self) -> dict[bytes, _Waiting]:
+        """Take what can be recorded together: leaf -> act, in order; answer what cannot be."""
+        recorded_at_ms = self.now_ms()
+        batch: dict[bytes, _Waiting] = {}
+        touched: set[tuple[str, ...]] = set()
+        while (queue := self._stops or self._acts) and len(batch) < ENTRIES_PER_APPEND_MAX:
+            waiting = queue[0]
+            touches = footprint(waiting.envelope, waiting.payload)
+            if batch and (touches == EVERYTHING or touched & touches):
+                break
+            queue.popleft()
+            if waiting.answer.done():  # its caller went away
+                continue
+            index = self.recorded_as(waiting.envelope, waiting.payload)
+            if index is not None:
+                waiting.answer.set_result((index, True))
+                continue
+            try:
+                leaf = self._judge(waiting.envelope, waiting.payload, recorded_at_ms)
+            except EnforcerError as error:
+                waiting.answer.set_exception(error)
+                continue
+            batch[leaf] = waiting
+            touched |= touches
+            if touches == EVERYTHING:
+                break
+        return batch
+
+    async def _append(self, batch: dict[bytes, _Waiting]) -> None:
+        """Append the batch and fold it; every act in it gets an answer."""
+        first_index = self.files.size
+        leaves = tuple(batch)
+        appending = asyncio.get_running_loop().run_in_executor(
+            self._disk, self.files.append, leaves, self._seal
+        )
+        await asyncio.wait([appending])
+        error = appending.exception()
+        if error is not None:  # whatever it is, the callers must hear of it
+            log.error("append_failed", acts=len(batch), problem=str(error))
+            for waiting in batch.values():
+                _fail(waiting, error)
+            return
+        entries = tuple(map(parse, leaves))
+        effects = [apply(self.state, entry) for entry in entries]
+        self._tell(Appended(first_index, entries, leaves, appending.result()))
+        for effect, waiting in zip(effects, batch.values(), strict=True):
+            if effect.refusal is not None:  # then `footprint` forgot something
+                log.error("recorded_without_effect", index=effect.index)
+                _fail(waiting, effect.refusal)
+            elif not waiting.answer.done():
+                waiting.answer.set_result((effect.index, False))
+
+
+def replay(
+    files: LedgerFiles, trust: Trust, verify: Verify, progress: Progress | None = None
+) -> State:
+    """Fold every entry of a ledger on disk.
+
+    Raises:
+        IntegrityError: an entry cannot be understood, or a file is damaged.
+    """
+    state = trust.genesis(verify)
+    size = files.size
+    for leaf in files.entries(0, size):
+        apply(state, parse(leaf))
+        if progress is not None:
+            progress(state.size, size)
+    return state
+
+
+def _fail(waiting: _Waiting, error: BaseException) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_exception(error)

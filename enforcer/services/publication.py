@@ -1,0 +1,161 @@
+"""What keeps the feed in step with the ledger, without the ledger ever waiting for it.
+
+New entries are published as they come; whatever goes wrong is mended by comparing the feed
+with the ledger, at once when the feed turns out to hold something else, and again at each
+interval. A list is put into the feed before the entry that makes nodes need it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Final, Self
+
+import structlog
+
+from enforcer.core.entry import parse_payload
+from enforcer.core.envelope import Envelope, format_envelope
+from enforcer.core.order import OrderApproved
+from enforcer.core.policy import PolicyAdopted
+from enforcer.core.state import State
+from enforcer.errors import ConflictError, EnforcerError
+from enforcer.ports import Contents, FeedPublisher
+from enforcer.services.ledger import Appended, Ledger
+
+ENTRIES_UNPUBLISHED_MAX: Final = 1_024
+"""More than this are not kept in memory: comparing finds them in the ledger."""
+
+log: Final = structlog.get_logger()
+
+
+class Publication:
+    """The feed of one ledger; use it as a context manager, inside that of the ledger."""
+
+    def __init__(
+        self, feed: FeedPublisher, ledger: Ledger, lists: Contents, interval_seconds: float
+    ) -> None:
+        self._feed = feed
+        self._ledger = ledger
+        self._lists = lists
+        self._interval_seconds = interval_seconds
+        self._waiting: list[Appended] = []
+        self._brought: set[str] = set()
+        """Lists that were put into the feed by this process."""
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.is_mending = True
+        """New entries may wait, because the feed is being compared or is away."""
+
+    async def __aenter__(self) -> Self:
+        self._ledger.on_append(self._offer)
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop at once: what is not published will be, by the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def bring_list(self, sha256: str) -> None:
+        """Put a list into the feed before anybody needs it; failing is no harm."""
+        try:
+            await self._put_list(sha256)
+        except EnforcerError as error:
+            log.warning("list_not_in_feed", target_list_sha256=sha256, problem=error.message)
+
+    async def push_stop(self, envelope: Envelope) -> None:
+        """Show nodes a stop that is not in the ledger, or not in the feed, yet.
+
+        Raises:
+            UnavailableError: the feed is away.
+        """
+        await self._feed.push_stop(format_envelope(envelope))
+
+    def _offer(self, appended: Appended) -> None:
+        if sum(len(part.leaves) for part in self._waiting) > ENTRIES_UNPUBLISHED_MAX:
+            self.is_mending = True
+        if not self.is_mending:
+            self._waiting.append(appended)
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._compare()
+            await self._publish_for(self._interval_seconds)
+
+    async def _compare(self) -> None:
+        """Have the feed compared with the ledger, until it has all of it or is away."""
+        self.is_mending = True
+        while self.is_mending:
+            self._waiting.clear()
+            size = self._ledger.files.size
+            wanted = wanted_lists(self._ledger.state, self._ledger.now_ms())
+            try:
+                found = await self._feed.reconcile(self._ledger.files, self._lists, wanted)
+            except EnforcerError as error:
+                log.warning("feed_away", problem=error.message)
+                return
+            if found.entries or found.bundles or found.lists:
+                log.info(
+                    "feed_mended", entries=found.entries, bundles=found.bundles, lists=found.lists
+                )
+            if found.was_forged:
+                log.error("feed_was_forged")
+            # What was appended meanwhile was not kept for publishing.
+            self.is_mending = self._ledger.files.size != size
+
+    async def _publish_for(self, seconds: float) -> None:
+        """Publish what comes; return when the time is over, or the feed holds something else."""
+        end = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+            self._wake.clear()
+            try:
+                await self._publish()
+            except ConflictError as error:
+                log.warning("feed_differs", problem=error.message)
+                return
+            except EnforcerError as error:
+                log.warning("feed_away", problem=error.message)
+                self.is_mending = True
+
+    async def _publish(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        for sha256 in _lists_needed(self._ledger.state, waiting):
+            if sha256 not in self._brought:
+                await self._put_list(sha256)
+        leaves = [leaf for part in waiting for leaf in part.leaves]
+        await self._feed.publish(waiting[0].first_index, leaves, waiting[-1].checkpoint_note)
+
+    async def _put_list(self, sha256: str) -> None:
+        await self._feed.put_list(sha256, self._lists.path(sha256))
+        self._brought.add(sha256)
+
+
+def wanted_lists(state: State, t_ms: int) -> list[str]:
+    """Return the lists that nodes need at `t_ms` or later, each once, the policy's first."""
+    wanted = _pinned_lists(state.policy.payload) if state.policy is not None else []
+    rows = (row for row in state.approved_rows() if row.until_ms > t_ms)
+    return list(dict.fromkeys([*wanted, *(row.target_list_sha256 for row in rows)]))
+
+
+def _lists_needed(state: State, appended: Sequence[Appended]) -> Iterator[str]:
+    """Yield the lists that nodes need from these entries on."""
+    for entry in (entry for part in appended for entry in part.entries):
+        payload = parse_payload(entry.envelope)
+        if isinstance(payload, OrderApproved):
+            yield state.orders[payload.order.entry_index].payload.target_list_sha256
+        elif isinstance(payload, PolicyAdopted):
+            yield from _pinned_lists(payload)
+
+
+def _pinned_lists(policy: PolicyAdopted) -> list[str]:
+    pinned = (policy.pins.protected_core, policy.pins.protected_names)
+    return [sha256 for sha256 in pinned if sha256 is not None]

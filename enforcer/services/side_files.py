@@ -1,0 +1,96 @@
+"""Documents beside the ledger: named in payloads by salted hash, so that they can be erased.
+
+A file is 32 random octets and the content; its SHA-256 over both is its name. It is kept only
+when the act that comes with it names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from enforcer.core.entry import AnyPayload
+from enforcer.core.key import KeyRevoked
+from enforcer.core.order import OrderExtended, OrderProposed, OrderStopped
+from enforcer.errors import InputError, NotFoundError
+from enforcer.ports import Contents
+
+SALT_BYTES: Final = 32
+SIDE_FILE_BYTES_MAX: Final = 1 << 20
+SIDE_FILES_PER_ACT_MAX: Final = 8
+
+
+def named_by(payload: AnyPayload) -> set[str]:
+    """Return the hashes of the side files that a payload names."""
+    match payload:
+        case OrderProposed():
+            single = (
+                payload.statement_of_reasons_sha256,
+                payload.decision_sha256,
+                payload.assessment_sha256,
+            )
+            return {*filter(None, single), *payload.evidence_sha256}
+        case OrderStopped() | OrderExtended() | KeyRevoked():
+            return set(filter(None, (payload.reason_sha256,)))
+        case _:
+            return set()
+
+
+def check(payload: AnyPayload, files: Sequence[bytes]) -> dict[str, bytes]:
+    """Return the files by their hash.
+
+    Raises:
+        InputError: one is too long, has no salt, or is not named by the payload.
+    """
+    if len(files) > SIDE_FILES_PER_ACT_MAX:
+        raise InputError(
+            f"{len(files)} side files came with one act",
+            advice=f"Send at most {SIDE_FILES_PER_ACT_MAX}; put documents together.",
+            field="side_files",
+        )
+    named = named_by(payload)
+    found: dict[str, bytes] = {}
+    for at, data in enumerate(files):
+        name = sha256(data).hexdigest()
+        if not SALT_BYTES < len(data) <= SIDE_FILE_BYTES_MAX:
+            raise InputError(
+                f"the side file has {len(data)} bytes",
+                advice=f"Send {SALT_BYTES} random octets and the content, at most "
+                f"{SIDE_FILE_BYTES_MAX} bytes together.",
+                field=f"side_files[{at}]",
+            )
+        if name not in named:
+            raise InputError(
+                f"the payload does not name the side file {name}",
+                advice="Name it in the payload by the SHA-256 over salt and content.",
+                field=f"side_files[{at}]",
+            )
+        found[name] = data
+    return found
+
+
+async def keep(store: Contents, files: dict[str, bytes]) -> None:
+    """Make the files durable.
+
+    Raises:
+        UnavailableError: the disk did not take one.
+    """
+    for data in files.values():
+        await asyncio.to_thread(store.put, data)
+
+
+async def check_reasons(store: Contents, order: OrderProposed, files: dict[str, bytes]) -> None:
+    """Check that the order's statement of reasons is among the files or here already.
+
+    Raises:
+        NotFoundError: it is not: nobody is blocked without reasons that can be read.
+    """
+    name = order.statement_of_reasons_sha256
+    if name not in files and not await asyncio.to_thread(store.has, name):
+        raise NotFoundError(
+            f"the statement of reasons {name} did not come with the order",
+            advice="Send it as a side file: 32 random octets, then the text.",
+            field="statement_of_reasons_sha256",
+        )

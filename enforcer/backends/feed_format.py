@@ -1,0 +1,169 @@
+"""The feed's keys and bounds: what a publisher writes in Redis, and a node may read there.
+
+Always true: a stream id is the ledger index plus one (``<index+1>-0``), so a gap or a replay
+shows by number; everything but the head and the two streams is immutable. Nothing here is
+believed: sizes are only claimed, until somebody checks a signature.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.note import Note
+from enforcer.core.target import LINE_BYTES_MAX, TARGETS_MAX
+from enforcer.core.tile import BUNDLE_BYTES_MAX, ENTRY_BYTES_MAX
+from enforcer.errors import IntegrityError
+
+STREAM_ENTRIES_MIN: Final = 512
+"""The stream is cut at multiples of this, so it keeps this many and at most twice as many."""
+STOPS_MAX: Final = 1_000
+CHUNK_BYTES: Final = 1 << 20
+LIST_BYTES_MAX: Final = TARGETS_MAX * (LINE_BYTES_MAX + 1)
+CHECKPOINT_BYTES_MAX: Final = 16_384
+MANIFEST_BYTES_MAX: Final = 128
+STOP_BYTES_MAX: Final = ENTRY_BYTES_MAX
+UPDATE_LEAVES_MAX: Final = 16_384
+UPDATE_BYTES_MAX: Final = 32 << 20
+READ_ENTRIES_MAX: Final = 128
+"""Entries asked for at once: with their checkpoints they stay under `REPLY_BYTES_MAX`."""
+REPLY_BYTES_MAX: Final = BUNDLE_BYTES_MAX + (4 << 20)
+
+ENTRY_FIELD: Final = b"entry"
+CHECKPOINT_FIELD: Final = b"checkpoint"
+ENVELOPE_FIELD: Final = b"envelope"
+
+NODE_COMMANDS: Final = ("getrange", "xrange", "xread", "xrevrange", "ping")
+"""All that a node's Redis user needs; none of them writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedKeys:
+    """The keys of one ledger's feed; the braces keep them on one cluster slot."""
+
+    origin: str
+
+    @property
+    def prefix(self) -> str:
+        """What every key of the feed begins with."""
+        return f"feed:{{{self.origin}}}:"
+
+    @property
+    def head(self) -> str:
+        """The newest checkpoint."""
+        return self.prefix + "head"
+
+    @property
+    def log(self) -> str:
+        """The stream of the last entries."""
+        return self.prefix + "log"
+
+    @property
+    def stops(self) -> str:
+        """The stream of signed stops that may not be in the ledger yet."""
+        return self.prefix + "stops"
+
+    def bundle(self, index: int) -> str:
+        """Return the key of a full entry bundle (C2SP tlog-tiles)."""
+        return f"{self.prefix}bundle:{index}"
+
+    def manifest(self, list_sha256: str) -> str:
+        """Return the key that says how long a list is; written when all its chunks are there."""
+        return f"{self.prefix}list:{list_sha256}"
+
+    def chunk(self, list_sha256: str, at: int) -> str:
+        """Return the key of one chunk of a target list."""
+        return f"{self.prefix}list:{list_sha256}:{at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """How many bytes a target list has."""
+
+    size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> Manifest:
+        """Measure the list in a file."""
+        return cls(path.stat().st_size)
+
+    @property
+    def chunks(self) -> int:
+        """Into how many chunks they are cut, all but the last of `CHUNK_BYTES`."""
+        return -(-self.size_bytes // CHUNK_BYTES)
+
+    def chunk_bytes(self, at: int) -> int:
+        """Return how long chunk `at` is."""
+        return min(CHUNK_BYTES, self.size_bytes - at * CHUNK_BYTES)
+
+    def format(self) -> bytes:
+        """Return the one spelling."""
+        return b'{"bytes":%d,"chunks":%d}' % (self.size_bytes, self.chunks)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Manifest | None:
+        """Read a manifest; None for what is none, or of a list that cannot be."""
+        try:
+            plain = json.loads(data)
+            size_bytes = plain["bytes"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        if type(size_bytes) is not int or not 0 < size_bytes <= LIST_BYTES_MAX:
+            return None
+        made = cls(size_bytes)
+        return made if made.format() == data else None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """One message of the log stream, as it claims to be."""
+
+    index: int
+    leaf: bytes
+    checkpoint: bytes
+
+    @property
+    def is_last_of_batch(self) -> bool:
+        """Tell whether its checkpoint claims to end with this entry."""
+        return claimed_size(self.checkpoint) == self.index + 1
+
+
+def stream_id(index: int) -> str:
+    """Return the stream id of the entry `index`."""
+    return f"{index + 1}-0"
+
+
+def stream_floor(size: int) -> int:
+    """Return the first index that the stream keeps when the ledger has `size` entries."""
+    return max(size // STREAM_ENTRIES_MIN - 1, 0) * STREAM_ENTRIES_MIN
+
+
+def read_entry(identity: bytes, fields: Mapping[bytes, bytes]) -> StreamEntry | None:
+    """Read one message of the log stream; None for what the publisher never writes."""
+    leaf, checkpoint = fields.get(ENTRY_FIELD), fields.get(CHECKPOINT_FIELD)
+    number, _, part = identity.partition(b"-")
+    if leaf is None or checkpoint is None or len(fields) != 2 or part != b"0":
+        return None
+    if not 0 < len(leaf) <= ENTRY_BYTES_MAX or len(checkpoint) > CHECKPOINT_BYTES_MAX:
+        return None
+    return StreamEntry(int(number) - 1, leaf, checkpoint)
+
+
+def claimed_size(note: bytes | None) -> int:
+    """Return the size that a checkpoint note claims, unverified; 0 when it is no note."""
+    if note is None:
+        return 0
+    try:
+        return Checkpoint.parse(Note.parse(note).text).size
+    except IntegrityError:
+        return 0
+
+
+def node_acl(origin: str) -> tuple[str, ...]:
+    """Return the rules of a Redis user (ACL SETUSER) who can read this feed and nothing else."""
+    keys = FeedKeys(origin).prefix.replace("[", "\\[")
+    return ("-@all", *(f"+{command}" for command in NODE_COMMANDS), f"~{keys}*")

@@ -1,0 +1,263 @@
+"""The feed in Redis, as a node reads it: :class:`enforcer.ports.FeedSource`.
+
+Only reads, and hands on bytes that it does not believe; every value is bounded before it is
+read. What cannot be read is counted and passed over as if it were not there. Pushed by the stream
+and pulled by the head: a stream that was trimmed or made anew leaves its readers waiting
+for ever without an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from enforcer.backends import redis_read
+from enforcer.backends.feed_format import (
+    CHECKPOINT_BYTES_MAX,
+    CHUNK_BYTES,
+    ENVELOPE_FIELD,
+    MANIFEST_BYTES_MAX,
+    READ_ENTRIES_MAX,
+    STOP_BYTES_MAX,
+    UPDATE_BYTES_MAX,
+    UPDATE_LEAVES_MAX,
+    FeedKeys,
+    Manifest,
+    StreamEntry,
+    claimed_size,
+    read_entry,
+    stream_id,
+)
+from enforcer.backends.redis_connection import BLOCK_MS_MAX, RedisLink
+from enforcer.backends.redis_read import GarbageError, Message
+from enforcer.core.tile import BUNDLE_BYTES_MAX, TILE_WIDTH, decode_bundle, encode_bundle
+from enforcer.errors import IntegrityError, NotFoundError
+from enforcer.ports import FeedUpdate
+
+STOPS_READ_MAX: Final = 64
+_FIRST: Final = "0-0"
+
+_log = structlog.get_logger(__name__)
+
+
+class RedisFeedSource:
+    """Reads one ledger's feed, in one event loop."""
+
+    def __init__(
+        self, url: str, origin: str, *, password: str | None = None, poll_interval_ms: int = 200
+    ) -> None:
+        """Check the URL; nothing is connected yet.
+
+        Raises:
+            InputError: it is no Redis URL.
+        """
+        self._link = RedisLink(url, password)
+        self._keys = FeedKeys(origin)
+        self._poll_interval_ms = min(max(poll_interval_ms, 1), BLOCK_MS_MAX)
+        self._faults: Counter[str] = Counter()
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """How often something unreadable was passed over, by what it was."""
+        return self._faults
+
+    async def next(self, size: int, wait_ms_max: int) -> FeedUpdate | None:
+        """Return entries from index `size` on, or None if there were none for `wait_ms_max`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_ms_max / 1_000
+        while True:
+            note = await self.head()
+            if note is not None and (end := claimed_size(note)) > size:
+                update = await self._collect(size, end, note)
+                if update is not None:
+                    return update
+            left_ms = int((deadline - loop.time()) * 1_000)
+            if left_ms <= 0:
+                return None
+            update = await self._wait(size, min(left_ms, self._poll_interval_ms))
+            if update is not None:
+                return update
+
+    async def head(self) -> bytes | None:
+        """Return the note at the head key, if there is one of a possible length."""
+        note = await self._get(self._keys.head, CHECKPOINT_BYTES_MAX)
+        if note is not None and not claimed_size(note):
+            self._fault("the head is no checkpoint")
+            return None
+        return note
+
+    async def stops(self) -> AsyncIterator[bytes]:
+        """Yield signed stops as they come, those that the stream still has first."""
+        after = _FIRST
+        while True:
+            page = await self._read(self._keys.stops, after, STOPS_READ_MAX, self._poll_interval_ms)
+            for identity, fields in page:
+                after = identity.decode("ascii")
+                envelope = fields.get(ENVELOPE_FIELD, b"")
+                if 0 < len(envelope) <= STOP_BYTES_MAX:
+                    yield envelope
+                else:
+                    self._fault("a message in the stream of stops is no stop")
+            if not page and await self._is_anew(after):
+                after = _FIRST
+
+    async def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a target list's bytes.
+
+        Raises:
+            NotFoundError: the feed does not have it, or not all of it.
+        """
+        text = await self._get(self._keys.manifest(sha256), MANIFEST_BYTES_MAX)
+        manifest = Manifest.parse(text) if text is not None else None
+        if text is not None and manifest is None:
+            self._fault("a target list's manifest is none")
+        if manifest is None:
+            raise _no_list(sha256)
+        for at in range(manifest.chunks):
+            chunk = await self._get(self._keys.chunk(sha256, at), CHUNK_BYTES)
+            if chunk is None or len(chunk) != manifest.chunk_bytes(at):
+                self._fault("a chunk of a target list is missing or of another length")
+                raise _no_list(sha256)
+            yield chunk
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._link.close()
+
+    async def _collect(self, size: int, end: int, note: bytes) -> FeedUpdate | None:
+        """Gather the entries from `size` to `end`, or the first of them; None at a gap."""
+        leaves: list[bytes] = []
+        size_bytes = 0
+        stream_begins = 0
+        while (at := size + len(leaves)) < end:
+            part: Sequence[bytes] = ()
+            if at >= stream_begins:
+                page = await self._range(at)
+                if page and page[0].index > at:
+                    stream_begins = page[0].index
+                part = [entry.leaf for entry in _run(page, at)]
+            part = part or await self._bundle(at)
+            if not part:
+                self._fault("entries are missing between ours and the head")
+                return None
+            part = part[: end - at]
+            size_bytes += sum(map(len, part))
+            leaves += part
+            if size_bytes > UPDATE_BYTES_MAX or len(leaves) >= UPDATE_LEAVES_MAX:
+                break
+        return FeedUpdate(size, tuple(leaves), note)
+
+    async def _wait(self, size: int, wait_ms: int) -> FeedUpdate | None:
+        """Wait until the stream has entry `size`; what comes with its checkpoint is an update."""
+        after = stream_id(size - 1) if size else _FIRST
+        page = self._entries(await self._read(self._keys.log, after, READ_ENTRIES_MAX, wait_ms))
+        run = _run(page, size)
+        while run and not run[-1].is_last_of_batch:
+            run.pop()
+        if run:
+            return FeedUpdate(size, tuple(entry.leaf for entry in run), run[-1].checkpoint)
+        if page:  # it answered at once with nothing to go on with: do not ask again in a hurry
+            self._fault("the stream does not go on where we are")
+            await asyncio.sleep(wait_ms / 1_000)
+        return None
+
+    async def _range(self, index: int) -> list[StreamEntry]:
+        async with self._link.use("read entries") as redis:
+            try:
+                page = await redis_read.messages(
+                    redis, self._keys.log, stream_id(index), READ_ENTRIES_MAX
+                )
+            except GarbageError:
+                page = self._nothing()
+        return self._entries(page)
+
+    async def _bundle(self, index: int) -> Sequence[bytes]:
+        """Return the entries from `index` to the end of its full bundle, if that is there."""
+        number, at = divmod(index, TILE_WIDTH)
+        data = await self._get(self._keys.bundle(number), BUNDLE_BYTES_MAX)
+        if data is None:
+            return ()
+        try:
+            entries = decode_bundle(data, TILE_WIDTH)
+        except IntegrityError:
+            entries = ()
+        if not entries or encode_bundle(entries) != data:
+            self._fault("an entry bundle is none")
+            return ()
+        return entries[at:]
+
+    async def _read(self, key: str, after: str, count: int, wait_ms: int) -> list[Message]:
+        async with self._link.use("wait for the feed") as redis:
+            try:
+                return await redis_read.messages_after(redis, key, after, count, wait_ms)
+            except GarbageError:
+                await asyncio.sleep(wait_ms / 1_000)  # Redis answered at once
+                return self._nothing()
+
+    async def _get(self, key: str, size_bytes_max: int) -> bytes | None:
+        """Return the value of a key; None when there is none, or none of a possible length."""
+        async with self._link.use("read the feed") as redis:
+            try:
+                value = await redis_read.value(redis, key, size_bytes_max)
+            except GarbageError:
+                self._nothing()
+                return None
+        if len(value) > size_bytes_max:
+            self._fault("a value is longer than any that belongs there")
+            return None
+        return value or None
+
+    async def _is_anew(self, after: str) -> bool:
+        """Tell whether the stream of stops ends before what was read of it: it is another one."""
+        if after == _FIRST:
+            return False
+        async with self._link.use("read the feed") as redis:
+            try:
+                last = await redis_read.last_id(redis, self._keys.stops)
+            except GarbageError:
+                return True
+        return last is None or _order(last) < _order(after.encode())
+
+    def _entries(self, page: Sequence[Message]) -> list[StreamEntry]:
+        entries = [read_entry(identity, fields) for identity, fields in page]
+        if None in entries:
+            self._fault("a message in the stream is no entry")
+        return [entry for entry in entries if entry is not None]
+
+    def _nothing(self) -> list[Message]:
+        self._fault("a key is of another kind")
+        return []
+
+    def _fault(self, what: str) -> None:
+        """Count what was passed over; say it at the 1st, 2nd, 4th, 8th … time."""
+        self._faults[what] += 1
+        times = self._faults[what]
+        if times & (times - 1) == 0:
+            _log.warning("passed over garbage in the feed", what=what, times=times)
+
+
+def _run(entries: Sequence[StreamEntry], first_index: int) -> list[StreamEntry]:
+    """Return those that follow each other from `first_index` on."""
+    run: list[StreamEntry] = []
+    for entry in entries:
+        if entry.index != first_index + len(run):
+            break
+        run.append(entry)
+    return run
+
+
+def _order(identity: bytes) -> tuple[int, int]:
+    milliseconds, _, sequence = identity.partition(b"-")
+    return int(milliseconds), int(sequence)
+
+
+def _no_list(sha256: str) -> NotFoundError:
+    return NotFoundError(
+        f"the feed does not have the target list {sha256}",
+        advice="Ask the control plane for it.",
+        field="target_list_sha256",
+    )

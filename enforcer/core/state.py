@@ -7,7 +7,7 @@ are kept for ever, whatever became of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
 
@@ -147,6 +147,18 @@ class State:
 
     def __post_init__(self) -> None:
         self.root_keys = {key_id(public_key): public_key for public_key in self.roots.public_keys}
+
+    def copy(self) -> State:
+        """Return a state that goes on by itself: records are shared, since they never change."""
+        return replace(
+            self,
+            root_keys=dict(self.root_keys),
+            keys=dict(self.keys),
+            orders=dict(self.orders),
+            versions={order_id: list(indices) for order_id, indices in self.versions.items()},
+            index_of_payload=dict(self.index_of_payload),
+            index_of_request=dict(self.index_of_request),
+        )
 
     def approved_rows(self) -> Iterator[OrderRow]:
         """Yield the rows of all approved orders that no act has ended, past and future ones too."""

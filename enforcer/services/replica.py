@@ -1,0 +1,234 @@
+"""A node's own copy of the ledger: what the feed offers is proven here, or changes nothing.
+
+An update is taken when its checkpoint is signed by the log's key, goes on exactly where this
+copy ends, and its entries hash to the checkpoint's root; when all of them can be understood,
+and their times do not run backwards. Then it is made durable, and then folded. Refused: a
+ledger that was rolled back, another history of the same size, a gap, an unknown kind. It does
+no I/O but through the ledger's port, and reads no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from enforcer.core.checkpoint import Checkpoint, open_checkpoint
+from enforcer.core.entry import Entry, parse
+from enforcer.core.envelope import Verify
+from enforcer.core.fold import Effect, apply
+from enforcer.core.merkle import CompactRange, leaf_hash
+from enforcer.core.note import VerifierKey
+from enforcer.core.state import State
+from enforcer.core.trust import Trust
+from enforcer.errors import Datum, InputError, IntegrityError
+from enforcer.ports import FeedUpdate, LedgerFiles
+
+AHEAD_MS_MAX: Final = 120_000
+"""Entries recorded further ahead of a node's own clock wait until it has caught up."""
+INEFFECTIVE_MAX: Final = 100
+"""So many entries without effect are remembered by index, the first ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """An update that was proven against the copy as it was at ``first_index`` entries."""
+
+    first_index: int
+    leaves: tuple[bytes, ...]
+    entries: tuple[Entry, ...]
+    checkpoint: Checkpoint
+    note: bytes
+    tree: CompactRange
+    """Over all entries, these included."""
+
+    @property
+    def recorded_at_ms(self) -> int:
+        """The time of the last entry, which is the latest."""
+        return self.entries[-1].recorded_at_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What `append` made durable, to go on from."""
+
+    state: State
+    tree: CompactRange
+    effects: tuple[Effect, ...]
+
+
+class Replica:
+    """The copy and its fold; ``state`` is only read by others, and only between calls."""
+
+    def __init__(self, trust: Trust, verify: Verify, ledger: LedgerFiles) -> None:
+        """Take the copy as it is on disk; nothing is read before `restore`.
+
+        Raises:
+            InputError: the trust asks for witnesses, which this version cannot check.
+        """
+        if trust.witness_quorum:
+            raise InputError(
+                f"the trust file asks for {trust.witness_quorum} witnesses",
+                advice="Set witness_quorum to 0: this version cannot check cosignatures.",
+                field="witness_quorum",
+            )
+        self.state: State = trust.genesis(verify)
+        self.ineffective: tuple[int, ...] = ()
+        """Entries that broke a rule and had no effect, the first of them."""
+        self._trust = trust
+        self._key = VerifierKey.parse(trust.log_vkey)
+        self._verify = verify
+        self._ledger = ledger
+        self._tree = CompactRange()
+
+    @property
+    def size(self) -> int:
+        """How many entries were proven and folded."""
+        return self.state.size
+
+    @property
+    def root(self) -> bytes:
+        """The Merkle root over them."""
+        return self._tree.root()
+
+    def restore(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Prove and fold the copy on disk, from its first entry on; it blocks.
+
+        Raises:
+            IntegrityError: the copy is damaged, or holds what this version cannot understand.
+        """
+        size = self._ledger.size
+        for leaf in self._ledger.entries(0, size):
+            self._remember((apply(self.state, parse(leaf)),))
+            self._tree.append(leaf_hash(leaf))
+            if progress is not None:
+                progress(self.state.size, size)
+        if self.root != self._ledger.root:
+            raise _refused(
+                "our own copy of the ledger does not hash to its checkpoint's root",
+                "damaged",
+                expected=self._ledger.root.hex(),
+                got=self.root.hex(),
+            )
+
+    def prove(self, update: FeedUpdate) -> Proven:
+        """Check an update without changing anything.
+
+        Raises:
+            IntegrityError: ``data["problem"]`` is ``gap``, ``other count``, ``rolled back``,
+                ``another tree``, ``unknown entry``, ``time backwards``, or what
+                :func:`open_checkpoint` raises.
+        """
+        checkpoint = self._open(update.checkpoint_note)
+        if update.first_index != self.size or not update.leaves:
+            raise _refused(
+                f"the feed gave {len(update.leaves)} entries from {update.first_index} on, and we "
+                f"have {self.size}",
+                "gap",
+                index=update.first_index,
+            )
+        if checkpoint.size != self.size + len(update.leaves):
+            raise _refused(
+                f"{len(update.leaves)} entries after {self.size} came with a checkpoint of "
+                f"{checkpoint.size}",
+                "other count",
+                expected=checkpoint.size,
+            )
+        tree = self._tree.copy()
+        for leaf in update.leaves:
+            tree.append(leaf_hash(leaf))
+        if tree.root() != checkpoint.root:
+            raise _refused(
+                f"the entries after {self.size} do not hash to the root that was signed",
+                "another tree",
+                expected=checkpoint.root.hex(),
+                got=tree.root().hex(),
+            )
+        entries = self._understand(update.leaves)
+        return Proven(self.size, update.leaves, entries, checkpoint, update.checkpoint_note, tree)
+
+    def prove_head(self, note: bytes) -> Checkpoint:
+        """Check a head that brings nothing new against our history.
+
+        Raises:
+            IntegrityError: ``problem`` is ``rolled back`` or ``split view``, or what
+                :func:`open_checkpoint` raises.
+        """
+        checkpoint = self._open(note)
+        if checkpoint.size == self.size and checkpoint.root != self.root:
+            raise _refused(
+                f"the log signed two histories of {self.size} entries",
+                "split view",
+                expected=self.root.hex(),
+                got=checkpoint.root.hex(),
+            )
+        return checkpoint
+
+    def append(self, proven: Proven) -> Taken:
+        """Fold proven entries aside and make them durable; it blocks, and may run in a thread.
+
+        Nothing that others see has changed before `accept`.
+
+        Raises:
+            UnavailableError: the disk did not take them.
+            IntegrityError: a policy needs a newer fold, or the copy on disk is damaged.
+        """
+        if proven.first_index != self.size:
+            raise ValueError("the update was proven against another size")
+        state = self.state.copy()
+        effects = tuple(apply(state, entry) for entry in proven.entries)
+        self._ledger.append(proven.leaves, lambda _checkpoint: proven.note)
+        return Taken(state, proven.tree, effects)
+
+    def accept(self, taken: Taken) -> None:
+        """Go on from what `append` made durable."""
+        self.state = taken.state
+        self._tree = taken.tree
+        self._remember(taken.effects)
+
+    def _open(self, note: bytes) -> Checkpoint:
+        checkpoint = open_checkpoint(note, self._trust.origin, self._key, self._verify)
+        if checkpoint.size < self.size:
+            raise _refused(
+                f"the ledger was rolled back: the feed shows {checkpoint.size} entries, and we "
+                f"have {self.size}",
+                "rolled back",
+                expected=self.size,
+                got=checkpoint.size,
+            )
+        return checkpoint
+
+    def _understand(self, leaves: Sequence[bytes]) -> tuple[Entry, ...]:
+        """Read all entries, whose times must not run backwards."""
+        entries = []
+        latest_ms = self.state.recorded_at_ms
+        for index, leaf in enumerate(leaves, self.size):
+            try:
+                entry = parse(leaf)
+            except IntegrityError as error:
+                raise _refused(
+                    f"entry {index}: {error.message}", "unknown entry", index=index
+                ) from error
+            if entry.recorded_at_ms < latest_ms:
+                raise _refused(
+                    f"entry {index} is recorded {latest_ms - entry.recorded_at_ms} ms before the "
+                    "entry in front of it",
+                    "time backwards",
+                    index=index,
+                )
+            latest_ms = entry.recorded_at_ms
+            entries.append(entry)
+        return tuple(entries)
+
+    def _remember(self, effects: Sequence[Effect]) -> None:
+        ineffective = [effect.index for effect in effects if not effect.is_effective]
+        self.ineffective = (*self.ineffective, *ineffective)[:INEFFECTIVE_MAX]
+
+
+def _refused(what: str, problem: str, **data: Datum) -> IntegrityError:
+    return IntegrityError(
+        what,
+        advice="Nothing was taken; ask the ledger's operator, and keep what the feed shows.",
+        problem=problem,
+        **data,
+    )

@@ -31,8 +31,8 @@ class Attestations:
         self._ledger = ledger
         self._kept = kept
 
-    async def receive(self, envelope: Envelope) -> Attestation:
-        """Check and keep an attestation; again is no error.
+    async def receive(self, envelope: Envelope, node_id: str) -> Attestation:
+        """Check and keep what the node `node_id` brought about itself; again is no error.
 
         Raises:
             InputError: it is malformed.
@@ -42,13 +42,19 @@ class Attestations:
             UnavailableError: it could not be kept.
         """
         attestation = parse_attestation(envelope)
-        self._check_signer(envelope, attestation)
+        self._check_signer(envelope, attestation, node_id)
         await asyncio.to_thread(self._check_history, attestation)
         await asyncio.to_thread(self._keep, attestation, format_envelope(envelope))
         return attestation
 
-    def _check_signer(self, envelope: Envelope, attestation: Attestation) -> None:
+    def _check_signer(self, envelope: Envelope, attestation: Attestation, node_id: str) -> None:
         state = self._ledger.state
+        if attestation.node_id != node_id:
+            raise RefusedError(
+                f"{node_id} brought the attestation of {attestation.node_id}",
+                advice="Each node brings its own, with its own certificate.",
+                field="node_id",
+            )
         if attestation.ledger_origin != state.origin:
             raise RefusedError(
                 f"the attestation is about the ledger {attestation.ledger_origin}",

@@ -1,0 +1,1 @@
+"""The wire: gRPC services, the client, and the translation between messages and the core."""

@@ -1,0 +1,139 @@
+"""The door: which role may call which method, in one table, before any method runs.
+
+A method that is not in the table is refused. Every error that a method raises leaves as a
+gRPC status with details; one that is not ours leaves as INTERNAL, without what it said, and is
+logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, Never, TypeAlias
+
+import grpc
+import structlog
+
+from enforcer.api.errors import status_of
+from enforcer.api.identity import Caller, caller_of
+from enforcer.core.key import MACHINE_ROLES, Role
+from enforcer.errors import EnforcerError, RefusedError
+
+EVERYBODY: Final = frozenset(role for role in Role if role)
+PERSONS: Final = EVERYBODY - MACHINE_ROLES
+STOPPERS: Final = frozenset((Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT))
+ANY_CERTIFICATE: Final = None
+"""Whoever TLS let in, also without a role: health is no secret."""
+
+ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
+    "/enforcer.v1.OrderService/UploadTargets": PERSONS,
+    "/enforcer.v1.OrderService/ProposeOrder": frozenset((Role.PROPOSER,)),
+    "/enforcer.v1.OrderService/ApproveOrder": frozenset((Role.APPROVER,)),
+    "/enforcer.v1.OrderService/StopOrder": STOPPERS,
+    "/enforcer.v1.OrderService/ExtendOrder": frozenset((Role.PROPOSER, Role.APPROVER)),
+    "/enforcer.v1.OrderService/GetOrder": EVERYBODY,
+    "/enforcer.v1.OrderService/ListOrders": EVERYBODY,
+    "/enforcer.v1.TrustService/RecordRootAct": EVERYBODY,
+    "/enforcer.v1.TrustService/GetPolicy": EVERYBODY,
+    "/enforcer.v1.AuditService/GetCheckpoint": EVERYBODY,
+    "/enforcer.v1.AuditService/ReadEntries": EVERYBODY,
+    "/enforcer.v1.AuditService/GetTile": EVERYBODY,
+    "/enforcer.v1.AuditService/GetTargetList": EVERYBODY,
+    "/enforcer.v1.AuditService/GetSideFile": PERSONS,
+    "/enforcer.v1.NodeService/Attest": frozenset((Role.NODE,)),
+    "/enforcer.v1.NodeService/PushStop": STOPPERS | {Role.NODE},
+    "/grpc.health.v1.Health/Check": ANY_CERTIFICATE,
+    "/grpc.health.v1.Health/List": ANY_CERTIFICATE,
+    "/grpc.health.v1.Health/Watch": ANY_CERTIFICATE,
+}
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+Method: TypeAlias = Callable[..., Any]
+"""A servicer's method, whatever its messages are."""
+
+log: Final = structlog.get_logger()
+
+
+def check_role(method: str, caller: Caller) -> None:
+    """Check a caller against the table.
+
+    Raises:
+        RefusedError: the role may not call the method, or no method of that name is known.
+    """
+    allowed = ROLES.get(method, frozenset())
+    if allowed is not ANY_CERTIFICATE and caller.role not in allowed:
+        names = ", ".join(sorted(role.name for role in allowed)) or "nobody"
+        raise RefusedError(
+            f"a certificate of the role {caller.role.name} cannot call {method}",
+            advice=f"Those who can: {names}.",
+            field="certificate",
+            role=caller.role.name,
+        )
+
+
+class Access(grpc.aio.ServerInterceptor):
+    """Stands before every method of a server whose certificates are of one trust domain."""
+
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the method's handler, with the door before it."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        read, write = handler.request_deserializer, handler.response_serializer
+        if handler.response_streaming:
+            streaming = self._streaming(method, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(streaming, read, write)
+        if handler.request_streaming:
+            gathering = self._single(method, handler.stream_unary)
+            return grpc.stream_unary_rpc_method_handler(gathering, read, write)
+        single = self._single(method, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(single, read, write)
+
+    def _single(self, method: str, inner: Method | None) -> Method:
+        async def call(request: object, context: Context) -> object:
+            try:
+                self._check(method, context)
+                return await inner(request, context) if inner else None
+            except EnforcerError as error:
+                await _end(context, error)
+            except Exception:
+                log.exception("method_failed", method=method)
+                await _end_broken(context)
+
+        return call
+
+    def _streaming(self, method: str, inner: Method | None) -> Method:
+        async def call(request: object, context: Context) -> AsyncIterator[object]:
+            try:
+                self._check(method, context)
+                if inner:
+                    async for message in inner(request, context):
+                        yield message
+            except EnforcerError as error:
+                await _end(context, error)
+            except Exception:
+                log.exception("method_failed", method=method)
+                await _end_broken(context)
+
+        return call
+
+    def _check(self, method: str, context: Context) -> None:
+        if ROLES.get(method, frozenset()) is not ANY_CERTIFICATE:
+            check_role(method, caller_of(context.auth_context(), self._domain))
+
+
+async def _end(context: Context, error: EnforcerError) -> Never:
+    code, message, trailers = status_of(error)
+    await context.abort(code, message, trailers)
+
+
+async def _end_broken(context: Context) -> Never:
+    await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")

@@ -1,0 +1,101 @@
+"""AuditService: what an outsider needs to verify the ledger; it reads, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Final, TypeVar
+
+from enforcer.api.access import Context
+from enforcer.core.tile import TILE_WIDTH
+from enforcer.errors import InputError, NotFoundError
+from enforcer.ports import Contents, LedgerFiles
+from enforcer.v1 import audit_pb2, audit_pb2_grpc
+
+ENTRIES_PER_MESSAGE_MAX: Final = 256
+ENTRY_BYTES_PER_MESSAGE_MAX: Final = 1 << 20
+TILE_LEVEL_MAX: Final = 7
+
+T = TypeVar("T")
+
+
+class AuditService(audit_pb2_grpc.AuditServiceServicer):
+    """One ledger's files; see proto/enforcer/v1/audit.proto for each method."""
+
+    def __init__(self, files: LedgerFiles, lists: Contents, side: Contents) -> None:
+        self._files = files
+        self._lists = lists
+        self._side = side
+
+    async def GetCheckpoint(
+        self, request: audit_pb2.GetCheckpointRequest, context: Context
+    ) -> audit_pb2.GetCheckpointResponse:
+        """Read the newest signed checkpoint."""
+        note = self._files.checkpoint_note
+        if note is None:
+            raise NotFoundError(
+                "the ledger is empty: no checkpoint is signed yet",
+                advice="Have the roots sign a policy, and record that first.",
+            )
+        return audit_pb2.GetCheckpointResponse(checkpoint=note)
+
+    async def ReadEntries(
+        self, request: audit_pb2.ReadEntriesRequest, context: Context
+    ) -> AsyncIterator[audit_pb2.ReadEntriesResponse]:
+        """Read entries, as many in each message as fit."""
+        first = request.start_index
+        entries = self._files.entries(first, request.end_index or self._files.size)
+        messages = _messages(first, entries)
+        while (message := await asyncio.to_thread(next, messages, None)) is not None:
+            yield message
+
+    async def GetTile(
+        self, request: audit_pb2.GetTileRequest, context: Context
+    ) -> audit_pb2.GetTileResponse:
+        """Read a tile."""
+        if request.level > TILE_LEVEL_MAX or request.width > TILE_WIDTH:
+            raise InputError(
+                f"no tile has level {request.level} and width {request.width}",
+                advice=f"Levels go from 0 to {TILE_LEVEL_MAX}, widths from 1 to {TILE_WIDTH}.",
+                field="level" if request.level > TILE_LEVEL_MAX else "width",
+            )
+        hashes = await asyncio.to_thread(
+            self._files.tile, request.level, request.index, request.width or TILE_WIDTH
+        )
+        return audit_pb2.GetTileResponse(hashes=hashes)
+
+    async def GetTargetList(
+        self, request: audit_pb2.GetTargetListRequest, context: Context
+    ) -> AsyncIterator[audit_pb2.GetTargetListResponse]:
+        """Read a target list; who has it all compares its hash."""
+        chunks = self._lists.chunks(request.target_list_sha256)
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield audit_pb2.GetTargetListResponse(chunk=chunk)
+
+    async def GetSideFile(
+        self, request: audit_pb2.GetSideFileRequest, context: Context
+    ) -> audit_pb2.GetSideFileResponse:
+        """Read a document."""
+        data = await asyncio.to_thread(self._side.read, request.side_file_sha256)
+        return audit_pb2.GetSideFileResponse(side_file=data)
+
+
+def _messages(
+    first_index: int, entries: Iterator[bytes]
+) -> Iterator[audit_pb2.ReadEntriesResponse]:
+    """Gather entries into messages within their bounds."""
+    gathered: list[bytes] = []
+    size_bytes = 0
+    for entry in entries:
+        is_full = (
+            len(gathered) == ENTRIES_PER_MESSAGE_MAX
+            or size_bytes + len(entry) > ENTRY_BYTES_PER_MESSAGE_MAX
+        )
+        if gathered and is_full:
+            yield audit_pb2.ReadEntriesResponse(first_index=first_index, entries=gathered)
+            first_index += len(gathered)
+            gathered, size_bytes = [], 0
+        gathered.append(entry)
+        size_bytes += len(entry)
+    if gathered:
+        yield audit_pb2.ReadEntriesResponse(first_index=first_index, entries=gathered)

@@ -1,0 +1,77 @@
+"""Who is calling: the one URI name in the certificate that TLS has verified.
+
+``spiffe://<trust domain>/<role>/<id>``, the trust domain being the ledger origin up to its first
+'/'. A certificate lets somebody speak; what may be done is decided by the signature on the act,
+and both must be of the same person. No address of a caller is read or logged anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from enforcer.core.envelope import Envelope
+from enforcer.core.key import Role
+from enforcer.core.state import State
+from enforcer.errors import RefusedError
+
+URI_NAMES: Final = "peer_uri"
+"""Where gRPC lists the certificate's URI names, DNS names not among them."""
+
+_ADVICE: Final = "Use the certificate that was issued to you for this installation."
+_ROLES: Final = {role.name.lower().replace("_", "-"): role for role in Role if role}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A person or machine, as its certificate says."""
+
+    role: Role
+    identity: str
+
+
+def trust_domain(origin: str) -> str:
+    """Return the trust domain of a ledger's certificates."""
+    return origin.partition("/")[0]
+
+
+def caller_of(auth_context: Mapping[str, Iterable[bytes]], domain: str) -> Caller:
+    """Return who calls, from what gRPC says about the verified certificate.
+
+    Raises:
+        RefusedError: it has no URI name, several, one of another installation, or no known role.
+    """
+    names = [name.decode("utf-8", "replace") for name in auth_context.get(URI_NAMES, ())]
+    if len(names) != 1:
+        raise _refused(f"the certificate has {len(names)} URI names, and must have one")
+    parts = names[0].split("/")
+    if len(parts) != 5 or parts[0] != "spiffe:" or parts[1] or not parts[4]:
+        raise _refused("the certificate's URI name is not spiffe://<trust domain>/<role>/<id>")
+    if parts[2] != domain:
+        raise _refused(f"the certificate is of the trust domain {parts[2]}, and this is {domain}")
+    if parts[3] not in _ROLES:
+        raise _refused(f"the certificate names no known role: {parts[3]!r}")
+    return Caller(_ROLES[parts[3]], parts[4])
+
+
+def check_signer(caller: Caller, envelope: Envelope, state: State) -> None:
+    """Check that the caller is one of those who signed.
+
+    Keys that are not registered are left to the judge, who says so more exactly.
+
+    Raises:
+        RefusedError: all signers are known, and the caller is none of them.
+    """
+    records = [state.keys.get(part.key_id) for part in envelope.signatures]
+    signers = {record.registration.person_id for record in records if record is not None}
+    if None not in records and caller.identity not in signers:
+        raise RefusedError(
+            f"the certificate is {caller.identity}'s, who did not sign this act",
+            advice="Send the act with the certificate of the person who signed it.",
+            field="signatures",
+        )
+
+
+def _refused(problem: str) -> RefusedError:
+    return RefusedError(problem, advice=_ADVICE, field="certificate")

@@ -1,0 +1,173 @@
+"""OrderService and TrustService: signed acts come in, orders and the policy go out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from enforcer.api import translate
+from enforcer.api.access import Context
+from enforcer.api.identity import caller_of, check_signer, trust_domain
+from enforcer.core.entry import parse
+from enforcer.core.envelope import Envelope
+from enforcer.errors import InputError
+from enforcer.services.ledger import Ledger, Recorded
+from enforcer.services.orders import Orders
+from enforcer.services.uploads import Uploads
+from enforcer.v1 import order_pb2, order_pb2_grpc, record_pb2, trust_pb2, trust_pb2_grpc
+
+CHUNK_BYTES_MAX: Final = 1 << 20
+
+
+class OrderService(order_pb2_grpc.OrderServiceServicer):
+    """The orders of one ledger; see proto/enforcer/v1/order.proto for each method."""
+
+    def __init__(self, ledger: Ledger, orders: Orders, uploads: Uploads) -> None:
+        self._ledger = ledger
+        self._orders = orders
+        self._uploads = uploads
+
+    async def UploadTargets(
+        self, request_iterator: AsyncIterator[order_pb2.UploadTargetsRequest], context: Context
+    ) -> order_pb2.UploadTargetsResponse:
+        """Take a target list in."""
+        first = await anext(request_iterator, None)
+        if first is None or first.WhichOneof("part") != "header":
+            raise InputError(
+                "the upload does not begin with its header",
+                advice="Send the list's hash and length first, then its chunks.",
+                field="header",
+            )
+        header = first.header
+        summary = await self._uploads.receive(
+            header.target_list_sha256, header.size_bytes, _chunks(request_iterator)
+        )
+        return order_pb2.UploadTargetsResponse(
+            target_list_sha256=summary.sha256,
+            target_count=summary.target_count,
+            name_count=summary.name_count,
+        )
+
+    async def ProposeOrder(
+        self, request: order_pb2.ProposeOrderRequest, context: Context
+    ) -> order_pb2.ProposeOrderResponse:
+        """Record a proposal, or only judge it."""
+        recorded = await self._orders.propose(
+            self._signed(request.envelope, context),
+            request.side_files,
+            validate_only=request.validate_only,
+        )
+        return order_pb2.ProposeOrderResponse(recorded=_message(recorded))
+
+    async def ApproveOrder(
+        self, request: order_pb2.ApproveOrderRequest, context: Context
+    ) -> order_pb2.ApproveOrderResponse:
+        """Record an approval, or only judge it."""
+        recorded = await self._orders.approve(
+            self._signed(request.envelope, context), validate_only=request.validate_only
+        )
+        return order_pb2.ApproveOrderResponse(recorded=_message(recorded))
+
+    async def StopOrder(
+        self, request: order_pb2.StopOrderRequest, context: Context
+    ) -> order_pb2.StopOrderResponse:
+        """Record a stop."""
+        recorded = await self._orders.stop(
+            self._signed(request.envelope, context), request.side_files
+        )
+        return order_pb2.StopOrderResponse(recorded=_message(recorded))
+
+    async def ExtendOrder(
+        self, request: order_pb2.ExtendOrderRequest, context: Context
+    ) -> order_pb2.ExtendOrderResponse:
+        """Record a later end, or only judge it."""
+        recorded = await self._orders.extend(
+            self._signed(request.envelope, context),
+            request.side_files,
+            validate_only=request.validate_only,
+        )
+        return order_pb2.ExtendOrderResponse(recorded=_message(recorded))
+
+    async def GetOrder(
+        self, request: order_pb2.GetOrderRequest, context: Context
+    ) -> order_pb2.GetOrderResponse:
+        """Read one order, with its signed payload."""
+        index = request.entry_index if request.HasField("entry_index") else None
+        view = self._orders.get(request.order_id, index)
+        payload = await payload_at(self._ledger, view.record.index)
+        policy = self._ledger.state.policy
+        return order_pb2.GetOrderResponse(order=translate.order_to_message(view, policy, payload))
+
+    async def ListOrders(
+        self, request: order_pb2.ListOrdersRequest, context: Context
+    ) -> order_pb2.ListOrdersResponse:
+        """Read a page of orders."""
+        wanted = translate.wanted_standing(request.status)
+        start = translate.page_start(request.page_token, wanted)
+        size = translate.page_size(request.page_size)
+        views = self._orders.page(start, size + 1, wanted)  # one more: is there another page?
+        policy = self._ledger.state.policy
+        token = translate.page_token(views[size].record.index, wanted) if views[size:] else ""
+        return order_pb2.ListOrdersResponse(
+            orders=[translate.order_to_message(view, policy) for view in views[:size]],
+            next_page_token=token,
+        )
+
+    def _signed(self, data: bytes, context: Context) -> Envelope:
+        """Read the envelope, and check that the caller is one of its signers."""
+        envelope = translate.envelope(data)
+        state = self._ledger.state
+        check_signer(caller_of(context.auth_context(), trust_domain(state.origin)), envelope, state)
+        return envelope
+
+
+class TrustService(trust_pb2_grpc.TrustServiceServicer):
+    """The roots' acts on one ledger; see proto/enforcer/v1/trust.proto for each method."""
+
+    def __init__(self, ledger: Ledger, orders: Orders) -> None:
+        self._ledger = ledger
+        self._orders = orders
+
+    async def RecordRootAct(
+        self, request: trust_pb2.RecordRootActRequest, context: Context
+    ) -> trust_pb2.RecordRootActResponse:
+        """Record what the roots signed, whoever brings it."""
+        recorded = await self._orders.record_root_act(
+            translate.envelope(request.envelope),
+            request.side_files,
+            validate_only=request.validate_only,
+        )
+        return trust_pb2.RecordRootActResponse(recorded=_message(recorded))
+
+    async def GetPolicy(
+        self, request: trust_pb2.GetPolicyRequest, context: Context
+    ) -> trust_pb2.GetPolicyResponse:
+        """Read the policy in force."""
+        policy = self._orders.policy()
+        return translate.policy_to_message(policy, await payload_at(self._ledger, policy.index))
+
+
+async def payload_at(ledger: Ledger, index: int) -> bytes:
+    """Return the exact signed payload of an entry."""
+
+    def read() -> bytes:
+        (leaf,) = ledger.files.entries(index, index + 1)
+        return parse(leaf).envelope.payload
+
+    return await asyncio.to_thread(read)
+
+
+async def _chunks(requests: AsyncIterator[order_pb2.UploadTargetsRequest]) -> AsyncIterator[bytes]:
+    async for request in requests:
+        if request.WhichOneof("part") != "chunk" or len(request.chunk) > CHUNK_BYTES_MAX:
+            raise InputError(
+                "a part of the upload is no chunk of at most 1 MiB",
+                advice="Send one header, and chunks of at most 1 MiB after it.",
+                field="chunk",
+            )
+        yield request.chunk
+
+
+def _message(recorded: Recorded | None) -> record_pb2.Recorded | None:
+    return None if recorded is None else translate.recorded_to_message(recorded)

@@ -1,0 +1,82 @@
+"""The gRPC server: mTLS, the door, explicit bounds, the standard health service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from enforcer.api.access import Access
+from enforcer.errors import UnavailableError
+
+REQUEST_BYTES_MAX: Final = 9 << 20
+"""Eight side files of 1 MiB and an envelope."""
+RESPONSE_BYTES_MAX: Final = 4 << 20
+CALLS_AT_ONCE_MAX: Final = 1_024
+STREAMS_PER_CONNECTION_MAX: Final = 128
+KEEPALIVE_INTERVAL_MS: Final = 30_000
+KEEPALIVE_TIMEOUT_MS: Final = 10_000
+PING_INTERVAL_MS_MIN: Final = 10_000
+"""A client that pings more often is disconnected."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What one side shows and whom it believes, all PEM."""
+
+    certificate: bytes
+    key: bytes
+    authority: bytes
+
+
+class Server:
+    """A server that is bound but does not serve yet; services are added before `start`."""
+
+    def __init__(self, domain: str) -> None:
+        self.grpc = grpc.aio.server(
+            interceptors=[Access(domain)],
+            maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
+            options=[
+                ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+                ("grpc.max_send_message_length", RESPONSE_BYTES_MAX),
+                ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION_MAX),
+                ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
+                ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
+                # Two processes on one port would share the calls between them.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+
+    def bind(self, address: str, tls: TlsFiles) -> int:
+        """Take the address; clients must show a certificate by the authority. Returns the port.
+
+        Raises:
+            UnavailableError: the address is taken, or is not this machine's.
+        """
+        credentials = grpc.ssl_server_credentials(
+            [(tls.key, tls.certificate)], root_certificates=tls.authority, require_client_auth=True
+        )
+        try:
+            return self.grpc.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise UnavailableError(
+                f"cannot listen on {address}",
+                advice="Check that no other process has it, and certificate, key and authority.",
+                address=address,
+            ) from error
+
+    async def start(self) -> None:
+        """Serve, and say so to the health service."""
+        await self.grpc.start()
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, let running ones end for that long, then cut them."""
+        await self._health.enter_graceful_shutdown()
+        await self.grpc.stop(grace_seconds)

@@ -1,0 +1,150 @@
+"""Messages ⇄ the core's values; what a message may hold is checked here, once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from enforcer.core.envelope import Envelope, parse_envelope
+from enforcer.core.receipt import Receipt
+from enforcer.core.standing import Standing
+from enforcer.core.state import PolicyRecord
+from enforcer.errors import InputError
+from enforcer.services.ledger import Recorded
+from enforcer.services.orders import OrderView
+from enforcer.v1 import order_pb2, record_pb2, trust_pb2
+
+PAGE_SIZE_DEFAULT: Final = 100
+PAGE_SIZE_MAX: Final = 500
+
+
+def envelope(data: bytes) -> Envelope:
+    """Read a request's envelope.
+
+    Raises:
+        InputError: it is missing or malformed (``data["field"]``).
+    """
+    if not data:
+        raise InputError(
+            "the request has no envelope", advice="Send the signed act.", field="envelope"
+        )
+    return parse_envelope(data)
+
+
+def recorded_to_message(recorded: Recorded) -> record_pb2.Recorded:
+    """Write what a mutation answers."""
+    return record_pb2.Recorded(
+        entry_index=recorded.index,
+        entry=recorded.leaf,
+        receipt=recorded.receipt.format().decode("utf-8"),
+        is_repeated=recorded.is_repeated,
+    )
+
+
+def recorded_from_message(message: record_pb2.Recorded) -> Recorded:
+    """Read what a mutation answered; nothing in it is verified.
+
+    Raises:
+        IntegrityError: the receipt is none.
+    """
+    receipt = Receipt.parse(message.receipt.encode("utf-8"))
+    return Recorded(message.entry_index, message.entry, receipt, message.is_repeated)
+
+
+def order_to_message(
+    view: OrderView, policy: PolicyRecord | None, payload: bytes = b""
+) -> order_pb2.Order:
+    """Write an order; `payload` is its exact signed bytes, where they are asked for."""
+    record = view.record
+    order = record.payload
+    return order_pb2.Order(
+        order_id=order.order_id,
+        version=order.version,
+        entry_index=record.index,
+        payload_sha256=record.payload_sha256,
+        status=order_pb2.OrderStatus.ValueType(view.standing),
+        status_at_ms=view.at_ms,
+        authority=order.authority,
+        category=order_pb2.Category.ValueType(order.category),
+        target_list_sha256=order.target_list_sha256,
+        target_count=order.target_count,
+        proposed_at_ms=record.proposed_at_ms,
+        approved_index=record.approved_index,
+        approved_at_ms=record.approved_at_ms,
+        not_before_ms=order.not_before_ms,
+        expires_at_ms=record.expires_at_ms,
+        review_due_at_ms=record.review_due_at_ms,
+        ended_index=record.ended_index,
+        signers=[
+            order_pb2.OrderSigner(
+                person_id=signer.person_id, key_id=signer.key_id, entry_index=signer.index
+            )
+            for signer in record.signers
+        ],
+        register_url=policy.payload.register_url + order.order_id if policy else "",
+        policy_sha256=policy.payload_sha256 if policy else "",
+        payload=payload,
+    )
+
+
+def policy_to_message(policy: PolicyRecord, payload: bytes) -> trust_pb2.GetPolicyResponse:
+    """Write the policy in force; `payload` is its exact signed bytes."""
+    return trust_pb2.GetPolicyResponse(
+        entry_index=policy.index, payload_sha256=policy.payload_sha256, payload=payload
+    )
+
+
+def wanted_standing(status: int) -> Standing | None:
+    """Read the filter of a listing; None means all.
+
+    Raises:
+        InputError: no status has that number.
+    """
+    if status == 0:
+        return None
+    try:
+        return Standing(status)
+    except ValueError as error:
+        raise InputError(
+            f"no order status has the number {status}",
+            advice="Give a value of OrderStatus, or none.",
+            field="status",
+        ) from error
+
+
+def page_size(asked: int) -> int:
+    """Return how many orders a page has.
+
+    Raises:
+        InputError: the number is negative.
+    """
+    if asked < 0:
+        raise InputError(
+            f"{asked} is no size of a page",
+            advice=f"Give 1 to {PAGE_SIZE_MAX}, or 0 for {PAGE_SIZE_DEFAULT}.",
+            field="page_size",
+        )
+    return min(asked, PAGE_SIZE_MAX) or PAGE_SIZE_DEFAULT
+
+
+def page_token(next_index: int, wanted: Standing | None) -> str:
+    """Return the token by which a listing goes on at an entry, with the same filter."""
+    return f"{int(wanted or 0)}.{next_index}"
+
+
+def page_start(token: str, wanted: Standing | None) -> int:
+    """Read a token: the entry to go on from; 0 where there is none.
+
+    Raises:
+        InputError: it is none of ours, or of another filter.
+    """
+    if not token:
+        return 0
+    status, dot, index = token.partition(".")
+    is_ours = bool(dot) and index.isascii() and index.isdecimal() and len(index) < 20
+    if not is_ours or status != str(int(wanted or 0)):
+        raise InputError(
+            "the page token is not of this listing",
+            advice="Give the last answer's next_page_token with the same status, or none.",
+            field="page_token",
+        )
+    return int(index)

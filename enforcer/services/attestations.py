@@ -96,4 +96,4 @@ class Attestations:
         name = f"{attestation.t_ms:016}-{attestation.ledger_size}.json"
         self._kept.write(f"{attestation.node_id}/{name}", data)
         for oldest in self._kept.names(attestation.node_id)[:-KEPT_PER_NODE_MAX]:
-            self._kept.remove(f"{attestation.node_id}/{oldest}")
+            self._kept.remove(oldest)

@@ -25,6 +25,8 @@ from enforcer.services.ledger import Appended, Ledger
 ENTRIES_UNPUBLISHED_MAX: Final = 1_024
 """More than this are not kept in memory: comparing finds them in the ledger."""
 
+LAST_SECONDS_MAX: Final = 2
+
 log: Final = structlog.get_logger()
 
 
@@ -42,20 +44,25 @@ class Publication:
         self._brought: set[str] = set()
         """Lists that were put into the feed by this process."""
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self.task: asyncio.Task[None] | None = None
+        """It ends only with this object."""
         self.is_mending = True
         """New entries may wait, because the feed is being compared or is away."""
 
     async def __aenter__(self) -> Self:
         self._ledger.on_append(self._offer)
-        self._task = asyncio.create_task(self._run())
+        self.task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop at once: what is not published will be, by the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Publish what was answered, if the feed takes it soon; the next start finds the rest."""
+        self._is_closing = True
+        self._wake.set()
+        if self.task is not None:
+            await asyncio.wait([self.task], timeout=LAST_SECONDS_MAX)
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
 
     async def bring_list(self, sha256: str) -> None:
         """Put a list into the feed before anybody needs it; failing is no harm."""
@@ -80,7 +87,7 @@ class Publication:
         self._wake.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_closing:
             await self._compare()
             await self._publish_for(self._interval_seconds)
 
@@ -108,7 +115,7 @@ class Publication:
     async def _publish_for(self, seconds: float) -> None:
         """Publish what comes; return when the time is over, or the feed holds something else."""
         end = asyncio.get_running_loop().time() + seconds
-        while True:
+        while self._waiting or not self._is_closing:
             try:
                 async with asyncio.timeout_at(end):
                     await self._wake.wait()

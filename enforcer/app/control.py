@@ -1,0 +1,185 @@
+"""``enforcer control``: the control plane as one process, wired and run until it is told to end.
+
+At start everything is checked and a fault is fatal, the feed excepted: what it lacks is mended
+later. At the end calls in progress finish, what was answered is published, the lock is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from enforcer.api.audit_service import AuditService
+from enforcer.api.identity import trust_domain
+from enforcer.api.node_service import NodeService
+from enforcer.api.order_service import OrderService, TrustService
+from enforcer.api.server import Server, TlsFiles
+from enforcer.backends import durable
+from enforcer.backends.clock import SystemClock
+from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.kept_files import KeptFiles
+from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.redis_feed import RedisFeedPublisher
+from enforcer.backends.tiles import TileLedger
+from enforcer.config import ControlConfig, ServerTls, read_trust
+from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
+from enforcer.core.note import VerifierKey
+from enforcer.core.trust import Trust
+from enforcer.errors import InputError, UnavailableError
+from enforcer.ports import Clock, FeedPublisher, ListWork
+from enforcer.services.attestations import Attestations
+from enforcer.services.ledger import Ledger, Progress
+from enforcer.services.orders import Orders
+from enforcer.services.publication import Publication
+from enforcer.services.uploads import Uploads
+from enforcer.v1 import audit_pb2_grpc, node_pb2_grpc, order_pb2_grpc, trust_pb2_grpc
+
+PEM_BYTES_MAX: Final = 1 << 20
+GRACE_SECONDS: Final = 5
+"""How long calls in progress may go on after the process was told to end."""
+
+log: Final = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """A control plane that serves."""
+
+    port: int
+    ledger: Ledger
+    publication: Publication
+    orders: Orders
+    tasks: frozenset[asyncio.Task[None]]
+    """They end only when something is broken; then the process must."""
+
+
+async def run_control(config: ControlConfig, progress: Progress | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; `progress` hears how far the ledger has been read.
+
+    Raises:
+        EnforcerError: it cannot start: a file, a key, the ledger, or the address.
+    """
+    trust = read_trust(config.trust_file)
+    feed = RedisFeedPublisher(config.redis.url, trust.origin, password=config.redis.password())
+    try:
+        try:
+            await feed.check_server()
+        except UnavailableError as error:
+            log.warning("feed_away", problem=error.message)
+        async with (
+            ListWorker() as work,
+            serving(config, trust, feed, work, progress=progress) as control,
+        ):
+            log.info(
+                "control_serves", address=str(config.listen), entries=control.ledger.state.size
+            )
+            await _until_told(control.tasks)
+            log.info("control_ends")
+    finally:
+        await feed.close()
+
+
+@asynccontextmanager
+async def serving(
+    config: ControlConfig,
+    trust: Trust,
+    feed: FeedPublisher,
+    work: ListWork,
+    *,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+) -> AsyncIterator[ControlPlane]:
+    """Open the ledger and serve it; on leaving, end in order.
+
+    Raises:
+        EnforcerError: it cannot start.
+    """
+    log_key = VerifierKey.parse(trust.log_vkey)
+    seal = _sealer(config.log_key_file, log_key)
+    tls = _read_tls(config.tls)
+    files = await asyncio.to_thread(_open, config.ledger_dir, trust.origin, log_key)
+    with files:
+        ledger = await Ledger.open(files, trust, verify, seal, clock or SystemClock(), progress)
+        async with (
+            ledger,
+            Publication(
+                feed, ledger, files.lists, config.reconcile_interval_seconds
+            ) as publication,
+        ):
+            uploads = Uploads(files.lists, work, ledger, publication)
+            orders = Orders(ledger, uploads, files.side, publication)
+            kept = KeptFiles(config.ledger_dir / "attestations")
+            server = Server(trust_domain(trust.origin))
+            order_pb2_grpc.add_OrderServiceServicer_to_server(
+                OrderService(ledger, orders, uploads), server.grpc
+            )
+            trust_pb2_grpc.add_TrustServiceServicer_to_server(
+                TrustService(ledger, orders), server.grpc
+            )
+            audit_pb2_grpc.add_AuditServiceServicer_to_server(
+                AuditService(files, files.lists, files.side), server.grpc
+            )
+            node_pb2_grpc.add_NodeServiceServicer_to_server(
+                NodeService(ledger, orders, Attestations(ledger, kept)), server.grpc
+            )
+            port = server.bind(config.listen, tls)
+            late = asyncio.create_task(
+                _every(config.reconcile_interval_seconds, orders.record_unlogged)
+            )
+            tasks = frozenset(filter(None, (ledger.writer, publication.task, late)))
+            await server.start()
+            try:
+                yield ControlPlane(port, ledger, publication, orders, tasks)
+            finally:
+                await server.stop(GRACE_SECONDS)
+                late.cancel()
+                await asyncio.gather(late, return_exceptions=True)
+
+
+def _open(path: Path, origin: str, log_key: VerifierKey) -> TileLedger:
+    return TileLedger.open(path, origin=origin, vkey=log_key, verify=verify, writer=True)
+
+
+def _sealer(key_file: Path, log_key: VerifierKey) -> Callable[[Checkpoint], bytes]:
+    key = PrivateKey.load(key_file)
+    if key.public_key != log_key.public_key:
+        raise InputError(
+            f"the key in {key_file} is not the log key that the trust file names",
+            advice="Name the key whose public half is log_vkey: nobody believes another.",
+            path=str(key_file),
+        )
+    return lambda checkpoint: sign_checkpoint(checkpoint, log_key, key.sign)
+
+
+def _read_tls(tls: ServerTls) -> TlsFiles:
+    certificate, key, authority = (
+        durable.read_file(path, size_bytes_max=PEM_BYTES_MAX)
+        for path in (tls.certificate, tls.key, tls.client_ca)
+    )
+    return TlsFiles(certificate, key, authority)
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await act()
+
+
+async def _until_told(tasks: frozenset[asyncio.Task[None]]) -> None:
+    """Return on SIGTERM or SIGINT; raise what a task that must not end has ended with."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(told.wait())
+    done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for task in done & tasks:
+        task.result()

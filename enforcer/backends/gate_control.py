@@ -1,0 +1,209 @@
+"""The gate's control socket: who may speak, how much, and that garbage never hurts.
+
+One request is answered at a time, in the order in which they come; queries do not wait for
+it, they are served by another thread. Whoever is not on the list of user ids is turned away
+with an error, and a peer that does not read its answer is hung up on.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from enforcer.backends.gate_messages import (
+    REPLY_BYTES_MAX,
+    REQUEST_BYTES_MAX,
+    Refusal,
+    Reply,
+    Request,
+    sealed_copy,
+)
+from enforcer.errors import (
+    ConflictError,
+    EnforcerError,
+    InputError,
+    RefusedError,
+    UnavailableError,
+)
+
+CONNECTIONS_MAX: Final = 16
+BACKLOG_MAX: Final = 128
+SOCKET_MODE: Final = 0o660
+_UCRED: Final = struct.Struct("3i")  # pid, uid, gid of unix(7)
+
+log: Final = structlog.get_logger()
+
+Answer = Callable[[Request, int | None], Reply]
+
+
+def listen(path: Path) -> socket.socket:
+    """Make the socket file, in place of one that a dead gate left behind.
+
+    Raises:
+        ConflictError: a gate is listening there.
+        UnavailableError: it cannot be made.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        if path.is_socket():
+            _refuse_living(path)
+            path.unlink()
+        before = os.umask(0o777 & ~SOCKET_MODE)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        listener.listen(BACKLOG_MAX)
+    except OSError as error:
+        listener.close()
+        raise UnavailableError(
+            f"cannot make the control socket {path}: {error.strerror or error}",
+            advice="Give its directory to this user, or set another control_socket.",
+            path=str(path),
+        ) from error
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+class ControlSocket:
+    """The listening socket, and the conversations that are open."""
+
+    def __init__(
+        self, listener: socket.socket, allowed_uids: Collection[int], answer: Answer
+    ) -> None:
+        self._listener = listener
+        self._allowed_uids = frozenset(allowed_uids)
+        self._answer = answer
+        self._open: dict[int, socket.socket] = {}  # in the order in which they came
+
+    def serve(self, is_over: Callable[[], bool], wake: socket.socket) -> None:
+        """Answer until `is_over`, which is asked after each octet that comes from `wake`."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(wake, selectors.EVENT_READ)
+            while not is_over():
+                for key, _ in selector.select():
+                    if key.fileobj is wake:
+                        wake.recv(4_096)
+                    elif key.fileobj is self._listener:
+                        self._accept(selector)
+                    elif key.fd in self._open:
+                        self._serve_one(selector, self._open[key.fd])
+            for peer in tuple(self._open.values()):
+                self._hang_up(selector, peer)
+
+    def _accept(self, selector: selectors.BaseSelector) -> None:
+        try:
+            peer, _ = self._listener.accept()
+        except OSError:  # it went away, or we are out of descriptors: the next one may work
+            return
+        peer.setblocking(False)
+        if len(self._open) == CONNECTIONS_MAX:
+            self._hang_up(selector, next(iter(self._open.values())))
+        self._open[peer.fileno()] = peer
+        selector.register(peer, selectors.EVENT_READ)
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        _, uid, _ = _UCRED.unpack(credentials)
+        if uid not in self._allowed_uids:
+            log.warning("control_refused", uid=uid)
+            _send(peer, Reply(refusal=Refusal.of(_not_allowed(uid))))
+            self._hang_up(selector, peer)
+
+    def _serve_one(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
+        """Answer one request; hang up when the peer is done, or does not take the answer."""
+        try:
+            # One octet more than allowed shows a request that is too long.
+            data, fds, _, _ = socket.recv_fds(
+                peer, REQUEST_BYTES_MAX + 1, 1, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        with ExitStack() as closing:
+            for fd in fds:
+                closing.callback(os.close, fd)
+            if not data or not _send(peer, self._reply(data, fds)):
+                self._hang_up(selector, peer)
+
+    def _reply(self, data: bytes, fds: list[int]) -> Reply:
+        try:
+            return self._answer(_request(data), fds[0] if fds else None)
+        except EnforcerError as error:
+            log.warning("control_error", kind=type(error).__name__, message=error.message)
+            return Reply(refusal=Refusal.of(error))
+
+    def _hang_up(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
+        selector.unregister(peer)
+        del self._open[peer.fileno()]
+        peer.close()
+
+
+def _refuse_living(path: Path) -> None:
+    """Raise ConflictError when somebody listens at `path`."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return
+        except BlockingIOError:
+            pass  # its queue is full: it lives
+    raise ConflictError(
+        f"another gate is listening at {path}",
+        advice="Stop it first, or set another control_socket.",
+        path=str(path),
+    )
+
+
+def _request(data: bytes) -> Request:
+    if len(data) > REQUEST_BYTES_MAX:
+        raise InputError(
+            f"the request has over {REQUEST_BYTES_MAX} bytes",
+            advice="Send one JSON object with the key op.",
+        )
+    try:
+        request: Request = msgspec.json.decode(data, type=Request)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(
+            f"the request is not understood: {error}",
+            advice='Send {"op":"load"} with a descriptor, {"op":"status"}, or '
+            '{"op":"check","qname":...,"qtype":...}.',
+        ) from error
+    return request
+
+
+def _send(peer: socket.socket, reply: Reply) -> bool:
+    """Send a reply without waiting; False when the peer does not take it."""
+    data = msgspec.json.encode(reply)
+    with ExitStack() as closing:
+        fds: list[int] = []
+        if len(data) > REPLY_BYTES_MAX:
+            fds = [sealed_copy(data, "enforcer-reply")]
+            closing.callback(os.close, fds[0])
+            data = msgspec.json.encode(Reply(attached_bytes=len(data)))
+        try:
+            socket.send_fds(peer, [data], fds)
+        except OSError:
+            return False
+    return True
+
+
+def _not_allowed(uid: int) -> RefusedError:
+    return RefusedError(
+        f"user {uid} may not speak to this gate",
+        advice="Add the uid to allowed_uids in the gate's configuration, and restart it.",
+        uid=uid,
+    )

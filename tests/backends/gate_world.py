@@ -1,0 +1,313 @@
+"""A gate as a process of its own on loopback, a resolver behind it, and a client before it."""
+
+import asyncio
+import json
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from dnslib import EDNS0, QTYPE, RR, A, DNSHeader, DNSRecord
+
+from enforcer._native.compiler import compile_table
+from enforcer._native.gate import COUNTER_NAMES
+from enforcer.backends.gate_messages import sealed_copy
+from enforcer.backends.gate_socket import GateClient
+from enforcer.core.table import (
+    NO_LOCAL_LAYER,
+    Binding,
+    DnsMeasure,
+    IpMeasure,
+    OrderRow,
+    PolicyRef,
+    table_digest,
+)
+from enforcer.ports import GateReport
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ORIGIN = "ledger.example.org/one"
+REGISTER_URL = "https://register.example.org/orders/"
+REGISTER_DOMAIN = "register.example.org"
+WAIT_SECONDS = 20.0  # for what must come; a test that passes never waits that long
+HOUR_MS = 3_600_000
+
+MAIN = """
+import json, sys
+from pathlib import Path
+from enforcer.backends.gate_process import GateSettings, run
+settings = json.loads(sys.argv[1])
+for key in ("state_dir", "control_socket"):
+    settings[key] = Path(settings[key])
+for key in ("listen",):
+    settings[key] = tuple(map(tuple, settings[key]))
+settings["upstream"] = tuple(settings["upstream"])
+def ready(places):
+    print(json.dumps(places), flush=True)
+sys.exit(run(GateSettings(**settings), ready))
+"""
+
+OUTCOMES = (
+    "blocked_nxdomain", "blocked_nodata", "blocked_page", "passed", "formerr", "notimp", "badvers",
+    "refused", "undecided", "dropped_runt", "dropped_response",
+)  # fmt: skip
+ENDS_OF_PASSED = ("relayed", "timed_out", "evicted", "upstream_unsent", "in_flight")
+FATES_OF_ANSWERS = (
+    "relayed", "upstream_malformed", "upstream_unknown_id", "upstream_wrong_question",
+)  # fmt: skip
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def order(
+    index: int = 7,
+    names: bytes = b"subtree blocked.example\n",
+    *,
+    measure: DnsMeasure = DnsMeasure.NEGATIVE,
+    binding: Binding = Binding.BINDING,
+    from_ms: int = 0,
+    until_ms: int | None = None,
+) -> tuple[OrderRow, bytes]:
+    row = OrderRow(
+        index=index,
+        order_id=f"XX-2026-{index:06}",
+        version=1,
+        target_list_sha256=sha256(names).hexdigest(),
+        target_count=names.count(b"\n"),
+        dns_measure=measure,
+        ip_measure=IpMeasure.NONE,
+        binding=binding,
+        from_ms=from_ms,
+        until_ms=now_ms() + HOUR_MS if until_ms is None else until_ms,
+    )
+    return row, names
+
+
+def compiled(
+    path: Path,
+    *orders: tuple[OrderRow, bytes],
+    ledger_size: int = 100,
+    time_floor_ms: int = 1_700_000_000_000,
+    origin: str = ORIGIN,
+    core: bytes = b"",
+) -> Path:
+    rows = [row for row, _ in orders]
+    with path.open("w+b") as file:
+        compile_table(
+            file.fileno(),
+            origin=origin,
+            ledger_size=ledger_size,
+            time_floor_ms=time_floor_ms,
+            table_digest=table_digest(origin, PolicyRef(0, "0" * 64), rows, NO_LOCAL_LAYER),
+            secret=b"0123456789abcdef",
+            register_url=REGISTER_URL,
+            register_domain=REGISTER_DOMAIN,
+            orders=orders,
+            core=core,
+        )
+    return path
+
+
+def eventually(holds: Callable[[], object]) -> object:
+    """Return what `holds` returns, once that is true."""
+    until = time.monotonic() + WAIT_SECONDS
+    while not (found := holds()):
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.01)
+    return found
+
+
+class Resolver:
+    """What is behind the gate; `respond` makes the datagrams that answer one."""
+
+    def __init__(self) -> None:
+        self.respond: Callable[[bytes], Iterable[bytes]] = self.honest
+        self.seen: list[bytes] = []
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.place = self._socket.getsockname()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    @staticmethod
+    def honest(query: bytes) -> Iterator[bytes]:
+        asked = DNSRecord.parse(query)
+        reply = asked.reply(ra=1, aa=0)
+        if asked.q.qclass == 1 and asked.q.qtype == QTYPE.A:
+            octet = sum(bytes(asked.q.qname.label[0])) % 256 if asked.q.qname.label else 1
+            reply.add_answer(RR(asked.q.qname, QTYPE.A, ttl=60, rdata=A(f"192.0.2.{octet}")))
+        if asked.ar:
+            reply.add_ar(EDNS0(udp_len=1232))
+        yield reply.pack()
+
+    @staticmethod
+    def mirror(query: bytes) -> Iterator[bytes]:
+        """Answer anything at all with itself, made a response."""
+        yield query[:2] + bytes([query[2] | 0x80]) + query[3:]
+
+    def _run(self) -> None:
+        while True:
+            query, client = self._socket.recvfrom(65_535)
+            if query == b"end":
+                return
+            self.seen.append(query)
+            for reply in self.respond(query):
+                self._socket.sendto(reply, client)
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(b"end", self.place)
+        self._thread.join(WAIT_SECONDS)
+        self._socket.close()
+
+
+class Asking:
+    """A client of the gate with one socket."""
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.connect(place)
+        self.socket.settimeout(WAIT_SECONDS)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def send(self, wire: bytes) -> None:
+        self.socket.send(wire)
+
+    def receive(self) -> bytes:
+        return self.socket.recv(65_535)
+
+    def ask(self, wire: bytes) -> bytes:
+        self.send(wire)
+        return self.receive()
+
+    def is_silent(self) -> bool:
+        """Tell whether nothing has come; a later query must have been answered before."""
+        self.socket.settimeout(0.0)
+        try:
+            self.socket.recv(65_535)
+        except BlockingIOError:
+            return True
+        finally:
+            self.socket.settimeout(WAIT_SECONDS)
+        return False
+
+
+def query(
+    name: str = "www.blocked.example",
+    qtype: int = 1,
+    *,
+    qid: int = 0x4711,
+    edns: int | None = 1232,
+    qclass: int = 1,
+    flags: int = 0x0100,
+    dnssec_ok: bool = False,
+) -> bytes:
+    record = DNSRecord(DNSHeader(id=qid, bitmap=flags))
+    record.add_question(DNSRecord.question(name, qtype="A").q)
+    record.q.qtype, record.q.qclass = qtype, qclass
+    if edns is not None:
+        record.add_ar(EDNS0(udp_len=edns, flags="do" if dnssec_ok else ""))
+    return record.pack()
+
+
+class GateUnderTest:
+    """The process, and its node's side of the control socket."""
+
+    def __init__(self, folder: Path, resolver: tuple[str, int], **settings: object) -> None:
+        self.settings = {
+            "origin": ORIGIN,
+            "listen": [("127.0.0.1", 0)],
+            "upstream": resolver,
+            "state_dir": str(folder / "state"),
+            "control_socket": str(folder / "gate.sock"),
+            "user": "nobody" if os.getuid() == 0 else None,
+            **settings,
+        }
+        self.control = folder / "gate.sock"
+        self.log = folder / "gate.log"
+        self.client = GateClient(self.control)
+        self.process: subprocess.Popen[str] | None = None
+        self.places: list[tuple[str, int]] = []
+        self.open = ExitStack()
+
+    def start(self) -> "GateUnderTest":
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", MAIN, json.dumps(self.settings)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+        self.places = [tuple(place) for place in json.loads(line)]
+        return self
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.places[0]
+
+    def asking(self, number: int = 0) -> Asking:
+        return self.open.enter_context(closing(Asking(self.places[number])))
+
+    def load(self, path: Path) -> GateReport:
+        return asyncio.run(self.client.load(path))
+
+    def status(self) -> GateReport:
+        return asyncio.run(self.client.status())
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters, after holding each sum that they must make."""
+        counters = self.status().counters
+        assert set(COUNTER_NAMES) <= set(counters)
+        assert counters["received"] == sum(counters[name] for name in OUTCOMES), counters
+        assert counters["passed"] == sum(counters[name] for name in ENDS_OF_PASSED), counters
+        sums = sum(counters[name] for name in FATES_OF_ANSWERS)
+        assert counters["upstream_received"] == sums, counters
+        return counters
+
+    def say(self, message: bytes, *, data: bytes | None = None, fds: Iterable[int] = ()) -> dict:
+        """Send `message` (and `data` in a sealed memfd, or `fds`) and return the reply's JSON."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+            peer.settimeout(WAIT_SECONDS)
+            peer.connect(str(self.control))
+            fds = [sealed_copy(data, "test")] if data is not None else list(fds)
+            socket.send_fds(peer, [message], fds)
+            for fd in fds:
+                os.close(fd)
+            return json.loads(peer.recv(65_536))
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        process = self.process
+        process.send_signal(number)
+        code = process.wait(WAIT_SECONDS)
+        process.stdout.close()
+        self.process = None
+        return code
+
+
+@contextmanager
+def gate_folder(base: Path) -> Iterator[Path]:
+    """Yield a folder that an unprivileged gate can reach when its test runs as root."""
+    if os.getuid() != 0:
+        yield base
+        return
+    # pytest's folders are root's alone.
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory(prefix="enforcer-gate-") as name:
+        os.chown(name, nobody.pw_uid, nobody.pw_gid)
+        yield Path(name)

@@ -73,9 +73,7 @@ def convert_line(line: bytes, line_number: int, default_kind: TargetKind) -> byt
         raise _error("a line is a kind and one value, or a value alone", line_number, 1)
     word = kind.name.lower().encode()
     if kind in (TargetKind.EXACT, TargetKind.SUBTREE):
-        value = value.lower()
-        if value.endswith(b".") and value != b".":
-            value = value[:-1]
+        value = value.lower().removesuffix(b".")
         if not value.isascii():
             column = len(content[: column - 1].decode("utf-8", "replace")) + 1
             value = _encode_idn(value, line_number, column)

@@ -1,0 +1,182 @@
+"""The list worker: results and errors come back whole, and a worker that dies is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from enforcer._native.probe import Table
+from enforcer.backends import list_tasks
+from enforcer.backends.compile_worker import ListWorker
+from enforcer.core.name import Name
+from enforcer.core.target import TargetKind
+from enforcer.core.verdict import Cause
+from enforcer.errors import InputError, IntegrityError, UnavailableError
+from enforcer.ports import CompileJob
+from tests.tables import SECRET, order_row, target_list
+
+LIST = target_list("exact www.example.com", "subtree example.org")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> CompileJob:
+    (tmp_path / "list").write_bytes(LIST)
+    (tmp_path / "core").write_bytes(target_list("subtree safe.example.org"))
+    (tmp_path / "protected").write_bytes(b"")
+    return CompileJob(
+        out_path=tmp_path / "table",
+        origin="example.org/ledger",
+        ledger_size=7,
+        time_floor_ms=900,
+        table_digest="ab" * 32,
+        secret=SECRET,
+        register_url="https://register.example.org/o/",
+        register_domain="register.example.org",
+        orders=((order_row(5, LIST), tmp_path / "list"),),
+        protected_core=tmp_path / "core",
+        protected_names=tmp_path / "protected",
+    )
+
+
+def worker_pid(worker: ListWorker) -> int:
+    assert worker._executor is not None
+    (pid,) = worker._executor._processes
+    return pid
+
+
+async def test_a_worker_checks_normalises_compiles_and_survives_errors(
+    tmp_path: Path, job: CompileJob
+):
+    (tmp_path / "loose").write_bytes(b"Example.ORG\n*.example.net\nexact www.example.com.\n")
+    async with ListWorker() as worker:
+        report = await worker.normalise(tmp_path / "loose", tmp_path / "list", TargetKind.SUBTREE)
+        assert (report.target_count, report.fault_count) == (2, 1)
+        assert report.faults[0].line == 2
+        assert (tmp_path / "list").read_bytes() == LIST
+
+        summary = await worker.check_list(tmp_path / "list")
+        assert summary.sha256 == sha256(LIST).hexdigest()
+        assert (summary.target_count, summary.name_count) == (2, 2)
+
+        with pytest.raises(InputError) as caught:
+            await worker.check_list(tmp_path / "loose")
+        assert caught.value.data == {"line": 1, "column": 1}
+        assert "line 1, column 1" in caught.value.diagnostics()
+
+        pid = worker_pid(worker)
+        stats = await worker.compile(job)
+        assert worker_pid(worker) == pid
+
+    table = Table(job.out_path.read_bytes())
+    assert stats.body_sha256 == table.header.body_sha256
+    assert stats.bytes == job.out_path.stat().st_size
+    assert stats.name_count == 3
+    wire = Name.from_text("a.safe.example.org").wire
+    assert table.decide(wire, 1, 1500).cause is Cause.PROTECTED_CORE
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_killed_worker_is_an_error_now_and_a_new_worker_next(job: CompileJob):
+    async with ListWorker() as worker:
+        await worker.compile(job)
+        first = worker_pid(worker)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(UnavailableError, match="died"):
+            await worker.compile(job)
+        await worker.compile(job)
+        assert worker_pid(worker) != first
+
+
+async def test_every_job_that_waited_for_a_killed_worker_is_told(job: CompileJob):
+    async with ListWorker() as worker:
+        await worker.compile(job)
+        waiting = [asyncio.ensure_future(worker.compile(job)) for _ in range(200)]
+        await asyncio.sleep(0)
+        os.kill(worker_pid(worker), signal.SIGKILL)
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(results[-1], UnavailableError)
+        assert await worker.compile(job)
+
+
+PARENT = """
+import asyncio, sys, time
+from pathlib import Path
+from enforcer.backends.compile_worker import ListWorker
+
+async def main():
+    worker = ListWorker()
+    await worker.check_list(Path(sys.argv[1]))
+    print(*worker._executor._processes, flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_worker_ends_with_a_parent_that_is_killed(job: CompileJob, tmp_path: Path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    command = [sys.executable, str(script), str(tmp_path / "list")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as parent:
+        assert parent.stdout is not None
+        worker = Path("/proc") / parent.stdout.readline().decode().strip()
+        assert worker.is_dir()
+        parent.kill()
+    for _ in range(200):
+        try:
+            if "\nState:\tZ" in (worker / "status").read_text():
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker outlives its parent")
+
+
+def test_a_list_of_another_hash_is_refused_by_name(job: CompileJob, tmp_path: Path):
+    (tmp_path / "list").write_bytes(LIST.replace(b"example.org", b"example.net"))
+    with pytest.raises(IntegrityError, match="XX-2026-000005") as caught:
+        list_tasks.compile_table(job)
+    assert caught.value.data["expected"] == sha256(LIST).hexdigest()
+    assert not job.out_path.exists()
+
+
+def test_a_refused_job_leaves_the_table_before_and_no_litter(job: CompileJob, tmp_path: Path):
+    list_tasks.compile_table(job)
+    before = job.out_path.read_bytes()
+    files = set(tmp_path.iterdir())
+    with pytest.raises(InputError):
+        list_tasks.compile_table(replace(job, register_url="no URL"))
+    assert job.out_path.read_bytes() == before
+    assert set(tmp_path.iterdir()) == files
+
+
+def test_only_the_owner_may_read_a_table_for_it_holds_the_secret(job: CompileJob):
+    list_tasks.compile_table(job)
+    assert stat.S_IMODE(job.out_path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_is_away_is_told_by_its_path(job: CompileJob, tmp_path: Path):
+    with pytest.raises(UnavailableError, match="absent"):
+        list_tasks.check_list(tmp_path / "absent")
+    with pytest.raises(UnavailableError, match="absent"):
+        list_tasks.compile_table(replace(job, out_path=tmp_path / "absent" / "table"))
+    with pytest.raises(UnavailableError, match="absent"):
+        list_tasks.normalise_list(tmp_path / "absent", tmp_path / "out", TargetKind.EXACT)
+
+
+def test_an_empty_list_is_no_canonical_list(tmp_path: Path):
+    (tmp_path / "empty").touch()
+    with pytest.raises(InputError, match="empty"):
+        list_tasks.check_list(tmp_path / "empty")

@@ -1,0 +1,149 @@
+"""Lists as people write them: what is respelt, what is refused, and that nothing is widened."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enforcer.backends import list_import
+from enforcer.backends.list_import import NormaliseReport, convert_line, normalise
+from enforcer.core import target
+from enforcer.core.target import TargetKind, check_list
+from enforcer.errors import InputError
+
+SUBTREE = TargetKind.SUBTREE
+
+
+@pytest.fixture
+def loose(tmp_path: Path):
+    def run(text: bytes, default_kind: TargetKind = SUBTREE) -> tuple[bytes, NormaliseReport]:
+        to = io.BytesIO()
+        report = normalise(io.BytesIO(text), to, default_kind, spill_directory=tmp_path)
+        return to.getvalue(), report
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("line", "canonical"),
+    [
+        (b"example.org", b"subtree example.org\n"),
+        (b"  Example.ORG.  \r\n", b"subtree example.org\n"),
+        (b"exact\texample.org # a note", b"exact example.org\n"),
+        (b"EXACT example.org", b"exact example.org\n"),
+        ("müller.example.org".encode(), b"subtree xn--mller-kva.example.org\n"),
+        ("MÜLLER.example.org.".encode(), b"subtree xn--mller-kva.example.org\n"),
+        ("faß.example.org".encode(), b"subtree xn--fa-hia.example.org\n"),
+        ("_x.例え。example.org".encode(), b"subtree _x.xn--r8jz45g.example.org\n"),
+        (b"xn--mller-kva.example.org", b"subtree xn--mller-kva.example.org\n"),
+        (b"ip 2001:DB8:0:0::1", b"ip 2001:db8::1\n"),
+        (b"net 192.0.2.0/255.255.255.0", b"net 192.0.2.0/24\n"),
+        (b"", None),
+        (b"  # only a note", None),
+    ],
+)
+def test_a_line_is_respelt(line: bytes, canonical: bytes | None):
+    assert convert_line(line, 1, SUBTREE) == canonical
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "words"),
+    [
+        (b"http://example.org/a", 6, "URL"),
+        (b"example.org/a", 12, "URL"),
+        ("exact http://müller.example.org/".encode(), 12, "URL"),
+        (b"*.example.org", 1, "wildcard"),
+        ("*.müller.example.org".encode(), 1, "wildcard"),
+        (b"subtree example.*", 17, "wildcard"),
+        (b"||example.org^", 1, "cannot stand in a name"),
+        (b"com", 1, "single label"),
+        (b".", 1, "missing"),
+        (b"192.0.2.1", 1, "write 'ip'"),
+        (b"exact 192.0.2.1", 7, "write 'ip'"),
+        (b"0.0.0.0 example.org", 1, "kind and one value"),
+        (b"exact example.org example.net", 1, "kind and one value"),
+        (b"net 192.0.2.1/24", 5, "host bits"),
+        (b"net 0.0.0.0/0", 5, "whole Internet"),
+        (b"net 192.0.2.1/32", 5, "write it as 'ip'"),
+        (b"ip ::ffff:192.0.2.1", 4, "inside IPv6"),
+        (b"ip example.org", 4, "does not appear to be"),
+        (b"caf\xe9.example.org", 1, "not UTF-8"),
+        ("\u0640ab\u0640.example.org".encode(), 1, "not valid"),  # disallowed by IDNA 2008
+        (b"x" * 64 + b".example.org", 1, "over 63"),
+        (("ü" * 64 + ".example.org").encode(), 1, "not valid"),
+    ],
+)
+def test_a_line_that_would_be_guessed_is_refused(line: bytes, column: int, words: str):
+    with pytest.raises(InputError, match=words) as caught:
+        convert_line(line, 7, SUBTREE)
+    assert caught.value.data == {"line": 7, "column": column}
+    assert caught.value.message.startswith(f"line 7, column {column}: ")
+
+
+def test_a_bare_address_is_taken_where_addresses_were_asked_for():
+    assert convert_line(b"192.0.2.1", 1, TargetKind.IP) == b"ip 192.0.2.1\n"
+    assert convert_line(b"192.0.2.0/24", 1, TargetKind.NET) == b"net 192.0.2.0/24\n"
+
+
+def test_what_is_written_is_sorted_and_each_once(loose):
+    text, report = loose(b"b.org\nexact b.org\nB.org.\na.b.org\n")
+    assert text == b"exact b.org\nsubtree a.b.org\nsubtree b.org\n"
+    assert (report.target_count, report.fault_count) == (3, 0)
+    assert check_list(text).target_count == 3
+
+
+def test_faults_are_left_out_and_told(loose):
+    text, report = loose(b"a.org\n*.b.org\nc.org\nhttp://d.org/\n")
+    assert text == b"subtree a.org\nsubtree c.org\n"
+    assert report.fault_count == 2
+    assert [(fault.line, fault.column) for fault in report.faults] == [(2, 1), (4, 6)]
+
+
+def test_only_the_first_faults_are_kept_but_all_are_counted(loose):
+    _, report = loose(b"*.example.org\n" * 250)
+    assert (len(report.faults), report.fault_count) == (100, 250)
+
+
+def test_a_line_without_end_is_one_fault(loose):
+    text, report = loose(b"x" * 100_000 + b"\na.org\n" + b"y" * 4096 + b"\n" + b"# " + b"z" * 5000)
+    assert text == b"subtree a.org\n"
+    assert [fault.line for fault in report.faults] == [1, 3, 4]
+
+
+def test_an_empty_list_gives_an_empty_one(loose):
+    assert loose(b"# nothing\n\n") == (b"", NormaliseReport())
+
+
+def test_long_lists_are_merged_from_runs(loose, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(list_import, "RUN_LINES", 3)
+    lines = [f"n{number * 7 % 20}.example.org\n" for number in range(40)]
+    text, report = loose("".join(lines).encode())
+    assert report.target_count == 20
+    assert check_list(text).target_count == 20
+
+
+def test_a_list_over_the_bound_is_refused(loose, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(list_import, "TARGETS_MAX", 2)
+    assert loose(b"a.org\nb.org\na.org\n")[1].target_count == 2
+    with pytest.raises(InputError, match="over 2 targets"):
+        loose(b"a.org\nb.org\nc.org\n")
+
+
+name_like = st.lists(st.sampled_from("aB9-_.*ßü。例١"), max_size=12).map("".join)
+
+
+@given(
+    st.text(max_size=40) | name_like.map("{}.org".format),
+    st.sampled_from([kind for kind in TargetKind if kind]),
+)
+def test_what_is_accepted_is_always_canonical(line: str, kind: TargetKind):
+    converted = None
+    with contextlib.suppress(InputError):
+        converted = convert_line(line.encode("utf-8", "surrogatepass"), 1, kind)
+    if converted is not None:
+        assert target.parse_line(converted[:-1]).line == converted

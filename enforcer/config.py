@@ -14,7 +14,7 @@ import stat
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Final, Self, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -32,12 +32,15 @@ T = TypeVar("T", bound="File")
 
 _IDENTIFIER: Final = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
 _KEY_HEX: Final = r"^[0-9a-f]{64}\Z"
+_ORIGIN: Final = r"^[!-*,-~]{1,200}\Z"
 _FORMS: Final = {
     _IDENTIFIER: "up to 64 lower-case letters, digits, '.', '_' and '-'",
     _KEY_HEX: "32 octets in lower-case hexadecimal",
+    _ORIGIN: "printable ASCII without spaces and '+', up to 200 characters",
 }
 Identifier = Annotated[str, Meta(pattern=_IDENTIFIER)]
 PublicKeyHex = Annotated[str, Meta(pattern=_KEY_HEX)]
+Origin = Annotated[str, Meta(pattern=_ORIGIN)]
 
 
 class Address(str):
@@ -146,7 +149,7 @@ class Control(Section, frozen=True, kw_only=True):
 class TrustFile(File, frozen=True, kw_only=True):
     """What is believed before anything has been read; the same file for everybody."""
 
-    origin: str
+    origin: Origin
     log_vkey: str
     root_keys: tuple[PublicKeyHex, ...]
     root_threshold: int
@@ -220,7 +223,7 @@ class BlockPage(Section, frozen=True, kw_only=True):
 class GateConfig(File, frozen=True, kw_only=True):
     """``enforcer gate``."""
 
-    origin: str
+    origin: Origin
     listen: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=64)]
     upstream: Address
     """The resolver behind the gate."""
@@ -269,13 +272,13 @@ def read(path: Path, kind: type[T]) -> T:
         raise _error(path, None, f"is not TOML: {error}", "Correct that line.") from error
 
     def special(wanted: type, value: object) -> object:
+        if hasattr(wanted, "from_toml"):
+            return wanted.from_toml(value)
         if not isinstance(value, str) or not value:
             raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
-        if wanted is Address:
-            return Address(value)
         if wanted is Path:
             return base / Path(value).expanduser()
-        raise TypeError(f"no value of a file is a {wanted.__name__}")
+        return wanted(value)
 
     try:
         return msgspec.convert(plain, kind, dec_hook=special)
@@ -338,12 +341,19 @@ def _explained(path: Path, kind: type[File], said: str) -> InputError:
     return _error(path, key or None, f"is wrong: {what}", "Correct that value.")
 
 
-def _keys(kind: type[Any], key: str) -> list[str]:
+def _keys(kind: type[Section], key: str) -> list[str]:
     """Return the keys that the section `key` of a file may have."""
-    for part in filter(None, key.split(".")):
+    for part in filter(None, re.sub(r"\[[0-9]+\]", "", key).split(".")):
         (field,) = (each for each in msgspec.structs.fields(kind) if each.encode_name == part)
-        kind = field.type
+        kind = _section_in(field.type) or kind
     return [each.encode_name for each in msgspec.structs.fields(kind)]
+
+
+def _section_in(annotation: object) -> type[Section] | None:
+    """Return the section that an annotation such as ``tuple[Part, ...] | None`` is about."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
 
 
 def _check_socket_path(path: Path, key: str) -> None:

@@ -1,0 +1,299 @@
+"""A first installation: trust, certificates, keys of the machines, and every program's file.
+
+Refuses a directory that has something in it. Always true: private keys are mode 600, nothing is
+registered by being here (roots do that, with their signatures), and the directory can be moved,
+since its files name each other by relative paths.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from enforcer.app.keys import KeyRequest, certify, make_request, new_key
+from enforcer.backends import durable, pki
+from enforcer.config import Address, TrustFile
+from enforcer.core.key import Category, Role
+from enforcer.core.note import VerifierKey
+from enforcer.core.state import ROOT_THRESHOLD_MIN
+from enforcer.errors import ConflictError, InputError
+
+RULES: Final = Path(__file__).resolve().parent.parent.parent / "rules"
+CONTROL_ID: Final = "control-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an installation is to be."""
+
+    origin: str
+    root_keys: tuple[str, ...]
+    """Public keys in hex."""
+    control_address: Address
+    redis_url: str
+    dns_listen: tuple[Address, ...]
+    dns_upstream: Address
+    root_threshold: int = ROOT_THRESHOLD_MIN
+    node_id: str = "node-1"
+    node_listen: Address | None = None
+    reconcile_interval_seconds: float = 5.0
+    days: int = pki.CERTIFICATE_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where everything of an installation is."""
+
+    directory: Path
+
+    @property
+    def trust_file(self) -> Path:
+        """The same file for everybody."""
+        return self.directory / "trust.toml"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate authority: ca.crt for everybody, ca.key for its holder alone."""
+        return self.directory / "ca"
+
+    @property
+    def control(self) -> Path:
+        """The control plane's directory."""
+        return self.directory / "control"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger."""
+        return self.control / "ledger"
+
+    @property
+    def node(self) -> Path:
+        """The node's directory."""
+        return self.directory / "node"
+
+    @property
+    def gate(self) -> Path:
+        """The gate's directory."""
+        return self.directory / "gate"
+
+    def person(self, identity: str) -> Path:
+        """Return a person's directory, with client.toml and keys; made by the demo alone."""
+        return self.directory / "people" / identity
+
+
+def install(directory: Path, plan: Plan) -> Installation:
+    """Write an installation into the empty or absent `directory`.
+
+    Raises:
+        ConflictError: something is in it.
+        InputError: the plan does not make a trust.
+        UnavailableError: it cannot be written.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConflictError(
+            f"{directory} is not an empty directory",
+            advice="Name a new directory: an installation is never written over another.",
+            path=str(directory),
+        )
+    made = Installation(directory)
+    durable.make_directory(directory)
+    directory.chmod(0o700)
+    for part in (made.authority, made.control, made.node, made.gate):
+        durable.make_directory(part)
+    log_key = new_key(made.control / "log.key")
+    trust = trust_text(plan, VerifierKey(plan.origin, log_key.public_key).text)
+    durable.write_file(made.trust_file, trust.encode())
+
+    authority = pki.Authority.create(plan.origin)
+    pki.save_key(authority.key, made.authority / "ca.key")
+    durable.write_file(made.authority / "ca.crt", authority.pem)
+    _equip(made.control, authority, plan, Role.CONTROL, CONTROL_ID, plan.control_address.host)
+    node_host = plan.node_listen.host if plan.node_listen else None
+    _equip(made.node, authority, plan, Role.NODE, plan.node_id, node_host)
+
+    _write(made.control / "control.toml", _control_toml(plan))
+    _write(made.node / "node.toml", _node_toml(plan))
+    _write(made.gate / "gate.toml", _gate_toml(plan))
+    return made
+
+
+def equip_person(
+    made: Installation,
+    plan: Plan,
+    role: Role,
+    identity: str,
+    *,
+    of: str | None = None,
+    categories: Sequence[Category] = (),
+    territories: Sequence[str] = (),
+) -> KeyRequest:
+    """Make a person's keys, certificate and client.toml, acting for the authority `of`.
+
+    For the demo: in production each person makes the keys, and they stay there.
+
+    Raises:
+        UnavailableError: it cannot be written.
+    """
+    directory = made.person(identity)
+    durable.make_directory(directory)
+    new_key(directory / "signing.key")
+    asked = make_request(
+        directory / "signing.key",
+        plan.origin,
+        role,
+        identity,
+        authority=of,
+        categories=categories,
+        territories=territories,
+    )
+    authority = pki.Authority.load(made.authority / "ca.crt", made.authority / "ca.key")
+    durable.write_file(directory / "tls.crt", certify(asked, authority, days=plan.days))
+    _write(directory / "client.toml", client_toml(plan, key="signing.key", up="../.."))
+    return asked
+
+
+def trust_text(plan: Plan, log_vkey: str) -> str:
+    """Return the trust file.
+
+    Raises:
+        InputError: too few roots, a key that is none, a threshold that no law allows.
+    """
+    try:
+        msgspec.convert(
+            {
+                "origin": plan.origin,
+                "log_vkey": log_vkey,
+                "root_keys": plan.root_keys,
+                "root_threshold": plan.root_threshold,
+                "witness_quorum": 0,
+            },
+            TrustFile,
+        )
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"these roots make no trust: {error}",
+            advice="Have each root run `enforcer key new root.key`, and give at least 2 of the "
+            "public keys as --root, with a threshold from 2 to their number.",
+            field="root",
+        ) from error
+    keys = "".join(f"    {json.dumps(key)},\n" for key in plan.root_keys)
+    return f"""\
+# What is believed before anything has been read. The same file for everybody; compare its
+# SHA-256 by telephone before you use it.
+origin = {json.dumps(plan.origin)}
+log_vkey = {json.dumps(log_vkey)}
+root_keys = [
+{keys}]
+root_threshold = {plan.root_threshold}
+# 0: nobody witnesses the ledger yet (UNWITNESSED).
+witness_quorum = 0
+"""
+
+
+def client_toml(plan: Plan, *, key: str, up: str) -> str:
+    """Return a person's configuration; `up` leads to the installation's directory."""
+    return f"""\
+# For `enforcer order`, `enforcer trust` and `enforcer status`.
+trust_file = "{up}/trust.toml"
+key_file = {json.dumps(key)}
+
+[control]
+address = {json.dumps(plan.control_address)}
+
+[tls]
+certificate = "tls.crt"
+key = {json.dumps(key.removesuffix(".key") + ".tls.key")}
+ca = "{up}/ca/ca.crt"
+"""
+
+
+def _equip(
+    directory: Path,
+    authority: pki.Authority,
+    plan: Plan,
+    role: Role,
+    identity: str,
+    host: str | None,
+) -> None:
+    """Make a machine's signing key, TLS key and certificate."""
+    new_key(directory / "signing.key")
+    asked = make_request(directory / "signing.key", plan.origin, role, identity)
+    hosts = [host] if host else []
+    durable.write_file(
+        directory / "tls.crt", certify(asked, authority, hosts=hosts, days=plan.days)
+    )
+
+
+def _control_toml(plan: Plan) -> str:
+    return f"""\
+# enforcer control --config control.toml
+ledger_dir = "ledger"
+trust_file = "../trust.toml"
+log_key_file = "log.key"
+listen = {json.dumps(plan.control_address)}
+reconcile_interval_seconds = {plan.reconcile_interval_seconds}
+
+[tls]
+certificate = "tls.crt"
+key = "signing.tls.key"
+client_ca = "../ca/ca.crt"
+
+[redis]
+url = {json.dumps(plan.redis_url)}
+# password_file = "redis.password"
+"""
+
+
+def _node_toml(plan: Plan) -> str:
+    listen = f"listen = {json.dumps(plan.node_listen)}" if plan.node_listen else '# listen = "…"'
+    return f"""\
+# enforcer node --config node.toml
+node_id = {json.dumps(plan.node_id)}
+state_dir = "state"
+trust_file = "../trust.toml"
+key_file = "signing.key"
+gate_socket = "../gate/gate.sock"
+# Where this node takes stops over gRPC, beside the feed.
+{listen}
+
+[control]
+address = {json.dumps(plan.control_address)}
+
+[tls]
+certificate = "tls.crt"
+key = "signing.tls.key"
+ca = "../ca/ca.crt"
+
+[redis]
+url = {json.dumps(plan.redis_url)}
+# A user that can only read: password_file = "redis.password"
+"""
+
+
+def _gate_toml(plan: Plan) -> str:
+    listen = ", ".join(map(json.dumps, plan.dns_listen))
+    return f"""\
+# enforcer gate --config gate.toml
+origin = {json.dumps(plan.origin)}
+listen = [{listen}]
+# The resolver behind the gate.
+upstream = {json.dumps(plan.dns_upstream)}
+state_dir = "state"
+control_socket = "gate.sock"
+# Who the process becomes after binding, when it is started by root:
+# user = "enforcer"
+# group = "enforcer"
+
+# The operator's page, for orders with the measure BLOCK_PAGE:
+# [block_page]
+# ipv4 = "192.0.2.80"
+"""
+
+
+def _write(path: Path, text: str) -> None:
+    durable.write_file(path, text.encode())

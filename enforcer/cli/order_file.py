@@ -1,0 +1,168 @@
+"""``order.toml``: an order as its proposer writes it, and the payload that is made of it.
+
+Times are TOML times or ``+30d``; an end is mandatory. Hashes, counts and ids of this request are
+computed, never written by hand.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from msgspec import Meta
+
+from enforcer.app.acts import Common
+from enforcer.cli.words import choice, time_of
+from enforcer.config import File, Section
+from enforcer.core.key import Category
+from enforcer.core.order import (
+    Appeal,
+    LegalBasis,
+    Measure,
+    OrderProposed,
+    OrderRef,
+    Publication,
+    PublicationMode,
+)
+from enforcer.core.policy import DecisionKind
+from enforcer.core.table import Binding, DnsMeasure, IpMeasure
+
+
+class Moment:
+    """A time in the file: a TOML time with its offset, or ``+30d`` from when the order is made."""
+
+    def __init__(self, value: str | datetime) -> None:
+        self.text = value if isinstance(value, str) else value.isoformat()
+
+    @classmethod
+    def from_toml(cls, value: object) -> Self:
+        """Read the value of a key.
+
+        Raises:
+            ValueError: it is neither text nor a time.
+        """
+        if not isinstance(value, (str, datetime)):
+            raise ValueError('write a time such as 2027-01-31T00:00:00Z, or "+30d"')  # noqa: TRY004 - a value in a file, not a defect
+        return cls(value)
+
+    def at(self, now_ms: int, field: str) -> int:
+        """Return Unix time in milliseconds.
+
+        Raises:
+            InputError: the text is no time.
+        """
+        return time_of(self.text, now_ms, field)
+
+
+class Basis(Section, frozen=True, kw_only=True):
+    """One ``[[legal_basis]]``."""
+
+    instrument: str
+    provision: str
+    uri: str | None = None
+
+
+class AppealPart(Section, frozen=True, kw_only=True):
+    """``[appeal]``."""
+
+    body: str
+    address: str
+    deadline: Moment | None = None
+
+
+class MeasurePart(Section, frozen=True, kw_only=True):
+    """``[measure]``."""
+
+    dns: str = "negative"
+    ip: str = "none"
+
+
+class SupersedesPart(Section, frozen=True, kw_only=True):
+    """``[supersedes]``: the version that this one takes the place of."""
+
+    entry_index: int
+    payload_sha256: str
+
+
+class OrderFile(File, frozen=True, kw_only=True):
+    """The whole file."""
+
+    order_id: str
+    version: int = 1
+    supersedes: SupersedesPart | None = None
+    authority: str
+    legal_basis: Annotated[tuple[Basis, ...], Meta(min_length=1, max_length=16)]
+    case_reference: str
+    decision_kind: str
+    binding: str = "binding"
+    category: str
+    territory: str
+    reasons: Annotated[str, Meta(min_length=1)] | None = None
+    """The statement of reasons; --reasons names a file instead."""
+    not_before: Moment | None = None
+    expires_at: Moment
+    review_due_at: Moment | None = None
+    measure: MeasurePart = MeasurePart()
+    appeal: AppealPart
+    notifications: tuple[str, ...] = ()
+
+    def payload(
+        self,
+        common: Common,
+        now_ms: int,
+        *,
+        target_list_sha256: str,
+        target_count: int,
+        reasons_sha256: str,
+        decision_sha256: str | None,
+        evidence_sha256: tuple[str, ...],
+    ) -> OrderProposed:
+        """Return the payload; what comes beside the file is computed, not written by hand.
+
+        Raises:
+            InputError: a name of a closed list or a time is wrong.
+        """
+        expires_at_ms = self.expires_at.at(now_ms, "expires_at")
+        begins = self.not_before.at(now_ms, "not_before") if self.not_before else now_ms
+        review = self.review_due_at
+        former = self.supersedes
+        deadline = self.appeal.deadline
+        return OrderProposed(
+            ledger_origin=common.ledger_origin,
+            request_id=common.request_id,
+            valid_until_ms=common.valid_until_ms,
+            order_id=self.order_id,
+            version=self.version,
+            supersedes=OrderRef(self.order_id, former.entry_index, former.payload_sha256)
+            if former
+            else None,
+            authority=self.authority,
+            legal_basis=tuple(
+                LegalBasis(each.instrument, each.provision, each.uri) for each in self.legal_basis
+            ),
+            case_reference=self.case_reference,
+            decision_kind=choice(DecisionKind, self.decision_kind, "decision_kind"),
+            binding=choice(Binding, self.binding, "binding"),
+            category=choice(Category, self.category, "category"),
+            measure=Measure(
+                choice(DnsMeasure, self.measure.dns, "measure.dns"),
+                choice(IpMeasure, self.measure.ip, "measure.ip"),
+            ),
+            territory=self.territory,
+            not_before_ms=begins,
+            expires_at_ms=expires_at_ms,
+            review_due_at_ms=review.at(now_ms, "review_due_at") if review else expires_at_ms,
+            appeal=Appeal(
+                self.appeal.body,
+                self.appeal.address,
+                deadline.at(now_ms, "appeal.deadline") if deadline else None,
+            ),
+            publication=Publication(PublicationMode.FULL, None),
+            assessment_sha256=None,
+            notifications=self.notifications,
+            target_list_sha256=target_list_sha256,
+            target_count=target_count,
+            statement_of_reasons_sha256=reasons_sha256,
+            decision_sha256=decision_sha256,
+            evidence_sha256=evidence_sha256,
+        )

@@ -174,9 +174,11 @@ class Resolver:
 class Asking:
     """A client of the gate with one socket."""
 
-    def __init__(self, place: tuple[str, int]) -> None:
+    def __init__(self, place: tuple[str, int], source: str | None = None) -> None:
         family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        if source is not None:
+            self.socket.bind((source, 0))
         self.socket.connect(place)
         self.socket.settimeout(WAIT_SECONDS)
 
@@ -261,8 +263,8 @@ class GateUnderTest:
     def place(self) -> tuple[str, int]:
         return self.places[0]
 
-    def asking(self, number: int = 0) -> Asking:
-        return self.open.enter_context(closing(Asking(self.places[number])))
+    def asking(self, number: int = 0, *, source: str | None = None) -> Asking:
+        return self.open.enter_context(closing(Asking(self.places[number], source)))
 
     def load(self, path: Path) -> GateReport:
         return asyncio.run(self.client.load(path))

@@ -694,6 +694,27 @@ class TestProcess:
             gate.start()
         reap(gate)
 
+    @pytest.mark.root
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can read another's memory")
+    def test_no_trace_of_a_client_is_left_in_memory(self, gate, resolver, tmp_path):
+        gate.load(compiled(tmp_path / "t", order()))
+        asking = gate.asking(source="127.77.66.55")
+        family, port = socket.AF_INET, asking.socket.getsockname()[1]
+        address = struct.pack("=H", family) + struct.pack("!H4B", port, 127, 77, 66, 55)
+        may_answer = threading.Event()
+        resolver.respond = lambda wire: [*resolver.honest(wire)] * may_answer.wait(WAIT_SECONDS)
+        asking.send(query("free.example"))
+        eventually(lambda: gate.counters()["in_flight"] == 1)
+        assert address in memory(gate)  # the in-flight slot: what is looked for can be found
+        may_answer.set()
+        asking.receive()
+        for name in ("www.blocked.example", "free.example"):
+            asking.ask(query(name))
+        asking.ask(query()[:-1])
+        asking.send(b"")
+        eventually(lambda: gate.counters()["dropped_runt"] == 1)
+        assert address not in memory(gate)
+
     def test_neither_clients_nor_names_are_in_the_log_or_the_report(self, gate, asking, tmp_path):
         gate.load(compiled(tmp_path / "t", order()))
         for name in ("secret.blocked.example", "secret.free.example"):
@@ -739,6 +760,19 @@ def check(gate, name):
 
 def open_files(gate):
     return len(list(Path(f"/proc/{gate.process.pid}/fd").iterdir()))
+
+
+def memory(gate):
+    """Return what the process can write: its heap, stacks and mapped memory."""
+    octets = bytearray()
+    with Path(f"/proc/{gate.process.pid}/mem").open("rb", buffering=0) as image:
+        for line in Path(f"/proc/{gate.process.pid}/maps").read_text().splitlines():
+            span, rights = line.split()[:2]
+            if rights.startswith("rw"):
+                start, end = (int(edge, 16) for edge in span.split("-"))
+                image.seek(start)
+                octets += image.read(end - start)
+    return octets
 
 
 def is_draining(gate):

@@ -47,7 +47,7 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
 }
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs alone
 Method: TypeAlias = Callable[..., Any]
 """A servicer's method, whatever its messages are."""
 

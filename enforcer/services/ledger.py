@@ -18,7 +18,7 @@ from typing import Final, Self, TypeAlias
 import structlog
 
 from enforcer.core.checkpoint import Checkpoint
-from enforcer.core.entry import ENTRY_BYTES_MAX, AnyPayload, Entry, encode, parse, parse_payload
+from enforcer.core.entry import AnyPayload, Entry, encode, parse, parse_payload
 from enforcer.core.envelope import Envelope, Verify
 from enforcer.core.fold import apply
 from enforcer.core.judge import judge
@@ -29,7 +29,6 @@ from enforcer.core.state import State
 from enforcer.core.trust import Trust
 from enforcer.errors import (
     EnforcerError,
-    InputError,
     IntegrityError,
     RefusedError,
     UnavailableError,
@@ -218,14 +217,7 @@ class Ledger:
         except IntegrityError as error:
             # Followers would stop at such an entry: so it must not become one.
             raise RefusedError(error.message, advice=error.advice, **error.data) from error
-        leaf = encode(Entry(recorded_at_ms, envelope))
-        if len(leaf) > ENTRY_BYTES_MAX:
-            raise InputError(
-                f"the entry would have {len(leaf)} bytes, over {ENTRY_BYTES_MAX}",
-                advice="Shorten the payload: documents belong into side files.",
-                field="envelope",
-            )
-        return leaf
+        return encode(Entry(recorded_at_ms, envelope))
 
     async def _write(self) -> None:
         while True:

@@ -1,0 +1,269 @@
+"""A control plane for tests: really signed acts, a real ledger on disk, the rest as asked.
+
+`Desk` has the services in this process and loop; `Installation` serves them over gRPC with
+mTLS on loopback. Both share one clock with their `Land`, whose state is the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+
+from enforcer.api.client import ControlClient
+from enforcer.api.server import TlsFiles
+from enforcer.app.control import ControlPlane, serving
+from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher
+from enforcer.backends.pki import Authority, Holder
+from enforcer.backends.tiles import TileLedger
+from enforcer.config import Address, ControlConfig, Redis, ServerTls
+from enforcer.core.checkpoint import sign_checkpoint
+from enforcer.core.envelope import Envelope
+from enforcer.core.key import Role
+from enforcer.core.note import VerifierKey
+from enforcer.core.order import OrderRef
+from enforcer.core.target import ListSummary, check_list
+from enforcer.core.trust import Trust
+from enforcer.services.ledger import Ledger, Recorded
+from enforcer.services.orders import Orders
+from enforcer.services.publication import Publication
+from enforcer.services.uploads import Uploads
+from tests.people import ORIGIN, Land, Person, seal
+
+REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
+TARGETS = b"exact bad.example.org\nsubtree worse.example.org\n"
+LOG_KEY = PrivateKey.generate()
+LOG_VKEY = VerifierKey(ORIGIN, LOG_KEY.public_key)
+NEVER_SECONDS = 3_600.0
+
+
+class LandClock:
+    """The time of a land; a test moves it."""
+
+    def __init__(self, land: Land) -> None:
+        self.land = land
+
+    def now_ms(self) -> int:
+        return self.land.now_ms
+
+
+class FaultyFiles:
+    """A real ledger whose disk can fail, or take its time."""
+
+    def __init__(self, files: TileLedger) -> None:
+        self._files = files
+        self.fault: Exception | None = None
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.appends: list[int] = []
+        """How many leaves each append had."""
+
+    def append(self, leaves, seal_with):
+        self.may_go_on.wait()
+        self.appends.append(len(leaves))
+        if self.fault is not None:
+            raise self.fault
+        return self._files.append(leaves, seal_with)
+
+    def __getattr__(self, name):
+        return getattr(self._files, name)
+
+
+class PlainListWork:
+    """`ListWork` by the core's own check, in this process; lists in tests are short."""
+
+    async def check_list(self, path: Path) -> ListSummary:
+        return await asyncio.to_thread(lambda: check_list(path.read_bytes()))
+
+
+def with_reasons(land: Land, targets: bytes = TARGETS, **changes: object):
+    """Return an order whose statement of reasons is REASONS."""
+    reasons = sha256(REASONS).hexdigest()
+    return land.order(targets, statement_of_reasons_sha256=reasons, **changes)
+
+
+def trust_of(land: Land) -> Trust:
+    return Trust(land.origin, LOG_VKEY.text, land.state.roots, 0)
+
+
+def sealing(checkpoint):
+    return sign_checkpoint(checkpoint, LOG_VKEY, LOG_KEY.sign)
+
+
+async def chunks_of(data: bytes, size: int = 1 << 16):
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
+@dataclass
+class Desk:
+    """The services of a control plane, without the wire."""
+
+    path: Path
+    land: Land = field(default_factory=Land)
+    feed: MemoryFeed = field(default_factory=MemoryFeed)
+    interval_seconds: float = NEVER_SECONDS
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        opened = TileLedger.open(
+            self.path, origin=ORIGIN, vkey=LOG_VKEY, verify=verify, writer=True
+        )
+        self.files = FaultyFiles(self._stack.enter_context(opened))
+        self.ledger = await Ledger.open(
+            self.files, trust_of(self.land), verify, sealing, LandClock(self.land)
+        )
+        self.publication = Publication(
+            MemoryFeedPublisher(self.feed), self.ledger, opened.lists, self.interval_seconds
+        )
+        self.uploads = Uploads(opened.lists, PlainListWork(), self.ledger, self.publication)
+        self.orders = Orders(self.ledger, self.uploads, opened.side, self.publication)
+        await self._stack.enter_async_context(self.ledger)
+        await self._stack.enter_async_context(self.publication)
+        self.land.state = self.ledger.state
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.files.may_go_on.set()
+        await self._stack.aclose()
+
+    async def found(self) -> None:
+        """Adopt a policy and register everybody."""
+        for act in founding_acts(self.land):
+            await self.ledger.record(act)
+
+    async def bring(self, targets: bytes = TARGETS) -> ListSummary:
+        """Upload a list."""
+        return await self.uploads.receive(
+            sha256(targets).hexdigest(), len(targets), chunks_of(targets)
+        )
+
+    async def propose(self, targets: bytes = TARGETS, **changes: object) -> OrderRef:
+        """Bring the list and propose an order for it."""
+        await self.bring(targets)
+        envelope = seal(with_reasons(self.land, targets, **changes), self.land.proposer.key)
+        recorded = await self.orders.propose(envelope, [REASONS], validate_only=False)
+        return self.land.ref(recorded.index)
+
+    async def approve(self, ref: OrderRef, by: Person | None = None) -> Recorded:
+        envelope = seal(self.land.approval(ref), (by or self.land.approver).key)
+        return await self.orders.approve(envelope, validate_only=False)
+
+    def stopping(self, ref: OrderRef, by: Person | None = None) -> Envelope:
+        return seal(self.land.stopping(ref), (by or self.land.oversight).key)
+
+
+def founding_acts(land: Land) -> list[Envelope]:
+    """Return a first policy and everybody's registration, signed by the roots."""
+    return [
+        seal(land.policy(), *land.roots[:2]),
+        *(seal(person.registration(land.now_ms), *land.roots[1:]) for person in land.everybody),
+    ]
+
+
+async def until(condition) -> None:
+    """Wait until it holds; fail when it does not for 20 seconds."""
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("it never came to hold")
+
+
+@dataclass
+class Installation:
+    """A control plane that serves on loopback, and clients with certificates of its own."""
+
+    directory: Path
+    land: Land = field(default_factory=Land)
+    feed: MemoryFeed = field(default_factory=MemoryFeed)
+    work: object = field(default_factory=PlainListWork)
+
+    def __post_init__(self) -> None:
+        self.authority = Authority.create(ORIGIN)
+        log_key_file = self.directory / "log.key"
+        if not log_key_file.exists():
+            LOG_KEY.save(log_key_file)
+        files = self.issue(Role.CONTROL, "control-1", hosts=("127.0.0.1",))
+        tls = ServerTls(
+            certificate=self.directory / "server.pem",
+            key=self.directory / "server.key",
+            client_ca=self.directory / "ca.pem",
+        )
+        tls.certificate.write_bytes(files.certificate)
+        tls.key.write_bytes(files.key)
+        tls.client_ca.write_bytes(files.authority)
+        self.config = ControlConfig(
+            ledger_dir=self.directory / "ledger",
+            trust_file=self.directory / "trust.toml",
+            log_key_file=log_key_file,
+            listen=Address("127.0.0.1:0"),
+            tls=tls,
+            redis=Redis(url="redis://127.0.0.1:1"),
+            reconcile_interval_seconds=NEVER_SECONDS,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        self._stack = AsyncExitStack()
+        self.control: ControlPlane = await self._stack.enter_async_context(
+            serving(
+                self.config,
+                trust_of(self.land),
+                MemoryFeedPublisher(self.feed),
+                self.work,
+                clock=LandClock(self.land),
+            )
+        )
+        # Started again it has the same address, as clients expect.
+        listen = Address(f"127.0.0.1:{self.control.port}")
+        self.config = msgspec.structs.replace(self.config, listen=listen)
+        self.land.state = self.control.ledger.state
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+
+    async def found(self) -> None:
+        """Adopt a policy and register everybody, over the wire."""
+        async with self.client(self.land.oversight) as client:
+            for act in founding_acts(self.land):
+                await client.record_root_act(act)
+
+    def issue(self, role: Role, identity: str, hosts: tuple[str, ...] = ()) -> TlsFiles:
+        """Return a new key with a certificate for it."""
+        key = generate_private_key(SECP256R1())
+        holder = Holder(ORIGIN, role, identity)
+        pem = self.authority.issue(holder, key.public_key(), hosts=hosts)
+        return TlsFiles(pem, key_pem(key), self.authority.pem)
+
+    def client(self, person: Person, **changes: object) -> ControlClient:
+        """Return a client with the certificate of a person, or of what `changes` make of them."""
+        person = replace(person, **changes)
+        return self.connect(self.issue(person.role, person.person_id))
+
+    def connect(self, files: TlsFiles, trust: Trust | None = None) -> ControlClient:
+        address = f"127.0.0.1:{self.control.port}"
+        return ControlClient(address, files, trust or trust_of(self.land), verify)
+
+
+def key_pem(key) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

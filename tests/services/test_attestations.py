@@ -1,0 +1,101 @@
+"""What nodes say is kept only when a registered node signed it about this very ledger."""
+
+from dataclasses import replace
+
+import pytest
+
+from enforcer.backends.kept_files import KeptFiles
+from enforcer.core.attestation import Attestation, GateState
+from enforcer.core.envelope import format_envelope
+from enforcer.core.table import NO_LOCAL_LAYER
+from enforcer.errors import ConflictError, InputError, IntegrityError, RefusedError
+from enforcer.services import attestations as attestations_module
+from enforcer.services.attestations import Attestations
+from tests.control import Desk
+from tests.people import ORIGIN, request_id, seal
+
+
+@pytest.fixture
+async def desk(tmp_path):
+    async with Desk(tmp_path / "ledger") as desk:
+        await desk.found()
+        desk.attestations = Attestations(desk.ledger, KeptFiles(tmp_path / "attestations"))
+        yield desk
+
+
+def attestation(desk, **changes):
+    made = Attestation(
+        ledger_origin=ORIGIN,
+        request_id=request_id(),
+        valid_until_ms=desk.land.now_ms + 1,
+        node_id="node-1",
+        t_ms=desk.land.now_ms,
+        ledger_size=desk.files.size,
+        root_sha256=desk.files.root.hex(),
+        table_digest="0" * 64,
+        local_digest=NO_LOCAL_LAYER.digest,
+        gate=GateState.HOLDS_TABLE,
+        omissions=(),
+        ineffective=(),
+    )
+    return replace(made, **changes)
+
+
+def receive(desk, key=None, **changes):
+    made = attestation(desk, **changes)
+    return desk.attestations.receive(seal(made, key or desk.land.node.key), made.node_id)
+
+
+async def test_a_node_s_word_is_kept_as_it_was_signed(desk, tmp_path):
+    envelope = seal(attestation(desk), desk.land.node.key)
+    for _ in range(2):  # again is no error
+        await desk.attestations.receive(envelope, "node-1")
+    (path,) = (tmp_path / "attestations" / "node-1").iterdir()
+    assert path.read_bytes() == format_envelope(envelope)
+    assert path.name == f"{desk.land.now_ms:016}-7.json"
+
+
+async def test_what_a_node_had_read_earlier_is_compared_with_the_history_of_then(desk):
+    root = desk.files.root_at(3).hex()
+    assert (await receive(desk, ledger_size=3, root_sha256=root)).ledger_size == 3
+    with pytest.raises(IntegrityError, match="another history"):
+        await receive(desk, ledger_size=3)
+
+
+async def test_a_node_that_has_read_more_than_there_is_shows_a_rolled_back_ledger(desk):
+    with pytest.raises(ConflictError, match="has read 8 entries"):
+        await receive(desk, ledger_size=8)
+
+
+async def test_a_person_s_key_does_not_attest(desk):
+    with pytest.raises(RefusedError, match="not that of the node"):
+        await receive(desk, key=desk.land.oversight.key)
+
+
+async def test_a_node_attests_for_itself_alone(desk):
+    with pytest.raises(RefusedError, match="not that of the node"):
+        await receive(desk, node_id="node-2")
+
+
+async def test_a_node_brings_its_own_word_alone(desk):
+    with pytest.raises(RefusedError, match="brought the attestation"):
+        await desk.attestations.receive(seal(attestation(desk), desk.land.node.key), "node-2")
+
+
+async def test_a_word_about_another_ledger_is_refused(desk):
+    with pytest.raises(RefusedError) as caught:
+        await receive(desk, ledger_origin="example.org/other")
+    assert caught.value.data["field"] == "ledger_origin"
+
+
+async def test_another_payload_is_no_attestation(desk):
+    with pytest.raises(InputError):
+        await desk.attestations.receive(seal(desk.land.order(), desk.land.node.key), "node-1")
+
+
+async def test_of_each_node_the_last_are_kept(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr(attestations_module, "KEPT_PER_NODE_MAX", 3)
+    for t_ms in (5, 100_000, 20, 3):
+        await receive(desk, t_ms=t_ms)
+    names = sorted(path.name for path in (tmp_path / "attestations" / "node-1").iterdir())
+    assert [int(name.partition("-")[0]) for name in names] == [5, 20, 100_000]

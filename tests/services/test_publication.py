@@ -1,0 +1,129 @@
+"""The feed follows the ledger; the ledger never waits for it."""
+
+import asyncio
+
+import pytest
+
+from enforcer.core.envelope import format_envelope
+from enforcer.core.policy import DAY_MS, Pins
+from enforcer.errors import UnavailableError
+from enforcer.services.publication import wanted_lists
+from tests.control import TARGETS, Desk, until
+from tests.people import seal
+
+
+@pytest.fixture
+async def desk(tmp_path):
+    async with Desk(tmp_path / "ledger") as desk:
+        await desk.found()
+        yield desk
+
+
+def holds_all(desk):
+    return desk.feed.head is not None and desk.feed.head == desk.files.checkpoint_note
+
+
+async def test_what_is_recorded_is_published(desk):
+    await desk.propose()
+    await until(lambda: holds_all(desk))
+    assert sorted(desk.feed.log) == list(range(8))
+
+
+async def test_a_list_is_in_the_feed_before_the_approval_that_needs_it(desk):
+    ref = await desk.propose()
+    sha256 = desk.ledger.state.orders[ref.entry_index].payload.target_list_sha256
+    assert desk.feed.lists[sha256] == TARGETS
+
+
+async def test_a_list_that_was_not_brought_earlier_comes_before_the_approval(desk, monkeypatch):
+    ref = await desk.propose()
+    await until(lambda: holds_all(desk))
+    calls = []
+    for name in ("put_list", "publish"):
+        real = getattr(desk.publication._feed, name)
+
+        async def noted(*args, name=name, real=real):
+            calls.append(name)
+            await real(*args)
+
+        monkeypatch.setattr(desk.publication._feed, name, noted)
+    desk.publication._brought.clear()
+    await desk.approve(ref)
+    await until(lambda: holds_all(desk))
+    assert calls == ["put_list", "publish"]
+
+
+async def test_a_feed_that_is_away_delays_nobody_and_is_filled_when_it_is_back(tmp_path):
+    async with Desk(tmp_path / "ledger", interval_seconds=0.02) as desk:
+        desk.feed.is_away = True
+        await desk.found()
+        assert desk.files.size == 7
+        assert desk.feed.head is None
+        desk.feed.is_away = False
+        await until(lambda: holds_all(desk))
+        assert sorted(desk.feed.log) == list(range(7))
+
+
+async def test_a_wiped_feed_is_refilled_by_the_next_entry_without_waiting_for_the_interval(desk):
+    await until(lambda: holds_all(desk))
+    desk.feed.clear()
+    await desk.ledger.record(seal(desk.land.order(), desk.land.proposer.key))
+    await until(lambda: holds_all(desk))
+    assert sorted(desk.feed.log) == list(range(8))
+
+
+async def test_a_wiped_feed_is_refilled_at_the_interval(tmp_path):
+    async with Desk(tmp_path / "ledger", interval_seconds=0.02) as desk:
+        await desk.found()
+        await until(lambda: holds_all(desk))
+        desk.feed.clear()
+        await until(lambda: holds_all(desk))
+
+
+async def test_a_stop_goes_to_the_nodes_at_once_while_the_feed_is_being_mended(tmp_path):
+    async with Desk(tmp_path / "ledger") as desk:
+        await desk.found()
+        ref = await desk.propose()
+        await until(lambda: holds_all(desk))
+        desk.publication.is_mending = True
+        envelope = desk.stopping(ref)
+        await desk.orders.stop(envelope)
+        assert desk.feed.stops == [format_envelope(envelope)]
+
+
+async def test_what_was_answered_is_published_before_the_end(tmp_path):
+    async with Desk(tmp_path / "ledger") as desk:
+        await desk.found()
+        await until(lambda: holds_all(desk))
+        await asyncio.gather(
+            *(desk.ledger.record(seal(desk.land.order(), desk.land.proposer.key)) for _ in range(5))
+        )
+    assert holds_all(desk)
+
+
+async def test_nodes_need_the_lists_of_what_is_or_will_be_in_force_and_of_the_policy(desk):
+    land = desk.land
+    core = await desk.bring(b"subtree resolver.arpa\n")
+    pins = Pins(core.sha256, None, None, None)
+    await desk.orders.record_root_act(
+        seal(land.policy(pins=pins), *land.roots[:2]), (), validate_only=False
+    )
+    proposed = await desk.propose(b"exact a.example.org\n")
+    approved = await desk.propose(b"exact b.example.org\n")
+    stopped = await desk.propose(b"exact c.example.org\n")
+    for ref in (approved, stopped):
+        await desk.approve(ref)
+    await desk.orders.stop(desk.stopping(stopped))
+    lists = {
+        ref: land.state.orders[ref.entry_index].payload.target_list_sha256
+        for ref in (proposed, approved, stopped)
+    }
+    assert wanted_lists(land.state, land.now_ms) == [core.sha256, lists[approved]]
+    assert wanted_lists(land.state, land.now_ms + 31 * DAY_MS) == [core.sha256]
+
+
+async def test_pushing_a_stop_into_a_feed_that_is_away_says_so(desk):
+    ref = await desk.propose()
+    desk.feed.is_away = True
+    with pytest.raises(UnavailableError):
+        await desk.publication.push_stop(desk.stopping(ref))

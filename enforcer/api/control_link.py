@@ -1,0 +1,31 @@
+"""A node's way to the control plane over gRPC: :class:`enforcer.ports.ControlLink`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from enforcer.api.client import ControlClient
+from enforcer.core.envelope import parse_envelope
+
+
+class GrpcControlLink:
+    """Brings signed bytes through a client that somebody else opens and closes."""
+
+    def __init__(self, client: ControlClient) -> None:
+        self._client = client
+
+    async def attest(self, envelope: bytes) -> None:
+        """Deliver a signed attestation; again is no error."""
+        await self._client.attest(parse_envelope(envelope))
+
+    async def push_stop(self, envelope: bytes) -> None:
+        """Deliver a stop that this node obeys already; the receipt that comes back is verified."""
+        await self._client.push_stop(parse_envelope(envelope))
+
+    def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a target list's bytes.
+
+        Raises:
+            NotFoundError: the control plane does not have it.
+        """
+        return self._client.get_target_list(sha256)

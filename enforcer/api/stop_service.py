@@ -1,0 +1,59 @@
+"""NodeService as a node serves it: stops reach it when Redis and the control plane do not.
+
+Obeys nothing but the signature in the envelope; who brings it needs a certificate of this
+installation and, unless it is a node that passes it on, to be its signer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from enforcer.api import translate
+from enforcer.api.access import Context
+from enforcer.api.identity import caller_of, check_signer, trust_domain
+from enforcer.core.envelope import format_envelope
+from enforcer.core.key import Role
+from enforcer.errors import RefusedError
+from enforcer.services.node import Node
+from enforcer.services.stops import StopOutcome
+from enforcer.v1 import node_pb2, node_pb2_grpc
+
+_OUTCOMES: Final = {
+    StopOutcome.RECORDED: node_pb2.STOP_OUTCOME_RECORDED,
+    StopOutcome.OBEYED: node_pb2.STOP_OUTCOME_OBEYED,
+    StopOutcome.KEPT: node_pb2.STOP_OUTCOME_KEPT,
+}
+
+
+class StopService(node_pb2_grpc.NodeServiceServicer):
+    """The node's side; see proto/enforcer/v1/node.proto."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def Attest(
+        self, request: node_pb2.AttestRequest, context: Context
+    ) -> node_pb2.AttestResponse:
+        """Refuse: attestations are for the control plane.
+
+        Raises:
+            RefusedError: always.
+        """
+        del request, context
+        raise RefusedError(
+            "a node takes no attestations",
+            advice="Send it to the control plane.",
+            field="envelope",
+        )
+
+    async def PushStop(
+        self, request: node_pb2.PushStopRequest, context: Context
+    ) -> node_pb2.PushStopResponse:
+        """Obey a signed stop, and keep it until the ledger has it."""
+        envelope = translate.envelope(request.envelope)
+        state = self._node.state
+        caller = caller_of(context.auth_context(), trust_domain(state.origin))
+        if caller.role is not Role.NODE:
+            check_signer(caller, envelope, state)
+        outcome = await self._node.offer_stop(format_envelope(envelope))
+        return node_pb2.PushStopResponse(outcome=_OUTCOMES[outcome])

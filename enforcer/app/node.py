@@ -1,0 +1,182 @@
+"""``enforcer node``: the agent as one process, wired and run until it is told to end.
+
+At start everything local is checked, and a fault is fatal; Redis, gate and control plane may be
+away. The agent has no way to the gate but tables, and writes nowhere but in its own folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from enforcer.api.client import ControlClient
+from enforcer.api.control_link import GrpcControlLink
+from enforcer.api.identity import trust_domain
+from enforcer.api.server import Server, TlsFiles
+from enforcer.api.stop_service import StopService
+from enforcer.backends import durable
+from enforcer.backends.clock import SystemClock
+from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.gate_socket import GateClient
+from enforcer.backends.kept_files import KeptFiles
+from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.redis_source import RedisFeedSource
+from enforcer.backends.tiles import TileLedger
+from enforcer.config import ClientTls, NodeConfig, read_trust
+from enforcer.core.note import VerifierKey
+from enforcer.errors import IntegrityError, NotFoundError
+from enforcer.services.attest import Attester
+from enforcer.services.enforce import Enforcer
+from enforcer.services.lists import ListKeeper
+from enforcer.services.node import Node
+from enforcer.services.node_time import NodeTime
+from enforcer.services.replica import Replica
+from enforcer.services.stops import StopKeeper
+from enforcer.v1 import node_pb2_grpc
+
+PEM_BYTES_MAX: Final = 1 << 20
+SECRET_BYTES: Final = 16
+HASH_KEY_FILE: Final = "hash-secret"
+GRACE_SECONDS: Final = 1
+
+_log: Final = structlog.get_logger(__name__)
+
+
+async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | None = None) -> None:
+    """Enforce until SIGTERM or SIGINT; `progress` hears how far the own copy has been read.
+
+    Raises:
+        EnforcerError: it cannot start: a file, a key, its own copy of the ledger, its address.
+    """
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    async with assembled(config) as node:
+        await node.start(progress)
+        async with _listening(config, node):
+            running = asyncio.create_task(node.run())
+            ending = asyncio.create_task(told.wait())
+            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+            if not running.done():
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                _log.info("ends")
+            else:
+                running.result()
+
+
+@asynccontextmanager
+async def assembled(config: NodeConfig) -> AsyncIterator[Node]:
+    """Open what a node needs, put it together, and close everything at the end.
+
+    Raises:
+        EnforcerError: a file or a key is not what it must be, or another node runs here.
+    """
+    trust = read_trust(config.trust_file)
+    key = PrivateKey.load(config.key_file)
+    tls = _read_tls(config.tls)
+    files = KeptFiles(config.state_dir)
+    durable.make_directory(config.state_dir / "stops")
+    secret = read_secret(config.state_dir / HASH_KEY_FILE)
+    vkey = VerifierKey.parse(trust.log_vkey)
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(
+            await asyncio.to_thread(
+                lambda: TileLedger.open(
+                    config.state_dir / "ledger",
+                    origin=trust.origin,
+                    vkey=vkey,
+                    verify=verify,
+                    writer=True,
+                )
+            )
+        )
+        source = RedisFeedSource(
+            config.redis.url,
+            trust.origin,
+            password=config.redis.password(),
+            poll_interval_ms=config.poll_interval_ms,
+        )
+        stack.push_async_callback(source.close)
+        client = await stack.enter_async_context(
+            ControlClient(config.control.address, tls, trust, verify)
+        )
+        control = GrpcControlLink(client)
+        # Two processes: a table, and so a stop, never waits for a list to be checked.
+        checking = await stack.enter_async_context(ListWorker())
+        compiling = await stack.enter_async_context(ListWorker())
+        replica = Replica(trust, verify, ledger)
+        lists = ListKeeper(ledger.lists, checking, source, control)
+        yield Node(
+            node_id=config.node_id,
+            replica=replica,
+            time=NodeTime(SystemClock(), files),
+            stops=StopKeeper(files),
+            lists=lists,
+            enforcer=Enforcer(
+                gate=GateClient(config.gate_socket),
+                work=compiling,
+                contents=ledger.lists,
+                lists=lists,
+                files=files,
+                secret=secret,
+            ),
+            attester=Attester(config.node_id, key, control, files),
+            source=source,
+            control=control,
+            files=files,
+        )
+
+
+def read_secret(path: Path) -> bytes:
+    """Return this node's hash secret; the first time it is made, for this user alone.
+
+    Raises:
+        IntegrityError: the file does not hold one.
+        UnavailableError: it cannot be read or written.
+    """
+    try:
+        secret = durable.read_file(path, size_bytes_max=SECRET_BYTES)
+    except NotFoundError:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        durable.write_file(path, secret, mode=durable.PRIVATE_MODE)
+    if len(secret) != SECRET_BYTES:
+        raise IntegrityError(
+            f"{path} has {len(secret)} bytes, and a hash secret has {SECRET_BYTES}",
+            advice="Remove it: the node makes another, and a new table with it.",
+            path=str(path),
+        )
+    return secret
+
+
+@asynccontextmanager
+async def _listening(config: NodeConfig, node: Node) -> AsyncIterator[None]:
+    """Take stops over gRPC, if the configuration says where."""
+    if config.listen is None:
+        yield
+        return
+    server = Server(trust_domain(node.state.origin))
+    node_pb2_grpc.add_NodeServiceServicer_to_server(StopService(node), server.grpc)
+    server.bind(config.listen, _read_tls(config.tls))
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(GRACE_SECONDS)
+
+
+def _read_tls(tls: ClientTls) -> TlsFiles:
+    certificate, key, authority = (
+        durable.read_file(path, size_bytes_max=PEM_BYTES_MAX)
+        for path in (tls.certificate, tls.key, tls.ca)
+    )
+    return TlsFiles(certificate, key, authority)

@@ -1,0 +1,168 @@
+"""A node's surroundings in memory: clock, gate, control plane, and list work without a process.
+
+Real behaviour, for tests and small tools: the gate reads real tables and answers names by
+them, and refuses what the real one refuses. What a test may turn (time, who is away) is public.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from enforcer._native.probe import Table
+from enforcer.backends import list_tasks
+from enforcer.core.name import Name
+from enforcer.core.target import ListSummary
+from enforcer.core.verdict import Action
+from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
+from enforcer.ports import CompileJob, GateReport, TableStats
+
+_A: Final = 1  # RFC 1035 §3.2.2
+
+
+@dataclass
+class ManualClock:
+    """A clock that a test sets and steps."""
+
+    ms: int
+
+    def now_ms(self) -> int:
+        """Return the time that was set."""
+        return self.ms
+
+
+class InlineListWork:
+    """:class:`enforcer.ports.ListWork` in a thread of this process."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.jobs: list[CompileJob] = []
+
+    async def check_list(self, path: Path) -> ListSummary:
+        """Check a canonical target list.
+
+        Raises:
+            InputError: the first line that is wrong.
+        """
+        self._check_away()
+        return await asyncio.to_thread(list_tasks.check_list, path)
+
+    async def compile(self, job: CompileJob) -> TableStats:
+        """Compile a table into ``job.out_path``.
+
+        Raises:
+            IntegrityError: a list does not have the hash that its order names.
+        """
+        self._check_away()
+        self.jobs.append(job)
+        return await asyncio.to_thread(list_tasks.compile_table, job)
+
+    def _check_away(self) -> None:
+        if self.is_away:
+            raise UnavailableError("the worker died", advice="Call again.")
+
+
+class MemoryGate:
+    """:class:`enforcer.ports.Gate`: holds a table, and judges names by it and its own clock."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.is_away = False
+        self.loads = 0
+        self._clock = clock
+        self._table: Table | None = None
+
+    async def load(self, path: Path) -> GateReport:
+        """Take a table.
+
+        Raises:
+            IntegrityError: it is damaged.
+            ConflictError: it is older than the one held.
+        """
+        self._check_away()
+        table = Table(await asyncio.to_thread(path.read_bytes))
+        if self._table is not None and _age(table) < _age(self._table):
+            raise ConflictError("the table is older", advice="Hand over a newer one.")
+        self._table = table
+        self.loads += 1
+        return await self.status()
+
+    async def status(self) -> GateReport:
+        """Tell what is held."""
+        self._check_away()
+        if self._table is None:
+            return GateReport("", "", 0, 0, (), {}, {})
+        header = self._table.header
+        return GateReport(
+            table_digest=header.table_digest,
+            body_sha256=header.body_sha256,
+            ledger_size=header.ledger_size,
+            name_count=header.name_count,
+            rows=tuple(self._table.orders()),
+            counters={},
+            order_counters={},
+        )
+
+    def blocks(self, name: str) -> bool:
+        """Tell whether an A query for the name is blocked now."""
+        if self._table is None:
+            return False
+        t_ms = max(self._clock.now_ms(), self._table.header.time_floor_ms)
+        verdict = self._table.decide(Name.from_text(name).wire, _A, t_ms)
+        return verdict.action is Action.BLOCK
+
+    def restart(self) -> None:
+        """Lose the table, as a gate does that starts with an empty disk."""
+        self._table = None
+
+    def _check_away(self) -> None:
+        if self.is_away:
+            raise UnavailableError("the gate does not answer", advice="Start it.")
+
+
+@dataclass
+class MemoryControl:
+    """:class:`enforcer.ports.ControlLink`: keeps what it is given."""
+
+    is_away: bool = False
+    refuses_stops: bool = False
+    attestations: list[bytes] = field(default_factory=list)
+    stops: list[bytes] = field(default_factory=list)
+    lists: dict[str, bytes] = field(default_factory=dict)
+
+    async def attest(self, envelope: bytes) -> None:
+        """Keep an attestation."""
+        self._check_away()
+        self.attestations.append(envelope)
+
+    async def push_stop(self, envelope: bytes) -> None:
+        """Keep a stop.
+
+        Raises:
+            RefusedError: it was told to refuse.
+        """
+        self._check_away()
+        if self.refuses_stops:
+            raise RefusedError("the stop is refused", advice="Sign another.")
+        self.stops.append(envelope)
+
+    async def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a target list's bytes.
+
+        Raises:
+            NotFoundError: it has no such list.
+        """
+        self._check_away()
+        if sha256 not in self.lists:
+            raise NotFoundError(f"there is no list {sha256}", advice="Upload it.")
+        yield self.lists[sha256]
+
+    def _check_away(self) -> None:
+        if self.is_away:
+            raise UnavailableError("the control plane is away", advice="Start it.")
+
+
+def _age(table: Table) -> tuple[int, int]:
+    return table.header.ledger_size, table.header.time_floor_ms

@@ -1,0 +1,109 @@
+"""A node's signed word about what it has read and what it enforces, and its way to those who ask.
+
+Only the newest counts: one that could not be delivered is replaced, never queued. It is also
+kept beside the node's status, where an operator or an auditor can pick it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from enforcer.core import fields
+from enforcer.core.attestation import Attestation, GateState, Omission
+from enforcer.core.envelope import format_envelope, key_id, sign
+from enforcer.core.policy import DAY_MS
+from enforcer.core.table import NO_LOCAL_LAYER
+from enforcer.errors import EnforcerError
+from enforcer.ports import ControlLink, KeptFiles, Signer
+from enforcer.services.plan import Plan
+
+ATTESTATION_FILE: Final = "attestation.json"
+INTERVAL_MS: Final = 60_000
+RETRY_SECONDS_MAX: Final = 30.0
+
+_log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an attestation says besides its time; a new one is made when it changes."""
+
+    ledger_size: int
+    digest: str
+    gate: GateState
+    omissions: tuple[Omission, ...]
+
+
+class Attester:
+    """Makes and delivers the attestations of one node; use it from one event loop."""
+
+    def __init__(
+        self, node_id: str, signer: Signer, control: ControlLink, files: KeptFiles
+    ) -> None:
+        self._node_id = node_id
+        self._signer = signer
+        self._control = control
+        self._files = files
+        self._claim: Claim | None = None
+        self._made_at_ms = 0
+        self._newest: bytes | None = None
+        self._wake = asyncio.Event()
+
+    def is_due(self, plan: Plan, gate: GateState) -> bool:
+        """Tell whether there is something new to say, or a minute is over."""
+        is_old = plan.t_ms - self._made_at_ms >= INTERVAL_MS
+        return is_old or _claim(plan, gate) != self._claim
+
+    def attest(self, plan: Plan, gate: GateState, ineffective: tuple[int, ...]) -> None:
+        """Sign what holds now, keep it, and have it delivered."""
+        attestation = Attestation(
+            ledger_origin=plan.origin,
+            request_id=secrets.token_hex(16),
+            valid_until_ms=plan.t_ms + DAY_MS,
+            node_id=self._node_id,
+            t_ms=plan.t_ms,
+            ledger_size=plan.ledger_size,
+            root_sha256=plan.root.hex(),
+            table_digest=plan.digest,
+            local_digest=NO_LOCAL_LAYER.digest,
+            gate=gate,
+            omissions=plan.omissions,
+            ineffective=ineffective,
+        )
+        identity = key_id(self._signer.public_key)
+        envelope = sign(Attestation.TYPE, fields.dump(attestation), [(identity, self._signer.sign)])
+        self._newest = format_envelope(envelope)
+        self._claim = _claim(plan, gate)
+        self._made_at_ms = plan.t_ms
+        self._wake.set()
+        try:
+            self._files.show(ATTESTATION_FILE, self._newest)
+        except EnforcerError as error:
+            _log.error("cannot keep the attestation", problem=error.message)
+
+    async def deliver(self) -> None:
+        """Deliver the newest attestation, and again each newer one; it never returns."""
+        pause_seconds = 1.0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            newest = self._newest
+            if newest is None:
+                continue
+            try:
+                await self._control.attest(newest)
+                pause_seconds = 1.0
+            except EnforcerError as error:
+                _log.warning("delivered no attestation", problem=error.message)
+                self._wake.set()
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(pause_seconds * 2, RETRY_SECONDS_MAX)
+
+
+def _claim(plan: Plan, gate: GateState) -> Claim:
+    return Claim(plan.ledger_size, plan.digest, gate, plan.omissions)

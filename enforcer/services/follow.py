@@ -1,0 +1,138 @@
+"""Following the feed: from what it offers to the node's own proven copy, and no further.
+
+Refused updates change nothing and are told in `health`; their valid stops are obeyed all the
+same. Entries recorded too far ahead of this machine's clock wait for it, all but stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import structlog
+
+from enforcer.errors import EnforcerError, IntegrityError
+from enforcer.ports import FeedSource, FeedUpdate
+from enforcer.services.node_time import NodeTime
+from enforcer.services.replica import AHEAD_MS_MAX, Proven, Replica
+from enforcer.services.stop_paths import StopPaths
+
+WAIT_MS: Final = 1_000
+"""How long one look at the feed waits for something new."""
+RETRY_SECONDS: Final = 0.2
+"""After something was refused or away."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class FeedState(IntEnum):
+    """How it stands with the feed."""
+
+    UNSPECIFIED = 0
+    OK = 1
+    STALE = 2
+    """It is away, empty, or lacks something."""
+    WAITING = 3
+    """What it has is recorded in the future."""
+    REFUSING = 4
+    """It offers what cannot be true."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedHealth:
+    """The feed's state, why, and since when (the node's time)."""
+
+    state: FeedState
+    reason: str
+    since_ms: int
+
+
+class Follower:
+    """Brings one replica forward; `on_progress` is called after each step."""
+
+    def __init__(
+        self,
+        *,
+        replica: Replica,
+        time: NodeTime,
+        source: FeedSource,
+        stops: StopPaths,
+        on_progress: Callable[[], None],
+    ) -> None:
+        self._replica = replica
+        self._time = time
+        self._source = source
+        self._stops = stops
+        self._on_progress = on_progress
+        self.health = FeedHealth(FeedState.STALE, "nothing was read yet", time.now_ms())
+
+    async def run(self) -> None:
+        """Follow; it never returns."""
+        while True:
+            try:
+                update = await self._source.next(self._replica.size, WAIT_MS)
+                if update is None:
+                    await self._look_at_head()
+                elif await self._take(update):
+                    continue
+                else:
+                    await asyncio.sleep(RETRY_SECONDS)
+            except IntegrityError as error:
+                self._is(FeedState.REFUSING, error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+            except EnforcerError as error:
+                self._is(FeedState.STALE, error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _take(self, update: FeedUpdate) -> bool:
+        """Prove an update and go on from it; False when it must wait for the clock."""
+        try:
+            proven = await asyncio.to_thread(self._replica.prove, update)
+            ahead_ms = proven.recorded_at_ms - self._time.own_ms()
+            if ahead_ms <= AHEAD_MS_MAX:
+                await self._accept(proven)
+                return True
+            self._is(FeedState.WAITING, "the next entries are recorded ahead of our clock")
+        except EnforcerError:
+            await self._stops.offer_entries(update.leaves)
+            raise
+        await self._stops.offer_entries(update.leaves)
+        return False
+
+    async def _accept(self, proven: Proven) -> None:
+        taken = await asyncio.to_thread(self._replica.append, proven)
+        self._replica.accept(taken)
+        self._time.raise_to(proven.recorded_at_ms)
+        for effect in taken.effects:
+            if effect.refusal is not None:
+                _log.warning(
+                    "an entry has no effect", index=effect.index, problem=effect.refusal.message
+                )
+        self._on_progress()
+        self._is(FeedState.OK, "")
+        await self._stops.review()
+        await asyncio.to_thread(self._time.keep)
+
+    async def _look_at_head(self) -> None:
+        """Tell whether nothing came because there is nothing, or because something is wrong."""
+        note = await self._source.head()
+        if note is None:
+            self._is(FeedState.STALE, "the feed has no head")
+            return
+        checkpoint = self._replica.prove_head(note)
+        if checkpoint.size > self._replica.size:
+            self._is(FeedState.STALE, "the feed lacks entries that its head covers")
+        else:
+            self._is(FeedState.OK, "")
+
+    def _is(self, state: FeedState, reason: str) -> None:
+        if (state, reason) == (self.health.state, self.health.reason):
+            return
+        self.health = FeedHealth(state, reason, self._time.now_ms())
+        if state is FeedState.OK:
+            _log.info("follows the feed", ledger_size=self._replica.size)
+        else:
+            _log.warning("does not follow the feed", state=state.name, reason=reason)

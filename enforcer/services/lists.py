@@ -1,0 +1,105 @@
+"""The target lists that a node has at hand: fetched, hashed, checked, and only then used.
+
+Fetched from the feed, else from the control plane; streamed to disk, never held in memory.
+Refuses a list that is not what its hash or its grammar says. A list that is missing makes its
+order wait, and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import structlog
+
+from enforcer.core.table import OrderRow
+from enforcer.errors import EnforcerError, InputError, NotFoundError
+from enforcer.ports import Contents, ControlLink, FeedSource, ListWork
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class ListKeeper:
+    """The lists of one node; use it from one event loop."""
+
+    def __init__(
+        self, contents: Contents, work: ListWork, source: FeedSource, control: ControlLink
+    ) -> None:
+        self._contents = contents
+        self._work = work
+        self._source = source
+        self._control = control
+        self._counts: dict[str, int] = {}  # SHA-256 -> targets, of lists checked by this process
+        self._unusable: set[str] = set()  # what has the right hash, and breaks the grammar
+
+    def has(self, sha256: str) -> bool:
+        """Tell whether a list is here and checked."""
+        return sha256 in self._counts
+
+    def has_for(self, row: OrderRow) -> bool:
+        """Tell whether an order's list is here, checked, and as long as the order says."""
+        return self._counts.get(row.target_list_sha256) == row.target_count
+
+    def missing(self, wanted: Sequence[str]) -> list[str]:
+        """Return which lists are not at hand."""
+        return [each for each in wanted if each not in self._counts]
+
+    async def look(self, wanted: Sequence[str]) -> None:
+        """Check those lists that are on the disk already."""
+        for sha256 in self.missing(wanted):
+            if self._contents.has(sha256):
+                await self._check(sha256)
+
+    async def bring(self, sha256: str) -> bool:
+        """Have a list at hand: from the disk, the feed or the control plane; tell whether it is."""
+        if self.has(sha256):
+            return True
+        if self._contents.has(sha256) and await self._check(sha256):
+            return True
+        if sha256 in self._unusable:
+            return False
+        sources = (
+            ("feed", self._source.list_chunks(sha256)),
+            ("control plane", self._control.list_chunks(sha256)),
+        )
+        for name, chunks in sources:
+            if await self._fetch(sha256, name, chunks):
+                is_good = await self._check(sha256)
+                if not is_good:
+                    self._unusable.add(sha256)
+                return is_good
+        return False
+
+    def distrust(self, sha256: str) -> None:
+        """Forget a list that turned out to be altered on the disk, to fetch it again."""
+        self._counts.pop(sha256, None)
+
+    async def _fetch(self, sha256: str, name: str, chunks: AsyncIterator[bytes]) -> bool:
+        try:
+            with self._contents.writer() as writer:
+                async for chunk in chunks:
+                    await asyncio.to_thread(writer.write, chunk)
+                await asyncio.to_thread(writer.commit, sha256)
+        except NotFoundError:
+            return False
+        except EnforcerError as error:
+            _log.warning("fetched no list", list=sha256, source=name, problem=error.message)
+            return False
+        return True
+
+    async def _check(self, sha256: str) -> bool:
+        """Check a list on the disk; a worker that is away leaves it for the next time."""
+        try:
+            summary = await self._work.check_list(self._contents.path(sha256))
+        except InputError as error:
+            _log.error("cannot use a list", list=sha256, problem=error.message)
+            return False
+        except EnforcerError as error:
+            _log.warning("checked no list", list=sha256, problem=error.message)
+            return False
+        if summary.sha256 != sha256:
+            _log.error("a list was altered on the disk", list=sha256, got=summary.sha256)
+            return False
+        self._counts[sha256] = summary.target_count
+        return True

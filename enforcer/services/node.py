@@ -1,0 +1,212 @@
+"""A node: it follows, enforces, obeys stops and attests, each in a loop of its own.
+
+Started from its own copy of the ledger, it needs neither Redis nor the control plane to go on
+enforcing and to let orders end. Whatever fails is tried again; no loop ends by itself. What
+blocks runs in threads, work on whole lists in other processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from enforcer.core.attestation import GateState
+from enforcer.core.state import State
+from enforcer.errors import EnforcerError
+from enforcer.ports import ControlLink, FeedSource, KeptFiles
+from enforcer.services.attest import Attester
+from enforcer.services.enforce import Enforcer
+from enforcer.services.follow import Follower
+from enforcer.services.lists import ListKeeper
+from enforcer.services.node_status import status_text
+from enforcer.services.node_time import NodeTime
+from enforcer.services.plan import Plan, make_plan, wanted_lists
+from enforcer.services.replica import Replica
+from enforcer.services.stop_paths import StopPaths
+from enforcer.services.stops import StopKeeper, StopOutcome
+
+STATUS_FILE: Final = "status.json"
+GATE_RETRY_SECONDS: Final = 1.0
+GATE_POLL_SECONDS: Final = 5.0
+"""How often a gate that holds the right table is asked whether it still does."""
+LIST_RETRY_SECONDS: Final = 1.0
+LIST_RETRY_SECONDS_MAX: Final = 30.0
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Node:
+    """One node; use it from one event loop."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        replica: Replica,
+        time: NodeTime,
+        stops: StopKeeper,
+        lists: ListKeeper,
+        enforcer: Enforcer,
+        attester: Attester,
+        source: FeedSource,
+        control: ControlLink,
+        files: KeptFiles,
+    ) -> None:
+        self._node_id = node_id
+        self._replica = replica
+        self._time = time
+        self._stops = stops
+        self._lists = lists
+        self._enforcer = enforcer
+        self._attester = attester
+        self._source = source
+        self._files = files
+        self._changed = asyncio.Event()
+        self._lists_wanted = asyncio.Event()
+        self._paths = StopPaths(
+            stops=stops,
+            replica=replica,
+            time=time,
+            source=source,
+            control=control,
+            files=files,
+            on_obeyed=self._changed.set,
+        )
+        self._follower = Follower(
+            replica=replica,
+            time=time,
+            source=source,
+            stops=self._paths,
+            on_progress=self._progressed,
+        )
+
+    @property
+    def state(self) -> State:
+        """What holds by the ledger as far as it was read; only to be read."""
+        return self._replica.state
+
+    async def start(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Prove and fold the own copy, and find what is at hand.
+
+        Raises:
+            IntegrityError: the own copy is damaged.
+            UnavailableError: the disk cannot be read.
+        """
+        await asyncio.to_thread(self._replica.restore, progress)
+        self._time.raise_to(self._replica.state.recorded_at_ms)
+        await asyncio.to_thread(self._stops.restore, self._replica.state)
+        held = self._enforcer.held.protections
+        wanted = wanted_lists(self._replica.state, self._time.now_ms())
+        await self._lists.look([*wanted, *(held.lists if held is not None else ())])
+        _log.info("started from its own copy", ledger_size=self._replica.size)
+
+    async def run(self) -> None:
+        """Do everything a node does, until cancelled; `start` comes first."""
+        async with asyncio.TaskGroup() as tasks:
+            for loop in (
+                self._enforce,
+                self._fetch_lists,
+                self._follower.run,
+                self._paths.follow_feed,
+                self._paths.watch_drops,
+                self._paths.relay,
+                self._attester.deliver,
+            ):
+                tasks.create_task(loop())
+
+    async def offer_stop(self, envelope: bytes) -> StopOutcome:
+        """Take a signed stop from whoever brings it.
+
+        Raises:
+            InputError, RefusedError, ConflictError, NotFoundError: why it is not obeyed.
+        """
+        return await self._paths.offer(envelope)
+
+    def _progressed(self) -> None:
+        self._changed.set()
+        self._lists_wanted.set()
+
+    async def _enforce(self) -> None:
+        """Keep the gate in step, attest, and show the status."""
+        while True:
+            self._changed.clear()
+            plan = self._plan()
+            if plan is None:
+                await self._enforcer.ask()
+            else:
+                await self._enforcer.bring(plan, self._time.own_ms())
+                await self._attest(plan)
+            await self._show(plan)
+            try:
+                async with asyncio.timeout(self._pause_seconds(plan)):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _plan(self) -> Plan | None:
+        return make_plan(
+            self._replica.state,
+            self._replica.root,
+            self._time.now_ms(),
+            stopped=self._stops.obeyed,
+            has_list=self._lists.has,
+            has_order_list=self._lists.has_for,
+            held=self._enforcer.held,
+        )
+
+    async def _attest(self, plan: Plan) -> None:
+        gate = self._enforcer.state(plan)
+        if self._attester.is_due(plan, gate):
+            # Before the word is out: a clock stepped back must not take it back.
+            await asyncio.to_thread(self._time.keep)
+            self._attester.attest(plan, gate, self._replica.ineffective)
+
+    def _pause_seconds(self, plan: Plan | None) -> float:
+        """Return how long nothing needs to be looked at, if nothing changes."""
+        if plan is None or self._enforcer.state(plan) is not GateState.HOLDS_TABLE:
+            return GATE_RETRY_SECONDS
+        next_ms = plan.next_change_ms
+        if next_ms is None:
+            return GATE_POLL_SECONDS
+        left_seconds = max(next_ms - self._time.now_ms(), 1) / 1_000
+        return min(left_seconds, GATE_POLL_SECONDS)
+
+    async def _show(self, plan: Plan | None) -> None:
+        missing = self._lists.missing(wanted_lists(self._replica.state, self._time.now_ms()))
+        text = status_text(
+            node_id=self._node_id,
+            t_ms=self._time.now_ms(),
+            replica=self._replica,
+            feed=self._follower.health,
+            faults=self._source.faults,
+            plan=plan,
+            enforcer=self._enforcer,
+            stops=self._stops,
+            missing=missing,
+        )
+        try:
+            await asyncio.to_thread(self._files.show, STATUS_FILE, text)
+        except EnforcerError as error:
+            _log.error("cannot show the status", problem=error.message, advice=error.advice)
+
+    async def _fetch_lists(self) -> None:
+        """Have every list at hand that is or will be needed; stubborn ones ever more rarely."""
+        pause_seconds = LIST_RETRY_SECONDS
+        while True:
+            self._lists_wanted.clear()
+            wanted = wanted_lists(self._replica.state, self._time.now_ms())
+            missing = self._lists.missing(wanted)
+            for sha256 in missing:
+                if await self._lists.bring(sha256):
+                    self._changed.set()
+                    pause_seconds = LIST_RETRY_SECONDS
+            try:
+                async with asyncio.timeout(pause_seconds):
+                    await self._lists_wanted.wait()
+                pause_seconds = LIST_RETRY_SECONDS
+            except TimeoutError:
+                if missing:
+                    pause_seconds = min(pause_seconds * 2, LIST_RETRY_SECONDS_MAX)

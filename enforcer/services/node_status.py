@@ -1,0 +1,83 @@
+"""What a node shows about itself in a file, for `enforcer status` and for monitoring.
+
+Nothing in it names a client or a query: counters are per order, or per outcome.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from enforcer.core.attestation import GateState
+from enforcer.services.enforce import Enforcer
+from enforcer.services.follow import FeedHealth
+from enforcer.services.plan import Plan
+from enforcer.services.replica import Replica
+from enforcer.services.stops import StopKeeper
+
+
+def status_text(
+    *,
+    node_id: str,
+    t_ms: int,
+    replica: Replica,
+    feed: FeedHealth,
+    faults: Mapping[str, int],
+    plan: Plan | None,
+    enforcer: Enforcer,
+    stops: StopKeeper,
+    missing: Sequence[str],
+) -> bytes:
+    """Return the status as JSON, sorted so that two can be compared by eye."""
+    report = enforcer.report
+    gate = enforcer.state(plan) if plan is not None else _without_plan(enforcer)
+    shown = {
+        "node_id": node_id,
+        "t_ms": t_ms,
+        "ledger": {
+            "origin": replica.state.origin,
+            "size": replica.size,
+            "root_sha256": replica.root.hex(),
+            "recorded_at_ms": replica.state.recorded_at_ms,
+            "ineffective": list(replica.ineffective),
+            "witnesses": "UNWITNESSED",
+        },
+        "feed": {
+            "state": feed.state.name,
+            "reason": feed.reason,
+            "since_ms": feed.since_ms,
+            "faults": dict(faults),
+        },
+        "gate": {
+            "state": gate.name,
+            "problem": enforcer.problem,
+            "ledger_size": report.ledger_size if report is not None else None,
+            "name_count": report.name_count if report is not None else None,
+            "counters": report.counters if report is not None else {},
+            "order_counters": (
+                {str(index): count for index, count in report.order_counters.items()}
+                if report is not None
+                else {}
+            ),
+        },
+        "table_digest": plan.digest if plan is not None else None,
+        "orders_in_force": len(plan.in_force) if plan is not None else 0,
+        "omissions": [
+            {
+                "order_index": omission.order_index,
+                "reason": omission.reason.name,
+                "since_ms": omission.since_ms,
+            }
+            for omission in (plan.omissions if plan is not None else ())
+        ],
+        "unlogged_stops": [
+            {"order_index": stop.order_index, "stop": stop.sha256, "is_relayed": stop.is_relayed}
+            for stop in stops.obeyed.values()
+        ],
+        "missing_lists": list(missing),
+    }
+    return json.dumps(shown, indent=2, sort_keys=True).encode("ascii") + b"\n"
+
+
+def _without_plan(enforcer: Enforcer) -> GateState:
+    return GateState.UNREACHABLE if enforcer.report is None else GateState.DIFFERS

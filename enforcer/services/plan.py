@@ -1,0 +1,175 @@
+"""What a node should enforce now: a pure function of its state, its time and what it has at hand.
+
+Orders whose list is missing here are left out and listed, others go on. Without the names that
+the policy protects nothing new is blocked: what the gate holds already may stay, and stops are
+obeyed all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from enforcer.core.attestation import OMISSIONS_MAX, NotEnforced, Omission, enforced_rows
+from enforcer.core.policy import PolicyAdopted
+from enforcer.core.state import OrderStatus, PolicyRecord, State
+from enforcer.core.table import NO_LOCAL_LAYER, OrderRow, table_digest
+from enforcer.services.stops import KeptStop
+
+PROPOSED_LISTS_MAX: Final = 64
+"""Lists of orders that await approval are fetched ahead, so that a block begins at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protections:
+    """The lists of names that win over orders, by SHA-256; None where the policy pins none."""
+
+    core: str | None
+    names: str | None
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Those that there are."""
+        return tuple(each for each in (self.core, self.names) if each is not None)
+
+    @classmethod
+    def pinned_by(cls, policy: PolicyAdopted) -> Protections:
+        """Return what a policy pins."""
+        return cls(policy.pins.protected_core, policy.pins.protected_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the gate has already, and the protections that it was compiled with, if known."""
+
+    rows: tuple[OrderRow, ...] = ()
+    protections: Protections | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should be in force at ``t_ms``, by the first ``ledger_size`` entries."""
+
+    origin: str
+    ledger_size: int
+    root: bytes
+    t_ms: int
+    policy: PolicyRecord
+    rows: tuple[OrderRow, ...]
+    """What the table holds, ascending: those whose time is to come, too."""
+    protections: Protections | None
+    """What the table is compiled with; None: there is nothing that it could be compiled with."""
+    is_frozen: bool
+    """A pinned list is missing, so that `rows` only has what the gate holds already."""
+    omissions: tuple[Omission, ...]
+    """Orders in force by the ledger that are not enforced here; the first of them."""
+    attested_rows: tuple[OrderRow, ...]
+    """The ledger's rows in force at ``t_ms``, without those that `omissions` name."""
+
+    @property
+    def in_force(self) -> tuple[OrderRow, ...]:
+        """The rows of the table that block at ``t_ms``: `attested_rows`, if the list is whole."""
+        return tuple(row for row in self.rows if row.is_in_force(self.t_ms))
+
+    @property
+    def digest(self) -> str:
+        """The table digest that the node attests, and that an auditor recomputes."""
+        return table_digest(self.origin, self.policy.ref, self.attested_rows, NO_LOCAL_LAYER)
+
+    @property
+    def next_change_ms(self) -> int | None:
+        """When the next order begins or ends by itself."""
+        times = (time for row in self.rows for time in (row.from_ms, row.until_ms))
+        return min((time for time in times if time > self.t_ms), default=None)
+
+
+def wanted_lists(state: State, t_ms: int) -> list[str]:
+    """Return the lists to have at hand, each once: protections, blocks, then proposals."""
+    if state.policy is None:
+        return []
+    rows = (row for row in state.approved_rows() if row.until_ms > t_ms)
+    proposed = [
+        order.payload.target_list_sha256
+        for order in state.orders.values()
+        if order.status is OrderStatus.PROPOSED and order.until_ms > t_ms
+    ]
+    return list(
+        dict.fromkeys(
+            [
+                *Protections.pinned_by(state.policy.payload).lists,
+                *(row.target_list_sha256 for row in rows),
+                *proposed[-PROPOSED_LISTS_MAX:],
+            ]
+        )
+    )
+
+
+def make_plan(
+    state: State,
+    root: bytes,
+    t_ms: int,
+    *,
+    stopped: Mapping[int, KeptStop],
+    has_list: Callable[[str], bool],
+    has_order_list: Callable[[OrderRow], bool],
+    held: Held,
+) -> Plan | None:
+    """Return what to enforce; None while the ledger has no policy.
+
+    `stopped` are the stops that are obeyed ahead of the ledger, by the order's entry index.
+    """
+    if state.policy is None:
+        return None
+    pinned = Protections.pinned_by(state.policy.payload)
+    protections = _usable(pinned, held.protections, has_list)
+    is_frozen = protections != pinned
+    lasting = sorted(
+        (row for row in state.approved_rows() if row.until_ms > t_ms), key=lambda row: row.index
+    )
+    at_gate = {row.index for row in held.rows}
+    if protections is None:
+        # Nothing can be compiled. What the gate holds may stay as a whole; when some of it must
+        # go, all of it goes: a block too many is worse than one too few.
+        may_stay = {row.index for row in lasting if row.index not in stopped}
+        if any(row.is_in_force(t_ms) and row.index not in may_stay for row in held.rows):
+            at_gate = set()
+    rows: list[OrderRow] = []
+    omissions: list[Omission] = []
+    in_force = [row for row in lasting if row.is_in_force(t_ms)]
+    for row in lasting:
+        stop = stopped.get(row.index)
+        has_all = protections is None or has_order_list(row)
+        if stop is None and has_all and (row.index in at_gate or not is_frozen):
+            rows.append(row)
+        elif row.is_in_force(t_ms):
+            omissions.append(_omission(row, stop))
+    omissions = omissions[:OMISSIONS_MAX]
+    return Plan(
+        origin=state.origin,
+        ledger_size=state.size,
+        root=root,
+        t_ms=t_ms,
+        policy=state.policy,
+        rows=tuple(rows),
+        protections=protections,
+        is_frozen=is_frozen,
+        omissions=tuple(omissions),
+        attested_rows=tuple(enforced_rows(in_force, omissions)),
+    )
+
+
+def _usable(
+    pinned: Protections, former: Protections | None, has_list: Callable[[str], bool]
+) -> Protections | None:
+    """Return the pinned protections if they are all at hand, else the former ones, else none."""
+    for protections in (pinned, former):
+        if protections is not None and all(map(has_list, protections.lists)):
+            return protections
+    return None
+
+
+def _omission(row: OrderRow, stop: KeptStop | None) -> Omission:
+    if stop is None:
+        return Omission(row.index, NotEnforced.LIST_MISSING, None, row.from_ms)
+    return Omission(row.index, NotEnforced.STOPPED_UNLOGGED, stop.sha256, stop.received_at_ms)

@@ -56,8 +56,15 @@ ctypedef struct verdict_t:
 # ----------------------------------------------------------------------- lookups
 
 
-cdef inline bint table_has_depth(const uint64_t *depths, uint32_t depth) noexcept nogil:
-    return (depths[depth >> 6] >> (depth & 63)) & 1
+cdef inline bint table_wants(
+    const table_t *table, uint32_t depth, uint32_t label_count
+) noexcept nogil:
+    """Tell whether a suffix of `depth` labels can decide a name of `label_count`."""
+    cdef uint32_t word = depth >> 6
+    cdef uint64_t depths = table.header.subtree_depths[word]
+    if depth == label_count:  # only at the name itself does EXACT matter
+        depths = table.header.depths[word]
+    return (depths >> (depth & 63)) & 1
 
 
 cdef inline uint32_t table_home(hash128_t name, uint32_t slot_count) noexcept nogil:
@@ -102,7 +109,6 @@ cdef inline bint table_find_suffixes(
     before the first slot is read, so that their cache misses overlap.
     """
     cdef hash128_t hashes[TABLE_LABELS_MAX + 1]
-    cdef const uint64_t *depths = <const uint64_t *> table.header.subtree_depths
     cdef uint32_t deepest = table_deepest(table, label_count)
     cdef uint32_t depth, any_found = 0
     cdef uint8_t at
@@ -110,12 +116,11 @@ cdef inline bint table_find_suffixes(
     for depth in range(1, deepest + 1):
         at = label_at[label_count - depth]
         hashes[depth] = siphash128(hashes[depth - 1], qname + at + 1, qname[at])
-        table_prefetch(table.slots + table_home(hashes[depth], table.header.slot_count))
+        if table_wants(table, depth, label_count):
+            table_prefetch(table.slots + table_home(hashes[depth], table.header.slot_count))
     for depth in range(deepest + 1):
-        if depth == label_count:  # only at the name itself does EXACT matter
-            depths = <const uint64_t *> table.header.depths
         found[depth] = 0
-        if table_has_depth(depths, depth):
+        if table_wants(table, depth, label_count):
             found[depth] = table_find(table, hashes[depth])
             any_found |= found[depth]
     return any_found != 0

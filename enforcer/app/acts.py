@@ -98,6 +98,15 @@ def write_act(path: Path, act: Envelope) -> None:
     durable.write_file(path, dsse.format_envelope(act) + b"\n")
 
 
+def write_stop(path: Path, act: Envelope) -> None:
+    """Write a signed stop as nodes take it from a drop: its one spelling, and nothing else.
+
+    Raises:
+        UnavailableError: it cannot be written.
+    """
+    durable.write_file(path, dsse.format_envelope(act))
+
+
 def read_act(path: Path) -> tuple[Envelope, AnyPayload]:
     """Read an act's file, and its payload.
 

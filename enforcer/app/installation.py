@@ -112,9 +112,19 @@ def install(directory: Path, plan: Plan) -> Installation:
     authority = pki.Authority.create(plan.origin)
     pki.save_key(authority.key, made.authority / "ca.key")
     durable.write_file(made.authority / "ca.crt", authority.pem)
-    _equip(made.control, authority, plan, Role.CONTROL, CONTROL_ID, plan.control_address.host)
-    node_host = plan.node_listen.host if plan.node_listen else None
-    _equip(made.node, authority, plan, Role.NODE, plan.node_id, node_host)
+    tls_key = pki.new_key(made.control / "tls.key")
+    certificate = authority.issue(
+        pki.Holder(plan.origin, Role.CONTROL, CONTROL_ID),
+        tls_key.public_key(),
+        hosts=[plan.control_address.host],
+        days=plan.days,
+    )
+    durable.write_file(made.control / "tls.crt", certificate)
+    new_key(made.node / "signing.key")
+    asked = make_request(made.node / "signing.key", plan.origin, Role.NODE, plan.node_id)
+    hosts = [plan.node_listen.host] if plan.node_listen else []
+    certificate = certify(asked, authority, hosts=hosts, days=plan.days)
+    durable.write_file(made.node / "tls.crt", certificate)
 
     _write(made.control / "control.toml", _control_toml(plan))
     _write(made.node / "node.toml", _node_toml(plan))
@@ -212,23 +222,6 @@ ca = "{up}/ca/ca.crt"
 """
 
 
-def _equip(
-    directory: Path,
-    authority: pki.Authority,
-    plan: Plan,
-    role: Role,
-    identity: str,
-    host: str | None,
-) -> None:
-    """Make a machine's signing key, TLS key and certificate."""
-    new_key(directory / "signing.key")
-    asked = make_request(directory / "signing.key", plan.origin, role, identity)
-    hosts = [host] if host else []
-    durable.write_file(
-        directory / "tls.crt", certify(asked, authority, hosts=hosts, days=plan.days)
-    )
-
-
 def _control_toml(plan: Plan) -> str:
     return f"""\
 # enforcer control --config control.toml
@@ -240,7 +233,7 @@ reconcile_interval_seconds = {plan.reconcile_interval_seconds}
 
 [tls]
 certificate = "tls.crt"
-key = "signing.tls.key"
+key = "tls.key"
 client_ca = "../ca/ca.crt"
 
 [redis]

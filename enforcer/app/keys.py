@@ -11,14 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
+from enforcer.app.acts import Common
 from enforcer.backends import durable, pki
 from enforcer.backends.keys import PrivateKey
 from enforcer.core import fields
 from enforcer.core.fields import Identifier, Items, Line
-from enforcer.core.key import MACHINE_ROLES, Category, PublicKeyHex, Role, Territory
+from enforcer.core.key import (
+    MACHINE_ROLES,
+    Category,
+    KeyRegistered,
+    PublicKeyHex,
+    Role,
+    Territory,
+)
 from enforcer.core.payload import Origin
+from enforcer.core.target import check_list
+from enforcer.errors import InputError, IntegrityError
 
 REQUEST_BYTES_MAX: Final = 65_535
+LIST_BYTES_MAX: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,24 @@ def read_request(path: Path) -> KeyRequest:
     return parse_request(durable.read_file(path, size_bytes_max=REQUEST_BYTES_MAX))
 
 
+def registration(request: KeyRequest, now_ms: int, not_after_ms: int) -> KeyRegistered:
+    """Return the act that registers what a request asks for."""
+    common = Common.new(request.ledger_origin, now_ms)
+    return KeyRegistered(
+        ledger_origin=common.ledger_origin,
+        request_id=common.request_id,
+        valid_until_ms=common.valid_until_ms,
+        public_key=request.public_key,
+        role=request.role,
+        person_id=None if request.is_machine else request.identity,
+        machine_id=request.identity if request.is_machine else None,
+        authority=request.authority,
+        categories=request.categories,
+        territories=request.territories,
+        not_after_ms=not_after_ms,
+    )
+
+
 def certify(
     request: KeyRequest, authority: pki.Authority, *, hosts: Sequence[str] = (), days: int
 ) -> bytes:
@@ -148,6 +177,38 @@ def load_authority(directory: Path) -> pki.Authority:
         NotFoundError, UnavailableError, InputError: as :meth:`pki.Authority.load`.
     """
     return pki.Authority.load(directory / "ca.crt", directory / "ca.key")
+
+
+def read_list(path: Path) -> bytes:
+    """Read a small canonical target list, such as the protected names, and check it.
+
+    Raises:
+        NotFoundError, UnavailableError: it cannot be read.
+        InputError: it is not canonical, with line and column.
+    """
+    data = durable.read_file(path, size_bytes_max=LIST_BYTES_MAX)
+    check_list(data)
+    return data
+
+
+def read_document(path: Path, size_bytes_max: int) -> bytes:
+    """Read a document that goes beside an act.
+
+    Raises:
+        NotFoundError, UnavailableError: it cannot be read.
+        InputError: it is larger, or empty.
+    """
+    try:
+        data = durable.read_file(path, size_bytes_max=size_bytes_max)
+    except IntegrityError as error:
+        raise InputError(
+            f"{path} has over {size_bytes_max} bytes",
+            advice="Give a shorter document; put large evidence elsewhere and its hash in here.",
+            path=str(path),
+        ) from error
+    if not data:
+        raise InputError(f"{path} is empty", advice="Name the document.", path=str(path))
+    return data
 
 
 def write(path: Path, data: bytes) -> None:

@@ -16,6 +16,8 @@ from enforcer.config import ClientConfig, ClientTls, read, read_trust
 from enforcer.core.target import ListSummary, TargetKind
 from enforcer.core.trust import Trust
 
+__all__ = ["NormaliseReport", "Person", "normalise", "tls_files"]
+
 
 @dataclass(frozen=True, slots=True)
 class Person:

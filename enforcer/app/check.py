@@ -1,0 +1,135 @@
+"""``enforcer check``: what decides a name, from a ledger's directory, a node's, or the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from enforcer.app.audit import open_ledger
+from enforcer.backends.content import ContentStore
+from enforcer.backends.gate_socket import GateClient
+from enforcer.backends.keys import verify
+from enforcer.backends.list_import import convert_line
+from enforcer.backends.list_tasks import mapped
+from enforcer.core.entry import parse
+from enforcer.core.fold import apply
+from enforcer.core.name import Name
+from enforcer.core.state import State
+from enforcer.core.target import TargetKind
+from enforcer.core.trust import Trust
+from enforcer.errors import InputError, NotFoundError
+from enforcer.services.explain import Explanation, ListText, explain
+
+QTYPES: Final = {
+    "A": 1,
+    "NS": 2,
+    "CNAME": 5,
+    "SOA": 6,
+    "PTR": 12,
+    "MX": 15,
+    "TXT": 16,
+    "AAAA": 28,
+    "SRV": 33,
+    "DS": 43,
+    "DNSKEY": 48,
+    "SVCB": 64,
+    "HTTPS": 65,
+    "ANY": 255,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A ledger folded from its directory, and the lists beside it."""
+
+    state: State
+    store: ContentStore
+
+    def text(self, sha256: str) -> ListText:
+        """Return a list's text, mapped.
+
+        Raises:
+            NotFoundError: it is not here.
+        """
+        path = self.store.path(sha256)
+        if not path.is_file():
+            raise NotFoundError(
+                f"the target list {sha256} is not in {self.store.directory}",
+                advice="Copy the lists as well, or ask the gate (--gate).",
+                path=str(path),
+            )
+        with mapped(path) as text:
+            return text
+
+    def explain(self, name: Name, qtype: int, t_ms: int) -> Explanation:
+        """Decide `name` at `t_ms`.
+
+        Raises:
+            NotFoundError: a protected list is not here.
+        """
+        return explain(self.state, self.text, name, qtype, t_ms)
+
+
+def replay(
+    directory: Path, trust: Trust, progress: Callable[[str, int, int], None] | None = None
+) -> Replay:
+    """Fold the ledger in `directory`: a ledger's own, or a node's state directory.
+
+    Raises:
+        NotFoundError: no ledger is there.
+        IntegrityError: it is not what the trusted key signed, or cannot be understood.
+    """
+    is_node = not (directory / "checkpoint").exists() and (directory / "ledger").is_dir()
+    ledger = open_ledger(directory / "ledger" if is_node else directory, trust)
+    state = trust.genesis(verify)
+    for done, leaf in enumerate(ledger.entries(0, ledger.size), 1):
+        apply(state, parse(leaf))
+        if progress is not None:
+            progress("replay entries", done, ledger.size)
+    return Replay(state, ledger.lists)
+
+
+def name_of(text: str) -> Name:
+    """Read a name as people write it: any case, an IDN, a final dot.
+
+    Raises:
+        InputError: it is none; a URL is refused, never widened.
+    """
+    if text == ".":
+        return Name.from_text(text)
+    if "." not in text.strip("."):
+        return Name.from_text(text.lower())
+    line = convert_line(f"exact {text}".encode(), 1, TargetKind.EXACT)
+    if line is None:
+        raise InputError(f"{text!r} is no name", advice="Write a domain name.", field="name")
+    return Name.from_text(line.partition(b" ")[2].strip().decode("ascii"))
+
+
+def qtype_of(text: str) -> int:
+    """Read a query type, such as A, HTTPS or TYPE65.
+
+    Raises:
+        InputError: it is none.
+    """
+    known = QTYPES.get(text.upper())
+    if known is not None:
+        return known
+    digits = text.upper().removeprefix("TYPE")
+    if digits.isdecimal() and int(digits) <= 0xFFFF:
+        return int(digits)
+    raise InputError(
+        f"{text!r} is no query type",
+        advice=f"Write one of {', '.join(QTYPES)}, or TYPE and its number.",
+        field="type",
+    )
+
+
+async def ask_gate(socket: Path, name: Name, qtype: int) -> dict[str, str | int | None]:
+    """Ask a running gate what would decide a query now.
+
+    Raises:
+        UnavailableError: no gate answers.
+    """
+    return await GateClient(socket).check(name.text, qtype)

@@ -1,0 +1,209 @@
+"""Orders as a person's commands need them: found, checked against their hash, acted upon."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from enforcer.api.client import ControlClient
+from enforcer.app.acts import Common
+from enforcer.app.check import replay
+from enforcer.app.people import Person
+from enforcer.core.entry import parse_payload
+from enforcer.core.envelope import Envelope
+from enforcer.core.fields import to_plain
+from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed, OrderRef, OrderStopped
+from enforcer.core.state import OrderRecord
+from enforcer.core.trust import Trust
+from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
+from enforcer.v1 import node_pb2, order_pb2
+
+_STATUS = "ORDER_STATUS_"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOrder:
+    """An order whose payload is the one that its hash names."""
+
+    ref: OrderRef
+    payload: OrderProposed
+    status: str
+    until_ms: int
+    signers: tuple[str, ...]
+    register_url: str
+
+    def standing_lines(self) -> dict[str, str | None]:
+        """Return where it stands, as words."""
+        return {
+            "status": self.status,
+            "signed by": ", ".join(self.signers),
+            "entry": str(self.ref.entry_index),
+            "register": self.register_url or None,
+        }
+
+    def plain(self) -> dict[str, object]:
+        """Return it as plain JSON values."""
+        return {
+            "entry_index": self.ref.entry_index,
+            "payload_sha256": self.ref.payload_sha256,
+            "status": self.status,
+            "until_ms": self.until_ms,
+            "signed_by": list(self.signers),
+            "register_url": self.register_url,
+            "payload": to_plain(self.payload),
+        }
+
+
+def known_order(order: order_pb2.Order, order_id: str) -> KnownOrder:
+    """Check that what the control plane says is about `order_id`, and as its hash says.
+
+    Raises:
+        IntegrityError: the payload is not the one that was asked about.
+    """
+    got = sha256(order.payload).hexdigest()
+    payload = parse_payload(Envelope(OrderProposed.TYPE, order.payload, ()))
+    if (
+        got != order.payload_sha256
+        or not isinstance(payload, OrderProposed)
+        or payload.order_id != order_id
+    ):
+        raise IntegrityError(
+            f"what came for {order_id} is not that order, or not what its hash names",
+            advice="Sign nothing; ask the ledger's operator, and look into a copy of the ledger.",
+            expected=order.payload_sha256,
+            got=got,
+        )
+    return KnownOrder(
+        OrderRef(order_id, order.entry_index, got),
+        payload,
+        _status_name(order.status),
+        min(order.expires_at_ms, order.review_due_at_ms),
+        _persons(signer.person_id for signer in order.signers),
+        order.register_url,
+    )
+
+
+def find_in_ledger(
+    directory: Path, trust: Trust, order_id: str, entry_index: int | None
+) -> KnownOrder:
+    """Find an order in a copy of the ledger, verified by `trust` alone.
+
+    Raises:
+        NotFoundError: it is not there.
+        IntegrityError: the copy is not what the trusted key signed.
+    """
+    state = replay(directory, trust).state
+    indices = state.versions.get(order_id, [])
+    if not indices or (entry_index is not None and entry_index not in indices):
+        raise NotFoundError(
+            f"there is no order {order_id} in {directory}",
+            advice="Check the id and the entry, or use a newer copy.",
+            order_id=order_id,
+        )
+    record: OrderRecord = state.orders[indices[-1] if entry_index is None else entry_index]
+    url = state.policy.payload.register_url + order_id if state.policy else ""
+    return KnownOrder(
+        OrderRef(order_id, record.index, record.payload_sha256),
+        record.payload,
+        record.status.name,
+        record.until_ms,
+        _persons(signer.person_id for signer in record.signers),
+        url,
+    )
+
+
+async def list_known(client: ControlClient, status: str | None) -> AsyncIterator[dict[str, object]]:
+    """Yield all orders that have a status, as plain values; their payloads are not fetched.
+
+    Raises:
+        InputError: the status is unknown.
+    """
+    names = {name.removeprefix(_STATUS): value for name, value in order_pb2.OrderStatus.items()}
+    wanted = names.get(status.upper()) if status else order_pb2.ORDER_STATUS_UNSPECIFIED
+    if wanted is None:
+        known = ", ".join(name.lower() for name, value in names.items() if value)
+        raise InputError(
+            f"{status!r} is no status", advice=f"Write one of {known}.", field="status"
+        )
+    async for order in client.orders(wanted):
+        yield {
+            "order_id": order.order_id,
+            "version": order.version,
+            "entry_index": order.entry_index,
+            "status": _status_name(order.status),
+            "authority": order.authority,
+            "category": order_pb2.Category.Name(order.category).removeprefix("CATEGORY_"),
+            "target_count": order.target_count,
+            "until_ms": min(order.expires_at_ms, order.review_due_at_ms),
+            "signed_by": ", ".join(_persons(signer.person_id for signer in order.signers)),
+        }
+
+
+def approval(origin: str, known: KnownOrder, policy_sha256: str, now_ms: int) -> OrderApproved:
+    """Return the approval of an order."""
+    common = Common.new(origin, now_ms)
+    return OrderApproved(
+        ledger_origin=common.ledger_origin,
+        request_id=common.request_id,
+        valid_until_ms=common.valid_until_ms,
+        order=known.ref,
+        policy_sha256=policy_sha256,
+    )
+
+
+def extension(
+    origin: str,
+    known: KnownOrder,
+    policy_sha256: str,
+    expires_at_ms: int,
+    review_due_at_ms: int,
+    now_ms: int,
+) -> OrderExtended:
+    """Return the extension of an order."""
+    common = Common.new(origin, now_ms)
+    return OrderExtended(
+        ledger_origin=common.ledger_origin,
+        request_id=common.request_id,
+        valid_until_ms=common.valid_until_ms,
+        order=known.ref,
+        policy_sha256=policy_sha256,
+        expires_at_ms=expires_at_ms,
+        review_due_at_ms=review_due_at_ms,
+        reason_sha256=None,
+    )
+
+
+def stopping(
+    origin: str, known: KnownOrder, documents: Sequence[bytes], now_ms: int
+) -> OrderStopped:
+    """Return the stop of an order; the reason is the first document, if there is one."""
+    common = Common.new(origin, now_ms)
+    return OrderStopped(
+        ledger_origin=common.ledger_origin,
+        request_id=common.request_id,
+        valid_until_ms=common.valid_until_ms,
+        order=known.ref,
+        reason_sha256=sha256(documents[0]).hexdigest() if documents else None,
+    )
+
+
+async def push(person: Person, act: Envelope, address: str) -> tuple[str, str | EnforcerError]:
+    """Push a stop straight to the node at `address`; return what became of it."""
+    try:
+        async with person.client(address) as node:
+            pushed = await node.push_stop(act)
+    except EnforcerError as error:
+        return address, error
+    name = node_pb2.StopOutcome.Name(pushed.outcome).removeprefix("STOP_OUTCOME_")
+    return address, name.lower()
+
+
+def _status_name(status: order_pb2.OrderStatus.ValueType) -> str:
+    return order_pb2.OrderStatus.Name(status).removeprefix(_STATUS)
+
+
+def _persons(identities: Iterable[str]) -> tuple[str, ...]:
+    """Return each person once; one may have signed with several keys."""
+    return tuple(dict.fromkeys(identities))

@@ -1,0 +1,78 @@
+"""``enforcer status``: what a control plane, a node and a gate say about themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from enforcer.app.people import Person
+from enforcer.backends import durable
+from enforcer.backends.gate_socket import GateClient
+from enforcer.errors import IntegrityError, NotFoundError
+
+STATUS_BYTES_MAX: Final = 16 << 20
+
+
+async def control_status(person: Person) -> dict[str, object]:
+    """Ask the control plane for its newest checkpoint; the signature is checked.
+
+    Raises:
+        UnavailableError: it does not answer.
+        IntegrityError: the checkpoint is not signed by the trusted key.
+    """
+    async with person.client() as client:
+        checkpoint, _ = await client.checkpoint()
+    return {
+        "address": str(person.config.control.address),
+        "state": "SERVING",
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root_sha256": checkpoint.root.hex(),
+        "witnesses": "UNWITNESSED",
+    }
+
+
+def node_status(state_dir: Path) -> dict[str, object]:
+    """Read what the node in `state_dir` last wrote about itself.
+
+    Raises:
+        NotFoundError: it never ran.
+        IntegrityError: the file is not what a node writes.
+    """
+    path = state_dir / "status.json"
+    try:
+        shown = json.loads(durable.read_file(path, size_bytes_max=STATUS_BYTES_MAX))
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"no node has run in {state_dir}",
+            advice="Name the state_dir of a node that was started, or start it: enforcer node",
+            path=str(path),
+        ) from error
+    except ValueError as error:
+        shown = error
+    if not isinstance(shown, dict):
+        raise IntegrityError(
+            f"{path} is not what a node writes",
+            advice="Restart the node, it writes it anew.",
+            path=str(path),
+        )
+    return shown
+
+
+async def gate_status(socket: Path) -> dict[str, object]:
+    """Ask the gate at `socket` what it holds; read back now.
+
+    Raises:
+        UnavailableError: no gate answers.
+    """
+    report = await GateClient(socket).status()
+    return {
+        "state": "SERVING" if report.table_digest else "NO_TABLE",
+        "ledger_size": report.ledger_size,
+        "table_digest": report.table_digest,
+        "names": report.name_count,
+        "orders": [row.order_id for row in report.rows],
+        "counters": report.counters,
+        "order_counters": {str(index): count for index, count in report.order_counters.items()},
+    }

@@ -1,0 +1,7 @@
+"""``enforcer demo``."""
+
+from __future__ import annotations
+
+
+def demo() -> None:
+    """To come."""

@@ -1,0 +1,70 @@
+"""``enforcer status``: what the programs say about themselves, each on its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from enforcer.cli.output import AsJson, emit_json, emit_pairs, out
+from enforcer.errors import EnforcerError, InputError, UnavailableError
+
+
+def status(
+    *,
+    control: Annotated[
+        Path | None, typer.Option(help="Your client.toml: ask the control plane.")
+    ] = None,
+    node: Annotated[Path | None, typer.Option(help="A node's node.toml on this host.")] = None,
+    gate: Annotated[Path | None, typer.Option(help="A gate's control socket on this host.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how the control plane, a node and a gate are; exit code 6 when one is away."""
+    from enforcer.app import status as statuses
+    from enforcer.app.people import Person
+    from enforcer.config import NodeConfig, read
+
+    asked: dict[str, Callable[[], dict[str, object]]] = {}
+    if control is not None:
+        asked["control"] = lambda: asyncio.run(statuses.control_status(Person.load(control)))
+    if node is not None:
+        asked["node"] = lambda: statuses.node_status(read(node, NodeConfig).state_dir)
+    if gate is not None:
+        asked["gate"] = lambda: asyncio.run(statuses.gate_status(gate))
+    if not asked:
+        raise InputError(
+            "there is nobody to ask",
+            advice="Give one or more of --control FILE, --node FILE, --gate SOCKET.",
+        )
+    shown: dict[str, dict[str, object]] = {}
+    for name, ask in asked.items():
+        try:
+            shown[name] = ask()
+        except EnforcerError as error:
+            shown[name] = {"state": "AWAY", "problem": error.message, "advice": error.advice}
+    if as_json:
+        emit_json(shown)
+    else:
+        for name, values in shown.items():
+            out().print(f"[bold]{name}[/]")
+            emit_pairs(dict(_flat(values)))
+    if any(values.get("state") == "AWAY" for values in shown.values()):
+        raise typer.Exit(UnavailableError.exit_code)
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested values as lines ``a.b``, what is empty or zero left out."""
+    lines: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            lines += _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            if value:
+                lines.append((f"  {prefix}{name}", ", ".join(map(str, value))))
+        elif value not in (None, "", 0):
+            lines.append((f"  {prefix}{name}", escape(str(value))))
+    return lines

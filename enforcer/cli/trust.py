@@ -1,0 +1,224 @@
+"""``enforcer trust``: the roots' ceremony. Acts are made and signed offline, then submitted."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from enforcer.cli.output import (
+    CLIENT_CONFIG,
+    AsJson,
+    Config,
+    emit_json,
+    emit_pairs,
+    now_ms,
+    out,
+    progress,
+)
+from enforcer.cli.show import lines, sentence
+from enforcer.cli.signing import Yes, confirm
+from enforcer.cli.words import time_of
+
+if TYPE_CHECKING:
+    from enforcer.core.envelope import Envelope
+    from enforcer.core.payload import Payload
+
+app = typer.Typer(no_args_is_help=True, help="The roots: adopt a policy, register and revoke keys.")
+
+Trust = Annotated[Path, typer.Option(help="The installation's trust.toml.")]
+Out = Annotated[Path, typer.Option("--out", help="Where to write the act.")]
+RootKey = Annotated[Path | None, typer.Option(help="Sign it at once with this root key.")]
+Act = Annotated[Path, typer.Argument(help="The act's file.")]
+
+
+@app.command("policy")
+def policy(
+    *,
+    to: Out,
+    register_url: Annotated[str, typer.Option(help="Public register; ends with '/'.")],
+    register_domain: Annotated[str, typer.Option(help="Domain under which orders have names.")],
+    targets_max: Annotated[int, typer.Option(help="Most targets of one order.")] = 2_000_000,
+    protected_core: Annotated[
+        Path | None, typer.Option(help="Canonical list of names that nobody can block.")
+    ] = None,
+    protected_names: Annotated[
+        Path | None, typer.Option(help="Canonical list of names that pass unless overridden.")
+    ] = None,
+    key: RootKey = None,
+    yes: Yes = False,
+    trust: Trust = Path("trust.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """Make the act that adopts a policy."""
+    from enforcer.app.acts import Common
+    from enforcer.config import read_trust
+    from enforcer.core.policy import FOLD_VERSION, Pins, PolicyAdopted
+
+    common = Common.new(read_trust(trust).origin, now_ms())
+    payload = PolicyAdopted(
+        ledger_origin=common.ledger_origin,
+        request_id=common.request_id,
+        valid_until_ms=common.valid_until_ms,
+        fold_version=FOLD_VERSION,
+        register_url=register_url,
+        register_domain=register_domain,
+        targets_max=targets_max,
+        lifetime_caps=(),
+        pins=Pins(_pin(protected_core), _pin(protected_names), None, None),
+    )
+    _make(payload, to, key, yes=yes, as_json=as_json)
+
+
+@app.command("register")
+def register(
+    request_file: Annotated[Path, typer.Argument(help="The holder's request.")],
+    *,
+    to: Out,
+    until: Annotated[str, typer.Option(help="When the registration ends: +365d, a date.")],
+    key: RootKey = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the act that registers a key."""
+    from enforcer.app.keys import read_request, registration
+
+    now = now_ms()
+    payload = registration(read_request(request_file), now, time_of(until, now, "until"))
+    _make(payload, to, key, yes=yes, as_json=as_json)
+
+
+@app.command("revoke")
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id (enforcer key show).")],
+    *,
+    to: Out,
+    compromised_since: Annotated[
+        int | None, typer.Option(help="Orders that rest on it from this entry on go on hold.")
+    ] = None,
+    key: RootKey = None,
+    yes: Yes = False,
+    trust: Trust = Path("trust.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """Make the act that ends a key."""
+    from enforcer.app.acts import Common
+    from enforcer.config import read_trust
+    from enforcer.core.key import KeyRevoked
+
+    common = Common.new(read_trust(trust).origin, now_ms())
+    payload = KeyRevoked(
+        ledger_origin=common.ledger_origin,
+        request_id=common.request_id,
+        valid_until_ms=common.valid_until_ms,
+        key_id=key_id,
+        compromised_since_index=compromised_since,
+        reason_sha256=None,
+    )
+    _make(payload, to, key, yes=yes, as_json=as_json)
+
+
+@app.command("sign")
+def sign(
+    act_file: Act,
+    *,
+    key: Annotated[Path, typer.Option(help="Your root key.")],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a root's signature to an act; read first what it says."""
+    from enforcer.app.acts import add_signature, read_act, write_act
+    from enforcer.app.keys import load_key
+
+    act, payload = read_act(act_file)
+    signer = load_key(key)
+    confirm(payload, yes=yes)
+    write_act(act_file, add_signature(act, signer))
+    _tell(act_file, len(act.signatures) + 1, as_json=as_json)
+
+
+@app.command("show")
+def show(act_file: Act, *, as_json: AsJson = False) -> None:
+    """Show what an act says and who has signed it."""
+    from enforcer.app.acts import read_act
+    from enforcer.core.fields import to_plain
+
+    act, payload = read_act(act_file)
+    signers = [signature.key_id for signature in act.signatures]
+    if as_json:
+        emit_json({"type": act.payload_type, "payload": to_plain(payload), "signed_by": signers})
+        return
+    out().print(escape(sentence(payload)))
+    emit_pairs({**lines(payload), "signed by": "\n".join(signers) or "nobody yet"})
+
+
+@app.command("submit")
+def submit(
+    act_files: Annotated[list[Path], typer.Argument(help="Signed acts, the policy first.")],
+    *,
+    lists: Annotated[
+        list[Path] | None, typer.Option("--list", help="A list that a policy pins; repeated.")
+    ] = None,
+    config: Config = CLIENT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Bring signed acts to the control plane, in this order."""
+    from enforcer.app.acts import read_act
+    from enforcer.app.people import Person
+
+    acts = [read_act(path)[0] for path in act_files]
+    person = Person.load(config)
+
+    async def send() -> list[tuple[str, int]]:
+        recorded = []
+        async with person.client() as client:
+            with progress() as advance:
+                for path in lists or ():
+                    await client.upload_targets(
+                        path, lambda done, total: advance("upload lists", done, total)
+                    )
+                for path, act in zip(act_files, acts, strict=True):
+                    proof = await client.record_root_act(act)
+                    if proof is not None:
+                        recorded.append((path.name, proof.index))
+                    advance("submit acts", len(recorded), len(acts))
+        return recorded
+
+    recorded = asyncio.run(send())
+    if as_json:
+        emit_json([{"act": name, "entry_index": index} for name, index in recorded])
+        return
+    for name, index in recorded:
+        out().print(f"[green]Recorded[/] {escape(name)} as entry {index}.")
+
+
+def _make(payload: Payload, to: Path, key: Path | None, *, yes: bool, as_json: bool) -> None:
+    """Write an act, with the first signature when there is a key."""
+    from enforcer.app.acts import add_signature, unsigned, write_act
+    from enforcer.app.keys import load_key
+    from enforcer.core.entry import parse_payload
+
+    act: Envelope = unsigned(payload)
+    if key is not None:
+        signer = load_key(key)
+        confirm(parse_payload(act), yes=yes)
+        act = add_signature(act, signer)
+    write_act(to, act)
+    _tell(to, len(act.signatures), as_json=as_json)
+
+
+def _tell(path: Path, signatures: int, *, as_json: bool) -> None:
+    if as_json:
+        emit_json({"act": str(path), "signatures": signatures})
+    else:
+        out().print(f"[green]Wrote[/] {escape(str(path))}: {signatures} signatures so far.")
+
+
+def _pin(path: Path | None) -> str | None:
+    from enforcer.app.keys import read_list
+
+    return None if path is None else sha256(read_list(path)).hexdigest()

@@ -1,12 +1,13 @@
 """A process's own small files in one directory: :class:`enforcer.ports.KeptFiles`.
 
 Refuses names that lead out of the directory. Always true: a file is the old or the new one,
-whole, whenever the process or the machine stops.
+whole, whenever the process or the machine stops, and whichever threads write it at once.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ class KeptFiles:
         """
         durable.make_directory(directory)
         self._directory = directory
+        self._turn = threading.Lock()  # two writers of one file would share its temporary name
 
     def path(self, name: str) -> Path:
         """Return where the file is or would be.
@@ -60,7 +62,8 @@ class KeptFiles:
         """
         path = self.path(name)
         durable.make_directory(path.parent)
-        durable.write_file(path, data)
+        with self._turn:
+            durable.write_file(path, data)
 
     def show(self, name: str, data: bytes) -> None:
         """Replace the file for others to read, without waiting for the disk.
@@ -70,7 +73,7 @@ class KeptFiles:
         """
         path = self.path(name)
         temporary = durable.temporary_of(path)
-        with durable.reporting(path, "write"):
+        with self._turn, durable.reporting(path, "write"):
             temporary.write_bytes(data)
             temporary.replace(path)
 

@@ -7,6 +7,7 @@ revives a block that has ended.
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 import structlog
@@ -21,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class NodeTime:
-    """The time of one node; use it from one event loop."""
+    """The time of one node; use it from one event loop, and `keep` from any thread."""
 
     def __init__(self, clock: Clock, files: KeptFiles) -> None:
         """Read the floor that was kept.
@@ -32,6 +33,7 @@ class NodeTime:
         """
         self._clock = clock
         self._files = files
+        self._turn = threading.Lock()  # so that an older floor never replaces a newer one
         self._floor_ms = _read_floor(files)
 
     def now_ms(self) -> int:
@@ -50,7 +52,8 @@ class NodeTime:
     def keep(self) -> None:
         """Make the floor durable, as far as the disk allows; it blocks."""
         try:
-            self._files.write(FLOOR_FILE, b"%d\n" % self._floor_ms)
+            with self._turn:
+                self._files.write(FLOOR_FILE, b"%d\n" % self._floor_ms)
         except EnforcerError as error:
             _log.error("cannot keep the time floor", problem=error.message, advice=error.advice)
 

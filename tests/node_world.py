@@ -1,0 +1,180 @@
+"""A node in a world of its own for tests: a land whose acts are published, and what surrounds it.
+
+Feed, control plane and gate are the memory twins, ledger and lists are on disk, every signature
+is real. A test reads as a story: ``world.land.in_force_order(...)``, ``await world.publish()``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from enforcer.backends.kept_files import KeptFiles
+from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.memory import InlineListWork, ManualClock, MemoryControl, MemoryGate
+from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher, MemoryFeedSource
+from enforcer.backends.tiles import TileLedger
+from enforcer.core.attestation import Attestation, expected_digest, parse_attestation
+from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
+from enforcer.core.entry import parse
+from enforcer.core.envelope import format_envelope, parse_envelope
+from enforcer.core.fold import apply
+from enforcer.core.merkle import CompactRange, leaf_hash
+from enforcer.core.note import VerifierKey
+from enforcer.core.trust import Trust
+from enforcer.ports import FeedUpdate
+from enforcer.services.attest import Attester
+from enforcer.services.enforce import Enforcer
+from enforcer.services.lists import ListKeeper
+from enforcer.services.node import Node
+from enforcer.services.node_time import NodeTime
+from enforcer.services.replica import Replica
+from enforcer.services.stops import StopKeeper
+from tests.people import Land, seal
+
+BAD = b"exact bad.example.org\n"
+WORSE = b"subtree worse.example.org\n"
+LOG_KEY = PrivateKey.generate()
+SECRET = bytes(range(16))
+
+
+class Log:
+    """The log's key: it signs a checkpoint over any leaves, honest or not."""
+
+    def __init__(self, origin: str, key: PrivateKey = LOG_KEY) -> None:
+        self.origin = origin
+        self.vkey = VerifierKey(origin, key.public_key)
+        self._key = key
+
+    def seal(self, checkpoint: Checkpoint) -> bytes:
+        return sign_checkpoint(checkpoint, self.vkey, self._key.sign)
+
+    def note(self, leaves: list[bytes]) -> bytes:
+        tree = CompactRange.over(map(leaf_hash, leaves))
+        return self.seal(Checkpoint(self.origin, len(leaves), tree.root()))
+
+    def update(self, leaves: list[bytes], first_index: int = 0) -> FeedUpdate:
+        return FeedUpdate(first_index, tuple(leaves[first_index:]), self.note(leaves))
+
+
+def trust_of(land: Land, log: Log) -> Trust:
+    return Trust(land.origin, log.vkey.text, land.state.roots, 0)
+
+
+def open_copy(path: Path, log: Log) -> TileLedger:
+    return TileLedger.open(path, origin=log.origin, vkey=log.vkey, verify=verify, writer=True)
+
+
+class World:
+    """Everything around one node, and the node while `running`."""
+
+    def __init__(self, directory: Path, land: Land | None = None) -> None:
+        self.directory = directory
+        self.land = land or Land.founded()
+        self.log = Log(self.land.origin)
+        self.clock = ManualClock(self.land.now_ms)
+        self.feed = MemoryFeed()
+        self.publisher = MemoryFeedPublisher(self.feed)
+        self.control = MemoryControl()
+        self.gate = MemoryGate(self.clock)
+        self.work = InlineListWork()
+        self.state_dir = directory / "node"
+        self.book = open_copy(directory / "book", self.log)
+
+    def bring(self, targets: bytes) -> str:
+        """Put a list where nodes fetch lists."""
+        digest = sha256(targets).hexdigest()
+        self.feed.lists[digest] = targets
+        return digest
+
+    async def publish(self) -> None:
+        """Publish what the land recorded since, and set the machine's clock to its time."""
+        self.clock.ms = max(self.clock.ms, self.land.now_ms)
+        first = self.book.size
+        leaves = self.land.leaves[first:]
+        note = self.book.append(leaves, self.log.seal)
+        await self.publisher.publish(first, leaves, note)
+
+    async def mend(self) -> None:
+        """Fill the feed again from the ledger."""
+        await self.publisher.reconcile(self.book, self.book.lists, ())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Node]:
+        """Run a node on what its folder holds; leaving ends it as a kill would."""
+        with open_copy(self.state_dir / "ledger", self.log) as ledger:
+            files = KeptFiles(self.state_dir)
+            source = MemoryFeedSource(self.feed, poll_interval_ms=5)
+            lists = ListKeeper(ledger.lists, self.work, source, self.control)
+            node = Node(
+                node_id="node-1",
+                replica=Replica(trust_of(self.land, self.log), verify, ledger),
+                time=NodeTime(self.clock, files),
+                stops=StopKeeper(files),
+                lists=lists,
+                enforcer=Enforcer(
+                    gate=self.gate,
+                    work=self.work,
+                    contents=ledger.lists,
+                    lists=lists,
+                    files=files,
+                    secret=SECRET,
+                ),
+                attester=Attester("node-1", self.land.node.key, self.control, files),
+                source=source,
+                control=self.control,
+                files=files,
+            )
+            await node.start()
+            task = asyncio.create_task(node.run())
+            try:
+                yield node
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                if not task.cancelled():
+                    task.result()
+
+    @property
+    def status(self) -> dict:
+        """What the node shows about itself."""
+        path = self.state_dir / "status.json"
+        return json.loads(path.read_bytes()) if path.exists() else {}
+
+    @property
+    def attested(self) -> Attestation | None:
+        """The last attestation that arrived."""
+        if not self.control.attestations:
+            return None
+        return parse_attestation(parse_envelope(self.control.attestations[-1]))
+
+    def expected_digest(self, attestation: Attestation) -> str:
+        """Recompute a digest as an auditor does."""
+        state = trust_of(self.land, self.log).genesis(verify)
+        for leaf in self.land.leaves[: attestation.ledger_size]:
+            apply(state, parse(leaf))
+        return expected_digest(state, attestation)
+
+    def stop_bytes(self, ref, by=None) -> bytes:
+        """Sign a stop that is not recorded."""
+        return format_envelope(seal(self.land.stopping(ref), (by or self.land.oversight).key))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until it holds; fail when it does not for 20 seconds."""
+    for _ in range(4_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never came to hold")
+
+
+async def stays(condition: Callable[[], object], *, looks: int = 40) -> None:
+    """See that it holds, and goes on to hold for a while."""
+    for _ in range(looks):
+        assert condition()
+        await asyncio.sleep(0.01)

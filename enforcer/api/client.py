@@ -44,6 +44,7 @@ CALL_SECONDS_MAX: Final = 60
 STREAM_SECONDS_MAX: Final = 3_600
 CHUNK_BYTES: Final = 1 << 18
 RECONNECT_MS_MAX: Final = 2_000
+METADATA_BYTES_MAX: Final = 1 << 16
 
 Progress: TypeAlias = Callable[[int, int], None]
 """``progress(done, total)``, in bytes."""
@@ -72,6 +73,9 @@ class ControlClient:
             options=[
                 ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
                 ("grpc.max_send_message_length", REQUEST_BYTES_MAX * 2),  # the server's to refuse
+                # Errors come with details, in trailers.
+                ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+                ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.initial_reconnect_backoff_ms", 100),

@@ -12,6 +12,7 @@ import re
 from typing import Final, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from enforcer.errors import (
@@ -27,7 +28,7 @@ from enforcer.errors import (
 
 DOMAIN: Final = "enforcer"
 DETAILS_KEY: Final = "grpc-status-details-bin"
-TEXT_CHARACTERS_MAX: Final = 1_000
+TEXT_CHARACTERS_MAX: Final = 500
 """Of each message and datum: details travel in HTTP/2 headers, which are small."""
 KINDS: Final[dict[str, type[EnforcerError]]] = {
     kind.__name__: kind
@@ -50,17 +51,17 @@ _WORDS: Final[dict[str, Datum]] = {"true": True, "false": False, "null": None}
 def status_of(error: EnforcerError) -> tuple[grpc.StatusCode, str, Trailers]:
     """Return code, message and trailing metadata by which a call is to be ended."""
     code = grpc.StatusCode[error.grpc_status]
-    message = error.message[:TEXT_CHARACTERS_MAX]
+    message = _text(error.message)
     status = status_pb2.Status(code=code_pb2.Code.Value(error.grpc_status), message=message)
     metadata = {key: _spell(value) for key, value in error.data.items()}
-    metadata["advice"] = error.advice[:TEXT_CHARACTERS_MAX]
+    metadata["advice"] = _text(error.advice)
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason=type(error).__name__, domain=DOMAIN, metadata=metadata)
     )
     field = error.data.get("field")
     if field and isinstance(field, str):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=field, description=f"{message}. {metadata['advice']}"
+            field=metadata["field"], description=f"{message}. {metadata['advice']}"
         )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     return code, message, ((DETAILS_KEY, status.SerializeToString()),)
@@ -105,26 +106,33 @@ def error_of(error: grpc.aio.AioRpcError) -> EnforcerError:
 
 def _restored(data: bytes) -> EnforcerError | None:
     """Read our own details; None where they are none."""
+    info = error_details_pb2.ErrorInfo()
     try:
         status = status_pb2.Status.FromString(data)
-    except ValueError:  # protobuf's DecodeError is one
+        ours = any(
+            detail.Unpack(info) and info.domain == DOMAIN and info.reason in KINDS
+            for detail in status.details
+        )
+    except DecodeError:
         return None
-    for detail in status.details:
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in KINDS:
-            metadata = dict(info.metadata)
-            advice = metadata.pop("advice", "")
-            values = {key: _unspell(value) for key, value in metadata.items()}
-            made = KINDS[info.reason](status.message, advice=advice)
-            made.data.update(values)
-            return made
-    return None
+    if not ours:
+        return None
+    metadata = dict(info.metadata)
+    advice = metadata.pop("advice", "")
+    made = KINDS[info.reason](status.message, advice=advice)
+    made.data.update((key, _unspell(value)) for key, value in metadata.items())
+    return made
 
 
 def _spell(value: Datum) -> str:
     if value is None or isinstance(value, bool):
         return {True: "true", False: "false", None: "null"}[value]
-    return str(value)[:TEXT_CHARACTERS_MAX]
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    """Return what of it a message can carry: bounded, and without lone surrogates."""
+    return text[:TEXT_CHARACTERS_MAX].encode("utf-8", "replace").decode("utf-8")
 
 
 def _unspell(text: str) -> Datum:

@@ -21,6 +21,7 @@ from enforcer.api.identity import trust_domain
 from enforcer.api.node_service import NodeService
 from enforcer.api.order_service import OrderService, TrustService
 from enforcer.api.server import Server, TlsFiles
+from enforcer.app.logs import configure_logs
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
@@ -66,6 +67,7 @@ async def run_control(config: ControlConfig, progress: Progress | None = None) -
     Raises:
         EnforcerError: it cannot start: a file, a key, the ledger, or the address.
     """
+    configure_logs()
     trust = read_trust(config.trust_file)
     feed = RedisFeedPublisher(config.redis.url, trust.origin, password=config.redis.password())
     try:

@@ -21,6 +21,7 @@ from enforcer.api.control_link import GrpcControlLink
 from enforcer.api.identity import trust_domain
 from enforcer.api.server import Server, TlsFiles
 from enforcer.api.stop_service import StopService
+from enforcer.app.logs import configure_logs
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
@@ -55,6 +56,7 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
     Raises:
         EnforcerError: it cannot start: a file, a key, its own copy of the ledger, its address.
     """
+    configure_logs()
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

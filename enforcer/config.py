@@ -9,6 +9,7 @@ the password file and the trust file excepted.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import stat
 import tomllib
@@ -257,7 +258,7 @@ def read(path: Path, kind: type[T]) -> T:
         NotFoundError, UnavailableError: the file is not there, or cannot be read.
         InputError: ``data["key"]`` is what is wrong in it.
     """
-    base = path.absolute().parent
+    base = path.parent.resolve()
     with _Reading(path):
         data = path.read_bytes()
     if len(data) > CONFIG_BYTES_MAX:
@@ -277,7 +278,7 @@ def read(path: Path, kind: type[T]) -> T:
         if not isinstance(value, str) or not value:
             raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
         if wanted is Path:
-            return base / Path(value).expanduser()
+            return Path(os.path.normpath(base / Path(value).expanduser()))
         return wanted(value)
 
     try:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from enforcer.app.audit import open_ledger
-from enforcer.backends.content import ContentStore
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.keys import verify
 from enforcer.backends.list_import import convert_line
 from enforcer.backends.list_tasks import mapped
+from enforcer.backends.tiles import TileLedger
 from enforcer.core.entry import parse
 from enforcer.core.fold import apply
 from enforcer.core.name import Name
@@ -45,7 +45,11 @@ class Replay:
     """A ledger folded from its directory, and the lists beside it."""
 
     state: State
-    store: ContentStore
+    ledger: TileLedger
+
+    def leaf_hashes(self) -> Iterator[bytes]:
+        """Return the hashes of all entries, in order."""
+        return self.ledger.leaf_hashes(0, self.ledger.size)
 
     def text(self, sha256: str) -> ListText:
         """Return a list's text, mapped.
@@ -53,10 +57,10 @@ class Replay:
         Raises:
             NotFoundError: it is not here.
         """
-        path = self.store.path(sha256)
+        path = self.ledger.lists.path(sha256)
         if not path.is_file():
             raise NotFoundError(
-                f"the target list {sha256} is not in {self.store.directory}",
+                f"the target list {sha256} is not in {path.parent}",
                 advice="Copy the lists as well, or ask the gate (--gate).",
                 path=str(path),
             )
@@ -88,7 +92,7 @@ def replay(
         apply(state, parse(leaf))
         if progress is not None:
             progress("replay entries", done, ledger.size)
-    return Replay(state, ledger.lists)
+    return Replay(state, ledger)
 
 
 def name_of(text: str) -> Name:

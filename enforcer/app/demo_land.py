@@ -6,6 +6,7 @@ here, and still have to be submitted, so that the ledger begins as every ledger 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -54,7 +55,11 @@ def install_demo(directory: Path, plan: Plan) -> Installation:
     """
     lists = {name: _rules(name) for name in ("protected-core.txt", "protected-names.txt")}
     roots = [PrivateKey.generate() for _ in range(ROOTS)]
-    plan = replace(plan, root_keys=tuple(key.public_key.hex() for key in roots))
+    plan = replace(
+        plan,
+        root_keys=tuple(key.public_key.hex() for key in roots),
+        gate_user=plan.gate_user or ("nobody" if os.getuid() == 0 else None),
+    )
     made = install(directory, plan)
     durable.make_directory(directory / "roots")
     for number, key in enumerate(roots, 1):

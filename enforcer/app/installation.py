@@ -41,6 +41,8 @@ class Plan:
     root_threshold: int = ROOT_THRESHOLD_MIN
     node_id: str = "node-1"
     node_listen: Address | None = None
+    gate_user: str | None = None
+    """Who the gate becomes when root starts it."""
     reconcile_interval_seconds: float = 5.0
     days: int = pki.CERTIFICATE_DAYS
 
@@ -102,7 +104,7 @@ def install(directory: Path, plan: Plan) -> Installation:
         )
     made = Installation(directory)
     durable.make_directory(directory)
-    directory.chmod(0o700)
+    directory.chmod(0o711)  # the gate's user passes through; keys are mode 600
     for part in (made.authority, made.control, made.node, made.gate):
         durable.make_directory(part)
     log_key = new_key(made.control / "log.key")
@@ -270,6 +272,7 @@ url = {json.dumps(plan.redis_url)}
 
 def _gate_toml(plan: Plan) -> str:
     listen = ", ".join(map(json.dumps, plan.dns_listen))
+    user = f"user = {json.dumps(plan.gate_user)}" if plan.gate_user else '# user = "enforcer-gate"'
     return f"""\
 # enforcer gate --config gate.toml
 origin = {json.dumps(plan.origin)}
@@ -278,9 +281,8 @@ listen = [{listen}]
 upstream = {json.dumps(plan.dns_upstream)}
 state_dir = "state"
 control_socket = "gate.sock"
-# Who the process becomes after binding, when it is started by root:
-# user = "enforcer"
-# group = "enforcer"
+# Who the process becomes after binding, when root starts it.
+{user}
 
 # The operator's page, for orders with the measure BLOCK_PAGE:
 # [block_page]

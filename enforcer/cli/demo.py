@@ -1,7 +1,77 @@
-"""``enforcer demo``."""
+"""``enforcer demo``: the whole path on loopback, in plain words, cleaned up whatever happens."""
 
 from __future__ import annotations
 
+import signal
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
-def demo() -> None:
-    """To come."""
+import typer
+from rich.markup import escape
+
+from enforcer.cli.output import err, out
+from enforcer.errors import ConflictError
+
+if TYPE_CHECKING:
+    from enforcer.app.demo_stage import Stage
+
+KEPT = Path("demo")
+
+
+def demo(
+    *,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Play in ./demo, and leave it running until Ctrl-C."),
+    ] = False,
+) -> None:
+    """Show it all on this machine, without root or network: two persons block, one stops."""
+    from enforcer.app.demo_stage import Stage, open_to_pass
+    from enforcer.cli.demo_story import Story
+
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    if keep and KEPT.exists():
+        raise ConflictError(
+            f"{KEPT.absolute()} is there already",
+            advice=f"Remove it first: rm -r {KEPT}",
+            path=str(KEPT),
+        )
+    with TemporaryDirectory(prefix="enforcer-demo-") as scratch:
+        open_to_pass(Path(scratch))
+        directory = KEPT.absolute() if keep else Path(scratch) / "demo"
+        try:
+            with Stage(directory) as stage:
+                Story(stage, out()).play()
+                out().print(f"\n[dim]That took {time.monotonic() - began:.0f} seconds.[/]")
+                if keep:
+                    _stay(stage)
+        except KeyboardInterrupt:
+            err().print("\nEnding everything that was started.")
+    if keep:
+        out().print(f"The files stay in {escape(str(directory))}; remove them with rm -r {KEPT}.")
+
+
+def _stay(stage: Stage) -> None:
+    """Say what can be tried, and wait for Ctrl-C."""
+    made = stage.installation
+    commands = {
+        "ask": f"dig @127.0.0.1 -p {stage.dns_port} www.example.org",
+        "see what decides": f"enforcer check www.example.org --gate {made.gate}/gate.sock",
+        "see how all are": f"enforcer status --control {stage.person('auditor')} "
+        f"--node {made.node}/node.toml --gate {made.gate}/gate.sock",
+        "list orders": f"enforcer order list -c {stage.person('an.nguyen')}",
+        "propose": f"enforcer order propose -c {stage.person('an.nguyen')} "
+        f"--targets {stage.directory}/list.txt --order {stage.directory}/order-4.toml",
+        "approve": f"enforcer order approve -c {stage.person('binh.tran')} VN-2026-000004",
+        "stop": f"enforcer order stop -c {stage.person('court.clerk')} VN-2026-000004",
+        "verify": f"enforcer audit verify {made.ledger} --trust {made.trust_file}",
+        "look into Redis": f"redis-cli -p {stage.redis_port} keys '*'",
+    }
+    out().print("\n[bold]It goes on running. In another terminal, with .venv/bin in the path:[/]")
+    for what, command in commands.items():
+        out().print(f"  [dim]# {what}[/]\n  {escape(command)}")
+    out().print("\n[bold]Ctrl-C ends it.[/]")
+    signal.pause()

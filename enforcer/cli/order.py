@@ -310,11 +310,5 @@ async def _push(person: Person, act: Envelope, nodes: list[str]) -> list[str]:
 
 def _show_order(known: KnownOrder, *, to_stdout: bool = False) -> None:
     """Show what an order says: on stdout as a result, else before a signature."""
-    if to_stdout:
-        emit_pairs({**order_lines(known.payload), **known.standing_lines()})
-        return
-    table = Table.grid(padding=(0, 2))
-    for name, value in {**order_lines(known.payload), **known.standing_lines()}.items():
-        if value is not None:
-            table.add_row(f"[dim]{escape(name)}[/]", escape(value))
-    err().print(table)
+    console = out() if to_stdout else err()
+    emit_pairs({**order_lines(known.payload), **known.standing_lines()}, console)

@@ -19,7 +19,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 
 from enforcer.errors import EnforcerError
 
@@ -39,8 +38,8 @@ Advance: TypeAlias = Callable[[str, int, int], None]
 
 
 def out() -> Console:
-    """Return the console for results."""
-    return Console(highlight=False, soft_wrap=True)
+    """Return the console for results; a pipe has no width to fit into."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def err() -> Console:
@@ -53,13 +52,13 @@ def emit_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def emit_pairs(pairs: Mapping[str, object]) -> None:
-    """Print names and values in two columns; a value of None is left out."""
-    table = Table.grid(padding=(0, 2))
-    for name, value in pairs.items():
-        if value is not None:
-            table.add_row(f"[dim]{escape(name)}[/]", escape(str(value)))
-    out().print(table)
+def emit_pairs(pairs: Mapping[str, object], console: Console | None = None) -> None:
+    """Print names and values in two columns; a value of None is left out, none is cut."""
+    shown = {name: str(value) for name, value in pairs.items() if value is not None}
+    width = max(map(len, shown), default=0) + 2
+    for name, value in shown.items():
+        text = value.replace("\n", "\n" + " " * width)
+        (console or out()).print(f"[dim]{escape(name.ljust(width))}[/]{escape(text)}")
 
 
 def show_error(error: EnforcerError, *, as_json: bool) -> None:

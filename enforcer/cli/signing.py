@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Protocol, TypeAlias
 
 import typer
 from rich.markup import escape
-from rich.panel import Panel
-from rich.table import Table
 
 from enforcer.cli import show
-from enforcer.cli.output import emit_json, err, out
+from enforcer.cli.output import emit_json, emit_pairs, err, out
 from enforcer.core.entry import AnyPayload
 from enforcer.core.receipt import Receipt
 from enforcer.errors import InputError
@@ -48,19 +45,15 @@ class Proved(Protocol):
         """It had been recorded before."""
 
 
-def confirm(payload: AnyPayload, *, yes: bool, more: Mapping[str, str] | None = None) -> None:
+def confirm(payload: AnyPayload, *, yes: bool) -> None:
     """Show what is about to be signed, and ask; returns when the answer is yes.
 
     Raises:
         InputError: nobody can be asked, or the answer is no.
     """
-    table = Table.grid(padding=(0, 2))
-    for name, value in {**show.lines(payload), **(more or {})}.items():
-        if value is not None:
-            table.add_row(f"[dim]{escape(name)}[/]", escape(value))
     console = err()
     console.print(f"[bold]You are about to sign:[/] {escape(show.sentence(payload))}")
-    console.print(Panel(table, title=type(payload).__name__, title_align="left"))
+    emit_pairs(show.lines(payload), console)
     if yes:
         return
     if not sys.stdin.isatty():

@@ -1,0 +1,5 @@
+"""``python -m enforcer``."""
+
+from enforcer.cli.main import app
+
+app()

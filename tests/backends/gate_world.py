@@ -253,6 +253,7 @@ class GateUnderTest:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                extra_groups=[1] if os.getuid() == 0 else None,  # one more right to lose
             )
         line = self.process.stdout.readline()
         assert line, self.log.read_text()
@@ -295,11 +296,14 @@ class GateUnderTest:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         process = self.process
-        process.send_signal(number)
-        code = process.wait(WAIT_SECONDS)
-        process.stdout.close()
         self.process = None
-        return code
+        process.send_signal(number)
+        try:
+            return process.wait(WAIT_SECONDS)
+        finally:
+            process.kill()  # does nothing to one that has ended
+            process.wait()
+            process.stdout.close()
 
 
 @contextmanager

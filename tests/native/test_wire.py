@@ -67,10 +67,11 @@ def test_a_name_over_255_octets_is_malformed(labels):
     assert reading(header() + name + b"\0\1\0\1") == "FORMERR"
 
 
-@pytest.mark.parametrize("octet", [0x40, 0x80, 0xC0])
-def test_compression_and_reserved_label_types_in_the_question_are_malformed(octet):
-    assert reading(header() + bytes([octet, 0x0C]) + b"\0\1\0\1") == "FORMERR"
-    assert reading(header() + b"\1a" + bytes([octet, 0x0C]) + b"\0\1\0\1") == "FORMERR"
+@pytest.mark.parametrize("octet", [0x40, 0x41, 0x80, 0xC0, 0xFF])
+@pytest.mark.parametrize("rest", [b"\x0c", b"a" * 0x40, b"a" * 0x80, b"a" * 0xC0])
+@pytest.mark.parametrize("before", [b"", b"\1a"])
+def test_compression_and_reserved_label_types_in_the_question_are_malformed(octet, rest, before):
+    assert reading(header() + before + bytes([octet]) + rest + b"\0\0\1\0\1") == "FORMERR"
 
 
 def test_every_cut_of_a_query_is_a_runt_or_malformed():

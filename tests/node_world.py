@@ -32,6 +32,7 @@ from enforcer.services.enforce import Enforcer
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
+from enforcer.services.pace import Pace
 from enforcer.services.replica import Replica
 from enforcer.services.stops import StopKeeper
 from tests.people import Land, seal
@@ -40,6 +41,7 @@ BAD = b"exact bad.example.org\n"
 WORSE = b"subtree worse.example.org\n"
 LOG_KEY = PrivateKey.generate()
 SECRET = bytes(range(16))
+QUICK = Pace(*[0.02] * 8)
 
 
 class Log:
@@ -128,6 +130,7 @@ class World:
                 source=source,
                 control=self.control,
                 files=files,
+                pace=QUICK,
             )
             await node.start()
             task = asyncio.create_task(node.run())

@@ -17,13 +17,9 @@ import structlog
 from enforcer.errors import EnforcerError, IntegrityError
 from enforcer.ports import FeedSource, FeedUpdate
 from enforcer.services.node_time import NodeTime
+from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.replica import AHEAD_MS_MAX, Proven, Replica
 from enforcer.services.stop_paths import StopPaths
-
-WAIT_MS: Final = 1_000
-"""How long one look at the feed waits for something new."""
-RETRY_SECONDS: Final = 0.2
-"""After something was refused or away."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -51,7 +47,10 @@ class FeedHealth:
 
 
 class Follower:
-    """Brings one replica forward; `on_progress` is called after each step."""
+    """Brings one replica forward.
+
+    `on_progress` is called after each step, `on_health` when `health` has changed.
+    """
 
     def __init__(
         self,
@@ -61,31 +60,37 @@ class Follower:
         source: FeedSource,
         stops: StopPaths,
         on_progress: Callable[[], None],
+        on_health: Callable[[], None],
+        pace: Pace = DEFAULT_PACE,
     ) -> None:
         self._replica = replica
         self._time = time
         self._source = source
         self._stops = stops
         self._on_progress = on_progress
+        self._on_health = on_health
+        self._pace = pace
         self.health = FeedHealth(FeedState.STALE, "nothing was read yet", time.now_ms())
 
     async def run(self) -> None:
         """Follow; it never returns."""
         while True:
             try:
-                update = await self._source.next(self._replica.size, WAIT_MS)
+                update = await self._source.next(
+                    self._replica.size, int(self._pace.feed_wait_seconds * 1_000)
+                )
                 if update is None:
                     await self._look_at_head()
                 elif await self._take(update):
                     continue
                 else:
-                    await asyncio.sleep(RETRY_SECONDS)
+                    await asyncio.sleep(self._pace.feed_retry_seconds)
             except IntegrityError as error:
                 self._is(FeedState.REFUSING, error.message)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._pace.feed_retry_seconds)
             except EnforcerError as error:
                 self._is(FeedState.STALE, error.message)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._pace.feed_retry_seconds)
 
     async def _take(self, update: FeedUpdate) -> bool:
         """Prove an update and go on from it; False when it must wait for the clock."""
@@ -132,6 +137,7 @@ class Follower:
         if (state, reason) == (self.health.state, self.health.reason):
             return
         self.health = FeedHealth(state, reason, self._time.now_ms())
+        self._on_health()
         if state is FeedState.OK:
             _log.info("follows the feed", ledger_size=self._replica.size)
         else:

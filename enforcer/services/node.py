@@ -23,17 +23,13 @@ from enforcer.services.follow import Follower
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node_status import status_text
 from enforcer.services.node_time import NodeTime
+from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.plan import Plan, make_plan, wanted_lists
 from enforcer.services.replica import Replica
 from enforcer.services.stop_paths import StopPaths
 from enforcer.services.stops import StopKeeper, StopOutcome
 
 STATUS_FILE: Final = "status.json"
-GATE_RETRY_SECONDS: Final = 1.0
-GATE_POLL_SECONDS: Final = 5.0
-"""How often a gate that holds the right table is asked whether it still does."""
-LIST_RETRY_SECONDS: Final = 1.0
-LIST_RETRY_SECONDS_MAX: Final = 30.0
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -54,6 +50,7 @@ class Node:
         source: FeedSource,
         control: ControlLink,
         files: KeptFiles,
+        pace: Pace = DEFAULT_PACE,
     ) -> None:
         self._node_id = node_id
         self._replica = replica
@@ -64,6 +61,7 @@ class Node:
         self._attester = attester
         self._source = source
         self._files = files
+        self._pace = pace
         self._changed = asyncio.Event()
         self._lists_wanted = asyncio.Event()
         self._paths = StopPaths(
@@ -74,6 +72,7 @@ class Node:
             control=control,
             files=files,
             on_obeyed=self._changed.set,
+            pace=pace,
         )
         self._follower = Follower(
             replica=replica,
@@ -81,6 +80,8 @@ class Node:
             source=source,
             stops=self._paths,
             on_progress=self._progressed,
+            on_health=self._changed.set,
+            pace=pace,
         )
 
     @property
@@ -167,12 +168,12 @@ class Node:
     def _pause_seconds(self, plan: Plan | None) -> float:
         """Return how long nothing needs to be looked at, if nothing changes."""
         if plan is None or self._enforcer.state(plan) is not GateState.HOLDS_TABLE:
-            return GATE_RETRY_SECONDS
+            return self._pace.gate_retry_seconds
         next_ms = plan.next_change_ms
         if next_ms is None:
-            return GATE_POLL_SECONDS
+            return self._pace.gate_poll_seconds
         left_seconds = max(next_ms - self._time.now_ms(), 1) / 1_000
-        return min(left_seconds, GATE_POLL_SECONDS)
+        return min(left_seconds, self._pace.gate_poll_seconds)
 
     async def _show(self, plan: Plan | None) -> None:
         missing = self._lists.missing(wanted_lists(self._replica.state, self._time.now_ms()))
@@ -194,7 +195,7 @@ class Node:
 
     async def _fetch_lists(self) -> None:
         """Have every list at hand that is or will be needed; stubborn ones ever more rarely."""
-        pause_seconds = LIST_RETRY_SECONDS
+        pause_seconds = self._pace.list_retry_seconds
         while True:
             self._lists_wanted.clear()
             wanted = wanted_lists(self._replica.state, self._time.now_ms())
@@ -202,11 +203,11 @@ class Node:
             for sha256 in missing:
                 if await self._lists.bring(sha256):
                     self._changed.set()
-                    pause_seconds = LIST_RETRY_SECONDS
+                    pause_seconds = self._pace.list_retry_seconds
             try:
                 async with asyncio.timeout(pause_seconds):
                     await self._lists_wanted.wait()
-                pause_seconds = LIST_RETRY_SECONDS
+                pause_seconds = self._pace.list_retry_seconds
             except TimeoutError:
                 if missing:
-                    pause_seconds = min(pause_seconds * 2, LIST_RETRY_SECONDS_MAX)
+                    pause_seconds = min(pause_seconds * 2, self._pace.list_retry_seconds_max)

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import Final
 
 import structlog
 
-from enforcer.errors import ConflictError, EnforcerError, UnavailableError
+from enforcer.errors import ConflictError, EnforcerError, IntegrityError, UnavailableError
 from enforcer.ports import ControlLink, FeedSource, KeptFiles
 from enforcer.services.node_time import NodeTime
+from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.replica import Replica
 from enforcer.services.stops import StopKeeper, StopOutcome
 
 DROP_FOLDER: Final = "stops"
-DROP_POLL_SECONDS: Final = 0.5
 DROPS_REMEMBERED_MAX: Final = 1_000
-RETRY_SECONDS: Final = 0.5
-RELAY_RETRY_SECONDS: Final = 5.0
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -41,6 +40,7 @@ class StopPaths:
         control: ControlLink,
         files: KeptFiles,
         on_obeyed: Callable[[], None],
+        pace: Pace = DEFAULT_PACE,
     ) -> None:
         self._stops = stops
         self._replica = replica
@@ -49,6 +49,7 @@ class StopPaths:
         self._control = control
         self._files = files
         self._on_obeyed = on_obeyed
+        self._pace = pace
         self._relay_wanted = asyncio.Event()
         self._refused_drops: dict[str, tuple[int, bytes]] = {}
 
@@ -92,7 +93,7 @@ class StopPaths:
                 async for envelope in self._source.stops():
                     await self._try(envelope, "feed")
             except EnforcerError:  # whoever follows the entries tells of it
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._pace.feed_retry_seconds)
 
     async def watch_drops(self) -> None:
         """Obey what is put as a file into the drop folder, and remove it; it never returns."""
@@ -103,7 +104,7 @@ class StopPaths:
                         await self._take_drop(name)
             except EnforcerError as error:
                 _log.error("cannot look for stops", problem=error.message, advice=error.advice)
-            await asyncio.sleep(DROP_POLL_SECONDS)
+            await asyncio.sleep(self._pace.drop_poll_seconds)
 
     async def relay(self) -> None:
         """Pass on to the control plane what is obeyed and not logged; it never returns."""
@@ -118,7 +119,7 @@ class StopPaths:
                 self._stops.relayed(stop)
             is_done = not self._stops.to_relay
             try:
-                async with asyncio.timeout(None if is_done else RELAY_RETRY_SECONDS):
+                async with asyncio.timeout(None if is_done else self._pace.relay_retry_seconds):
                     await self._relay_wanted.wait()
             except TimeoutError:
                 continue
@@ -140,9 +141,13 @@ class StopPaths:
         return True
 
     async def _take_drop(self, name: str) -> None:
-        data = (await asyncio.to_thread(self._files.read, name) or b"").strip()
-        # A refused one stays for its owner to see, and is tried again when something changed.
-        attempt = (self._replica.size, data)
+        """Take one file; a refused one stays for its owner to see."""
+        try:
+            data = (await asyncio.to_thread(self._files.read, name) or b"").strip()
+        except IntegrityError:
+            data = b""  # larger than any stop
+        # It is tried again when it, or what the node knows, is another.
+        attempt = (self._replica.size, sha256(data).digest())
         if self._refused_drops.get(name) == attempt:
             return
         if await self._try(data, "file"):

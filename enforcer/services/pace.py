@@ -1,0 +1,29 @@
+"""How often a node looks again where nothing tells it that something has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Intervals of one node's loops, in seconds."""
+
+    feed_wait_seconds: float = 1.0
+    """How long one look at the feed waits for something new."""
+    feed_retry_seconds: float = 0.2
+    """After the feed was away, or offered what was refused."""
+    gate_retry_seconds: float = 1.0
+    """While the gate does not hold what it should."""
+    gate_poll_seconds: float = 5.0
+    """How often a gate that holds the right table is asked whether it still does."""
+    list_retry_seconds: float = 1.0
+    """First wait for a list that nobody had; each further one is twice as long."""
+    list_retry_seconds_max: float = 30.0
+    drop_poll_seconds: float = 0.5
+    """How often the folder is looked at into which stops are put."""
+    relay_retry_seconds: float = 5.0
+    """While the control plane does not answer for a stop."""
+
+
+DEFAULT_PACE = Pace()

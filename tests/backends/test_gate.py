@@ -602,11 +602,12 @@ class TestControl:
         assert set(report.order_counters) == set(range(1_000))
 
     def test_descriptors_that_come_with_other_requests_are_closed(self, gate):
+        gate.say(b'{"op":"status"}')  # so that all that serves conversations is open
         before = open_files(gate)
         for _ in range(5):
             fds = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
             assert "report" in gate.say(b'{"op":"status"}', fds=fds)
-        eventually(lambda: open_files(gate) == before)  # it hangs up after we did
+        eventually(lambda: open_files(gate) <= before)  # it hangs up after we did
 
     def test_a_user_who_is_not_on_the_list_is_turned_away(self, start_gate):
         gate = start_gate(allowed_uids=[12_345])

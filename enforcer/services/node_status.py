@@ -60,6 +60,8 @@ def status_text(
                 else {}
             ),
         },
+        # The ledger may be further on than the plan that the gate was compared with.
+        "planned_size": plan.ledger_size if plan is not None else 0,
         "table_digest": plan.digest if plan is not None else None,
         "orders_in_force": len(plan.in_force) if plan is not None else 0,
         "omissions": [

@@ -1,0 +1,401 @@
+"""A whole installation for tests: what ``enforcer init --demo`` writes, run as its programs.
+
+A real redis-server, `enforcer control`, `enforcer node`, `enforcer gate`, a resolver behind the
+gate; people sign and call over gRPC with mTLS; queries go over UDP. Every answer to a mutation is
+kept, so that nothing answered can be lost unseen. The methods block; calls run in a loop of
+their own thread. At the end the ledger is audited and every file searched for clients and names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Self
+
+from enforcer.api.client import ControlClient, Pushed
+from enforcer.app.acts import read_act
+from enforcer.app.audit import audit_directory, open_ledger
+from enforcer.app.demo_land import AUTHORITY, acts_of, install_demo, lists_of
+from enforcer.app.installation import Plan
+from enforcer.app.people import Person as Account
+from enforcer.backends.feed_format import node_acl
+from enforcer.backends.gate_socket import GateClient
+from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.redis_server import RedisServer
+from enforcer.config import Address, read_trust
+from enforcer.core.entry import parse
+from enforcer.core.envelope import Envelope
+from enforcer.core.fold import apply
+from enforcer.core.note import VerifierKey
+from enforcer.core.order import OrderRef
+from enforcer.core.receipt import verify_receipt
+from enforcer.core.state import State
+from enforcer.errors import EnforcerError, UnavailableError
+from enforcer.ports import GateReport
+from enforcer.services.audit import Summary
+from enforcer.services.findings import Severity
+from enforcer.services.ledger import Recorded
+from tests.e2e.dns import CLIENT_HOST, Answer, Questions, Upstream, ask
+from tests.e2e.programs import Program, wait_for
+from tests.people import Land, Person, seal
+
+ORIGIN = "e2e.example.org/ledger"
+REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
+PROGRAMS = ("control", "node", "gate")
+NODE_PASSWORD = "for-reading-only"
+CALL_SECONDS_MAX = 60.0
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Installation:
+    """Everything of one installation on this machine; a context manager that starts it whole."""
+
+    def __init__(self) -> None:
+        # Sockets live here, whose paths have to be short; and the gate's user has to get in.
+        self.directory = Path(mkdtemp(prefix="e2e-"))
+        self.directory.chmod(0o711)
+        self.desk = self.directory / "desk"
+        """Where people prepare their lists; the only names outside target lists are here."""
+        self.answered: list[Recorded] = []
+        self.upstream = Upstream()
+        self._asked: set[str] = set()
+        self._clients: dict[str, ControlClient] = {}
+        self._stack = ExitStack()
+        self._loop = asyncio.new_event_loop()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        top = self.directory / "installation"
+        self.dns_port, control_port, node_port = free_ports(3)
+        self.redis = RedisServer(
+            self.directory / "redis",
+            unixsocket=self.directory / "redis.sock",
+            settings={"aclfile": str(self.directory / "redis.acl")},
+        )
+        rules = " ".join(("user node on", f">{NODE_PASSWORD}", *node_acl(ORIGIN)))
+        everything = "user default on nopass ~* &* +@all"
+        (self.directory / "redis.acl").write_text(f"{everything}\n{rules}\n")
+        plan = Plan(
+            origin=ORIGIN,
+            root_keys=(),
+            control_address=Address(f"127.0.0.1:{control_port}"),
+            redis_url=self.redis.url,
+            dns_listen=(Address(f"127.0.0.1:{self.dns_port}"),),
+            dns_upstream=Address(f"127.0.0.1:{self.upstream.port}"),
+            node_listen=Address(f"127.0.0.1:{node_port}"),
+            reconcile_interval_seconds=1.0,
+        )
+        self.node_address = str(plan.node_listen)
+        self.files = install_demo(top, plan)
+        self.trust = read_trust(self.files.trust_file)
+        self._let_node_read_only()
+        self.desk.mkdir()
+        self.land = self._people()
+        self.programs = {name: self._program(name) for name in PROGRAMS}
+        self.gate_control = GateClient(self.files.gate / "gate.sock")
+
+    def _let_node_read_only(self) -> None:
+        """Give the node the Redis user that it should have."""
+        config = self.files.node / "node.toml"
+        password = self.files.node / "redis.password"
+        password.write_text(NODE_PASSWORD)
+        password.chmod(0o600)
+        text = config.read_text().replace("unix://", "unix://node@")
+        config.write_text(text + 'password_file = "redis.password"\n')
+
+    def _people(self) -> Land:
+        """Return the land of these people; its state has the policy and the keys when founded."""
+        land = Land(now_ms=now_ms(), origin=ORIGIN)
+        for person in (land.proposer, land.approver, land.second_approver, land.oversight):
+            folder = self.files.person(person.person_id)
+            person.key = PrivateKey.load(folder / "signing.key")
+        land.state = State(ORIGIN, self.trust.roots, verify)
+        return land
+
+    def _program(self, name: str) -> Program:
+        folder = getattr(self.files, name)
+        enforcer = Path(sys.executable).with_name("enforcer")
+        command = [str(enforcer), name, "--config", str(folder / f"{name}.toml")]
+        return Program(name, command, self.directory / f"{name}.log")
+
+    # Its life.
+
+    def __enter__(self) -> Self:
+        try:
+            thread = threading.Thread(target=self._loop.run_forever, name="calls")
+            thread.start()
+            self._stack.callback(self._end_loop, thread)
+            self._stack.callback(self._close_clients)
+            self._stack.enter_context(self.upstream)
+            self._stack.enter_context(self.redis)
+            for name in PROGRAMS:
+                self._stack.callback(self.programs[name].kill)
+                self.programs[name].start()
+            self._found()
+            self.mend()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stack.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _found(self) -> None:
+        """Record what the roots signed: the policy, then everybody's key."""
+        auditor = self.client("auditor")
+        self.wait_until(self.control_serves, "the control plane serves")
+        for path in lists_of(self.files):
+            self.call(auditor.upload_targets(path))
+        for path in acts_of(self.files):
+            recorded = self._keep(self.call(auditor.record_root_act(read_act(path)[0])))
+            effect = apply(self.land.state, parse(recorded.leaf))
+            assert effect.is_effective, effect.refusal
+
+    def start(self, name: str) -> None:
+        if name == "redis":
+            self.redis.start()
+        else:
+            self.programs[name].start()
+
+    def kill(self, *names: str) -> None:
+        """End programs as a crash does."""
+        for name in names:
+            if name == "redis":
+                self.redis.kill()
+            else:
+                self.programs[name].kill()
+
+    def mend(self) -> None:
+        """Start what does not run, and wait until everybody is in step again."""
+        self.redis.start()
+        for program in self.programs.values():
+            if not program.is_running:
+                program.start()
+        self.wait_until(self.is_in_step, "node and gate are in step with the ledger")
+
+    def stop_in_order(self) -> dict[str, int]:
+        """Tell every program to end, and return their exit codes."""
+        return {name: self.programs[name].stop() for name in PROGRAMS}
+
+    # What people do.
+
+    def client(self, identity: str, address: str | None = None) -> ControlClient:
+        """Return somebody's connection, to the control plane or the node at `address`."""
+        name = f"{identity} {address}"
+        if name not in self._clients:
+            account = Account.load(self.files.person(identity) / "client.toml")
+
+            async def connect() -> ControlClient:
+                return account.client(address)
+
+            self._clients[name] = self.call(connect())
+        return self._clients[name]
+
+    def call(self, coroutine: Coroutine[Any, Any, Any], seconds: float = CALL_SECONDS_MAX) -> Any:
+        """Run a call to its end, from any thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
+
+    def upload(self, targets: bytes) -> None:
+        path = self.desk / sha256(targets).hexdigest()
+        path.write_bytes(targets)
+        self.call(self.client(self.land.proposer.person_id).upload_targets(path))
+
+    def proposal(self, targets: bytes, **changes: object) -> Envelope:
+        """Return a signed proposal, as of now."""
+        self.land.now_ms = now_ms()
+        changes = {
+            "authority": AUTHORITY,
+            "statement_of_reasons_sha256": sha256(REASONS).hexdigest(),
+        } | changes
+        return seal(self.land.order(targets, **changes), self.land.proposer.key)
+
+    def submit(self, person: Person, method: str, envelope: Envelope, *rest: object) -> Recorded:
+        """Call ``client.<method>``, which verifies the receipt, and keep the answer."""
+        client = self.client(person.person_id)
+        return self._keep(self.call(getattr(client, method)(envelope, *rest)))
+
+    def propose(self, targets: bytes, **changes: object) -> OrderRef:
+        self.upload(targets)
+        envelope = self.proposal(targets, **changes)
+        recorded = self.submit(self.land.proposer, "propose", envelope, [REASONS])
+        return ref_of(recorded)
+
+    def approve(self, ref: OrderRef, by: Person | None = None) -> Recorded:
+        self.land.now_ms = now_ms()
+        person = by or self.land.approver
+        return self.submit(person, "approve", seal(self.land.approval(ref), person.key))
+
+    def stop(self, ref: OrderRef, by: Person | None = None) -> Recorded:
+        person = by or self.land.oversight
+        return self.submit(person, "stop", self.stopping(ref, person))
+
+    def stopping(self, ref: OrderRef, person: Person) -> Envelope:
+        self.land.now_ms = now_ms()
+        return seal(self.land.stopping(ref), person.key)
+
+    def extend(self, ref: OrderRef, expires_at_ms: int) -> Recorded:
+        self.land.now_ms = now_ms()
+        payload = self.land.extension(ref, expires_at_ms)
+        envelope = seal(payload, self.land.proposer.key, self.land.approver.key)
+        return self.submit(self.land.approver, "extend", envelope)
+
+    def push_stop_to_node(self, ref: OrderRef, by: Person) -> Pushed:
+        client = self.client(by.person_id, self.node_address)
+        return self.call(client.push_stop(self.stopping(ref, by)))
+
+    def order(self, targets: bytes, **changes: object) -> OrderRef:
+        """Have two persons order it."""
+        ref = self.propose(targets, **changes)
+        self.approve(ref)
+        return ref
+
+    # What can be seen.
+
+    def ask(self, qname: str, qtype: str = "A") -> Answer:
+        self._asked.add(qname)
+        return ask(self.dns_port, qname, qtype)
+
+    def is_blocked(self, *qnames: str) -> bool:
+        return all(self.ask(qname).is_blocked for qname in qnames)
+
+    def questions(self, names: Sequence[str], per_second: int = 100, **more: Any) -> Questions:
+        self._asked.update(names)
+        return Questions(self.dns_port, names, per_second, **more)
+
+    def node_status(self) -> dict[str, Any]:
+        """Return what the node says of itself; empty before it says anything."""
+        path = self.files.node / "state" / "status.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def gate_status(self) -> GateReport | None:
+        """Return what the gate holds; None while it does not answer."""
+        try:
+            return self.call(self.gate_control.status())
+        except UnavailableError:
+            return None
+
+    def ledger_size(self) -> int:
+        with open_ledger(self.files.ledger, self.trust) as ledger:
+            return ledger.size
+
+    def is_in_step(self) -> bool:
+        """Tell whether the control plane serves, and the node is at the ledger's end, and follows
+        the feed, and found its gate to hold what it should.
+        """
+        status = self.node_status()
+        return (
+            self.control_serves()
+            and bool(status)
+            and status["planned_size"] == self.ledger_size()
+            and status["feed"]["state"] == "OK"
+            and status["gate"]["state"] == "HOLDS_TABLE"
+        )
+
+    def wait_until(self, predicate: Callable[[], object], what: str, seconds: float = 20.0) -> Any:
+        return wait_for(predicate, what, list(self.programs.values()), seconds)
+
+    # What must be true at the end.
+
+    def audit(self) -> Summary:
+        """Audit the ledger's directory offline; only notes may be found."""
+        summary, findings = audit_directory(self.files.ledger, self.trust, as_of_ms=now_ms())
+        grave = [each for each in findings if each.severity is not Severity.NOTE]
+        assert not grave, "\n".join(map(str, grave))
+        return summary
+
+    def check_answers(self) -> None:
+        """Check that everything answered stands in the ledger, by file and by receipt."""
+        key = VerifierKey.parse(self.trust.log_vkey)
+        with open_ledger(self.files.ledger, self.trust) as ledger:
+            leaves = list(ledger.entries(0, ledger.size))
+        for recorded in self.answered:
+            assert leaves[recorded.index] == recorded.leaf, f"entry {recorded.index} is lost"
+            verify_receipt(recorded.receipt, recorded.leaf, ORIGIN, key, verify)
+
+    def check_privacy(self) -> None:
+        """Search every file for a client's address and the names that were asked.
+
+        Target lists are left out, because orders are public; so is nothing else.
+        """
+        words = [CLIENT_HOST, *self._asked]
+        found = [
+            f"{path.relative_to(self.directory)}: {word}"
+            for path in self._readable_files()
+            for data in [path.read_bytes().lower()]
+            for word in words
+            if word.lower().encode() in data
+        ]
+        report = self.gate_status()
+        found += [f"gate's report: {word}" for word in words if word in str(report)]
+        assert not found, "written down: " + "\n".join(found)
+
+    def _readable_files(self) -> Iterator[Path]:
+        for path in self.directory.rglob("*"):
+            is_list = "lists" in path.parts or self.desk in path.parents
+            if path.is_file() and not is_list:
+                yield path
+
+    # Parts.
+
+    def _keep(self, recorded: Recorded) -> Recorded:
+        self.answered.append(recorded)
+        return recorded
+
+    def control_serves(self) -> bool:
+        try:
+            self.call(self.client("auditor").list_orders())
+        except UnavailableError:
+            return False
+        except EnforcerError:
+            return True
+        return True
+
+    def _close_clients(self) -> None:
+        for client in self._clients.values():
+            self.call(client.__aexit__())
+
+    def _end_loop(self, thread: threading.Thread) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        thread.join()
+        self._loop.close()
+
+
+def ref_of(recorded: Recorded) -> OrderRef:
+    """Return how later acts name the order that was proposed."""
+    envelope = parse(recorded.leaf).envelope
+    order_id = json.loads(envelope.payload)["order_id"]
+    return OrderRef(order_id, recorded.index, envelope.payload_sha256)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody has, on UDP and TCP; somebody else may still be quicker."""
+    with ExitStack() as stack:
+        ports = []
+        while len(ports) < count:
+            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            udp.bind(("127.0.0.1", 0))
+            tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            try:
+                tcp.bind(udp.getsockname())
+            except OSError:
+                continue
+            ports.append(udp.getsockname()[1])
+        return ports

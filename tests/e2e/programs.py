@@ -1,0 +1,113 @@
+"""Programs as child processes: started, killed, restarted, each with a log of its own."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from enforcer.backends.child import tied_to_parent
+
+STOP_SECONDS_MAX = 15.0
+TAIL_LINES = 15
+
+
+class Program:
+    """One program; the same object can be started again after it was killed or stopped."""
+
+    def __init__(self, name: str, command: Sequence[str], log_file: Path) -> None:
+        self.name = name
+        self.log_file = log_file
+        self._command = list(command)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it; it ends with the calling thread at the latest."""
+        assert not self.is_running, f"{self.name} runs already"
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                tied_to_parent(self._command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.log_file.parent,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """End it as a crash does, and return when it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> int:
+        """End it in order and return its exit code; -9 when it had to be killed."""
+        assert self._process is not None
+        if self.is_running:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self._process.returncode
+
+    def text(self) -> str:
+        """Return all that it wrote."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def tail(self) -> str:
+        """Return the end of its log, and whether it runs, for a failure's words."""
+        state = "runs" if self.is_running else "does not run"
+        lines = self.text().splitlines()[-TAIL_LINES:]
+        return f"--- {self.name} {state}; its log ends:\n" + "\n".join(lines)
+
+    def peaks_mb(self) -> dict[str, float]:
+        """Return the peak resident MB of it and of its live children, by what each runs."""
+        return dict(_peaks(self.pid, self.name))
+
+
+def rss_mb(pid: int) -> float:
+    """Return what is resident now, in MB of 10^6 bytes."""
+    return _memory_mb(pid, "VmRSS")
+
+
+def _peaks(pid: int, name: str) -> Iterator[tuple[str, float]]:
+    yield name, _memory_mb(pid, "VmHWM")
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, thread.read_text().split()):
+            # A resource tracker of multiprocessing is a child as well, and works on nothing.
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"resource_tracker" not in command:
+                yield from _peaks(child, f"{name} worker")
+
+
+def _memory_mb(pid: int, field: str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) * 1_024 / 1e6 if match else 0.0
+
+
+def wait_for(predicate, what: str, programs: Sequence[Program] = (), seconds: float = 20.0):
+    """Return what `predicate` returns once it is true; fail with the programs' last words."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = predicate()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                "\n".join((f"not within {seconds} s: {what}", *(each.tail() for each in programs)))
+            )
+        time.sleep(0.02)

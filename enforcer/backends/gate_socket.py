@@ -52,8 +52,6 @@ class GateClient:
         """
         return await asyncio.to_thread(self._load, path)
 
-    load_table = load
-
     async def status(self) -> GateReport:
         """Ask what the gate holds, read back and hashed again.
 

@@ -7,6 +7,7 @@ mTLS on loopback. Both share one clock with their `Land`, whose state is the ser
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from enforcer.api.client import ControlClient
 from enforcer.api.server import TlsFiles
 from enforcer.app.control import ControlPlane, serving
+from enforcer.backends.clock import SystemClock
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher
 from enforcer.backends.pki import Authority, Holder
@@ -243,6 +245,26 @@ class Installation:
         async with self.client(self.land.oversight) as client:
             for act in founding_acts(self.land):
                 await client.record_root_act(act)
+
+    def write_config(self, redis_url: str = "redis://127.0.0.1:1") -> Path:
+        """Write trust and configuration as files, for a control plane that is a process.
+
+        A process has the real time, and so has the land from here on.
+        """
+        self.land.now_ms = SystemClock().now_ms()
+        roots = [key.hex() for key in self.land.state.roots.public_keys]
+        self.config.trust_file.write_text(
+            f'origin = "{ORIGIN}"\nlog_vkey = "{LOG_VKEY.text}"\n'
+            f"root_keys = {json.dumps(roots)}\nroot_threshold = 2\nwitness_quorum = 0\n"
+        )
+        path = self.directory / "control.toml"
+        path.write_text(
+            'ledger_dir = "ledger"\ntrust_file = "trust.toml"\nlog_key_file = "log.key"\n'
+            'listen = "127.0.0.1:0"\nreconcile_interval_seconds = 0.1\n'
+            '[tls]\ncertificate = "server.pem"\nkey = "server.key"\nclient_ca = "ca.pem"\n'
+            f'[redis]\nurl = "{redis_url}"\n'
+        )
+        return path
 
     def issue(self, role: Role, identity: str, hosts: tuple[str, ...] = ()) -> TlsFiles:
         """Return a new key with a certificate for it."""

@@ -79,10 +79,10 @@ async def run_control(config: ControlConfig, progress: Progress | None = None) -
             ListWorker() as work,
             serving(config, trust, feed, work, progress=progress) as control,
         ):
-            log.info(
-                "control_serves", address=str(config.listen), entries=control.ledger.state.size
-            )
-            await _until_told(control.tasks)
+            told = _signals()
+            address = f"{config.listen.host}:{control.port}"
+            log.info("control_serves", address=address, entries=control.ledger.state.size)
+            await _until_told(told, control.tasks)
             log.info("control_ends")
     finally:
         await feed.close()
@@ -174,12 +174,16 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         await act()
 
 
-async def _until_told(tasks: frozenset[asyncio.Task[None]]) -> None:
-    """Return on SIGTERM or SIGINT; raise what a task that must not end has ended with."""
-    loop = asyncio.get_running_loop()
+def _signals() -> asyncio.Event:
+    """Return what SIGTERM and SIGINT set from now on."""
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    return told
+
+
+async def _until_told(told: asyncio.Event, tasks: frozenset[asyncio.Task[None]]) -> None:
+    """Return when told to end; raise what a task that must not end has ended with."""
     waiting = asyncio.create_task(told.wait())
     done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

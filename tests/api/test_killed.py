@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -40,21 +38,9 @@ class Killable:
     def __init__(self, directory: Path) -> None:
         self.here = Installation(directory)
         self.land = self.here.land
-        self.land.now_ms = time.time_ns() // 1_000_000
         self.answered: dict[int, bytes] = {}
         """Entry index -> leaf, for all that came back with a receipt."""
-        config = self.here.config
-        roots = [key.hex() for key in self.land.state.roots.public_keys]
-        config.trust_file.write_text(
-            f'origin = "{ORIGIN}"\nlog_vkey = "{LOG_VKEY.text}"\n'
-            f"root_keys = {json.dumps(roots)}\nroot_threshold = 2\nwitness_quorum = 0\n"
-        )
-        self.config_file = directory / "control.toml"
-        self.config_file.write_text(
-            'ledger_dir = "ledger"\ntrust_file = "trust.toml"\nlog_key_file = "log.key"\n'
-            'listen = "127.0.0.1:0"\n[tls]\ncertificate = "server.pem"\nkey = "server.key"\n'
-            'client_ca = "ca.pem"\n[redis]\nurl = "redis://127.0.0.1:1"\n'
-        )
+        self.config_file = self.here.write_config()
 
     async def start(self) -> None:
         command = [sys.executable, "-m", "tests.api.control_process", str(self.config_file)]

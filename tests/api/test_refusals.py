@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from enforcer.api.errors import DETAILS_KEY
 from enforcer.api.server import TlsFiles
@@ -377,6 +378,15 @@ async def test_a_certificate_that_does_not_say_one_thing_is_refused(ready, names
     )
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert details_of(error)[1].field_violations[0].field == "certificate"
+
+
+async def test_health_is_told_to_a_certificate_without_a_role(served):
+    files = with_names(served)
+    credentials = grpc.ssl_channel_credentials(files.authority, files.key, files.certificate)
+    address = f"127.0.0.1:{served.control.port}"
+    async with grpc.aio.secure_channel(address, credentials) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_certificate_by_another_authority_does_not_get_in(served):

@@ -1,6 +1,8 @@
 """Lists come in whole and canonical, or not at all."""
 
 import asyncio
+import threading
+from contextlib import contextmanager
 from hashlib import sha256
 
 import pytest
@@ -99,6 +101,32 @@ async def test_a_sender_that_goes_away_leaves_nothing(desk, lists):
     receiving.cancel()
     await asyncio.gather(receiving, return_exceptions=True)
     assert list(lists.iterdir()) == []
+
+
+async def test_a_file_is_not_closed_under_a_write_in_progress(desk, monkeypatch):
+    may_go_on, writing, said = threading.Event(), threading.Event(), []
+
+    class SlowWriter:
+        def write(self, chunk):
+            writing.set()
+            may_go_on.wait()
+            said.append("written")
+
+    @contextmanager
+    def closing():
+        try:
+            yield SlowWriter()
+        finally:
+            said.append("closed")
+
+    monkeypatch.setattr(desk.uploads._lists, "writer", closing)
+    receiving = asyncio.ensure_future(desk.uploads.receive(NAME, len(TARGETS), chunks_of(TARGETS)))
+    await asyncio.to_thread(writing.wait)
+    receiving.cancel()
+    await asyncio.sleep(0.01)
+    may_go_on.set()
+    await asyncio.gather(receiving, return_exceptions=True)
+    assert said == ["written", "closed"]
 
 
 async def test_a_sender_that_stalls_is_cut_off(desk, lists, monkeypatch):

@@ -1,0 +1,44 @@
+"""The table at the door."""
+
+import pytest
+
+from enforcer.api.access import ROLES, check_role
+from enforcer.api.identity import Caller
+from enforcer.core.key import Role
+from enforcer.errors import RefusedError
+
+ORDERS = "/enforcer.v1.OrderService/"
+MAY_WRITE = {
+    ORDERS + "ProposeOrder": {Role.PROPOSER},
+    ORDERS + "ApproveOrder": {Role.APPROVER},
+    ORDERS + "ExtendOrder": {Role.PROPOSER, Role.APPROVER},
+    ORDERS + "StopOrder": {Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT},
+    "/enforcer.v1.NodeService/Attest": {Role.NODE},
+    "/enforcer.v1.NodeService/PushStop": {
+        Role.PROPOSER,
+        Role.APPROVER,
+        Role.OVERSIGHT,
+        Role.NODE,
+    },
+}
+
+
+@pytest.mark.parametrize("method", MAY_WRITE)
+@pytest.mark.parametrize("role", Role)
+def test_only_the_named_roles_write(method, role):
+    caller = Caller(role, "somebody")
+    if role in MAY_WRITE[method]:
+        check_role(method, caller)
+    else:
+        with pytest.raises(RefusedError):
+            check_role(method, caller)
+
+
+def test_a_method_that_nobody_thought_of_is_for_nobody():
+    with pytest.raises(RefusedError) as caught:
+        check_role(ORDERS + "DeleteEverything", Caller(Role.OVERSIGHT, "somebody"))
+    assert "nobody" in caught.value.advice
+
+
+def test_the_role_zero_is_let_in_nowhere():
+    assert all(Role.UNSPECIFIED not in roles for roles in ROLES.values() if roles is not None)

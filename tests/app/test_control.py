@@ -1,0 +1,142 @@
+"""The control plane as a process: what keeps it from starting, and how it ends."""
+
+import asyncio
+import json
+import sys
+
+import msgspec
+import pytest
+
+from enforcer.app.control import run_control, serving
+from enforcer.backends.child import tied_to_parent
+from enforcer.backends.keys import PrivateKey
+from enforcer.backends.memory_feed import MemoryFeedPublisher
+from enforcer.backends.redis_source import RedisFeedSource
+from enforcer.config import ControlConfig, read
+from enforcer.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from tests.control import ORIGIN, Installation, PlainListWork, trust_of
+
+
+@pytest.fixture
+def installation(tmp_path):
+    return Installation(tmp_path)
+
+
+def changed(installation, **changes):
+    installation.config = msgspec.structs.replace(installation.config, **changes)
+    return installation
+
+
+async def fault(installation, kind):
+    with pytest.raises(kind) as caught:
+        async with installation:
+            pass
+    return caught.value
+
+
+async def test_a_log_key_that_nobody_trusts_is_refused_at_the_start(installation, tmp_path):
+    other = tmp_path / "other.key"
+    PrivateKey.generate().save(other)
+    error = await fault(changed(installation, log_key_file=other), InputError)
+    assert str(other) in error.message
+    assert not installation.config.ledger_dir.exists()
+
+
+async def test_a_missing_certificate_is_named(installation):
+    installation.config.tls.certificate.unlink()
+    error = await fault(installation, NotFoundError)
+    assert str(installation.config.tls.certificate) in error.message
+
+
+async def test_a_second_control_plane_on_one_ledger_is_refused(installation, tmp_path):
+    async with installation:
+        second = serving(
+            installation.config,
+            trust_of(installation.land),
+            MemoryFeedPublisher(installation.feed),
+            PlainListWork(),
+        )
+        with pytest.raises(ConflictError, match="being written by process"):
+            await second.__aenter__()
+
+
+async def test_an_address_that_is_taken_is_named(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    async with Installation(tmp_path / "one") as first:
+        second = changed(Installation(tmp_path / "two"), listen=first.config.listen)
+        error = await fault(second, UnavailableError)
+    assert first.config.listen in error.message
+    async with changed(second, listen=type(first.config.listen)("127.0.0.1:0")):
+        pass  # the lock was given up
+
+
+# As a process.
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from enforcer.app.control import run_control
+from enforcer.config import ControlConfig, read
+asyncio.run(run_control(read(Path(sys.argv[1]), ControlConfig)))
+"""
+
+
+class Process:
+    """A control plane as it is really run; what it logs is read line by line."""
+
+    def __init__(self, config_file):
+        self.command = tied_to_parent([sys.executable, "-c", PROGRAM, str(config_file)])
+
+    async def start(self):
+        self.child = await asyncio.create_subprocess_exec(
+            *self.command, stderr=asyncio.subprocess.PIPE
+        )
+        said = await self.hear("control_serves")
+        self.port = int(said["address"].rpartition(":")[2])
+        return self
+
+    async def hear(self, event):
+        """Return the next log line of that event."""
+        while line := await self.child.stderr.readline():
+            said = json.loads(line)
+            if said["event"] == event:
+                return said
+        raise AssertionError(f"it ended without saying {event}")
+
+    async def end(self):
+        """Tell it to end, and return its exit code."""
+        self.child.terminate()
+        await self.hear("control_ends")
+        return await self.child.wait()
+
+
+async def test_it_serves_without_redis_and_ends_in_order_when_told(installation, tmp_path):
+    process = await Process(installation.write_config(f"unix://{tmp_path}/nobody.sock")).start()
+    installation.control = process
+    await installation.found()
+    assert await process.end() == 0
+    async with installation:  # the lock was given up, and nothing was lost
+        assert installation.control.ledger.state.size == 7
+
+
+async def test_the_feed_in_a_real_redis_follows_the_ledger(installation, redis_server):
+    process = await Process(installation.write_config(redis_server.url)).start()
+    installation.control = process
+    await installation.found()
+    async with installation.client(installation.land.oversight) as client:
+        _, note = await client.checkpoint()
+    source = RedisFeedSource(redis_server.url, ORIGIN)
+    async with asyncio.timeout(20):
+        while await source.head() != note:
+            await source.next(7, 50)
+    await source.close()
+    assert await process.end() == 0
+
+
+async def test_a_redis_that_would_drop_keys_is_refused_at_the_start(installation, start_redis):
+    server = start_redis(maxmemory_policy="allkeys-lru")
+    installation.write_config(server.url)
+    config = read(installation.directory / "control.toml", ControlConfig)
+    with pytest.raises(InputError, match="drop keys"):
+        await run_control(config)

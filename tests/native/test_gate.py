@@ -1,0 +1,112 @@
+"""The loop by itself, in this process: what it does with tables while it works."""
+
+import mmap
+import socket
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+
+from enforcer._native.gate import COUNTER_NAMES, Gate
+from enforcer.backends.gate_messages import sealed_copy
+from enforcer.errors import InputError, IntegrityError
+from tests.backends.gate_world import WAIT_SECONDS, compiled, order, query
+
+ROUNDS, QUEUED, SWAPS = 5, 5_000, 200
+
+
+def udp():
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    made.settimeout(WAIT_SECONDS)
+    return made
+
+
+@pytest.fixture
+def sockets():
+    """A client's socket of the gate, an upstream socket, and a client before it."""
+    served, upstream, client = udp(), udp(), udp()
+    upstream.connect(upstream.getsockname())
+    client.connect(served.getsockname())
+    with served, upstream, client:
+        yield served, upstream, client
+
+
+def gate_on(served, upstream, **bounds):
+    return Gate(
+        [served.fileno()],
+        [upstream.fileno()],
+        **{"inflight_max": 64, "timeout_ms": 1_000, "drain_ms": 0} | bounds,
+    )
+
+
+def mapped(octets):
+    fd = sealed_copy(octets, "test")
+    with open(fd, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+
+
+@pytest.mark.parametrize("_", range(ROUNDS))
+def test_a_table_is_let_go_when_no_query_is_judged_by_it_and_not_before(sockets, tmp_path, _):
+    """Each is unmapped as soon as it is let go: reading it once more would end this process."""
+    served, upstream, client = sockets
+    served.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    octets = [compiled(tmp_path / "t", order(index)).read_bytes() for index in (7, 8)]
+    tables = [mapped(octets[number % 2]) for number in range(SWAPS)]
+    gate = gate_on(served, upstream)
+    gate.swap(tables[0])
+    wire = query()
+    for _ in range(QUEUED):  # what keeps the loop judging while tables come and go
+        client.send(wire)
+    loop = threading.Thread(target=gate.run)
+    loop.start()
+    until = time.monotonic() + WAIT_SECONDS
+    while gate.counters()["received"] == 0 and time.monotonic() < until:
+        time.sleep(0)  # gives the loop the GIL that it needs to begin
+    for before, following in pairwise(tables):
+        gate.swap(following)
+        before.close()  # BufferError, were it not let go
+    gate.stop()
+    loop.join(WAIT_SECONDS)
+    counted, counters = gate.order_counts(), gate.counters()
+    assert counted[7] + counted[8] == counters["received"] == counters["blocked_nxdomain"] > 0
+    with pytest.raises(BufferError):
+        tables[-1].close()
+
+
+def test_a_broken_table_leaves_the_one_before_in_use(sockets, tmp_path):
+    served, upstream, client = sockets
+    octets = compiled(tmp_path / "t", order()).read_bytes()
+    gate = gate_on(served, upstream)
+    gate.swap(octets)
+    for broken in (b"", octets[:-1], octets[:512], bytes(len(octets))):
+        with pytest.raises(IntegrityError, match="structure is broken"):
+            gate.swap(broken)
+    loop = threading.Thread(target=gate.run)
+    loop.start()
+    client.send(query())
+    assert client.recv(1_232)[3] & 0x0F == 3
+    gate.stop()
+    loop.join(WAIT_SECONDS)
+
+
+def test_every_counter_has_its_own_name(sockets):
+    counters = gate_on(*sockets[:2]).counters()
+    assert set(counters) == {*COUNTER_NAMES, "in_flight"}
+    assert len(set(COUNTER_NAMES)) == len(COUNTER_NAMES)
+    assert set(counters.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{"inflight_max": 63}, {"inflight_max": 1 << 21}, {"timeout_ms": 0}, {"page4": b"192"}],
+)
+def test_bounds_that_it_cannot_keep_are_refused(sockets, bounds):
+    with pytest.raises(InputError):
+        gate_on(*sockets[:2], **bounds)
+
+
+def test_a_descriptor_that_is_no_socket_to_wait_for_is_an_error(sockets, tmp_path):
+    with (tmp_path / "file").open("w") as file, pytest.raises(OSError, match="not permitted"):
+        gate_on(file, sockets[1])

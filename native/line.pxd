@@ -11,6 +11,8 @@ from libc.string cimport memchr, memcmp, memcpy, strlen
 
 # The values of enforcer.core.target.TargetKind; 0 is a doubt.
 cdef enum:
+    PREFIX_LENGTH_MIN_4 = 16  # enforcer.core.network.PREFIX_LENGTH_MIN
+    PREFIX_LENGTH_MIN_6 = 32
     LINE_UNSURE = 0
     LINE_EXACT = 1
     LINE_SUBTREE = 2
@@ -97,7 +99,7 @@ cdef inline bint bits_are_zero(const uint8_t *address, int bytes_, int from_bit)
 
 
 cdef inline bint network_is_canonical(const uint8_t *text, size_t size) noexcept nogil:
-    """Tell whether `text` is surely a canonical prefix, neither everything nor one address."""
+    """Tell whether `text` is surely a canonical prefix, neither too short nor one address."""
     cdef const uint8_t *slash = <const uint8_t *> memchr(text, c"/", size)
     cdef uint8_t address[16]
     cdef size_t at, digits
@@ -112,6 +114,8 @@ cdef inline bint network_is_canonical(const uint8_t *text, size_t size) noexcept
         if not octet_is_digit(slash[at]):
             return False
         bits = bits * 10 + (slash[at] - c"0")
+    if bits < (PREFIX_LENGTH_MIN_4 if bytes_ == 4 else PREFIX_LENGTH_MIN_6):
+        return False
     return bits < bytes_ * 8 and bits_are_zero(address, bytes_, bits)
 
 

@@ -126,6 +126,7 @@ class Land:
             request_id=request_id(),
             valid_until_ms=self.now_ms + DAY_MS,
             fold_version=1,
+            follows_sha256=self.state.policy.payload_sha256 if self.state.policy else None,
             register_url="https://register.example.org/",
             register_domain="register.example.org",
             targets_max=2_000_000,

@@ -109,6 +109,7 @@ def _policy(origin: str, now_ms: int, core: bytes, names: bytes) -> PolicyAdopte
         request_id=common.request_id,
         valid_until_ms=common.valid_until_ms,
         fold_version=FOLD_VERSION,
+        follows_sha256=None,
         register_url="https://register.example.org/",
         register_domain="register.example.org",
         targets_max=TARGETS_MAX,

@@ -42,6 +42,10 @@ def policy(
     to: Out,
     register_url: Annotated[str, typer.Option(help="Public register; ends with '/'.")],
     register_domain: Annotated[str, typer.Option(help="Domain under which orders have names.")],
+    follows: Annotated[
+        str | None,
+        typer.Option(help="Payload hash of the policy in force; not given for the first policy."),
+    ] = None,
     targets_max: Annotated[int, typer.Option(help="Most targets of one order.")] = 2_000_000,
     protected_core: Annotated[
         Path | None, typer.Option(help="Canonical list of names that nobody can block.")
@@ -65,6 +69,7 @@ def policy(
         request_id=common.request_id,
         valid_until_ms=common.valid_until_ms,
         fold_version=FOLD_VERSION,
+        follows_sha256=follows,
         register_url=register_url,
         register_domain=register_domain,
         targets_max=targets_max,

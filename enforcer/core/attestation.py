@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from enforcer.core import fields
 from enforcer.core.envelope import Envelope
@@ -19,7 +19,7 @@ from enforcer.core.state import State, in_force
 from enforcer.core.table import NO_LOCAL_LAYER, LocalLayer, OrderRow, table_digest
 from enforcer.errors import InputError
 
-OMISSIONS_MAX: int = 100
+OMISSIONS_MAX: Final = 100
 
 
 class NotEnforced(IntEnum):
@@ -29,6 +29,7 @@ class NotEnforced(IntEnum):
     STOPPED_UNLOGGED = 1
     LIST_MISSING = 2
     SUSPENDED = 3
+    CANNOT_ENFORCE = 4
 
 
 class GateState(IntEnum):
@@ -65,7 +66,10 @@ class Attestation(Payload):
     table_digest: Sha256
     local_digest: Sha256
     gate: GateState
+    omission_count: EntryIndex
+    """All orders in force that are not enforced here."""
     omissions: Annotated[tuple[Omission, ...], Items(0, OMISSIONS_MAX)]
+    """The first of them; `table_digest` leaves out all."""
     ineffective: Annotated[tuple[EntryIndex, ...], Items(0, OMISSIONS_MAX)]
     """Entries that broke a rule and had no effect here (the first of them)."""
 
@@ -78,13 +82,16 @@ def enforced_rows(rows: Iterable[OrderRow], omissions: Iterable[Omission]) -> li
 
 def expected_digest(
     state: State, attestation: Attestation, local: LocalLayer = NO_LOCAL_LAYER
-) -> str:
+) -> str | None:
     """Return the table digest that the ledger, at the attested size, gives at the attested time.
 
+    None where more orders are omitted than an attestation can name: nobody can recompute that.
     `state` must have been folded to exactly ``attestation.ledger_size`` entries and have a policy.
     """
     if state.policy is None or state.size != attestation.ledger_size:
         raise ValueError("the state is not that of the attested ledger size")
+    if attestation.omission_count != len(attestation.omissions):
+        return None
     rows = enforced_rows(in_force(state, attestation.t_ms), attestation.omissions)
     return table_digest(state.origin, state.policy.ref, rows, local)
 

@@ -72,7 +72,8 @@ def sign(
     """Return the envelope signed by each of `signers`, given as (key id, signing function)."""
     message = pae(payload_type, payload)
     signatures = tuple(Signature(identity, sign_with(message)) for identity, sign_with in signers)
-    return Envelope(payload_type, payload, signatures)
+    by_key_id = sorted(signatures, key=lambda signature: signature.key_id)
+    return Envelope(payload_type, payload, tuple(by_key_id))
 
 
 def parse_envelope(data: bytes) -> Envelope:
@@ -122,8 +123,9 @@ def from_plain(value: Json) -> Envelope:
     for at, signature in enumerate(signatures):
         if len(signature.octets) != SIGNATURE_BYTES:
             raise _error(f"signatures[{at}].sig", f"has {len(signature.octets)} octets, not 64")
-    if len({signature.key_id for signature in signatures}) != len(signatures):
-        raise _error("signatures", "names one key twice")
+    key_ids = [signature.key_id for signature in signatures]
+    if key_ids != sorted(set(key_ids)):
+        raise _error("signatures", "names a key twice, or not in ascending order of keyid")
     payload = _octets(wire.payload, "payload")
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise _error("payload", f"has {len(payload)} bytes, over {PAYLOAD_BYTES_MAX}")

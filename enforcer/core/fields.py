@@ -71,7 +71,10 @@ Identifier: TypeAlias = Annotated[
     str, Text(64, "[a-z0-9][a-z0-9._-]*", "lower-case letters, digits, '.', '_' and '-'")
 ]
 
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What a person who signs cannot see, or sees in another order than it is read, is refused too.
+_CONTROL: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 def load(data: bytes, what: str) -> dict[str, Json]:
@@ -203,7 +206,7 @@ def _read_text(bound: Text, value: Json, what: str, path: str) -> str:
         raise _error(what, path, "is not text")
     if len(value) > bound.characters_max:
         raise _error(what, path, f"has {len(value)} characters, over {bound.characters_max}")
-    if _CONTROL.search(value) or not re.fullmatch(bound.pattern, value):
+    if _CONTROL.search(value) or not re.fullmatch(bound.pattern, value, re.ASCII):
         raise _error(what, path, f"is not {bound.form}")
     return value
 

@@ -97,7 +97,7 @@ def _commit(state: State, payload: AnyPayload, entry: Entry) -> int | None:
         case OrderExtended():
             _extend(state, payload, entry.envelope)
         case OrderStopped():
-            _end(state, payload.order.entry_index, OrderStatus.STOPPED)
+            _stop(state, payload.order.order_id)
     return payload.order.entry_index
 
 
@@ -151,6 +151,13 @@ def _extend(state: State, payload: OrderExtended, envelope: Envelope) -> None:
         review_due_at_ms=payload.review_due_at_ms,
         signers=order.signers + _signers(state, envelope),
     )
+
+
+def _stop(state: State, order_id: str) -> None:
+    """End every version of the order: a stop is of what is ordered, not of one wording."""
+    for index in state.versions[order_id]:
+        if state.orders[index].status not in ENDED:
+            _end(state, index, OrderStatus.STOPPED)
 
 
 def _end(state: State, index: int, status: OrderStatus) -> None:

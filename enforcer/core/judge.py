@@ -41,7 +41,7 @@ def judge(state: State, envelope: Envelope, recorded_at_ms: int) -> AnyPayload:
     match payload:
         case PolicyAdopted():
             check_roots(state, envelope)
-            roots.judge_policy(payload)
+            roots.judge_policy(state, payload)
         case KeyRegistered():
             check_roots(state, envelope)
             roots.judge_key(state, payload, recorded_at_ms)
@@ -104,6 +104,8 @@ def _check_repetition(state: State, envelope: Envelope, payload: Payload) -> Non
             index=index,
             field="payload",
         )
+    if isinstance(payload, OrderStopped):
+        return  # a stop that is new can only lift: nothing else may keep it from counting
     for signature in envelope.signatures:
         index = state.index_of_request.get((signature.key_id, payload.request_id))
         if index is not None:

@@ -25,6 +25,8 @@ from enforcer.core.table import Binding, DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, NotFoundError, RefusedError
 
 PERSONS_TO_BLOCK: Final = 2
+TARGETS_IN_FORCE_MAX: Final = 20_000_000
+"""Most targets of all approved orders together: what every node must be able to hold."""
 PROPOSAL_DAYS_MAX: Final = 30
 """Longest time from a proposal to its approval."""
 
@@ -102,6 +104,7 @@ def judge_approval(
             field="order",
         )
     _check_succession(state, order.payload)
+    _check_sum(state, order.payload, recorded_at_ms)
     _check_end(order.payload, policy, order.expires_at_ms, order.review_due_at_ms, recorded_at_ms)
 
 
@@ -158,7 +161,8 @@ def judge_stop(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
     order = _order(state, payload.order)
-    if order.status in ENDED:
+    versions = [state.orders[index] for index in state.versions[order.payload.order_id]]
+    if all(version.status in ENDED for version in versions):
         raise ConflictError(
             f"the order is {order.status.name} since entry {order.ended_index}",
             advice="Nothing needs to be done: it does not block.",
@@ -170,7 +174,8 @@ def judge_stop(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
     is_approver = (
         registration.role is Role.APPROVER and registration.authority == order.payload.authority
     )
-    is_signer = registration.person_id in {signer.person_id for signer in order.signers}
+    signed_by = {signer.person_id for version in versions for signer in version.signers}
+    is_signer = registration.person_id in signed_by
     if not (is_oversight or is_approver or (is_signer and registration.role in ORDERING_ROLES)):
         raise RefusedError(
             f"a {registration.role.name} of {registration.authority or 'no authority'} who did "
@@ -297,12 +302,29 @@ def _check_succession(state: State, order: OrderProposed) -> None:
         raise field_error(
             "supersedes", "it names another order id", "A version supersedes its own order only."
         )
-    versions = state.versions[order.order_id]
-    if any(state.orders[index].status is OrderStatus.HELD for index in versions):
+    statuses = {state.orders[index].status for index in state.versions[order.order_id]}
+    if OrderStatus.STOPPED in statuses:
+        raise RefusedError(
+            "this order was stopped, and a stop is for good",
+            advice="Propose a new order under a new order id.",
+            field="supersedes",
+        )
+    if OrderStatus.HELD in statuses:
         raise RefusedError(
             "a version of this order is on hold",
             advice="Have the hold decided first.",
             field="supersedes",
+        )
+
+
+def _check_sum(state: State, order: OrderProposed, t_ms: int) -> None:
+    rows = (row for row in state.approved_rows() if row.until_ms > t_ms)
+    targets = order.target_count + sum(row.target_count for row in rows)
+    if targets > TARGETS_IN_FORCE_MAX:
+        raise RefusedError(
+            f"all orders together would have {targets} targets, over {TARGETS_IN_FORCE_MAX}",
+            advice="Stop or supersede orders that are no longer needed first.",
+            field="order",
         )
 
 

@@ -6,9 +6,13 @@ policy can only narrow what the code allows.
 
 from __future__ import annotations
 
+from typing import Final
+
+from enforcer.core.ed25519 import is_small_order
 from enforcer.core.envelope import key_id
 from enforcer.core.key import MACHINE_ROLES, ORDERING_ROLES, KeyRegistered, KeyRevoked
 from enforcer.core.policy import (
+    DAY_MS,
     FOLD_VERSION,
     LIFETIME_DAYS_MAX_BY_CATEGORY,
     LIFETIME_DAYS_MAX_BY_KIND,
@@ -18,8 +22,11 @@ from enforcer.core.signing import field_error
 from enforcer.core.state import State
 from enforcer.errors import ConflictError, IntegrityError, NotFoundError, RefusedError
 
+KEY_DAYS_MAX: Final = 1_827
+"""Longest time that a key may be registered for: five years."""
 
-def judge_policy(payload: PolicyAdopted) -> None:
+
+def judge_policy(state: State, payload: PolicyAdopted) -> None:
     """Check that a policy asks for this fold and only narrows.
 
     Raises:
@@ -31,6 +38,13 @@ def judge_policy(payload: PolicyAdopted) -> None:
             f"the policy needs fold version {payload.fold_version}, and this is {FOLD_VERSION}",
             advice="Stop following and update this software.",
             field="fold_version",
+        )
+    present = None if state.policy is None else state.policy.payload_sha256
+    if payload.follows_sha256 != present:
+        raise ConflictError(
+            "the policy follows another one than that in force",
+            advice="Sign it again over the hash of the policy in force: an old one cannot come back.",
+            field="follows_sha256",
         )
     for at, cap in enumerate(payload.lifetime_caps):
         days = min(
@@ -58,6 +72,10 @@ def judge_key(state: State, payload: KeyRegistered, recorded_at_ms: int) -> None
             advice="Make a new key: a key has one holder and one role for ever.",
             field="public_key",
         )
+    if is_small_order(bytes.fromhex(payload.public_key)):
+        raise field_error(
+            "public_key", "anyone can sign under this key", "Make a key with: enforcer key new FILE"
+        )
     is_machine = payload.role in MACHINE_ROLES
     if (payload.person_id is None) != is_machine or (payload.machine_id is None) == is_machine:
         raise field_error(
@@ -80,6 +98,12 @@ def judge_key(state: State, payload: KeyRegistered, recorded_at_ms: int) -> None
         )
     if payload.not_after_ms <= recorded_at_ms:
         raise field_error("not_after_ms", "the registration would have ended", "Give a later end.")
+    if payload.not_after_ms > recorded_at_ms + KEY_DAYS_MAX * DAY_MS:
+        raise field_error(
+            "not_after_ms",
+            f"the registration would last over {KEY_DAYS_MAX} days",
+            "Give an earlier end, and register the holder again in time.",
+        )
 
 
 def judge_revocation(state: State, payload: KeyRevoked) -> None:

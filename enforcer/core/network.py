@@ -1,16 +1,19 @@
 """IP addresses and prefixes in their one canonical spelling.
 
-Refuses what can say more than it means: host bits in a prefix, a prefix of length 0, a zone
-index, IPv4-mapped IPv6 (write the IPv4 address). Canonical text is RFC 5952 for IPv6 and
+Refuses what can say more than it means: host bits in a prefix, a prefix so short that it is
+half a country's network, a zone index, IPv4-mapped IPv6 (write the IPv4 address). Canonical text is RFC 5952 for IPv6 and
 dotted decimal for IPv4, so equal text means equal address.
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from enforcer.errors import InputError
+
+PREFIX_LENGTH_MIN: Final = {4: 16, 6: 32}
+"""Shortest prefix that one target may be, by IP version."""
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -36,7 +39,7 @@ def parse_network(text: str) -> Network:
     """Read one prefix, ``ADDRESS/LENGTH``, in canonical spelling.
 
     Raises:
-        InputError: no prefix, host bits set, length 0 or that of a single address,
+        InputError: no prefix, host bits set, too short, the length of a single address,
             IPv4-mapped, or another spelling than canonical.
     """
     if "/" not in text:
@@ -46,8 +49,9 @@ def parse_network(text: str) -> Network:
     except ValueError as error:
         raise _error(f"{text!r} is no IP prefix") from error
     _check_plain(network.network_address, text)
-    if network.prefixlen == 0:
-        raise _error(f"the prefix {text!r} is the whole Internet")
+    shortest = PREFIX_LENGTH_MIN[network.version]
+    if network.prefixlen < shortest:
+        raise _error(f"the prefix {text!r} is shorter than /{shortest}")
     if network.prefixlen == network.max_prefixlen:
         raise _error(f"the prefix {text!r} is one address: write it as 'ip'")
     if text.partition("/")[0] != str(network.network_address) or str(network) != text:

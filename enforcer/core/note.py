@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias
 
+from enforcer.core.ed25519 import is_small_order
 from enforcer.errors import InputError, IntegrityError
 
 NOTE_BYTES_MAX: Final = 1_000_000
@@ -55,6 +56,12 @@ class VerifierKey:
                 advice="Give the raw public key of RFC 8032.",
                 field="public_key",
                 got=len(self.public_key),
+            )
+        if is_small_order(self.public_key):
+            raise InputError(
+                "anyone can sign under this key",
+                advice="Make another key for the log.",
+                field="public_key",
             )
 
     @property

@@ -29,7 +29,7 @@ from enforcer.core.table import Binding, DnsMeasure, IpMeasure
 from enforcer.core.target import TARGETS_MAX
 
 OrderId: TypeAlias = Annotated[
-    str, Text(14, r"[A-Z]{2}-\d{4}-\d{6}", "an order id such as VN-2026-000001")
+    str, Text(14, "[A-Z]{2}-[0-9]{4}-[0-9]{6}", "an order id such as VN-2026-000001")
 ]
 
 

@@ -79,6 +79,8 @@ class PolicyAdopted(Payload):
     TYPE: ClassVar = "application/vnd.enforcer.policy-adopted.v1+json"
 
     fold_version: Annotated[int, Range(1, 1_000)]
+    follows_sha256: Sha256 | None
+    """Payload hash of the policy that this one takes over from; null for the first."""
     register_url: Annotated[str, Text(200, r"https://[!-~]+/", "an https URL that ends with '/'")]
     """Public register of orders; an order's page is this URL and its order id."""
     register_domain: Annotated[

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
 
+from enforcer.core.ed25519 import is_small_order
 from enforcer.core.envelope import Verify, key_id
 from enforcer.core.key import KeyRegistered
 from enforcer.core.order import OrderProposed
@@ -42,6 +43,8 @@ class Roots:
     threshold: int
 
     def __post_init__(self) -> None:
+        if any(is_small_order(public_key) for public_key in self.public_keys):
+            raise ValueError("anyone can sign under one of the root keys")
         if len(set(self.public_keys)) != len(self.public_keys):
             raise ValueError("a root key stands twice")
         if not ROOT_THRESHOLD_MIN <= self.threshold <= len(self.public_keys):

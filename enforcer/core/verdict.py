@@ -3,8 +3,8 @@
 1. The name matches a protected-core entry (EXACT at it; SUBTREE at it or a parent): pass.
 2. The longest matching target wins: EXACT at the name, SUBTREE at it, SUBTREE at each parent.
    Protected-list names take part as pass rules; at the same target they lose only to an
-   order with a recorded override. An EXACT order does not match DS, DNSKEY, NS and SOA, so
-   that the children below it keep validating.
+   order with a recorded override. DS, DNSKEY, NS and SOA are not matched by an EXACT order,
+   nor by a SUBTREE order with a pass rule inside: what passes below keeps validating.
 3. Several orders at one target: the earliest in the ledger is named, while it is in force.
 4. Nothing matches: pass.
 
@@ -26,7 +26,7 @@ QTYPE_NS: Final = 2
 QTYPE_SOA: Final = 6
 QTYPE_DS: Final = 43
 QTYPE_DNSKEY: Final = 48
-QTYPES_EXACT_PASSES: Final = frozenset((QTYPE_NS, QTYPE_SOA, QTYPE_DS, QTYPE_DNSKEY))
+QTYPES_OF_ZONES: Final = frozenset((QTYPE_NS, QTYPE_SOA, QTYPE_DS, QTYPE_DNSKEY))
 
 
 class Action(IntEnum):
@@ -129,11 +129,12 @@ def decide(rules: Rules, qname: Name, qtype: int, t_ms: int) -> Verdict:
         match = rules.matches.get((kind, zone))
         if match is None:
             continue
-        order = _first_in_force(match, kind, qtype, t_ms)
+        denies_children = kind is TargetKind.SUBTREE and not rules.has_pass_inside(zone)
+        order = None
+        if denies_children or qtype not in QTYPES_OF_ZONES:
+            order = _first_in_force(match, t_ms)
         if order is not None:
-            denial = Denial.NODATA
-            if kind is TargetKind.SUBTREE and not rules.has_pass_inside(zone):
-                denial = Denial.NXDOMAIN
+            denial = Denial.NXDOMAIN if denies_children else Denial.NODATA
             return Verdict(Action.BLOCK, Cause.ORDER, kind, zone, order, denial)
         if match.is_protected:
             return Verdict(Action.PASS, Cause.PROTECTED_LIST, kind, zone)
@@ -151,9 +152,7 @@ def _protected_core(
     return None
 
 
-def _first_in_force(match: Match, kind: TargetKind, qtype: int, t_ms: int) -> OrderRow | None:
-    if kind is TargetKind.EXACT and qtype in QTYPES_EXACT_PASSES:
-        return None
+def _first_in_force(match: Match, t_ms: int) -> OrderRow | None:
     for order in match.orders:
         may_block = not match.is_protected or order.index in match.overriding
         if may_block and order.is_in_force(t_ms):

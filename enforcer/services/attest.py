@@ -72,6 +72,7 @@ class Attester:
             table_digest=plan.digest,
             local_digest=NO_LOCAL_LAYER.digest,
             gate=gate,
+            omission_count=plan.omission_count,
             omissions=plan.omissions,
             ineffective=ineffective,
         )

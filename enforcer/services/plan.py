@@ -62,14 +62,16 @@ class Plan:
     """What the table is compiled with; None: there is nothing that it could be compiled with."""
     is_frozen: bool
     """A pinned list is missing, so that `rows` only has what the gate holds already."""
+    omission_count: int
+    """Orders in force by the ledger that are not enforced here."""
     omissions: tuple[Omission, ...]
-    """Orders in force by the ledger that are not enforced here; the first of them."""
+    """The first of them, as many as an attestation can name."""
     attested_rows: tuple[OrderRow, ...]
-    """The ledger's rows in force at ``t_ms``, without those that `omissions` name."""
+    """The ledger's rows in force at ``t_ms``, without all that are omitted."""
 
     @property
     def in_force(self) -> tuple[OrderRow, ...]:
-        """The rows of the table that block at ``t_ms``: `attested_rows`, if the list is whole."""
+        """The rows of the table that block at ``t_ms``: equal to `attested_rows`."""
         return tuple(row for row in self.rows if row.is_in_force(self.t_ms))
 
     @property
@@ -144,7 +146,6 @@ def make_plan(
             rows.append(row)
         elif row.is_in_force(t_ms):
             omissions.append(_omission(row, stop))
-    omissions = omissions[:OMISSIONS_MAX]
     return Plan(
         origin=state.origin,
         ledger_size=state.size,
@@ -154,7 +155,8 @@ def make_plan(
         rows=tuple(rows),
         protections=protections,
         is_frozen=is_frozen,
-        omissions=tuple(omissions),
+        omission_count=len(omissions),
+        omissions=tuple(omissions[:OMISSIONS_MAX]),
         attested_rows=tuple(enforced_rows(in_force, omissions)),
     )
 

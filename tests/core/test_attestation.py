@@ -34,6 +34,7 @@ def attestation(land: Land, **changes) -> Attestation:
         table_digest=table_digest(land.origin, policy.ref, rows, NO_LOCAL_LAYER),
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
+        omission_count=0,
         omissions=(),
         ineffective=(),
     )
@@ -55,7 +56,10 @@ def test_the_digest_follows_time_orders_and_omissions():
     end = land.state.orders[ref.entry_index].until_ms
     assert expected_digest(land.state, replace(word, t_ms=end)) != word.table_digest
     omission = Omission(ref.entry_index, NotEnforced.LIST_MISSING, None, land.now_ms)
-    assert expected_digest(land.state, replace(word, omissions=(omission,))) != word.table_digest
+    assert (
+        expected_digest(land.state, replace(word, omission_count=1, omissions=(omission,)))
+        != word.table_digest
+    )
     land.in_force_order(b"exact x.example.org\n")
     assert expected_digest(land.state, attestation(land)) != word.table_digest
     with pytest.raises(ValueError, match="not that of the attested"):

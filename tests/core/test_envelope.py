@@ -78,10 +78,19 @@ def test_another_spelling_is_refused(spoil):
 
 def test_one_key_cannot_sign_twice_and_somebody_must_sign():
     twice = Envelope("application/x", b"{}", (Signature("0" * 64, bytes(64)),) * 2)
-    with pytest.raises(InputError, match="one key twice"):
+    with pytest.raises(InputError, match="names a key twice"):
         parse_envelope(format_envelope(twice))
     with pytest.raises(InputError):
         parse_envelope(format_envelope(Envelope("application/x", b"{}", ())))
+
+
+def test_the_order_of_signatures_is_not_free():
+    other = PrivateKey.generate()
+    envelope = sign("application/x", b"{}", [(KEY.key_id, KEY.sign), (other.key_id, other.sign)])
+    assert parse_envelope(format_envelope(envelope)) == envelope
+    turned = Envelope("application/x", b"{}", envelope.signatures[::-1])
+    with pytest.raises(InputError, match="ascending order"):
+        parse_envelope(format_envelope(turned))
 
 
 def test_a_payload_that_would_not_fit_an_entry_is_refused():

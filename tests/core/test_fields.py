@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.core import fields
+from enforcer.core import fields, key, order, payload, policy
 from enforcer.core.key import Category
 from enforcer.core.order import OrderProposed
 from enforcer.errors import InputError
@@ -45,6 +48,17 @@ def test_what_is_written_reads_back_the_same():
         (b'"provision":"Art. 16"', b'"provision":"a\\u0000b"', "legal_basis[0].provision"),
         (b'"provision":"Art. 16"', b'"provision":"\\ud800"', "legal_basis[0].provision"),
         (b'"territory":"VN"', b'"territory":"vn"', "territory"),
+        (
+            b'"order_id":"VN-2027-',
+            b'"order_id":"VN-\xef\xbc\x92\xef\xbc\x90\xef\xbc\x92\xef\xbc\x97-',
+            "order_id",
+        ),
+        (
+            b'"provision":"Art. 16"',
+            b'"provision":"Art.\xe2\x80\xae 61"',
+            "legal_basis[0].provision",
+        ),
+        (b'"provision":"Art. 16"', b'"provision":"Art.\xe2\x80\x8b16"', "legal_basis[0].provision"),
         (b'"evidence_sha256":[]', b'"evidence_sha256":{}', "evidence_sha256"),
         (
             b'"notifications":[]',
@@ -91,6 +105,13 @@ def test_what_is_no_strict_json_object_is_an_input_error(data):
 def test_no_bytes_at_all_raise_anything_else(data):
     with pytest.raises(InputError):
         read(data)
+
+
+def test_no_pattern_of_a_schema_means_more_than_ascii():
+    """A digit of another script would be a second spelling of the same id."""
+    for module in (key, order, payload, policy, fields):
+        text = Path(module.__file__).read_text()
+        assert not re.search(r"\\[dwsDWS]", text), module.__name__
 
 
 def test_every_category_has_a_name_and_zero_is_none_of_them():

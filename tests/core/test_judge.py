@@ -177,6 +177,35 @@ def test_a_node_obeys_a_valid_stop_before_it_is_logged_and_nothing_else(land):
         judge_unlogged_stop(land.state, elsewhere, land.now_ms)
 
 
+def test_a_stop_ends_the_order_with_all_its_versions(land):
+    """A second version prepared before or after the stop must not undo it."""
+    first = land.in_force_order()
+    second = land.propose(order_id=first.order_id, version=2, supersedes=first)
+    assert land.stop(first).is_effective
+    refused(land.approve(second), ConflictError, "is STOPPED")
+    third = land.order(order_id=first.order_id, version=3, supersedes=first)
+    refused(land.record(seal(third, land.proposer.key)), words="a stop is for good")
+    assert blocked(land) == []
+
+
+def test_a_stop_of_a_superseded_version_still_ends_the_order(land):
+    first = land.in_force_order()
+    stop = seal(land.stopping(first), land.oversight.key)
+    second = land.propose(order_id=first.order_id, version=2, supersedes=first)
+    assert land.approve(second).is_effective
+    assert land.record(stop).is_effective
+    assert blocked(land) == []
+
+
+def test_a_stop_counts_even_if_its_request_id_was_used_before(land):
+    ref = land.in_force_order()
+    other = land.propose(b"exact x.example.org\n")
+    first = land.stopping(other)
+    assert land.record(seal(first, land.oversight.key)).is_effective
+    again = land.stopping(ref, request_id=first.request_id)
+    assert land.record(seal(again, land.oversight.key)).is_effective
+
+
 # Every order ends.
 
 
@@ -372,6 +401,40 @@ def test_a_policy_can_only_narrow(land):
     narrow = land.policy(lifetime_caps=(replace(cap, lifetime_days_max=7),))
     assert land.record(seal(narrow, *land.roots[:2])).is_effective
     refused(land.record(seal(land.order(), land.proposer.key)), words="over 7 days")
+
+
+def test_an_older_policy_cannot_come_back(land):
+    """Signed by the roots, withheld, and recorded after its narrower successor."""
+    withheld = seal(land.policy(), *land.roots[:2])
+    assert land.record(seal(land.policy(targets_max=10), *land.roots[:2])).is_effective
+    refused(land.record(withheld), ConflictError, "follows another one")
+    assert land.state.policy.payload.targets_max == 10
+
+
+def test_a_key_under_which_anyone_can_sign_is_never_registered(land):
+    for text in ("01" + "00" * 31, "00" * 32, "ec" + "ff" * 31, "01" + "00" * 30 + "80"):
+        weak = Person("yen.ly", Role.APPROVER, "cert-vn", (Category.SCAM,)).registration(
+            land.now_ms
+        )
+        act = replace(weak, public_key=text)
+        refused(land.record(seal(act, *land.roots[:2])), words="anyone can sign")
+    with pytest.raises(ValueError, match="anyone can sign"):
+        Roots((bytes(32), *(key.public_key for key in land.roots)), 2)
+
+
+def test_a_registration_lasts_five_years_at_most(land):
+    person = Person("ha.bui", Role.OVERSIGHT)
+    act = replace(person.registration(land.now_ms), not_after_ms=land.now_ms + 1_900 * DAY_MS)
+    refused(land.record(seal(act, *land.roots[:2])), words="over 1827 days")
+
+
+def test_all_orders_together_are_bounded(land):
+    for number in range(10):
+        land.in_force_order(b"exact %d.example.org\n" % number, target_count=2_000_000)
+    ref = land.propose(b"exact x.example.org\n")
+    refused(land.approve(ref), words="over 20000000")
+    land.stop(land.ref(min(land.state.orders)))
+    assert land.approve(ref).is_effective
 
 
 def test_a_policy_of_a_newer_fold_stops_following_and_changes_nothing(land):

@@ -81,6 +81,13 @@ def test_exact_passes_what_children_need_to_validate(qtype: int):
     assert judge(rules(SUBTREE), "example.org", qtype).action is Action.BLOCK
 
 
+@pytest.mark.parametrize("qtype", [NS, SOA, DS, DNSKEY])
+def test_subtree_with_a_pass_rule_inside_passes_what_that_needs_to_validate(qtype: int):
+    given = rules(SUBTREE, protected=b"exact bank.example.org\n")
+    assert judge(given, "example.org").action is Action.BLOCK
+    assert judge(given, "example.org", qtype).action is Action.PASS
+
+
 def test_exact_that_passes_a_type_leaves_it_to_the_subtree_above():
     verdict = judge(rules(EXACT, SUBTREE), "www.example.org", DS)
     assert (verdict.kind, order_of(verdict)) == (TargetKind.SUBTREE, 2)

@@ -50,7 +50,7 @@ GOOD = [
     b"exact a.b\nexact a.b.c\n",
     b"exact a-b.c\nexact a.b\n",
     b"ip ::1\nip ::102:304\n",  # what a C library would write with dots
-    b"net 0.0.0.0/1\n",
+    b"net 10.0.0.0/16\n",
     b"net 2001:db8::/127\n",
 ]
 
@@ -96,6 +96,8 @@ BAD = [
     (b"net 0.0.0.0/0\n", 1, 5),
     (b"net ::/0\n", 1, 5),
     (b"net 2001:db8::/128\n", 1, 5),
+    (b"net 10.0.0.0/15\n", 1, 5),
+    (b"net 2001:db8::/31\n", 1, 5),
     (b"net ::ffff:0:0/96\n", 1, 5),
 ]
 

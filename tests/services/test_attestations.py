@@ -35,6 +35,7 @@ def attestation(desk, **changes):
         table_digest="0" * 64,
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
+        omission_count=0,
         omissions=(),
         ineffective=(),
     )

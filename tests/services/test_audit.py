@@ -75,6 +75,7 @@ class Archive:
             ),
             local_digest=NO_LOCAL_LAYER.digest,
             gate=GateState.HOLDS_TABLE,
+            omission_count=0,
             omissions=(),
             ineffective=ineffective[:100],
         )
@@ -376,7 +377,7 @@ def obeyed(archive, ref):
     )
     rows = enforced_rows(in_force(land.state, land.now_ms), [omission])
     digest = table_digest(ORIGIN, land.state.policy.ref, rows, NO_LOCAL_LAYER)
-    archive.attest(omissions=(omission,), table_digest=digest)
+    archive.attest(omission_count=1, omissions=(omission,), table_digest=digest)
     return stop
 
 
@@ -407,7 +408,9 @@ def test_what_a_node_says_it_does_not_enforce_is_noted(archive):
     ref = archive.land.in_force_order(TARGETS)
     omission = Omission(ref.entry_index, NotEnforced.LIST_MISSING, None, archive.land.now_ms)
     digest = digest_of(archive.land.state, ())
-    archive.attest(omissions=(omission,), table_digest=digest, gate=GateState.UNREACHABLE)
+    archive.attest(
+        omission_count=1, omissions=(omission,), table_digest=digest, gate=GateState.UNREACHABLE
+    )
     archive.write()
     findings = archive.audit()
     assert {each.code for each in findings} == {Code.NOT_ENFORCED, Code.GATE_DIFFERS}

@@ -74,7 +74,9 @@ def add_signature(act: Envelope, key: Key) -> Envelope:
             advice="Have another person sign it with another key.",
             key_id=key.key_id,
         )
-    return replace(act, signatures=(*act.signatures, Signature(key.key_id, key.sign(act.message))))
+    signatures = (*act.signatures, Signature(key.key_id, key.sign(act.message)))
+    # The one spelling has them by key id, whoever signed first.
+    return replace(act, signatures=tuple(sorted(signatures, key=lambda each: each.key_id)))
 
 
 def signed(payload: Payload, *keys: Key) -> Envelope:

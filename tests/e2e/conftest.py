@@ -29,8 +29,8 @@ def pytest_runtest_makereport(item: pytest.Item):
     """Show what the programs said last beside a failure."""
     report = yield
     if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Installation):
-                report.sections += [(each.name, each.tail()) for each in value.programs.values()]
-                report.sections.append(("node's status", str(value.node_status())))
+        found = getattr(item, "funcargs", {}).get("whole_installation")
+        if isinstance(found, Installation):
+            report.sections += [(each.name, each.tail()) for each in found.programs.values()]
+            report.sections.append(("node's status", str(found.node_status())))
     return report

@@ -54,6 +54,8 @@ REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
 PROGRAMS = ("control", "node", "gate")
 NODE_PASSWORD = "for-reading-only"
 CALL_SECONDS_MAX = 60.0
+INSIST_SECONDS_MAX = 45.0
+"""Longest that a call is repeated while the control plane is away."""
 
 
 def now_ms() -> int:
@@ -70,6 +72,8 @@ class Installation:
         self.desk = self.directory / "desk"
         """Where people prepare their lists; the only names outside target lists are here."""
         self.answered: list[Recorded] = []
+        self._verified = 0
+        """How many of the answers' receipts were verified already."""
         self.upstream = Upstream()
         self._asked: set[str] = set()
         self._clients: dict[str, ControlClient] = {}
@@ -189,7 +193,14 @@ class Installation:
         for program in self.programs.values():
             if not program.is_running:
                 program.start()
-        self.wait_until(self.is_in_step, "node and gate are in step with the ledger")
+        since_ms = now_ms()
+        self.wait_until(self.control_serves, "the control plane serves")
+        if self.land.state.policy is not None:
+            # Something new makes the node look at its gate now, and not at its next turn.
+            insist(lambda: self.propose(b"exact nudge.example.org\n"))
+        self.wait_until(
+            lambda: self.is_in_step(since_ms), "node and gate are in step with the ledger"
+        )
 
     def stop_in_order(self) -> dict[str, int]:
         """Tell every program to end, and return their exit codes."""
@@ -296,14 +307,14 @@ class Installation:
         with open_ledger(self.files.ledger, self.trust) as ledger:
             return ledger.size
 
-    def is_in_step(self) -> bool:
-        """Tell whether the control plane serves, and the node is at the ledger's end, and follows
-        the feed, and found its gate to hold what it should.
+    def is_in_step(self, since_ms: int = 0) -> bool:
+        """Tell whether the node is at the ledger's end and follows the feed, and whether it has
+        found its gate to hold what it should, not before `since_ms`.
         """
         status = self.node_status()
         return (
-            self.control_serves()
-            and bool(status)
+            bool(status)
+            and status["t_ms"] >= since_ms
             and status["planned_size"] == self.ledger_size()
             and status["feed"]["state"] == "OK"
             and status["gate"]["state"] == "HOLDS_TABLE"
@@ -328,7 +339,9 @@ class Installation:
             leaves = list(ledger.entries(0, ledger.size))
         for recorded in self.answered:
             assert leaves[recorded.index] == recorded.leaf, f"entry {recorded.index} is lost"
+        for recorded in self.answered[self._verified :]:
             verify_receipt(recorded.receipt, recorded.leaf, ORIGIN, key, verify)
+        self._verified = len(self.answered)
 
     def check_privacy(self) -> None:
         """Search every file for a client's address and the names that were asked.
@@ -376,6 +389,18 @@ class Installation:
         self._loop.call_soon_threadsafe(self._loop.stop)
         thread.join()
         self._loop.close()
+
+
+def insist(call: Callable[[], Any]) -> Any:
+    """Repeat a call while the control plane is away."""
+    deadline = time.monotonic() + INSIST_SECONDS_MAX
+    while True:
+        try:
+            return call()
+        except UnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def ref_of(recorded: Recorded) -> OrderRef:

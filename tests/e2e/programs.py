@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from enforcer.backends.child import tied_to_parent
@@ -52,6 +54,11 @@ class Program:
             self._process.kill()
             self._process.wait()
 
+    def kill_workers(self) -> None:
+        """Kill the processes that it has for work on whole lists."""
+        for child, _ in _children(self.pid) if self.is_running else ():
+            os.kill(child, signal.SIGKILL)
+
     def stop(self) -> int:
         """End it in order and return its exit code; -9 when it had to be killed."""
         assert self._process is not None
@@ -85,12 +92,19 @@ def rss_mb(pid: int) -> float:
 
 def _peaks(pid: int, name: str) -> Iterator[tuple[str, float]]:
     yield name, _memory_mb(pid, "VmHWM")
+    for child, what in _children(pid):
+        yield f"{name}'s {what}", _memory_mb(child, "VmHWM")
+
+
+def _children(pid: int) -> Iterator[tuple[int, str]]:
+    """Yield the live children that work, numbered: no resource tracker of multiprocessing."""
+    number = 0
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, thread.read_text().split()):
-            # A resource tracker of multiprocessing is a child as well, and works on nothing.
-            command = Path(f"/proc/{child}/cmdline").read_bytes()
-            if b"resource_tracker" not in command:
-                yield from _peaks(child, f"{name} worker")
+            with suppress(FileNotFoundError):
+                if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes():
+                    number += 1
+                    yield child, f"worker {number}"
 
 
 def _memory_mb(pid: int, field: str) -> float:

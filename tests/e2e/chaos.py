@@ -1,0 +1,255 @@
+"""Load on an installation while its programs are killed, and what must hold all the same.
+
+People propose, approve, extend and stop small orders, and repeat each act until it is answered;
+a client asks names whose answers never change. Between rounds nobody acts, so that everything
+comes to rest: then what resolves is compared with what was ordered.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from enforcer.core.order import OrderRef
+from enforcer.errors import EnforcerError, RefusedError
+from enforcer.services.ledger import Recorded
+from tests.e2e.dns import Answer, address_of
+from tests.e2e.installation import (
+    INSIST_SECONDS_MAX,
+    REASONS,
+    Installation,
+    insist,
+    now_ms,
+    ref_of,
+)
+from tests.people import seal
+
+POOL = [f"c{at}.chaos.example.org" for at in range(30)]
+BLOCKED = [f"b{at}.always.example.org" for at in range(5)]
+FREE = [f"f{at}.never.example.org" for at in range(5)]
+
+ACTORS = 2
+PAUSE_SECONDS = 0.08
+"""Between two acts of one actor: a bounded rate."""
+UNDECIDED_MS = 2_000
+"""So near to an order's end, what a query finds depends on when exactly it is asked."""
+LAST_WORDS_SECONDS = 1.0
+"""A query sent so shortly before the gate was killed may have died with it, in its buffers."""
+
+
+@dataclass
+class Order:
+    """An order as those who made it know it."""
+
+    actor: str
+    """Who carries it on: nobody else acts on it, so what was answered last is what holds."""
+    names: list[str]
+    ref: OrderRef
+    until_ms: int
+    is_approved: bool = False
+    is_stopped: bool = False
+
+
+class Actors:
+    """Threads that act; `rest` lets them finish what they are at, and `go` on."""
+
+    def __init__(self, installation: Installation, seed: int) -> None:
+        self.installation = installation
+        self.orders: list[Order] = []
+        self.failures: list[BaseException] = []
+        self._may_act = threading.Event()
+        self._is_ending = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(random.Random(seed + at),), name=f"actor-{at}")
+            for at in range(ACTORS)
+        ]
+        self._at_rest = threading.Semaphore(0)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._is_ending.set()
+        self._may_act.set()
+        for thread in self._threads:
+            thread.join()
+
+    def go(self) -> None:
+        self._may_act.set()
+
+    def rest(self) -> None:
+        """Return when every act that was begun has been answered."""
+        self._may_act.clear()
+        for _ in self._threads:
+            assert self._at_rest.acquire(timeout=INSIST_SECONDS_MAX + 15), "an act has no answer"
+        if self.failures:
+            raise self.failures[0]
+
+    def expected(self) -> dict[str, bool]:
+        """Return which names of the pool are blocked now, but for those about to change."""
+        now = now_ms()
+        expected = {}
+        for name in POOL:
+            orders = [each for each in self.orders if name in each.names and each.is_approved]
+            ends = [each.until_ms for each in orders if not each.is_stopped]
+            last_end_ms = max(ends, default=0)
+            if abs(last_end_ms - now) > UNDECIDED_MS:
+                expected[name] = last_end_ms > now
+        return expected
+
+    def _run(self, chance: random.Random) -> None:
+        try:
+            while not self._is_ending.is_set():
+                if not self._may_act.is_set():
+                    self._at_rest.release()
+                    self._may_act.wait()
+                    continue
+                self._act(chance)
+                time.sleep(PAUSE_SECONDS)
+        except BaseException as error:  # noqa: BLE001 - told by `rest`, to the test
+            self.failures.append(error)
+            for _ in range(1_000):
+                self._at_rest.release()
+
+    def _act(self, chance: random.Random) -> None:
+        """Carry one order on, or begin one."""
+        name = threading.current_thread().name
+        mine = [each for each in self.orders if each.actor == name and not each.is_stopped][-20:]
+        what = chance.random()
+        if what < 0.35 or not mine:
+            self._propose(chance)
+            return
+        order = chance.choice(mine)
+        if not order.is_approved:
+            self._approve(order)
+        elif what < 0.55:
+            self._extend(order, chance)
+        else:
+            self._stop(order)
+
+    def _propose(self, chance: random.Random) -> None:
+        names = sorted(chance.sample(POOL, chance.randint(1, 3)))
+        targets = b"".join(f"exact {name}\n".encode() for name in names)
+        until_ms = now_ms() + chance.choice((3_000, 10_000, 600_000, 86_400_000))
+        insist(lambda: self.installation.upload(targets))
+        proposal = self.installation.proposal(
+            targets, expires_at_ms=until_ms, review_due_at_ms=until_ms
+        )
+        person = self.installation.land.proposer
+        recorded = self._insist(
+            lambda: self.installation.submit(person, "propose", proposal, [REASONS])
+        )
+        if recorded is not None:
+            self.orders.append(
+                Order(threading.current_thread().name, names, ref_of(recorded), until_ms)
+            )
+
+    def _approve(self, order: Order) -> None:
+        land = self.installation.land
+        land.now_ms = now_ms()
+        approval = seal(land.approval(order.ref), land.approver.key)
+        if self._insist(lambda: self.installation.submit(land.approver, "approve", approval)):
+            order.is_approved = True
+
+    def _extend(self, order: Order, chance: random.Random) -> None:
+        land = self.installation.land
+        land.now_ms = now_ms()
+        until_ms = max(now_ms(), order.until_ms) + chance.choice((5_000, 60_000))
+        extension = seal(land.extension(order.ref, until_ms), land.proposer.key, land.approver.key)
+        if self._insist(lambda: self.installation.submit(land.approver, "extend", extension)):
+            order.until_ms = until_ms
+
+    def _stop(self, order: Order) -> None:
+        person = self.installation.land.oversight
+        stop = self.installation.stopping(order.ref, person)
+        if self._insist(lambda: self.installation.submit(person, "stop", stop)):
+            order.is_stopped = True
+
+    def _insist(self, call: Callable[[], Recorded]) -> Recorded | None:
+        """Repeat the same act until it is answered; None when the rules have come to forbid it."""
+        try:
+            return insist(call)
+        except RefusedError:  # such as: the order has ended meanwhile
+            return None
+        except EnforcerError as error:
+            if "has been" in error.message or "is STOPPED" in error.message:
+                return None
+            raise
+
+
+@dataclass
+class Watch:
+    """What the client saw that it should not have seen."""
+
+    wrong: list[str] = field(default_factory=list)
+    downtimes: list[tuple[float, float]] = field(default_factory=list)
+    """When the gate was killed, and when it served again (monotonic)."""
+
+    def see(self, qname: str, answer: Answer) -> None:
+        is_right = (
+            answer.is_blocked if qname in BLOCKED else answer.addresses == (address_of(qname),)
+        )
+        if not is_right:
+            self.wrong.append(f"{qname}: {answer}")
+
+    def is_excused(self, sent_at: float) -> bool:
+        return any(
+            killed_at - LAST_WORDS_SECONDS <= sent_at <= back_at
+            for killed_at, back_at in self.downtimes
+        )
+
+
+class Killer:
+    """Kills at random moments and starts again; every choice comes from the seed."""
+
+    VICTIMS = (
+        ("control",),
+        ("node",),
+        ("gate",),
+        ("control", "node"),
+        ("node", "gate"),
+        ("control", "gate"),
+        ("control", "node", "gate"),
+        ("redis",),
+        ("control", "redis"),
+        ("workers",),
+    )
+
+    def __init__(self, installation: Installation, watch: Watch, seed: int) -> None:
+        self._installation = installation
+        self._watch = watch
+        self._chance = random.Random(seed)
+
+    def strike(self) -> str:
+        """Kill some programs, leave them dead for a while, start them, and say what was done."""
+        time.sleep(self._chance.uniform(0.0, 0.7))
+        victims = self._chance.choice(self.VICTIMS)
+        killed_at = time.monotonic()
+        for victim in self._chance.sample(victims, len(victims)):
+            if victim == "workers":
+                for program in self._installation.programs.values():
+                    program.kill_workers()
+            else:
+                self._installation.kill(victim)
+                time.sleep(self._chance.uniform(0.0, 0.1))
+        dead_seconds = self._chance.uniform(0.0, 0.5)
+        time.sleep(dead_seconds)
+        for victim in self._chance.sample(victims, len(victims)):
+            if victim != "workers":
+                self._installation.start(victim)
+        if "gate" in victims:
+            self._installation.wait_until(self._installation.gate_status, "the gate serves again")
+            self._watch.downtimes.append((killed_at, time.monotonic()))
+        return f"{'+'.join(victims)} dead for {dead_seconds * 1_000:.0f} ms"

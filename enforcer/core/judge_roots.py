@@ -43,7 +43,7 @@ def judge_policy(state: State, payload: PolicyAdopted) -> None:
     if payload.follows_sha256 != present:
         raise ConflictError(
             "the policy follows another one than that in force",
-            advice="Sign it again over the hash of the policy in force: an old one cannot come back.",
+            advice="Sign it again over the hash of the policy in force: none comes back.",
             field="follows_sha256",
         )
     for at, cap in enumerate(payload.lifetime_caps):

@@ -1,8 +1,8 @@
 """IP addresses and prefixes in their one canonical spelling.
 
 Refuses what can say more than it means: host bits in a prefix, a prefix so short that it is
-half a country's network, a zone index, IPv4-mapped IPv6 (write the IPv4 address). Canonical text is RFC 5952 for IPv6 and
-dotted decimal for IPv4, so equal text means equal address.
+never one offender, a zone index, IPv4-mapped IPv6 (write the IPv4 address). Canonical text is
+RFC 5952 for IPv6 and dotted decimal for IPv4, so equal text means equal address.
 """
 
 from __future__ import annotations

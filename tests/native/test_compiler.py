@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path: Path):
 
 def test_real_names_are_all_found_and_their_children_are_not(data_dir: Path):
     with gzip.open(data_dir / "domains" / "blocklist-1.28M.txt.gz") as file:
-        names = sorted({line.strip() for line in file})[::40]
+        names = sorted({line.strip() for line in islice(file, 20_000)})
     text = b"".join(b"exact " + name + b"\n" for name in names)
     table = Table(compile_bytes([(order_row(1, text), text)]))
     wires = b"".join(Name.from_text(name.decode()).wire for name in names)

@@ -6,15 +6,19 @@ import sys
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
+from enforcer.api.server import TlsFiles
 from enforcer.app.control import run_control, serving
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.keys import PrivateKey
 from enforcer.backends.memory_feed import MemoryFeedPublisher
+from enforcer.backends.pki import Authority, Holder
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.config import ControlConfig, read
-from enforcer.errors import ConflictError, InputError, NotFoundError, UnavailableError
-from tests.control import ORIGIN, Installation, PlainListWork, trust_of
+from enforcer.core.key import Role
+from enforcer.errors import ConflictError, InputError, NotFoundError, RefusedError, UnavailableError
+from tests.control import ORIGIN, Installation, PlainListWork, key_pem, trust_of
 
 
 @pytest.fixture
@@ -87,6 +91,7 @@ class Process:
 
     def __init__(self, config_file):
         self.command = tied_to_parent([sys.executable, "-c", PROGRAM, str(config_file)])
+        self.logged = b""
 
     async def start(self):
         self.child = await asyncio.create_subprocess_exec(
@@ -99,6 +104,7 @@ class Process:
     async def hear(self, event):
         """Return the next log line of that event."""
         while line := await self.child.stderr.readline():
+            self.logged += line
             said = json.loads(line)
             if said["event"] == event:
                 return said
@@ -118,6 +124,29 @@ async def test_it_serves_without_redis_and_ends_in_order_when_told(installation,
     assert await process.end() == 0
     async with installation:  # the lock was given up, and nothing was lost
         assert installation.control.ledger.state.size == 7
+
+
+async def test_no_address_of_a_caller_is_logged_whatever_the_caller_does(installation):
+    process = await Process(installation.write_config()).start()
+    installation.control = process
+    own_address = f"127.0.0.1:{process.port}"
+    await installation.found()
+    stranger = Authority.create(ORIGIN)
+    key = generate_private_key(SECP256R1())
+    pem = stranger.issue(Holder(ORIGIN, Role.PROPOSER, "nobody"), key.public_key())
+    files = TlsFiles(pem, key_pem(key), installation.authority.pem)
+    async with installation.connect(files) as client:
+        with pytest.raises(UnavailableError):
+            await client.policy()
+    async with installation.client(installation.land.node) as client:
+        with pytest.raises(RefusedError):
+            await client.get_side_file("0" * 64)
+    _, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    await writer.drain()
+    writer.close()
+    assert await process.end() == 0
+    assert process.logged.count(b"127.0.0.1") == process.logged.count(own_address.encode()) == 1
 
 
 async def test_the_feed_in_a_real_redis_follows_the_ledger(installation, redis_server):

@@ -64,6 +64,19 @@ class LedgerFiles(Protocol):
             IntegrityError: the disk does not hold what was written, or `seal` refused.
         """
 
+    def stage(self, leaves: Sequence[bytes]) -> None:
+        """Write leaves that the next `append` covers before its own; until then they do not count.
+
+        For a copy that is further behind than one append can take. An append or a stage that
+        raises, `unstage`, and the end of the process forget all that was staged.
+
+        Raises:
+            UnavailableError, IntegrityError: as for `append`.
+        """
+
+    def unstage(self) -> None:
+        """Forget what was staged; nothing staged is no error."""
+
     def entries(self, start: int, end: int) -> Iterator[bytes]:
         """Yield the leaves ``start <= index < end`` in order, reading a bundle at a time."""
 
@@ -171,8 +184,9 @@ class KeptFiles(Protocol):
 class FeedUpdate:
     """What the feed had next: leaves after the reader's size, and the checkpoint over them.
 
-    All of it is untrusted. ``checkpoint_note`` covers exactly ``first_index + len(leaves)``
-    entries, if it is honest.
+    All of it is untrusted. If it is honest, ``checkpoint_note`` covers exactly
+    ``first_index + len(leaves)`` entries; or more, when that was too much for one update, and
+    the rest comes next.
     """
 
     first_index: int

@@ -77,6 +77,7 @@ class TileLedger:
         self._cache = TileCache()
         self._appending = Lock()
         self._in_doubt = False
+        self._staged: tuple[TileTree, tuple[Tile, ...]] | None = None
         # One reference, replaced as a whole: readers in other threads see the old or the new tree.
         self._state = self._load()
 
@@ -169,21 +170,39 @@ class TileLedger:
         """
         _check_leaves(leaves)
         with self._appending:
-            before, _ = self._state
+            before, filled = self._take_staged()
             self._check_appendable()
-            edge, tiles = before.edge.grow(leaves)
-            after = TileTree(self._files, edge, self._cache)
-            self._files.write(tiles)
-            self._check_written(before, tiles, after.root)
+            after, more = self._grow(before, leaves, self._cache)
             checkpoint = Checkpoint(self.origin, after.size, after.root)
             note = seal(checkpoint)
             self._check_seal(note, checkpoint)
             self._publish(note)
             self._state = after, note
-            for tile in tiles:
-                if tile.is_full and tile.index == full_tiles(tile.level, before.size):
-                    self._files.drop_partials(tile.level, tile.index)
+            for tile in (*filled, *more):
+                self._files.drop_partials(tile.level, tile.index)
             return note
+
+    def stage(self, leaves: Sequence[bytes]) -> None:
+        """Write entries that the next append covers before its own, and no reader sees until then.
+
+        An append or a stage that raises, :meth:`unstage`, and the end of the process forget all
+        that was staged; its files are leftovers, which are overwritten.
+
+        Raises:
+            InputError, ConflictError, IntegrityError, UnavailableError: as :meth:`append`.
+        """
+        _check_leaves(leaves)
+        with self._appending:
+            before, filled = self._take_staged()
+            self._check_appendable()
+            # Its own cache: what is staged may be forged, and then nobody may ever read it.
+            after, more = self._grow(before, leaves, TileCache())
+            self._staged = after, (*filled, *more)
+
+    def unstage(self) -> None:
+        """Forget what was staged; nothing staged is harmless."""
+        with self._appending:
+            self._take_staged()
 
     def entries(self, start: int, end: int) -> Iterator[bytes]:
         """Return entries, as :meth:`TileTree.entries` does."""
@@ -287,6 +306,29 @@ class TileLedger:
             return durable.read_file(self._note_path, size_bytes_max=NOTE_BYTES_MAX)
         except NotFoundError:
             return None
+
+    def _take_staged(self) -> tuple[TileTree, tuple[Tile, ...]]:
+        """Return the tree to grow, and the tiles that were filled since the last checkpoint."""
+        staged, self._staged = self._staged, None
+        return staged or (self._state[0], ())
+
+    def _grow(
+        self, before: TileTree, leaves: Sequence[bytes], cache: TileCache
+    ) -> tuple[TileTree, list[Tile]]:
+        """Write entries; return the tree with them, and the tiles that were partial and are full.
+
+        What those were before stays on the disk: the present checkpoint may rest on it.
+        """
+        edge, tiles = before.edge.grow(leaves)
+        after = TileTree(self._files, edge, cache)
+        self._files.write(tiles)
+        self._check_written(before, tiles, after.root)
+        filled = [
+            tile
+            for tile in tiles
+            if tile.is_full and tile.index == full_tiles(tile.level, before.size)
+        ]
+        return after, filled
 
     def _check_appendable(self) -> None:
         """Refuse to go on from anything but the checkpoint that this object knows."""

@@ -77,7 +77,7 @@ class Follower:
         while True:
             try:
                 update = await self._source.next(
-                    self._replica.size, int(self._pace.feed_wait_seconds * 1_000)
+                    self._replica.next_index, int(self._pace.feed_wait_seconds * 1_000)
                 )
                 if update is None:
                     await self._look_at_head()
@@ -102,6 +102,7 @@ class Follower:
                 return True
             self._is(FeedState.WAITING, "the next entries are recorded ahead of our clock")
         except EnforcerError:
+            await asyncio.to_thread(self._replica.give_up)
             await self._stops.offer_entries(update.leaves)
             raise
         await self._stops.offer_entries(update.leaves)
@@ -110,8 +111,10 @@ class Follower:
     async def _accept(self, proven: Proven) -> None:
         taken = await asyncio.to_thread(self._replica.append, proven)
         self._replica.accept(taken)
+        if not taken.is_whole:
+            return
         self._time.raise_to(proven.recorded_at_ms)
-        for effect in taken.effects:
+        for effect in taken.refused:
             if effect.refusal is not None:
                 _log.warning(
                     "an entry has no effect", index=effect.index, problem=effect.refusal.message

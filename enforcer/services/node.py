@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -30,6 +31,8 @@ from enforcer.services.stop_paths import StopPaths
 from enforcer.services.stops import StopKeeper, StopOutcome
 
 STATUS_FILE: Final = "status.json"
+GATE_SECONDS_MAX: Final = 5.0
+"""How long whoever brings a stop is kept waiting for the gate."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -64,6 +67,9 @@ class Node:
         self._pace = pace
         self._changed = asyncio.Event()
         self._lists_wanted = asyncio.Event()
+        self._round = 0  # of `_enforce`; a plan made in a later one knows what came before it
+        self._done = 0
+        self._round_done = asyncio.Condition()
         self._paths = StopPaths(
             stops=stops,
             replica=replica,
@@ -121,10 +127,19 @@ class Node:
     async def offer_stop(self, envelope: bytes) -> StopOutcome:
         """Take a signed stop from whoever brings it.
 
+        When it is OBEYED, it is on disk, and the gate has been told, if it can be within
+        `GATE_SECONDS_MAX`.
+
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: why it is not obeyed.
         """
-        return await self._paths.offer(envelope)
+        outcome = await self._paths.offer(envelope)
+        if outcome is StopOutcome.OBEYED:
+            round_after = self._round + 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATE_SECONDS_MAX), self._round_done:
+                    await self._round_done.wait_for(lambda: self._done >= round_after)
+        return outcome
 
     def _progressed(self) -> None:
         self._changed.set()
@@ -134,12 +149,16 @@ class Node:
         """Keep the gate in step, attest, and show the status."""
         while True:
             self._changed.clear()
+            self._round += 1
             plan = self._plan()
             if plan is None:
                 await self._enforcer.ask()
             else:
                 await self._enforcer.bring(plan, self._time.own_ms())
                 await self._attest(plan)
+            async with self._round_done:
+                self._done = self._round
+                self._round_done.notify_all()
             await self._show(plan)
             try:
                 async with asyncio.timeout(self._pause_seconds(plan)):

@@ -32,7 +32,10 @@ INEFFECTIVE_MAX: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """An update that was proven against the copy as it was at ``first_index`` entries."""
+    """An update that goes on from the copy as it was at ``first_index`` entries.
+
+    One that is not whole is only known to be well-formed: the update that completes it proves it.
+    """
 
     first_index: int
     leaves: tuple[bytes, ...]
@@ -41,6 +44,11 @@ class Proven:
     note: bytes
     tree: CompactRange
     """Over all entries, these included."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the checkpoint covers these and no more, so that its root was checked."""
+        return self.checkpoint.size == self.tree.size
 
     @property
     def recorded_at_ms(self) -> int:
@@ -54,7 +62,9 @@ class Taken:
 
     state: State
     tree: CompactRange
-    effects: tuple[Effect, ...]
+    refused: tuple[Effect, ...]
+    """What entries had no effect; all of these, since the copy's last checkpoint."""
+    is_whole: bool
 
 
 class Replica:
@@ -80,6 +90,12 @@ class Replica:
         self._verify = verify
         self._ledger = ledger
         self._tree = CompactRange()
+        self._ahead: Taken | None = None
+
+    @property
+    def next_index(self) -> int:
+        """The entry to ask the feed for: after what was taken, whole or not."""
+        return self._ahead.state.size if self._ahead is not None else self.size
 
     @property
     def size(self) -> int:
@@ -120,24 +136,25 @@ class Replica:
                 :func:`open_checkpoint` raises.
         """
         checkpoint = self._open(update.checkpoint_note)
-        if update.first_index != self.size or not update.leaves:
+        first = self.next_index
+        if update.first_index != first or not update.leaves:
             raise _refused(
                 f"the feed gave {len(update.leaves)} entries from {update.first_index} on, and we "
-                f"have {self.size}",
+                f"have {first}",
                 "gap",
                 index=update.first_index,
             )
-        if checkpoint.size != self.size + len(update.leaves):
+        if checkpoint.size < first + len(update.leaves):
             raise _refused(
-                f"{len(update.leaves)} entries after {self.size} came with a checkpoint of "
+                f"{len(update.leaves)} entries after {first} came with a checkpoint of "
                 f"{checkpoint.size}",
                 "other count",
                 expected=checkpoint.size,
             )
-        tree = self._tree.copy()
+        tree = (self._ahead.tree if self._ahead is not None else self._tree).copy()
         for leaf in update.leaves:
             tree.append(leaf_hash(leaf))
-        if tree.root() != checkpoint.root:
+        if tree.size == checkpoint.size and tree.root() != checkpoint.root:
             raise _refused(
                 f"the entries after {self.size} do not hash to the root that was signed",
                 "another tree",
@@ -145,7 +162,7 @@ class Replica:
                 got=tree.root().hex(),
             )
         entries = self._understand(update.leaves)
-        return Proven(self.size, update.leaves, entries, checkpoint, update.checkpoint_note, tree)
+        return Proven(first, update.leaves, entries, checkpoint, update.checkpoint_note, tree)
 
     def prove_head(self, note: bytes) -> Checkpoint:
         """Check a head that brings nothing new against our history.
@@ -173,18 +190,32 @@ class Replica:
             UnavailableError: the disk did not take them.
             IntegrityError: a policy needs a newer fold, or the copy on disk is damaged.
         """
-        if proven.first_index != self.size:
+        if proven.first_index != self.next_index:
             raise ValueError("the update was proven against another size")
-        state = self.state.copy()
-        effects = tuple(apply(state, entry) for entry in proven.entries)
-        self._ledger.append(proven.leaves, lambda _checkpoint: proven.note)
-        return Taken(state, proven.tree, effects)
+        ahead = self._ahead
+        # Nobody else has the state ahead: it may grow where it is.
+        state = ahead.state if ahead is not None else self.state.copy()
+        effects = [apply(state, entry) for entry in proven.entries]
+        refused = [effect for effect in effects if not effect.is_effective]
+        if proven.is_whole:
+            self._ledger.append(proven.leaves, lambda _checkpoint: proven.note)
+        else:
+            self._ledger.stage(proven.leaves)
+        before = ahead.refused if ahead is not None else ()
+        return Taken(state, proven.tree, (*before, *refused), proven.is_whole)
 
     def accept(self, taken: Taken) -> None:
-        """Go on from what `append` made durable."""
-        self.state = taken.state
-        self._tree = taken.tree
-        self._remember(taken.effects)
+        """Go on from what `append` gave; others see it when it is whole."""
+        self._ahead = None if taken.is_whole else taken
+        if taken.is_whole:
+            self.state = taken.state
+            self._tree = taken.tree
+            self._remember(taken.refused)
+
+    def give_up(self) -> None:
+        """Forget what was taken since the last checkpoint, after the feed failed to complete it."""
+        self._ahead = None
+        self._ledger.unstage()
 
     def _open(self, note: bytes) -> Checkpoint:
         checkpoint = open_checkpoint(note, self._trust.origin, self._key, self._verify)
@@ -201,8 +232,9 @@ class Replica:
     def _understand(self, leaves: Sequence[bytes]) -> tuple[Entry, ...]:
         """Read all entries, whose times must not run backwards."""
         entries = []
-        latest_ms = self.state.recorded_at_ms
-        for index, leaf in enumerate(leaves, self.size):
+        state = self._ahead.state if self._ahead is not None else self.state
+        latest_ms = state.recorded_at_ms
+        for index, leaf in enumerate(leaves, state.size):
             try:
                 entry = parse(leaf)
             except IntegrityError as error:

@@ -196,6 +196,7 @@ async def test_a_forged_entry_a_wipe_and_a_restart_of_redis_change_nothing(host,
     redis_server.kill()
     await until(lambda: host.status["feed"]["state"] == "STALE")
     redis_server.start()
+    await host.redis.connection_pool.disconnect()
     rules = ("on", ">secret", *node_acl(ORIGIN))
     await host.redis.execute_command("ACL", "SETUSER", "node", *rules)
     host.land.stop(ref)

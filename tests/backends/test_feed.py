@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from enforcer.backends import feed_format
+from enforcer.backends import feed_format, memory_feed, redis_source
 from enforcer.backends.feed_format import FeedKeys, StreamEntry, node_acl, stream_floor, stream_id
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher, MemoryFeedSource
@@ -186,6 +186,18 @@ async def test_a_waiting_reader_is_woken_by_the_next_entry(medium, book, source)
     await asyncio.sleep(0.05)
     await book.add()
     assert (await waiting).leaves == (b"entry 1",)
+
+
+async def test_too_much_for_one_update_comes_in_parts_under_the_same_checkpoint(
+    medium, book, source, monkeypatch
+):
+    for module in (memory_feed, redis_source):
+        monkeypatch.setattr(module, "UPDATE_LEAVES_MAX", 300)
+    await book.add(1_500)
+    update = await source.next(0, SOON_MS)
+    assert 300 <= len(update.leaves) < 700
+    assert update.checkpoint_note == book.files.checkpoint_note
+    assert await read_all(source) == book.leaves
 
 
 async def test_nothing_new_is_none(medium, book, source):

@@ -203,9 +203,48 @@ def test_entries_that_we_have_already_are_refused(copy, land, log):
     copy.refuses(log.update(land.leaves, copy.replica.size - 1), "gap")
 
 
-def test_fewer_entries_than_the_checkpoint_covers_are_refused(copy, land, log):
-    update = log.update(land.leaves)
-    copy.refuses(replace(update, leaves=update.leaves[:-1]), "other count")
+def test_fewer_entries_than_the_checkpoint_covers_count_when_the_rest_has_come(copy, land, log):
+    land.in_force_order()
+    whole = log.update(land.leaves)
+    nothing = copy.look()
+    for first in range(0, 8, 2):
+        copy.take(FeedUpdate(first, whole.leaves[first : first + 2], whole.checkpoint_note))
+        assert copy.replica.next_index == first + 2
+        assert copy.look() == nothing
+    copy.take(FeedUpdate(8, whole.leaves[8:], whole.checkpoint_note))
+    assert copy.replica.size == len(land.leaves) == 9
+    assert [row.index for row in in_force(copy.replica.state, land.now_ms)] == [7]
+    seen = copy.look()
+    assert copy.reopened().look() == seen
+
+
+def test_a_forged_part_is_refused_with_the_whole_and_leaves_no_trace(copy, land, log):
+    copy.follow()
+    land.in_force_order()
+    whole = log.update(land.leaves, 7)
+    act = seal(land.order(), land.proposer.key)
+    forged = encode(Entry(land.now_ms - 1_000, act))
+    before = copy.look()
+    copy.take(FeedUpdate(7, (forged,), whole.checkpoint_note))
+    with pytest.raises(IntegrityError, match="do not hash"):
+        copy.take(FeedUpdate(8, whole.leaves[1:], whole.checkpoint_note))
+    copy.replica.give_up()
+    assert copy.look() == before
+    copy.follow()
+    assert copy.replica.size == 9
+    assert not copy.replica.ineffective
+    seen = copy.look()
+    assert copy.reopened().look() == seen
+
+
+def test_refused_entries_of_all_parts_are_remembered(copy, land, log):
+    ref = land.propose()
+    land.approve(ref, by=land.proposer)
+    land.propose()
+    whole = log.update(land.leaves)
+    copy.take(FeedUpdate(0, whole.leaves[:9], whole.checkpoint_note))
+    copy.take(FeedUpdate(9, whole.leaves[9:], whole.checkpoint_note))
+    assert copy.replica.ineffective == (8,)
 
 
 def test_more_entries_than_the_checkpoint_covers_are_refused(copy, land, log):

@@ -105,9 +105,13 @@ def name_of(text: str) -> Name:
         return Name.from_text(text)
     if "." not in text.strip("."):
         return Name.from_text(text.lower())
-    line = convert_line(f"exact {text}".encode(), 1, TargetKind.EXACT)
+    try:
+        line = convert_line(f"exact {text}".encode(), 1, TargetKind.EXACT)
+    except InputError as error:
+        problem = error.message.partition(": ")[2] or error.message
+        raise _no_name(text, problem) from error
     if line is None:
-        raise InputError(f"{text!r} is no name", advice="Write a domain name.", field="name")
+        raise _no_name(text, "it is empty")
     return Name.from_text(line.partition(b" ")[2].strip().decode("ascii"))
 
 
@@ -137,3 +141,11 @@ async def ask_gate(socket: Path, name: Name, qtype: int) -> dict[str, str | int 
         UnavailableError: no gate answers.
     """
     return await GateClient(socket).check(name.text, qtype)
+
+
+def _no_name(text: str, problem: str) -> InputError:
+    return InputError(
+        f"{text!r} is no domain name: {problem}",
+        advice="Write a name such as www.example.org; an IDN may be written as it is.",
+        field="name",
+    )

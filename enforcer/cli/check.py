@@ -136,7 +136,7 @@ def _show_gate(name: str, said: dict[str, str | int | None]) -> None:
     action = str(said["action"])
     colour = {"BLOCK": "bold red", "PASS": "bold green"}.get(action, "bold")
     out().print(f"[{colour}]{action}[/] [bold]{escape(name)}[/]")
-    at_ms = said.pop("at_ms", None)
-    emit_pairs({key.replace("_", " "): value for key, value in said.items() if key != "action"})
-    if isinstance(at_ms, int):
-        emit_pairs({"at": when(at_ms)})
+    at_ms = said.get("at_ms")
+    shown = {key: value for key, value in said.items() if key not in ("action", "at_ms")}
+    shown["at"] = when(at_ms) if isinstance(at_ms, int) else None
+    emit_pairs({key.replace("_", " "): value for key, value in shown.items()})

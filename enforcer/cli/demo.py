@@ -32,7 +32,8 @@ def demo(
     from enforcer.cli.demo_story import Story
 
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
+        signal.signal(number, signal.default_int_handler)
     if keep and KEPT.exists():
         raise ConflictError(
             f"{KEPT.absolute()} is there already",

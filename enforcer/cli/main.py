@@ -22,7 +22,8 @@ class Program(typer.Typer):
         try:
             return super().__call__(*args, **kwargs)
         except EnforcerError as error:
-            show_error(error, as_json="--json" in sys.argv)
+            words = args[0] if args else sys.argv
+            show_error(error, as_json=isinstance(words, list) and "--json" in words)
             sys.exit(error.exit_code)
         except Exception:  # noqa: BLE001 - a defect: shown whole, and never mistaken for a finding
             traceback.print_exc()

@@ -310,5 +310,6 @@ async def _push(person: Person, act: Envelope, nodes: list[str]) -> list[str]:
 
 def _show_order(known: KnownOrder, *, to_stdout: bool = False) -> None:
     """Show what an order says: on stdout as a result, else before a signature."""
-    console = out() if to_stdout else err()
-    emit_pairs({**order_lines(known.payload), **known.standing_lines()}, console)
+    shown = {**order_lines(known.payload), **known.standing_lines()}
+    shown["until"] = when(known.until_ms)  # as extended
+    emit_pairs(shown, out() if to_stdout else err())

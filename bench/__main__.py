@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import re
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -80,7 +81,8 @@ def machine() -> str:
 def write(name: str, doc: str, rows: list[Row]) -> None:
     """Replace the section of `name` in RESULTS.md, or add it."""
     text = RESULTS.read_text() if RESULTS.exists() else TITLE
-    section = f"## {name}\n\n{doc.strip()}\n\n{machine()}.\n\n{table(rows)}\n"
+    ran = f"`python -m bench {name} --write`, {datetime.now(tz=UTC):%Y-%m-%d}, on {machine()}."
+    section = f"## {name}\n\n{doc.strip()}\n\n{ran}\n\n{table(rows)}\n"
     found = re.search(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     if found:
         behind = text[found.end() :]

@@ -34,7 +34,7 @@ BLOCKED = [f"b{at}.always.example.org" for at in range(5)]
 FREE = [f"f{at}.never.example.org" for at in range(5)]
 
 ACTORS = 2
-PAUSE_SECONDS = 0.08
+PAUSE_SECONDS = 0.04
 """Between two acts of one actor: a bounded rate."""
 UNDECIDED_MS = 2_000
 """So near to an order's end, what a query finds depends on when exactly it is asked."""

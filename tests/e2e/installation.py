@@ -45,8 +45,9 @@ from enforcer.ports import GateReport
 from enforcer.services.audit import Summary
 from enforcer.services.findings import Severity
 from enforcer.services.ledger import Recorded
+from enforcer.v1 import order_pb2
 from tests.e2e.dns import CLIENT_HOST, Answer, Questions, Upstream, ask
-from tests.e2e.programs import Program, wait_for
+from tests.e2e.programs import Program, peaks_mb, wait_for
 from tests.people import Land, Person, seal
 
 ORIGIN = "e2e.example.org/ledger"
@@ -303,6 +304,10 @@ class Installation:
         except UnavailableError:
             return None
 
+    def redis_peak_mb(self) -> float:
+        assert self.redis.pid is not None
+        return peaks_mb(self.redis.pid, "redis")["redis"]
+
     def ledger_size(self) -> int:
         with open_ledger(self.files.ledger, self.trust) as ledger:
             return ledger.size
@@ -408,6 +413,11 @@ def ref_of(recorded: Recorded) -> OrderRef:
     envelope = parse(recorded.leaf).envelope
     order_id = json.loads(envelope.payload)["order_id"]
     return OrderRef(order_id, recorded.index, envelope.payload_sha256)
+
+
+def order_ref(order: order_pb2.Order) -> OrderRef:
+    """Return how later acts name an order that the control plane showed."""
+    return OrderRef(order.order_id, order.entry_index, order.payload_sha256)
 
 
 def free_ports(count: int) -> list[int]:

@@ -82,7 +82,15 @@ class Program:
 
     def peaks_mb(self) -> dict[str, float]:
         """Return the peak resident MB of it and of its live children, by what each runs."""
-        return dict(_peaks(self.pid, self.name))
+        return peaks_mb(self.pid, self.name)
+
+
+def peaks_mb(pid: int, name: str) -> dict[str, float]:
+    """Return the peak resident MB (10^6 bytes) of a process and of its live children."""
+    peaks = {name: _memory_mb(pid, "VmHWM")}
+    for child, what in _children(pid):
+        peaks[f"{name}'s {what}"] = _memory_mb(child, "VmHWM")
+    return peaks
 
 
 def rss_mb(pid: int) -> float:
@@ -90,25 +98,21 @@ def rss_mb(pid: int) -> float:
     return _memory_mb(pid, "VmRSS")
 
 
-def _peaks(pid: int, name: str) -> Iterator[tuple[str, float]]:
-    yield name, _memory_mb(pid, "VmHWM")
-    for child, what in _children(pid):
-        yield f"{name}'s {what}", _memory_mb(child, "VmHWM")
-
-
 def _children(pid: int) -> Iterator[tuple[int, str]]:
     """Yield the live children that work, numbered: no resource tracker of multiprocessing."""
     number = 0
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, thread.read_text().split()):
-            with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
+            for child in map(int, thread.read_text().split()):
                 if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes():
                     number += 1
                     yield child, f"worker {number}"
 
 
 def _memory_mb(pid: int, field: str) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = ""
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        status = Path(f"/proc/{pid}/status").read_text()
     match = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
     return int(match[1]) * 1_024 / 1e6 if match else 0.0
 

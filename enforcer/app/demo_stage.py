@@ -6,6 +6,7 @@ in the order in which they need each other, and no other; their logs stay beside
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ from enforcer.app.demo_dns import Upstream
 from enforcer.app.demo_land import install_demo
 from enforcer.app.installation import Installation, Plan
 from enforcer.backends.child import tied_to_parent
+from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.redis_server import RedisServer
 from enforcer.config import Address
 from enforcer.errors import UnavailableError
@@ -82,7 +84,7 @@ class Stage:
         self._run("control", "control", "-c", str(made.control / "control.toml"))
         self._run("gate", "gate", "-c", str(made.gate / "gate.toml"))
         self._wait("control", self._control_answers)
-        self._wait("gate", (made.gate / "gate.sock").exists)
+        self._wait("gate", self._gate_answers)
 
     def start_node(self, ledger_size: int) -> None:
         """Start the node, and wait until its gate holds the table of that ledger size.
@@ -163,6 +165,13 @@ class Stage:
                     advice=f"See {log}.",
                 )
             time.sleep(POLL_SECONDS)
+
+    def _gate_answers(self) -> bool:
+        try:
+            asyncio.run(GateClient(self.installation.gate / "gate.sock").status())
+        except UnavailableError:
+            return False
+        return True
 
     def _control_answers(self) -> bool:
         with socket.socket() as connection:

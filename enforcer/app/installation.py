@@ -17,6 +17,7 @@ import msgspec
 
 from enforcer.app.keys import KeyRequest, certify, make_request, new_key
 from enforcer.backends import durable, pki
+from enforcer.backends.keys import PrivateKey
 from enforcer.config import Address, TrustFile
 from enforcer.core.key import Category, Role
 from enforcer.core.note import VerifierKey
@@ -102,13 +103,14 @@ def install(directory: Path, plan: Plan) -> Installation:
             advice="Name a new directory: an installation is never written over another.",
             path=str(directory),
         )
+    log_key = PrivateKey.generate()
+    trust = trust_text(plan, VerifierKey(plan.origin, log_key.public_key).text)
     made = Installation(directory)
     durable.make_directory(directory)
     directory.chmod(0o711)  # the gate's user passes through; keys are mode 600
     for part in (made.authority, made.control, made.node, made.gate):
         durable.make_directory(part)
-    log_key = new_key(made.control / "log.key")
-    trust = trust_text(plan, VerifierKey(plan.origin, log_key.public_key).text)
+    log_key.save(made.control / "log.key")
     durable.write_file(made.trust_file, trust.encode())
 
     authority = pki.Authority.create(plan.origin)

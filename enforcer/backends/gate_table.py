@@ -122,7 +122,9 @@ class LastGood:
             IntegrityError: it is damaged or of another ledger.
             UnavailableError: it cannot be read.
         """
-        if not self.path.exists():
+        with reporting(self.path, "look at"):  # the user that this became may not get there
+            is_there = self.path.exists()
+        if not is_there:
             raise NotFoundError(
                 f"{self.path} does not exist",
                 advice="Start the node: it hands over a table.",

@@ -142,7 +142,8 @@ def _check_faults(
 ) -> ListSummary:
     """Show the lines that can be no targets; refuse them unless they are to be left out."""
     for fault in report.faults[:FAULTS_SHOWN_MAX]:
-        err().print(f"{escape(str(targets))}:{fault.line}:{fault.column}: {escape(fault.message)}")
+        place = f"{targets}:{fault.line}:{fault.column}"
+        err().print(f"{escape(place)}: {escape(_without_place(fault.message))}")
     unshown = report.fault_count - min(len(report.faults), FAULTS_SHOWN_MAX)
     if unshown:
         err().print(f"… and {unshown} more")
@@ -150,7 +151,7 @@ def _check_faults(
         first = report.faults[0]
         raise InputError(
             f"{report.fault_count} lines of {targets} can be no targets; the first is line "
-            f"{first.line}, column {first.column}: {first.message}",
+            f"{first.line}, column {first.column}: {_without_place(first.message)}",
             advice="Correct them, or propose the order without them: --leave-out.",
             field="targets",
             line=first.line,
@@ -163,6 +164,11 @@ def _check_faults(
             field="targets",
         )
     return summary
+
+
+def _without_place(message: str) -> str:
+    """Return a fault's words without the line and column that stand before them already."""
+    return message.partition(": ")[2] if message.startswith("line ") else message
 
 
 def _reasons(written: OrderFile, path: Path | None) -> bytes:

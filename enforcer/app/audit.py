@@ -27,7 +27,18 @@ from enforcer.core.trust import Trust
 from enforcer.errors import InputError, IntegrityError, NotFoundError
 from enforcer.services.audit import Audit, Evidence, Progress, Summary, damaged
 from enforcer.services.audit_attestations import KeptAttestation
-from enforcer.services.findings import Finding
+from enforcer.services.findings import Finding, Severity, worst
+
+__all__ = [
+    "Finding",
+    "Severity",
+    "Summary",
+    "audit_directory",
+    "check_receipt",
+    "kept_attestations",
+    "open_ledger",
+    "worst",
+]
 
 ATTESTATION_BYTES_MAX: Final = 65_535
 

@@ -22,6 +22,8 @@ from enforcer.core.trust import Trust
 from enforcer.errors import InputError, NotFoundError
 from enforcer.services.explain import Explanation, ListText, explain
 
+__all__ = ["Explanation", "Replay", "ask_gate", "name_of", "qtype_of", "replay"]
+
 QTYPES: Final = {
     "A": 1,
     "NS": 2,

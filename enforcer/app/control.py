@@ -39,6 +39,8 @@ from enforcer.services.attestations import Attestations
 from enforcer.services.ledger import Ledger, Progress
 from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
+from enforcer.services.register import Register
+from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from enforcer.v1 import audit_pb2_grpc, node_pb2_grpc, order_pb2_grpc, trust_pb2_grpc
 
@@ -56,7 +58,6 @@ class ControlPlane:
     port: int
     ledger: Ledger
     publication: Publication
-    orders: Orders
     tasks: frozenset[asyncio.Task[None]]
     """They end only when something is broken; then the process must."""
 
@@ -117,28 +118,30 @@ async def serving(
         ):
             uploads = Uploads(files.lists, work, ledger, publication)
             orders = Orders(ledger, uploads, files.side, publication)
+            stopping = Stopping(ledger, files.side, publication)
+            register = Register(ledger)
             kept = KeptFiles(config.ledger_dir / "attestations")
             server = Server(trust_domain(trust.origin))
             order_pb2_grpc.add_OrderServiceServicer_to_server(
-                OrderService(ledger, orders, uploads), server.grpc
+                OrderService(ledger, orders, stopping, register, uploads), server.grpc
             )
             trust_pb2_grpc.add_TrustServiceServicer_to_server(
-                TrustService(ledger, orders), server.grpc
+                TrustService(ledger, orders, register), server.grpc
             )
             audit_pb2_grpc.add_AuditServiceServicer_to_server(
                 AuditService(files, files.lists, files.side), server.grpc
             )
             node_pb2_grpc.add_NodeServiceServicer_to_server(
-                NodeService(ledger, orders, Attestations(ledger, kept)), server.grpc
+                NodeService(ledger, stopping, Attestations(ledger, kept)), server.grpc
             )
             port = server.bind(config.listen, tls)
             late = asyncio.create_task(
-                _every(config.reconcile_interval_seconds, orders.record_unlogged)
+                _every(config.reconcile_interval_seconds, stopping.record_unlogged)
             )
             tasks = frozenset(filter(None, (ledger.writer, publication.task, late)))
             await server.start()
             try:
-                yield ControlPlane(port, ledger, publication, orders, tasks)
+                yield ControlPlane(port, ledger, publication, tasks)
             finally:
                 await server.stop(GRACE_SECONDS)
                 late.cancel()

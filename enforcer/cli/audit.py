@@ -12,8 +12,7 @@ from enforcer.cli.output import AsJson, emit_json, emit_pairs, err, now_ms, out,
 from enforcer.cli.words import time_of
 
 if TYPE_CHECKING:
-    from enforcer.services.audit import Summary
-    from enforcer.services.findings import Finding
+    from enforcer.app.audit import Finding, Summary
 
 VIOLATION_EXIT = 1
 INCOMPLETE_EXIT = 2
@@ -42,9 +41,8 @@ def verify(
     Exit code 0: all is good; 1: a rule was broken or something was altered; 2: something could
     not be checked.
     """
-    from enforcer.app.audit import audit_directory
+    from enforcer.app.audit import Severity, audit_directory, worst
     from enforcer.config import read_trust
-    from enforcer.services.findings import Severity, worst
 
     now = now_ms()
     as_of_ms = time_of(at, now, "at") if at else now

@@ -14,7 +14,7 @@ from enforcer.cli.words import time_of
 from enforcer.errors import InputError
 
 if TYPE_CHECKING:
-    from enforcer.services.explain import Explanation
+    from enforcer.app.check import Explanation
 
 ROWS = {
     1: "row 1: a protected core name passes, whatever orders say",

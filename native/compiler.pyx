@@ -17,12 +17,12 @@ from enforcer.core.table_frame import TableFrame, check_rows
 from enforcer.errors import InputError, IntegrityError
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memcpy
 
 from build cimport *
 from chain cimport chains_free, chains_open
 from layout cimport *
-from scan cimport scan_accept, scan_on, scan_t
+from scan cimport scan_accept, scan_on, scan_reach_bytes, scan_t
 
 cdef enum:
     WORDS_MAX = 1 << 30  # 4 GiB of order slots: something is wrong long before
@@ -55,12 +55,9 @@ class CompiledTable:
 
 cdef int scan_doubt(scan_t *scan, const uint8_t[::1] text) except -1:
     """Let Python read the line in doubt: it accepts it, or raises what is wrong."""
-    cdef const uint8_t *line = scan.text + scan.at
-    cdef const uint8_t *end = <const uint8_t *> memchr(line, c"\n", scan.size_bytes - scan.at)
-    cdef size_t stop = scan.size_bytes if end == NULL else <size_t> (end - scan.text) + 1
     previous = bytes(text[scan.previous_at:scan.previous_at + scan.previous_bytes])
     target, read = core_target.read_line(
-        bytes(text[scan.at:stop]), 0, scan.line_count + 1, previous
+        bytes(text[scan.at:scan.at + scan_reach_bytes(scan)]), 0, scan.line_count + 1, previous
     )
     scan_accept(scan, len(read), target.kind <= core_target.TargetKind.SUBTREE)
     return 0

@@ -21,6 +21,7 @@ cdef enum:
 
 cdef enum:
     NAME_TEXT_BYTES_MAX = 253
+    LINE_BYTES_MAX = 261  # "subtree " and the longest name
     ADDRESS_TEXT_BYTES_MAX = 45  # INET6_ADDRSTRLEN of POSIX, its NUL taken off
 
 cdef extern from "<arpa/inet.h>" nogil:

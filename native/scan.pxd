@@ -8,7 +8,7 @@ that it cannot vouch for, and lets the caller decide about that one.
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr, memcmp
 
-from line cimport LINE_EXACT, LINE_SUBTREE, LINE_UNSURE, line_kind
+from line cimport LINE_BYTES_MAX, LINE_EXACT, LINE_SUBTREE, LINE_UNSURE, line_kind
 
 
 ctypedef struct scan_t:
@@ -20,6 +20,12 @@ ctypedef struct scan_t:
     uint64_t line_count
     uint64_t line_count_max
     uint64_t name_count
+
+
+cdef inline size_t scan_reach_bytes(const scan_t *scan) noexcept nogil:
+    """Return how many octets from `scan.at` on can belong to its line, LF included."""
+    cdef size_t left = scan.size_bytes - scan.at
+    return left if left < <size_t> LINE_BYTES_MAX + 1 else <size_t> LINE_BYTES_MAX + 1
 
 
 cdef inline void scan_accept(scan_t *scan, size_t size, bint is_name) noexcept nogil:
@@ -39,7 +45,7 @@ cdef inline bint scan_on(scan_t *scan) noexcept nogil:
     cdef int kind, order
     while scan.at < scan.size_bytes:
         line = scan.text + scan.at
-        end = <const uint8_t *> memchr(line, c"\n", scan.size_bytes - scan.at)
+        end = <const uint8_t *> memchr(line, c"\n", scan_reach_bytes(scan))
         if end == NULL or scan.line_count >= scan.line_count_max:
             return False
         size = end - line

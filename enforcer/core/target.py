@@ -101,14 +101,17 @@ def parse_line(line: bytes, line_number: int = 1) -> Target:
 def read_line(text: bytes, at: int, line_number: int, previous: bytes) -> tuple[Target, bytes]:
     """Read the line of a list that begins at `at` and follows the line `previous`.
 
-    Returns the target and its line without LF.
+    Returns the target and its line without LF. Looks no further than a line can reach.
 
     Raises:
-        InputError: the line is wrong, has no LF, is out of order or one too many.
+        InputError: the line is wrong, too long, has no LF, is out of order or one too many.
     """
     if line_number > TARGETS_MAX:
         raise _error(f"the list has over {TARGETS_MAX} targets", line_number, 1)
-    end = text.find(b"\n", at)
+    end = text.find(b"\n", at, at + LINE_BYTES_MAX + 1)
+    if end < 0 and len(text) - at > LINE_BYTES_MAX:
+        what = f"the line is over {LINE_BYTES_MAX} bytes"
+        raise _error(what, line_number, LINE_BYTES_MAX + 1)
     if end < 0:
         raise _error("the last line has no LF", line_number, len(text) - at + 1)
     line = text[at:end]

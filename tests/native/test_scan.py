@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,12 @@ BAD = [
     (b"subtree 192.0.2.1\n", 1, 9),
     (b"exact " + b"x" * 64 + b".org\n", 1, 7),
     (b"exact " + b"a." * 127 + b"a\n", 1, 260),
+    (b"subtree " + b"a" * 253 + b"\n", 1, 9),  # as long as a line can be
+    (b"subtree " + b"a" * 253, 1, 262),
+    (b"subtree " + b"a" * 254 + b"\n", 1, 262),
+    (b"subtree " + b"a" * 254, 1, 262),
+    (b"exact a.b\n" + b"x" * 5_000 + b"\nexact a.c\n", 2, 262),
+    (b"exact a.b\nexact a.c" + b"\0" * 5_000, 2, 262),
     (b"exact b.b\nexact a.b\n", 2, 1),
     (b"exact a.b\nexact a.b\n", 2, 1),
     (b"exact a.b.c\nexact a.b\n", 2, 1),
@@ -132,6 +139,21 @@ def test_a_list_over_the_bound_is_refused_at_the_line_too_many(
     monkeypatch.setattr(target, "TARGETS_MAX", 2)
     assert outcome(b"exact a.b\nexact a.c\n") == (2, 2)
     assert outcome(b"exact a.b\nexact a.c\nexact a.d\n")[1] == {"line": 3, "column": 1}
+
+
+@both
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_without_end_costs_no_more_than_the_longest_line(outcome: Outcomes, end: bytes):
+    text = b"exact a.b\nexact " + b"x" * (16 << 20) + end
+    tracemalloc.start()
+    try:
+        message, data = outcome(text)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "the line is over 261 bytes" in str(message)
+    assert data == {"line": 2, "column": 262}
+    assert peak_bytes < 1 << 20
 
 
 octets = st.sampled_from(b"abz019-_.A*/: \x00\xc3\xa9")

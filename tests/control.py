@@ -38,6 +38,8 @@ from enforcer.core.trust import Trust
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
+from enforcer.services.order_reader import OrderReader
+from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from tests.people import ORIGIN, Land, Person, seal
 
@@ -129,6 +131,8 @@ class Desk:
         )
         self.uploads = Uploads(opened.lists, PlainListWork(), self.ledger, self.publication)
         self.orders = Orders(self.ledger, self.uploads, opened.side, self.publication)
+        self.stopping = Stopping(self.ledger, opened.side, self.publication)
+        self.reader = OrderReader(self.ledger)
         await self._stack.enter_async_context(self.ledger)
         await self._stack.enter_async_context(self.publication)
         self.land.state = self.ledger.state
@@ -160,7 +164,7 @@ class Desk:
         envelope = seal(self.land.approval(ref), (by or self.land.approver).key)
         return await self.orders.approve(envelope, validate_only=False)
 
-    def stopping(self, ref: OrderRef, by: Person | None = None) -> Envelope:
+    def stop_of(self, ref: OrderRef, by: Person | None = None) -> Envelope:
         return seal(self.land.stopping(ref), (by or self.land.oversight).key)
 
 

@@ -8,16 +8,16 @@ from enforcer.api.identity import caller_of, check_signer, trust_domain
 from enforcer.core.key import Role
 from enforcer.services.attestations import Attestations
 from enforcer.services.ledger import Ledger
-from enforcer.services.orders import Orders
+from enforcer.services.stopping import Stopping
 from enforcer.v1 import node_pb2, node_pb2_grpc
 
 
 class NodeService(node_pb2_grpc.NodeServiceServicer):
     """The control plane's side; see proto/enforcer/v1/node.proto for each method."""
 
-    def __init__(self, ledger: Ledger, orders: Orders, attestations: Attestations) -> None:
+    def __init__(self, ledger: Ledger, stopping: Stopping, attestations: Attestations) -> None:
         self._ledger = ledger
-        self._orders = orders
+        self._stopping = stopping
         self._attestations = attestations
 
     async def Attest(
@@ -37,7 +37,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         caller = caller_of(context.auth_context(), trust_domain(state.origin))
         if caller.role is not Role.NODE:
             check_signer(caller, envelope, state)
-        recorded = await self._orders.stop(envelope)
+        recorded = await self._stopping.stop(envelope)
         return node_pb2.PushStopResponse(
             outcome=node_pb2.STOP_OUTCOME_RECORDED,
             recorded=translate.recorded_to_message(recorded),

@@ -13,7 +13,9 @@ from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope
 from enforcer.errors import InputError
 from enforcer.services.ledger import Ledger, Recorded
+from enforcer.services.order_reader import OrderReader
 from enforcer.services.orders import Orders
+from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from enforcer.v1 import order_pb2, order_pb2_grpc, record_pb2, trust_pb2, trust_pb2_grpc
 
@@ -23,9 +25,18 @@ CHUNK_BYTES_MAX: Final = 1 << 20
 class OrderService(order_pb2_grpc.OrderServiceServicer):
     """The orders of one ledger; see proto/enforcer/v1/order.proto for each method."""
 
-    def __init__(self, ledger: Ledger, orders: Orders, uploads: Uploads) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        orders: Orders,
+        stopping: Stopping,
+        reader: OrderReader,
+        uploads: Uploads,
+    ) -> None:
         self._ledger = ledger
         self._orders = orders
+        self._stopping = stopping
+        self._reader = reader
         self._uploads = uploads
 
     async def UploadTargets(
@@ -73,7 +84,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         self, request: order_pb2.StopOrderRequest, context: Context
     ) -> order_pb2.StopOrderResponse:
         """Record a stop."""
-        recorded = await self._orders.stop(
+        recorded = await self._stopping.stop(
             self._signed(request.envelope, context), request.side_files
         )
         return order_pb2.StopOrderResponse(recorded=_message(recorded))
@@ -94,7 +105,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
     ) -> order_pb2.GetOrderResponse:
         """Read one order, with its signed payload."""
         index = request.entry_index if request.HasField("entry_index") else None
-        view = self._orders.get(request.order_id, index)
+        view = self._reader.get(request.order_id, index)
         payload = await payload_at(self._ledger, view.record.index)
         policy = self._ledger.state.policy
         return order_pb2.GetOrderResponse(order=translate.order_to_message(view, policy, payload))
@@ -106,7 +117,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         wanted = translate.wanted_standing(request.status)
         start = translate.page_start(request.page_token, wanted)
         size = translate.page_size(request.page_size)
-        views = self._orders.page(start, size + 1, wanted)  # one more: is there another page?
+        views = self._reader.page(start, size + 1, wanted)  # one more: is there another page?
         policy = self._ledger.state.policy
         token = translate.page_token(views[size].record.index, wanted) if views[size:] else ""
         return order_pb2.ListOrdersResponse(
@@ -125,9 +136,10 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
 class TrustService(trust_pb2_grpc.TrustServiceServicer):
     """The roots' acts on one ledger; see proto/enforcer/v1/trust.proto for each method."""
 
-    def __init__(self, ledger: Ledger, orders: Orders) -> None:
+    def __init__(self, ledger: Ledger, orders: Orders, reader: OrderReader) -> None:
         self._ledger = ledger
         self._orders = orders
+        self._reader = reader
 
     async def RecordRootAct(
         self, request: trust_pb2.RecordRootActRequest, context: Context
@@ -144,7 +156,7 @@ class TrustService(trust_pb2_grpc.TrustServiceServicer):
         self, request: trust_pb2.GetPolicyRequest, context: Context
     ) -> trust_pb2.GetPolicyResponse:
         """Read the policy in force."""
-        policy = self._orders.policy()
+        policy = self._reader.policy()
         return translate.policy_to_message(policy, await payload_at(self._ledger, policy.index))
 
 

@@ -10,7 +10,7 @@ from enforcer.core.standing import Standing
 from enforcer.core.state import PolicyRecord
 from enforcer.errors import InputError
 from enforcer.services.ledger import Recorded
-from enforcer.services.orders import OrderView
+from enforcer.services.order_reader import OrderView
 from enforcer.v1 import order_pb2, record_pb2, trust_pb2
 
 PAGE_SIZE_DEFAULT: Final = 100

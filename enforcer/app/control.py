@@ -39,7 +39,7 @@ from enforcer.services.attestations import Attestations
 from enforcer.services.ledger import Ledger, Progress
 from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
-from enforcer.services.register import Register
+from enforcer.services.order_reader import OrderReader
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from enforcer.v1 import audit_pb2_grpc, node_pb2_grpc, order_pb2_grpc, trust_pb2_grpc
@@ -119,14 +119,14 @@ async def serving(
             uploads = Uploads(files.lists, work, ledger, publication)
             orders = Orders(ledger, uploads, files.side, publication)
             stopping = Stopping(ledger, files.side, publication)
-            register = Register(ledger)
+            reader = OrderReader(ledger)
             kept = KeptFiles(config.ledger_dir / "attestations")
             server = Server(trust_domain(trust.origin))
             order_pb2_grpc.add_OrderServiceServicer_to_server(
-                OrderService(ledger, orders, stopping, register, uploads), server.grpc
+                OrderService(ledger, orders, stopping, reader, uploads), server.grpc
             )
             trust_pb2_grpc.add_TrustServiceServicer_to_server(
-                TrustService(ledger, orders, register), server.grpc
+                TrustService(ledger, orders, reader), server.grpc
             )
             audit_pb2_grpc.add_AuditServiceServicer_to_server(
                 AuditService(files, files.lists, files.side), server.grpc

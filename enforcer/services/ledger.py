@@ -9,7 +9,6 @@ whoever must hear of new entries is told by a call that does not wait.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from enforcer.core.entry import AnyPayload, Entry, encode, parse, parse_payload
 from enforcer.core.envelope import Envelope, Verify
 from enforcer.core.fold import apply
 from enforcer.core.judge import judge
-from enforcer.core.order import OrderStopped
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.receipt import Receipt
 from enforcer.core.state import State
@@ -35,11 +33,10 @@ from enforcer.errors import (
 )
 from enforcer.ports import Clock, LedgerFiles
 from enforcer.services.footprint import EVERYTHING, footprint
+from enforcer.services.waiting import WaitingAct, WaitingActs
 
 ENTRIES_PER_APPEND_MAX: Final = 64
 """At most 4 MiB, so that a stop waits for one small append at the longest."""
-ACTS_WAITING_MAX: Final = 1_024
-STOPS_WAITING_MAX: Final = 16_384
 
 log: Final = structlog.get_logger()
 
@@ -70,15 +67,6 @@ class Appended:
     checkpoint_note: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """An act on its way; the answer is its entry index, and whether it was there before."""
-
-    envelope: Envelope
-    payload: AnyPayload
-    answer: asyncio.Future[tuple[int, bool]]
-
-
 class Ledger:
     """The ledger of one control plane; use it from one event loop, as a context manager.
 
@@ -94,8 +82,7 @@ class Ledger:
         self._seal = seal
         self._clock = clock
         self._tell: Callable[[Appended], None] = lambda _appended: None
-        self._stops: deque[_Waiting] = deque()
-        self._acts: deque[_Waiting] = deque()
+        self._waiting = WaitingActs()
         self._wake = asyncio.Event()
         self._is_closing = False
         self.writer: asyncio.Task[None] | None = None
@@ -173,12 +160,15 @@ class Ledger:
         index = self.recorded_as(envelope, payload)
         if index is not None:
             return await self._prove(index, is_repeated=True)
-        self._check_room(payload)
-        waiting = _Waiting(envelope, payload, asyncio.get_running_loop().create_future())
-        queue = self._stops if isinstance(payload, OrderStopped) else self._acts
-        queue.append(waiting)
+        if self._is_closing:
+            raise UnavailableError(
+                "the control plane is shutting down",
+                advice="Send the same act again in a moment.",
+            )
+        act = WaitingAct(envelope, payload)
+        self._waiting.put(act)
         self._wake.set()
-        index, is_repeated = await waiting.answer
+        index, is_repeated = await act.answer
         return await self._prove(index, is_repeated=is_repeated)
 
     async def _prove(self, index: int, *, is_repeated: bool) -> Recorded:
@@ -187,22 +177,6 @@ class Ledger:
             return Recorded(index, leaf, self.files.receipt(index), is_repeated)
 
         return await asyncio.to_thread(read)
-
-    def _check_room(self, payload: AnyPayload) -> None:
-        if self._is_closing:
-            raise UnavailableError(
-                "the control plane is shutting down",
-                advice="Send the same act again in a moment.",
-            )
-        is_stop = isinstance(payload, OrderStopped)
-        queue, most = (
-            (self._stops, STOPS_WAITING_MAX) if is_stop else (self._acts, ACTS_WAITING_MAX)
-        )
-        if len(queue) >= most:
-            raise UnavailableError(
-                f"{most} acts wait to be recorded",
-                advice="Send the same act again in a moment.",
-            )
 
     def _judge(self, envelope: Envelope, payload: AnyPayload, recorded_at_ms: int) -> bytes:
         """Return the leaf that the act would be."""
@@ -223,42 +197,46 @@ class Ledger:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._stops or self._acts:
+            while self._waiting:
                 batch = self._next_batch()
                 if batch:
                     await self._append(batch)
             if self._is_closing:
                 return
 
-    def _next_batch(self) -> dict[bytes, _Waiting]:
+    def _next_batch(self) -> dict[bytes, WaitingAct]:
         """Take what can be recorded together: leaf -> act, in order; answer what cannot be."""
         recorded_at_ms = self.now_ms()
-        batch: dict[bytes, _Waiting] = {}
-        touched: set[tuple[str, ...]] = set()
-        while (queue := self._stops or self._acts) and len(batch) < ENTRIES_PER_APPEND_MAX:
-            waiting = queue[0]
-            touches = footprint(waiting.envelope, waiting.payload)
-            if batch and (touches == EVERYTHING or touched & touches):
+        batch: dict[bytes, WaitingAct] = {}
+        touched: frozenset[tuple[str, ...]] = frozenset()
+        for act in self._waiting.take():
+            touches = footprint(act.envelope, act.payload)
+            if batch and (EVERYTHING in (touches, touched) or touched & touches):
+                self._waiting.put_back(act)
                 break
-            queue.popleft()
-            if waiting.answer.done():  # its caller went away
-                continue
-            index = self.recorded_as(waiting.envelope, waiting.payload)
-            if index is not None:
-                waiting.answer.set_result((index, True))
-                continue
-            try:
-                leaf = self._judge(waiting.envelope, waiting.payload, recorded_at_ms)
-            except EnforcerError as error:
-                waiting.answer.set_exception(error)
-                continue
-            batch[leaf] = waiting
-            touched |= touches
-            if touches == EVERYTHING:
+            leaf = self._accept(act, recorded_at_ms)
+            if leaf is not None:
+                batch[leaf] = act
+                touched |= touches
+            if len(batch) == ENTRIES_PER_APPEND_MAX:
                 break
         return batch
 
-    async def _append(self, batch: dict[bytes, _Waiting]) -> None:
+    def _accept(self, act: WaitingAct, recorded_at_ms: int) -> bytes | None:
+        """Return the leaf of an act that is to be recorded; answer one that is not."""
+        if act.is_abandoned:
+            return None
+        index = self.recorded_as(act.envelope, act.payload)
+        if index is not None:
+            act.give(index, is_repeated=True)
+            return None
+        try:
+            return self._judge(act.envelope, act.payload, recorded_at_ms)
+        except EnforcerError as error:
+            act.fail(error)
+            return None
+
+    async def _append(self, batch: dict[bytes, WaitingAct]) -> None:
         """Append the batch and fold it; every act in it gets an answer."""
         first_index = self.files.size
         leaves = tuple(batch)
@@ -269,18 +247,18 @@ class Ledger:
         error = appending.exception()
         if error is not None:  # whatever it is, the callers must hear of it
             log.error("append_failed", acts=len(batch), problem=str(error))
-            for waiting in batch.values():
-                _fail(waiting, error)
+            for act in batch.values():
+                act.fail(error)
             return
         entries = tuple(map(parse, leaves))
         effects = [apply(self.state, entry) for entry in entries]
         self._tell(Appended(first_index, entries, leaves, appending.result()))
-        for effect, waiting in zip(effects, batch.values(), strict=True):
+        for effect, act in zip(effects, batch.values(), strict=True):
             if effect.refusal is not None:  # then `footprint` forgot something
                 log.error("recorded_without_effect", index=effect.index)
-                _fail(waiting, effect.refusal)
-            elif not waiting.answer.done():
-                waiting.answer.set_result((effect.index, False))
+                act.fail(effect.refusal)
+            else:
+                act.give(effect.index, is_repeated=False)
 
 
 def replay(
@@ -298,8 +276,3 @@ def replay(
         if progress is not None:
             progress(state.size, size)
     return state
-
-
-def _fail(waiting: _Waiting, error: BaseException) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_exception(error)

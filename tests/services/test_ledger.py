@@ -137,7 +137,7 @@ async def test_a_stop_waits_for_one_small_append_at_the_longest(desk):
     ]
     running = [asyncio.ensure_future(desk.ledger.record(act)) for act in acts]
     await asyncio.sleep(0.01)
-    stopping = asyncio.ensure_future(desk.ledger.record(desk.stopping(ref)))
+    stopping = asyncio.ensure_future(desk.ledger.record(desk.stop_of(ref)))
     await asyncio.sleep(0.01)
     desk.files.may_go_on.set()
     stop = await stopping

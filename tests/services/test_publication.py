@@ -86,8 +86,8 @@ async def test_a_stop_goes_to_the_nodes_at_once_while_the_feed_is_being_mended(t
         ref = await desk.propose()
         await until(lambda: holds_all(desk))
         desk.publication.is_mending = True
-        envelope = desk.stopping(ref)
-        await desk.orders.stop(envelope)
+        envelope = desk.stop_of(ref)
+        await desk.stopping.stop(envelope)
         assert desk.feed.stops == [format_envelope(envelope)]
 
 
@@ -113,7 +113,7 @@ async def test_nodes_need_the_lists_of_what_is_or_will_be_in_force_and_of_the_po
     stopped = await desk.propose(b"exact c.example.org\n")
     for ref in (approved, stopped):
         await desk.approve(ref)
-    await desk.orders.stop(desk.stopping(stopped))
+    await desk.stopping.stop(desk.stop_of(stopped))
     lists = {
         ref: land.state.orders[ref.entry_index].payload.target_list_sha256
         for ref in (proposed, approved, stopped)
@@ -126,4 +126,4 @@ async def test_pushing_a_stop_into_a_feed_that_is_away_says_so(desk):
     ref = await desk.propose()
     desk.feed.is_away = True
     with pytest.raises(UnavailableError):
-        await desk.publication.push_stop(desk.stopping(ref))
+        await desk.publication.push_stop(desk.stop_of(ref))

@@ -1,0 +1,64 @@
+"""One connection and its calls: bounds, patience, and errors as the server raised them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from typing import Final, TypeVar
+
+import grpc
+
+from enforcer.api.errors import error_of
+from enforcer.api.server import REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, TlsFiles
+
+CALL_SECONDS_MAX: Final = 60
+STREAM_SECONDS_MAX: Final = 3_600
+RECONNECT_MS_MAX: Final = 2_000
+METADATA_BYTES_MAX: Final = 1 << 16
+KEEPALIVE_INTERVAL_MS: Final = 30_000
+KEEPALIVE_TIMEOUT_MS: Final = 10_000
+
+T = TypeVar("T")
+Q = TypeVar("Q")
+
+
+def connect(address: str, tls: TlsFiles) -> grpc.aio.Channel:
+    """Return a channel; it connects with its first call."""
+    return grpc.aio.secure_channel(
+        address,
+        grpc.ssl_channel_credentials(tls.authority, tls.key, tls.certificate),
+        options=[
+            ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
+            ("grpc.max_send_message_length", REQUEST_BYTES_MAX * 2),  # the server's to refuse
+            # Errors come with details, in trailers.
+            ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+            ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+            ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
+            ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX),
+        ],
+    )
+
+
+async def answer(call: Awaitable[T]) -> T:
+    """Return what a call answers.
+
+    Raises:
+        EnforcerError: what the server raised, or what the failure amounts to.
+    """
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error) from error
+
+
+async def messages(call: grpc.aio.UnaryStreamCall[Q, T]) -> AsyncIterator[T]:
+    """Yield what a call streams; raises as :func:`answer`."""
+    try:
+        async for message in call:
+            yield message
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error) from error
+    finally:
+        call.cancel()  # no more is wanted, or there is no more

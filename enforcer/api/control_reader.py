@@ -1,0 +1,154 @@
+"""A control plane read from the other end: orders, the policy, and what verifies the ledger.
+
+What comes back is not believed: a checkpoint must be signed by the trusted log key, a list, a
+document and a policy must hash to their names. Errors are those that the server raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Self
+
+from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer, connect, messages
+from enforcer.api.server import TlsFiles
+from enforcer.core.checkpoint import Checkpoint, open_checkpoint
+from enforcer.core.envelope import Verify
+from enforcer.core.note import VerifierKey
+from enforcer.core.trust import Trust
+from enforcer.errors import IntegrityError
+from enforcer.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    order_pb2,
+    order_pb2_grpc,
+    trust_pb2,
+    trust_pb2_grpc,
+)
+
+
+class ControlReader:
+    """A connection to a control plane, for reading; a context manager."""
+
+    def __init__(self, address: str, tls: TlsFiles, trust: Trust, verify: Verify) -> None:
+        self._trust = trust
+        self._log_key = VerifierKey.parse(trust.log_vkey)
+        self._verify = verify
+        self._channel = connect(address, tls)
+        self._orders = order_pb2_grpc.OrderServiceStub(self._channel)
+        self._trusts = trust_pb2_grpc.TrustServiceStub(self._channel)
+        self._audit = audit_pb2_grpc.AuditServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    async def get(self, order_id: str = "", entry_index: int | None = None) -> order_pb2.Order:
+        """Read one order: its newest version, or the one proposed by that entry."""
+        request = order_pb2.GetOrderRequest(order_id=order_id, entry_index=entry_index)
+        response = await answer(self._orders.GetOrder(request, timeout=CALL_SECONDS_MAX))
+        return response.order
+
+    async def list_orders(
+        self,
+        status: order_pb2.OrderStatus.ValueType = order_pb2.ORDER_STATUS_UNSPECIFIED,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> order_pb2.ListOrdersResponse:
+        """Read one page of orders."""
+        request = order_pb2.ListOrdersRequest(
+            page_size=page_size, page_token=page_token, status=status
+        )
+        return await answer(self._orders.ListOrders(request, timeout=CALL_SECONDS_MAX))
+
+    async def orders(
+        self, status: order_pb2.OrderStatus.ValueType = order_pb2.ORDER_STATUS_UNSPECIFIED
+    ) -> AsyncIterator[order_pb2.Order]:
+        """Read all orders, page by page."""
+        token = ""
+        while True:
+            page = await self.list_orders(status, page_token=token)
+            for order in page.orders:
+                yield order
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def policy(self) -> trust_pb2.GetPolicyResponse:
+        """Read the policy in force; its hash is checked."""
+        response = await answer(
+            self._trusts.GetPolicy(trust_pb2.GetPolicyRequest(), timeout=CALL_SECONDS_MAX)
+        )
+        _check_hash(response.payload, response.payload_sha256, "policy")
+        return response
+
+    async def checkpoint(self) -> tuple[Checkpoint, bytes]:
+        """Read the newest checkpoint, and the note by which the log signed it."""
+        response = await answer(
+            self._audit.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_SECONDS_MAX)
+        )
+        opened = open_checkpoint(
+            response.checkpoint, self._trust.origin, self._log_key, self._verify
+        )
+        return opened, response.checkpoint
+
+    async def read_entries(self, start: int = 0, end: int = 0) -> AsyncIterator[tuple[int, bytes]]:
+        """Read (index, leaf) from `start` to before `end`, 0 meaning all; nothing is verified."""
+        request = audit_pb2.ReadEntriesRequest(start_index=start, end_index=end)
+        index = start
+        async for message in messages(self._audit.ReadEntries(request, timeout=STREAM_SECONDS_MAX)):
+            if message.first_index != index:
+                raise IntegrityError(
+                    f"entry {index} was to come, and {message.first_index} came",
+                    advice="Stop trusting this server.",
+                    index=index,
+                )
+            for entry in message.entries:
+                yield index, entry
+                index += 1
+
+    async def get_tile(self, level: int, index: int, width: int = 0) -> bytes:
+        """Read a tile of hashes; nothing is verified."""
+        request = audit_pb2.GetTileRequest(level=level, index=index, width=width)
+        response = await answer(self._audit.GetTile(request, timeout=CALL_SECONDS_MAX))
+        return response.hashes
+
+    async def get_target_list(self, name: str) -> AsyncIterator[bytes]:
+        """Read a target list in chunks; after the last one its hash is checked.
+
+        Raises:
+            IntegrityError: at the end, when what came has another hash.
+        """
+        request = audit_pb2.GetTargetListRequest(target_list_sha256=name)
+        hashed = sha256()
+        async for message in messages(
+            self._audit.GetTargetList(request, timeout=STREAM_SECONDS_MAX)
+        ):
+            hashed.update(message.chunk)
+            yield message.chunk
+        if hashed.hexdigest() != name:
+            raise _other_content("target list", name, hashed.hexdigest())
+
+    async def get_side_file(self, name: str) -> bytes:
+        """Read a document, its salt before it; its hash is checked."""
+        request = audit_pb2.GetSideFileRequest(side_file_sha256=name)
+        response = await answer(self._audit.GetSideFile(request, timeout=CALL_SECONDS_MAX))
+        _check_hash(response.side_file, name, "side file")
+        return response.side_file
+
+
+def _check_hash(data: bytes, expected: str, what: str) -> None:
+    got = sha256(data).hexdigest()
+    if got != expected:
+        raise _other_content(what, expected, got)
+
+
+def _other_content(what: str, expected: str, got: str) -> IntegrityError:
+    return IntegrityError(
+        f"the {what} that came hashes to {got}, not to {expected}",
+        advice="Stop trusting this server; read it from another source.",
+        expected=expected,
+        got=got,
+    )

@@ -351,6 +351,21 @@ def test_a_copy_that_was_altered_on_disk_is_not_started_from(copy, land):
         Copy(copy.path, land, copy.log)
 
 
+def test_a_copy_that_gives_other_entries_than_its_root_covers_is_not_started_from(copy, land):
+    class Lying:
+        """A ledger whose entries are not those under its checkpoint."""
+
+        size, root = copy.files.size, copy.files.root
+
+        def entries(self, start, end):
+            yield from land.leaves[start:end]
+
+    copy.follow()
+    Lying.size, Lying.root = 7, bytes(32)
+    with pytest.raises(IntegrityError, match="root"):
+        Replica(trust_of(land, copy.log), verify, Lying()).restore()
+
+
 def test_a_trust_that_asks_for_witnesses_is_refused(copy, land, log):
     trust = trust_of(land, log)
     asking = Trust(trust.origin, trust.log_vkey, trust.roots, 1)

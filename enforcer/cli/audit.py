@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 VIOLATION_EXIT = 1
 INCOMPLETE_EXIT = 2
 
-app = typer.Typer(no_args_is_help=True, help="Verify offline what is enforced, and by whose word.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Verify offline what is enforced, and by whose word.",
+)
 
 Trust = Annotated[Path, typer.Option(help="The installation's trust.toml.")]
 

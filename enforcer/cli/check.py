@@ -40,7 +40,10 @@ def check(
     at: Annotated[str | None, typer.Option(help="Decide for this time: +2d, 2027-01-31 …")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what decides a name: the order, the line, until when, and where to appeal."""
+    """Say what decides a name, and why.
+
+    The order and its line, until when it lasts, and where to appeal.
+    """
     from enforcer.app import check as checks
     from enforcer.config import read_trust
 

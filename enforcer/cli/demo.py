@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -17,7 +19,8 @@ from enforcer.errors import ConflictError
 if TYPE_CHECKING:
     from enforcer.app.demo_stage import Stage
 
-KEPT = Path("demo")
+KEPT: Final = Path("demo")
+INTERRUPTED_EXIT: Final = 130  # as a shell says of a program that SIGINT ended
 
 
 def demo(
@@ -27,7 +30,10 @@ def demo(
         typer.Option("--keep", help="Play in ./demo, and leave it running until Ctrl-C."),
     ] = False,
 ) -> None:
-    """Show it all on this machine, without root or network: two persons block, one stops."""
+    """Show it all on this machine, in plain words.
+
+    Two persons block, one stops, an auditor verifies; without root, all on loopback.
+    """
     from enforcer.app.demo_stage import Stage, open_to_pass
     from enforcer.cli.demo_story import Story
 
@@ -44,15 +50,27 @@ def demo(
         open_to_pass(Path(scratch))
         directory = KEPT.absolute() if keep else Path(scratch) / "demo"
         try:
-            with Stage(directory) as stage:
+            with Stage(directory) as stage, _ending_undisturbed():
                 Story(stage, out()).play()
                 out().print(f"\n[dim]That took {time.monotonic() - began:.0f} seconds.[/]")
                 if keep:
                     _stay(stage)
         except KeyboardInterrupt:
-            err().print("\nEnding everything that was started.")
-    if keep:
-        out().print(f"The files stay in {escape(str(directory))}; remove them with rm -r {KEPT}.")
+            err().print("\nEverything that was started has been ended.")
+            raise typer.Exit(INTERRUPTED_EXIT) from None
+        finally:
+            if keep:
+                out().print(f"The files stay in {directory}; remove them with rm -r {KEPT}.")
+
+
+@contextmanager
+def _ending_undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C disturb the cleaning up that follows."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _stay(stage: Stage) -> None:
@@ -75,4 +93,6 @@ def _stay(stage: Stage) -> None:
     for what, command in commands.items():
         out().print(f"  [dim]# {what}[/]\n  {escape(command)}")
     out().print("\n[bold]Ctrl-C ends it.[/]")
-    signal.pause()
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+    out().print("\nEnding everything that was started.")

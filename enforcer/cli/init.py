@@ -35,7 +35,10 @@ def init(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write trust, certificates, machine keys and every program's file; say what comes next."""
+    """Write a first installation into an empty directory.
+
+    Trust, certificates, machine keys, every program's file; and say what comes next.
+    """
     from enforcer.app.demo_land import install_demo
     from enforcer.app.installation import Plan, install
     from enforcer.config import Address

@@ -11,7 +11,9 @@ from enforcer.cli.output import AsJson, emit_json, emit_pairs, err, out
 from enforcer.cli.words import choice
 from enforcer.core.key import Category, Role
 
-app = typer.Typer(no_args_is_help=True, help="Make keys, and ask for their registration.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Make keys, and ask for their registration."
+)
 
 KeyFile = Annotated[Path, typer.Argument(help="The key file (Ed25519, PEM, mode 600).")]
 Trust = Annotated[Path, typer.Option(help="The installation's trust.toml.")]
@@ -48,7 +50,7 @@ def request(
     territory: Annotated[list[str] | None, typer.Option(help="May be repeated: VN, VN-HN.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write what the roots need to register a key, and the authority to certify it."""
+    """Write what roots need to register a key."""
     from enforcer.app import keys
     from enforcer.config import read_trust
 
@@ -82,7 +84,10 @@ def certify(
     days: Annotated[int, typer.Option(help="How long it is valid.")] = 90,
     as_json: AsJson = False,
 ) -> None:
-    """Issue the TLS certificate that a request asks for; look first at who asked."""
+    """Issue the TLS certificate that a request asks for.
+
+    Look first at who asked.
+    """
     from enforcer.app import keys
 
     asked = keys.read_request(request_file)

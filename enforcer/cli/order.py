@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from enforcer.app.people import Person
     from enforcer.core.envelope import Envelope
 
-app = typer.Typer(no_args_is_help=True, help="Propose, approve, prolong, stop and read orders.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Propose, approve, prolong, stop and read orders.",
+)
 app.command("propose")(propose)
 
 OrderId = Annotated[str, typer.Argument(help="Such as VN-2026-000001.")]
@@ -58,7 +62,7 @@ def approve(
     config: Config = CLIENT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Approve an order as the second person: from here its targets are blocked."""
+    """Approve an order as the second person: it blocks."""
     from enforcer.app.orders import approval
     from enforcer.app.people import Person
 
@@ -95,7 +99,10 @@ def extend(
     config: Config = CLIENT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Begin an extension: sign it as one person; the other one signs the file and submits it."""
+    """Begin an extension, as the first of two persons.
+
+    The other one signs the file that this writes, and submits it: enforcer order sign.
+    """
     from enforcer.app.acts import write_act
     from enforcer.app.orders import extension
     from enforcer.app.people import Person
@@ -178,7 +185,10 @@ def stop(
     config: Config = CLIENT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Stop an order, alone, at once and for good; nodes obey it from whichever path it comes."""
+    """Stop an order, alone, at once and for good.
+
+    Nodes obey it from whichever path it comes, before it is in the ledger.
+    """
     from enforcer.app.acts import side_file, write_stop
     from enforcer.app.orders import find_in_ledger, stopping
     from enforcer.app.people import Person

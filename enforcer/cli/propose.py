@@ -53,7 +53,7 @@ def propose(
     config: Config = CLIENT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Propose an order: nothing is blocked until a second person approves it."""
+    """Propose an order; it blocks nothing yet."""
     from enforcer.app.acts import side_file, signed
     from enforcer.app.people import Person, normalise
     from enforcer.config import read

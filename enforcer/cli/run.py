@@ -14,7 +14,7 @@ from enforcer.cli.output import progress
 def control(
     *, config: Annotated[Path, typer.Option("--config", "-c", help="Its control.toml.")]
 ) -> None:
-    """Run the control plane: takes signed acts, keeps the ledger, feeds the nodes."""
+    """Run the control plane: takes acts, keeps the ledger."""
     from enforcer.app.control import run_control
     from enforcer.config import ControlConfig, read
 
@@ -24,7 +24,7 @@ def control(
 
 
 def node(*, config: Annotated[Path, typer.Option("--config", "-c", help="Its node.toml.")]) -> None:
-    """Run a node: follows the ledger, verifies it, and keeps a gate's table."""
+    """Run a node: follows and verifies, keeps a gate's table."""
     from enforcer.app.node import run_node
     from enforcer.config import NodeConfig, read
 
@@ -34,7 +34,7 @@ def node(*, config: Annotated[Path, typer.Option("--config", "-c", help="Its nod
 
 
 def gate(*, config: Annotated[Path, typer.Option("--config", "-c", help="Its gate.toml.")]) -> None:
-    """Run a gate: answers DNS queries by the table, and passes the rest to the resolver."""
+    """Run a gate: answers DNS by the table, or passes it on."""
     from enforcer.app.gate import run_gate
     from enforcer.config import GateConfig, read
 

@@ -23,7 +23,10 @@ def status(
     gate: Annotated[Path | None, typer.Option(help="A gate's control socket on this host.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how the control plane, a node and a gate are; exit code 6 when one is away."""
+    """Ask control plane, node and gate how they are.
+
+    Exit code 6 when one of them is away.
+    """
     from enforcer.app import status as statuses
     from enforcer.app.people import Person
     from enforcer.config import NodeConfig, read

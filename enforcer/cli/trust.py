@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from enforcer.core.envelope import Envelope
     from enforcer.core.payload import Payload
 
-app = typer.Typer(no_args_is_help=True, help="The roots: adopt a policy, register and revoke keys.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The roots: adopt a policy, register and revoke keys.",
+)
 
 Trust = Annotated[Path, typer.Option(help="The installation's trust.toml.")]
 Out = Annotated[Path, typer.Option("--out", help="Where to write the act.")]

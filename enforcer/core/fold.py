@@ -113,6 +113,7 @@ def _revoke(state: State, payload: KeyRevoked) -> None:
         )
         if rests_on_it and order.status not in ENDED:
             state.orders[order.index] = replace(order, status=OrderStatus.HELD)
+            state.live.pop(order.index, None)
 
 
 def _propose(state: State, payload: OrderProposed, entry: Entry) -> None:
@@ -141,16 +142,21 @@ def _approve(state: State, payload: OrderApproved, entry: Entry) -> None:
         approved_at_ms=entry.recorded_at_ms,
         signers=order.signers + _signers(state, entry.envelope),
     )
+    now_ms = entry.recorded_at_ms
+    state.live = {index: end for index, end in state.live.items() if end[0] > now_ms}
+    state.live[order.index] = (order.until_ms, order.payload.target_count)
 
 
 def _extend(state: State, payload: OrderExtended, envelope: Envelope) -> None:
     order = state.orders[payload.order.entry_index]
-    state.orders[order.index] = replace(
+    extended = replace(
         order,
         expires_at_ms=payload.expires_at_ms,
         review_due_at_ms=payload.review_due_at_ms,
         signers=order.signers + _signers(state, envelope),
     )
+    state.orders[order.index] = extended
+    state.live[order.index] = (extended.until_ms, order.payload.target_count)
 
 
 def _stop(state: State, order_id: str) -> None:
@@ -162,6 +168,7 @@ def _stop(state: State, order_id: str) -> None:
 
 def _end(state: State, index: int, status: OrderStatus) -> None:
     state.orders[index] = replace(state.orders[index], status=status, ended_index=state.size)
+    state.live.pop(index, None)
 
 
 def _signers(state: State, envelope: Envelope) -> tuple[Signer, ...]:

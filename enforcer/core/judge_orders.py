@@ -318,8 +318,8 @@ def _check_succession(state: State, order: OrderProposed) -> None:
 
 
 def _check_sum(state: State, order: OrderProposed, t_ms: int) -> None:
-    rows = (row for row in state.approved_rows() if row.until_ms > t_ms)
-    targets = order.target_count + sum(row.target_count for row in rows)
+    others = sum(count for until_ms, count in state.live.values() if until_ms > t_ms)
+    targets = order.target_count + others
     if targets > TARGETS_IN_FORCE_MAX:
         raise RefusedError(
             f"all orders together would have {targets} targets, over {TARGETS_IN_FORCE_MAX}",

@@ -142,6 +142,9 @@ class State:
     keys: dict[str, KeyRecord] = field(default_factory=dict)
     orders: dict[int, OrderRecord] = field(default_factory=dict)
     """Entry index of the proposal -> the order."""
+    live: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Approved orders that may still block: entry index -> (until_ms, target_count). Those that
+    expired before the last approval are left out, so that it does not grow with the ledger."""
     versions: dict[str, list[int]] = field(default_factory=dict)
     """Order id -> entry indices of its effective proposals, ascending."""
     index_of_payload: dict[str, int] = field(default_factory=dict)
@@ -158,6 +161,7 @@ class State:
             root_keys=dict(self.root_keys),
             keys=dict(self.keys),
             orders=dict(self.orders),
+            live=dict(self.live),
             versions={order_id: list(indices) for order_id, indices in self.versions.items()},
             index_of_payload=dict(self.index_of_payload),
             index_of_request=dict(self.index_of_request),

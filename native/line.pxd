@@ -11,8 +11,6 @@ from libc.string cimport memchr, memcmp, memcpy, strlen
 
 # The values of enforcer.core.target.TargetKind; 0 is a doubt.
 cdef enum:
-    PREFIX_LENGTH_MIN_4 = 16  # enforcer.core.network.PREFIX_LENGTH_MIN
-    PREFIX_LENGTH_MIN_6 = 32
     LINE_UNSURE = 0
     LINE_EXACT = 1
     LINE_SUBTREE = 2
@@ -23,6 +21,11 @@ cdef enum:
     NAME_TEXT_BYTES_MAX = 253
     LINE_BYTES_MAX = 261  # "subtree " and the longest name
     ADDRESS_TEXT_BYTES_MAX = 45  # INET6_ADDRSTRLEN of POSIX, its NUL taken off
+
+# enforcer.core.network.PREFIX_LENGTH_MIN
+cdef enum:
+    PREFIX_LENGTH_MIN_4 = 16
+    PREFIX_LENGTH_MIN_6 = 32
 
 cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET, AF_INET6

@@ -68,7 +68,7 @@ def test_a_line_is_respelt(line: bytes, canonical: bytes | None):
         (b"0.0.0.0 example.org", 1, "kind and one value"),
         (b"exact example.org example.net", 1, "kind and one value"),
         (b"net 192.0.2.1/24", 5, "host bits"),
-        (b"net 0.0.0.0/0", 5, "whole Internet"),
+        (b"net 0.0.0.0/0", 5, "shorter than /16"),
         (b"net 192.0.2.1/32", 5, "write it as 'ip'"),
         (b"ip ::ffff:192.0.2.1", 4, "inside IPv6"),
         (b"ip example.org", 4, "does not appear to be"),

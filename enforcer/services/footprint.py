@@ -2,7 +2,7 @@
 
 Acts with disjoint footprints do not see each other: judged one by one against the state before
 them all, they have the same effect as when each is folded before the next is judged. What is not
-listed here stands alone.
+listed here stands alone. A rule that looks at other orders than the act's own needs a token here.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ def footprint(envelope: Envelope, payload: AnyPayload) -> Footprint:
             order_ids = {payload.order.order_id}
         case _:
             return EVERYTHING
+    # All approved orders share one sum of targets: two approvals see each other.
+    shared = {("sum",)} if isinstance(payload, OrderApproved) else set()
     return frozenset(
         {
+            *shared,
             ("payload", envelope.payload_sha256),
             *(("order", order_id) for order_id in order_ids),
             *(("request", part.key_id, payload.request_id) for part in envelope.signatures),

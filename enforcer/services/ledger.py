@@ -142,11 +142,12 @@ class Ledger:
     def recorded_as(self, envelope: Envelope, payload: AnyPayload) -> int | None:
         """Return the entry that this very act became: same payload, same signers."""
         index = self.state.index_of_payload.get(envelope.payload_sha256)
+        if index is None:
+            return None
+        # Not `==`: a later stop may have used the request id again, which nothing forbids a stop.
         requests = self.state.index_of_request
-        is_same = index is not None and all(
-            requests.get((part.key_id, payload.request_id)) == index for part in envelope.signatures
-        )
-        return index if is_same else None
+        uses = [requests.get((part.key_id, payload.request_id), -1) for part in envelope.signatures]
+        return index if all(use >= index for use in uses) else None
 
     async def record(self, envelope: Envelope) -> Recorded:
         """Record an act; again gives the same entry with a fresh receipt.

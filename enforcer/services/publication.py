@@ -149,8 +149,8 @@ class Publication:
 def wanted_lists(state: State, t_ms: int) -> list[str]:
     """Return the lists that nodes need at `t_ms` or later, each once, the policy's first."""
     wanted = _pinned_lists(state.policy.payload) if state.policy is not None else []
-    rows = (row for row in state.approved_rows() if row.until_ms > t_ms)
-    return list(dict.fromkeys([*wanted, *(row.target_list_sha256 for row in rows)]))
+    live = (state.orders[index] for index, (until_ms, _) in state.live.items() if until_ms > t_ms)
+    return list(dict.fromkeys([*wanted, *(order.payload.target_list_sha256 for order in live)]))
 
 
 def _lists_needed(state: State, appended: Sequence[Appended]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from enforcer.backends.keys import verify
+from enforcer.core import judge_orders
 from enforcer.core.envelope import sign
 from enforcer.core.policy import DAY_MS
 from enforcer.core.receipt import verify_receipt
@@ -172,6 +173,27 @@ async def test_acts_recorded_together_have_the_effect_of_acts_recorded_one_by_on
         state = replay(desk.files, trust_of(land), verify)
         assert state == desk.ledger.state
         assert len(state.index_of_payload) == state.size
+
+
+async def test_approvals_that_wait_together_cannot_exceed_the_sum_of_targets(desk, monkeypatch):
+    monkeypatch.setattr(judge_orders, "TARGETS_IN_FORCE_MAX", 3)  # each order here has two
+    refs = [await desk.propose() for _ in range(3)]
+    acts = [seal(desk.land.approval(ref), desk.land.approver.key) for ref in refs]
+    answers = await asyncio.gather(*(attempt(desk.ledger.record(act)) for act in acts))
+    assert sum(isinstance(answer, RefusedError) for answer in answers) == 2
+    assert desk.files.size == 11  # nothing stands in the ledger that has no effect
+
+
+async def test_a_stop_under_a_used_request_id_counts_and_the_earlier_act_stays_repeatable(desk):
+    ref = await desk.propose()
+    approval = desk.land.approval(ref)
+    approving = seal(approval, desk.land.approver.key)
+    first = await desk.ledger.record(approving)
+    stop = desk.land.stopping(ref, request_id=approval.request_id)
+    stopped = await desk.ledger.record(seal(stop, desk.land.approver.key))
+    again = await desk.ledger.record(approving)
+    assert (again.index, again.is_repeated) == (first.index, True)
+    assert stopped.index == first.index + 1
 
 
 async def test_a_full_disk_answers_unavailable_and_the_next_act_goes_through(desk):

@@ -325,6 +325,18 @@ async def test_a_stream_that_was_made_anew_does_not_leave_a_reader_waiting(mediu
     assert (await waiting).leaves == (b"entry 3",)
 
 
+async def test_a_head_that_moves_without_the_stream_is_seen_by_a_waiting_reader(
+    medium, book, source
+):
+    await book.add(200)
+    waiting = asyncio.create_task(source.next(200, 20_000))
+    await asyncio.sleep(0.03)
+    _, _, note = book.append(56)
+    await medium.set_bundle(0, book.files.bundle(0))
+    await medium.set_head(note)
+    assert (await waiting).leaves == tuple(book.leaves[200:])
+
+
 async def test_an_altered_bundle_is_read_and_mended_in_turn(medium, book, source):
     await book.add(1_600)
     await medium.set_bundle(1, b"garbage")
@@ -426,6 +438,19 @@ async def test_messages_that_are_no_entries_are_passed_over(redis, fields):
     assert await source.next(0, SOON_MS) is None
     assert source.faults
     await source.close()
+
+
+async def test_an_id_far_ahead_does_not_keep_the_next_entry_out_unseen(redis, tmp_path):
+    publisher = redis.publisher()
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(5)
+    await redis.redis.xdel(KEYS.log, "5-0")  # as many as before
+    await redis.redis.xadd(KEYS.log, {"entry": b"x", "checkpoint": b"x"}, id="999-0")
+    with pytest.raises(ConflictError):
+        await book.add()
+    assert (await book.reconcile()).was_forged
+    assert await redis.stream() == [0, 1, 2, 3, 4, 5]
+    await publisher.close()
 
 
 @pytest.mark.parametrize("identity", ["1-7", "18446744073709551615-0", "77-0"])

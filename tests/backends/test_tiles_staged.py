@@ -66,6 +66,15 @@ def test_an_append_of_the_same_entries_at_once_gives_the_same_files(ledger, tmp_
                 )
 
 
+def test_full_tiles_leave_no_partial_ones_behind(ledger):
+    for first in range(300, 1_300, 77):
+        ledger.stage(some(first, first + 77))
+    ledger.append(some(1_301, 1_302), seal)
+    full = [path for path in ledger.path.glob("tile/**/[0-9][0-9][0-9]") if path.is_file()]
+    assert len(full) >= 10
+    assert not [path for path in full if path.with_name(path.name + ".p").exists()]
+
+
 def test_what_is_staged_is_seen_by_nobody(ledger):
     ledger.stage(some(300, 900))
     check(ledger.path, some(0, 300))

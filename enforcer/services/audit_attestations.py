@@ -171,22 +171,7 @@ class AttestationAudit:
                 place,
             )
             return
-        if attestation.local_digest != NO_LOCAL_LAYER.digest:
-            yield Finding(
-                Code.LOCAL_LAYER_UNKNOWN,
-                f"{who} has local protections that are not here, so its table cannot be computed",
-                index,
-                place,
-            )
-        elif state.policy is None or attestation.table_digest != expected_digest(
-            state, attestation
-        ):
-            yield Finding(
-                Code.ATTESTED_OTHER_TABLE,
-                f"{who} and time {attestation.t_ms} enforces another table than the ledger gives",
-                index,
-                place,
-            )
+        yield from self._check_table(state, who, claim)
         if list(attestation.ineffective) != self._ineffective[:OMISSIONS_MAX]:
             yield Finding(
                 Code.ATTESTED_OTHER_EFFECTS,
@@ -204,6 +189,35 @@ class AttestationAudit:
             )
         for omission in attestation.omissions:
             yield from self._check_omission(state, who, omission, place)
+
+    def _check_table(self, state: State, who: str, claim: _Claim) -> Iterator[Finding]:
+        """Compute the table that the ledger gives, and compare."""
+        attestation, place, index = claim.attestation, claim.place, state.size - 1
+        unnamed = attestation.omission_count - len(attestation.omissions)
+        if attestation.local_digest != NO_LOCAL_LAYER.digest:
+            yield Finding(
+                Code.LOCAL_LAYER_UNKNOWN,
+                f"{who} has local protections that are not here, so its table cannot be computed",
+                index,
+                place,
+            )
+        elif unnamed > 0 and len(attestation.omissions) == OMISSIONS_MAX:
+            yield Finding(
+                Code.OMISSIONS_UNNAMED,
+                f"{who} does not enforce {unnamed} orders more than it can name, so its table "
+                "cannot be computed",
+                index,
+                place,
+            )
+        elif state.policy is None or attestation.table_digest != expected_digest(
+            state, attestation
+        ):
+            yield Finding(
+                Code.ATTESTED_OTHER_TABLE,
+                f"{who} and time {attestation.t_ms} enforces another table than the ledger gives",
+                index,
+                place,
+            )
 
     def _check_omission(
         self, state: State, who: str, omission: Omission, place: str

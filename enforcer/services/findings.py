@@ -49,6 +49,7 @@ class Code(IntEnum):
     NOT_ENFORCED = 20
     GATE_DIFFERS = 21
     NOT_ATTESTED = 22
+    OMISSIONS_UNNAMED = 23
 
 
 SEVERITY: Final = {
@@ -74,6 +75,7 @@ SEVERITY: Final = {
     Code.NOT_ENFORCED: Severity.NOTE,
     Code.GATE_DIFFERS: Severity.NOTE,
     Code.NOT_ATTESTED: Severity.NOTE,
+    Code.OMISSIONS_UNNAMED: Severity.INCOMPLETE,
 }
 
 

@@ -182,7 +182,9 @@ class Node:
         if self._attester.is_due(plan, gate):
             # Before the word is out: a clock stepped back must not take it back.
             await asyncio.to_thread(self._time.keep)
-            self._attester.attest(plan, gate, self._replica.ineffective)
+            # The replica may be ahead of what is attested.
+            known = tuple(at for at in self._replica.ineffective if at < plan.ledger_size)
+            self._attester.attest(plan, gate, known)
 
     def _pause_seconds(self, plan: Plan | None) -> float:
         """Return how long nothing needs to be looked at, if nothing changes."""

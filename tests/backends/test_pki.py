@@ -1,6 +1,7 @@
 """Certificates: who they name, for how long, and what is refused."""
 
 import ssl
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -116,10 +117,16 @@ def test_a_key_is_never_overwritten(tmp_path):
 def test_a_request_gives_its_key_and_must_be_signed_by_it(key):
     pem = pki.request(PROPOSER, key)
     assert pki.key_of_request(pem) == key.public_key()
-    lines = pem.split("\n")
-    lines[-3] = lines[-3][:-6] + ("AAAAAA" if lines[-3][-6:] != "AAAAAA" else "BBBBBB")
-    with pytest.raises(InputError, match="signing request"):
-        pki.key_of_request("\n".join(lines))
+    head, body, tail = (
+        pem.partition("\n")[0],
+        pem.split("\n")[1:-2],
+        "-----END CERTIFICATE REQUEST-----",
+    )
+    octets = bytearray(b64decode("".join(body)))
+    octets[-1] ^= 1  # the end of the signature
+    altered = "\n".join([head, b64encode(octets).decode(), tail, ""])
+    with pytest.raises(InputError, match="not signed by its own key"):
+        pki.key_of_request(altered)
     with pytest.raises(InputError, match="signing request"):
         pki.key_of_request("hello")
 

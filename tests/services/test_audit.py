@@ -10,6 +10,7 @@ from enforcer.app.audit import audit_directory, check_receipt
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.attestation import (
+    OMISSIONS_MAX,
     Attestation,
     GateState,
     NotEnforced,
@@ -415,6 +416,17 @@ def test_what_a_node_says_it_does_not_enforce_is_noted(archive):
     findings = archive.audit()
     assert {each.code for each in findings} == {Code.NOT_ENFORCED, Code.GATE_DIFFERS}
     assert worst(findings) is Severity.NOTE
+
+
+def test_omissions_that_nobody_names_are_a_violation_unless_there_are_too_many(archive):
+    archive.attest(omission_count=1)
+    archive.write()
+    assert only(archive.audit(), Code.ATTESTED_OTHER_TABLE)
+    omission = Omission(0, NotEnforced.LIST_MISSING, None, archive.land.now_ms)
+    omissions = tuple(replace(omission, order_index=at) for at in range(OMISSIONS_MAX))
+    archive.attest(omission_count=OMISSIONS_MAX + 7, omissions=omissions)
+    found = only(archive.audit(), Code.OMISSIONS_UNNAMED)
+    assert "7 orders more" in found.words
 
 
 def test_local_protections_that_are_not_here_make_the_audit_incomplete(archive):

@@ -110,14 +110,14 @@ def audit_directory(
     Raises:
         NotFoundError, UnavailableError: the directory or an earlier checkpoint cannot be read.
     """
+    # Before the checkpoint: what a node of a live ledger attests later is not in this tree.
+    attestations = kept_attestations(directory / "attestations")
     notes = [durable.read_file(path, size_bytes_max=NOTE_BYTES_MAX) for path in earlier]
     try:
         ledger = open_ledger(directory, trust)
     except IntegrityError as error:
         return Summary(trust.origin), iter([damaged(error)])
-    evidence = Evidence(
-        ledger, DiskLists(ledger.lists), kept_attestations(directory / "attestations"), notes
-    )
+    evidence = Evidence(ledger, DiskLists(ledger.lists), attestations, notes)
     audit = Audit(evidence, trust, verify, as_of_ms, progress)
     return audit.summary, audit.findings()
 

@@ -16,14 +16,14 @@ from libc.string cimport memcpy
 from batch cimport BATCH, inbox_open, outbox_open
 from inflight cimport inflight_close, inflight_open
 from serve cimport (
-    COUNTERS, RANDOM_OCTETS, SOCKETS_MAX, Held, Loop, begin_batch, expire, serve_clients,
-    serve_upstream, wait_ms,
+    COUNTERS, RANDOM_OCTETS, SOCKETS_MAX, Held, Loop, begin_batch, expire, held_floor_ms,
+    serve_clients, serve_upstream, wait_ms,
 )
 from sockets cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN,
-    PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, add_relaxed, close, epoll_create1, epoll_ctl,
-    epoll_event, epoll_wait, eventfd, eventfd_read, eventfd_write, load_acquire, load_relaxed,
-    prctl, store_release, usleep,
+    CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL, EPOLLIN, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, add_relaxed, close,
+    epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, eventfd_read, eventfd_write,
+    load_acquire, load_relaxed, now_ms, prctl, store_release, usleep,
 )
 from table cimport TABLE_VALID, table_open
 
@@ -35,6 +35,8 @@ cdef enum:
     EVENTS = 64
     INFLIGHT_MAX = 1 << 20
     ORDERS_COUNTED_MAX = 1 << 20
+    CLOCK_TRUST_MS = 120000     # as far as a node lets the ledger's clock be ahead of its own
+    TIME_MS_MAX = 1000000000000000  # floors stop there, so that adding to one never overflows
     EVENT_WAKE = 0xFFFFFFFF     # epoll data: the eventfd; else the socket's number
     EVENT_UPSTREAM = 0x10000    # added to an upstream socket's number
 
@@ -83,6 +85,16 @@ cdef int watch(Loop *loop, int fd, uint32_t number) noexcept nogil:
     event.events = EPOLLIN
     event.data.u32 = number
     return epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, fd, &event)
+
+
+cdef int64_t begun_ms(int64_t floor_ms) noexcept nogil:
+    """Return what time it surely is now, given a floor: the wall clock's, if it is near.
+
+    A table is some seconds old when it comes here, and a floor from the disk a minute. Further
+    the wall clock is not trusted, for what it says here stays when it is set right later.
+    """
+    floor_ms = max(<int64_t> 0, min(floor_ms, <int64_t> TIME_MS_MAX))
+    return max(floor_ms, min(now_ms(CLOCK_REALTIME), floor_ms + CLOCK_TRUST_MS))
 
 
 def give_up_rights() -> None:
@@ -208,8 +220,11 @@ cdef class Gate:
         add_relaxed(&self.loop.stop, 1)
         eventfd_write(self.loop.wake_fd, 1)
 
-    def swap(self, table) -> None:
+    def swap(self, table, *, int64_t time_floor_ms=0) -> None:
         """Publish `table`, a buffer, and return when no query is judged by the one before.
+
+        Queries are judged by a time of at least its own floor and `time_floor_ms` (Unix), both
+        moving on from now, and never before what the table before it had reached.
 
         The buffer's octets must never change; it is held until the next swap. Whoever calls
         has checked origin, age and checksum: here only that every lookup stays inside.
@@ -228,7 +243,7 @@ cdef class Gate:
         except BaseException:
             free(held)
             raise
-        if not self._read(held, <const uint8_t *> region.buf, region.len):
+        if not self._read(held, <const uint8_t *> region.buf, region.len, time_floor_ms):
             free(held)
             PyBuffer_Release(&region)
             raise IntegrityError(
@@ -247,7 +262,9 @@ cdef class Gate:
             free(<void *> before)
             PyBuffer_Release(&region_before)
 
-    cdef bint _read(self, Held *held, const uint8_t *octets, Py_ssize_t size) except -1:
+    cdef bint _read(
+        self, Held *held, const uint8_t *octets, Py_ssize_t size, int64_t floor_ms
+    ) except -1:
         """Fill `held` from a table, giving every order its counter; False if it is broken."""
         cdef int opened
         cdef uint32_t slot
@@ -260,7 +277,8 @@ cdef class Gate:
         )
         if held.counted_at is NULL:
             return False
-        held.time_floor_ms = held.table.header.time_floor_ms
+        held.begun_ms = begun_ms(max(held.table.header.time_floor_ms, floor_ms))
+        held.begun_tick_ms = now_ms(CLOCK_BOOTTIME)
         held.serial = <uint32_t> held.table.header.ledger_size
         for slot in range(held.table.header.order_count):
             held.counted_at[slot] = self._place(held.table.orders[slot].index)
@@ -274,6 +292,12 @@ cdef class Gate:
                 return 0
             self.counted[index] = place
         return place
+
+    def time_floor_ms(self) -> int:
+        """Return the time (Unix) before which no query is judged from now on; 0 without a table."""
+        if self.held is NULL:
+            return 0
+        return held_floor_ms(self.loop, self.held, now_ms(CLOCK_BOOTTIME))
 
     def counters(self) -> dict:
         """Return every outcome's count since the start, and how many are in flight now."""

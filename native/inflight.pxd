@@ -22,7 +22,7 @@ cdef struct Slot:
     socklen_t client_octets
     sockaddr_in6 client
     uint8_t question[QUESTION_OCTETS_MAX + 1]
-    int64_t deadline_ms     # CLOCK_MONOTONIC
+    int64_t deadline_ms     # CLOCK_BOOTTIME
     uint32_t chain          # the next slot of the same bucket
     uint32_t older          # the neighbours by age; `newer` also links the free slots
     uint32_t newer

@@ -17,8 +17,8 @@ from reply cimport (
     BLOCK_TTL_SECONDS_MAX, EDE_BLOCKED, EDE_CENSORED, Block, write_block, write_error,
 )
 from sockets cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, add_relaxed, getrandom, iovec, load_acquire, mmsghdr, now_ms,
-    sockaddr_in6, store_release,
+    CLOCK_BOOTTIME, CLOCK_REALTIME, add_relaxed, getrandom, iovec, load_acquire, load_relaxed,
+    mmsghdr, now_ms, sockaddr_in6, store_relaxed, store_release,
 )
 from table cimport (
     ACTION_BLOCK, ACTION_PASS, BINDING_BINDING, DENIAL_NXDOMAIN, DNS_BLOCK_PAGE, order_t,
@@ -70,7 +70,8 @@ cdef enum:
 cdef struct Held:
     # A published table; it and the region that it points into stay until the loop has left it.
     table_t table
-    int64_t time_floor_ms
+    int64_t begun_ms           # it was this late already (Unix) ...
+    int64_t begun_tick_ms      # ... at this CLOCK_BOOTTIME
     uint32_t serial            # the ledger's size, cut to 32 bits
     uint32_t *counted_at       # for each order slot, its place in Loop.order_counts
 
@@ -101,8 +102,10 @@ cdef struct Loop:
     uint8_t has_page4
     uint8_t has_page6
     const Held *held           # what the present batch is judged by
+    # The floor of the tables before `held` when they were let go; read by the other thread.
+    uint64_t carried_ms
     int64_t t_ms               # the present batch's time, Unix, never before the time floor
-    int64_t tick_ms            # the present batch's CLOCK_MONOTONIC
+    int64_t tick_ms            # the present batch's CLOCK_BOOTTIME
     Inflight inflight
     Upstream out
     Query query
@@ -335,16 +338,36 @@ cdef inline void serve_query(Loop *loop, uint32_t socket, uint32_t i) noexcept n
         answer_error(loop, socket, i, RCODE_FORMERR)
 
 
+cdef inline int64_t held_floor_ms(
+    const Loop *loop, const Held *held, int64_t tick_ms
+) noexcept nogil:
+    """Return the Unix time before which it cannot be now, whatever the wall clock says.
+
+    A table's own floor moves on with the clock that nobody can set. What the tables before it
+    had reached stays a floor but does not move on: true time overtakes one that was too late.
+    """
+    cdef int64_t carried_ms = <int64_t> load_relaxed(&loop.carried_ms)
+    return max(carried_ms, held.begun_ms + (tick_ms - held.begun_tick_ms))
+
+
 cdef inline void begin_batch(Loop *loop) noexcept nogil:
-    """Read both clocks once, and take the table that is published now."""
+    """Read both clocks once, and take the table that is published now.
+
+    The wall clock counts only while it shows it: a jump ahead ends orders early, and is taken
+    back with the clock. A step back does nothing, for the floor has moved on.
+    """
     cdef const Held *held = <const Held *> load_acquire(&loop.published)
+    loop.tick_ms = now_ms(CLOCK_BOOTTIME)
+    loop.t_ms = now_ms(CLOCK_REALTIME)
     if held is not loop.held:
+        if loop.held is not NULL:
+            store_relaxed(
+                &loop.carried_ms, <uint64_t> held_floor_ms(loop, loop.held, loop.tick_ms)
+            )
         loop.held = held
         store_release(&loop.in_use, held)
-    loop.tick_ms = now_ms(CLOCK_MONOTONIC)
-    loop.t_ms = now_ms(CLOCK_REALTIME)
-    if held is not NULL and loop.t_ms < held.time_floor_ms:
-        loop.t_ms = held.time_floor_ms
+    if held is not NULL:
+        loop.t_ms = max(loop.t_ms, held_floor_ms(loop, held, loop.tick_ms))
 
 
 cdef inline bint serve_clients(Loop *loop, uint32_t socket) noexcept nogil:
@@ -443,4 +466,4 @@ cdef inline int64_t wait_ms(Loop *loop, int64_t drain_until_ms) noexcept nogil:
             due_ms = drain_until_ms
     if due_ms == 0:
         return -1
-    return max(due_ms - now_ms(CLOCK_MONOTONIC), <int64_t> 0)
+    return max(due_ms - now_ms(CLOCK_BOOTTIME), <int64_t> 0)

@@ -83,7 +83,7 @@ cdef extern from "<sys/prctl.h>" nogil:
 cdef extern from "<time.h>" nogil:
     ctypedef int clockid_t
     clockid_t CLOCK_REALTIME
-    clockid_t CLOCK_MONOTONIC
+    clockid_t CLOCK_BOOTTIME  # nobody can set it, and it goes on while the machine sleeps
 
     int clock_gettime(clockid_t clock, timespec *now)
 
@@ -99,12 +99,14 @@ cdef extern from * nogil:
     #define load_acquire(pointer) __atomic_load_n((pointer), __ATOMIC_ACQUIRE)
     #define store_release(pointer, value) __atomic_store_n((pointer), (value), __ATOMIC_RELEASE)
     #define load_relaxed(pointer) __atomic_load_n((pointer), __ATOMIC_RELAXED)
+    #define store_relaxed(pointer, value) __atomic_store_n((pointer), (value), __ATOMIC_RELAXED)
     #define add_relaxed(pointer, value) \
         __atomic_store_n((pointer), *(pointer) + (value), __ATOMIC_RELAXED)
     """
     const void *load_acquire(const void **pointer)
     void store_release(const void **pointer, const void *value)
     uint64_t load_relaxed(const uint64_t *pointer)
+    void store_relaxed(uint64_t *pointer, uint64_t value)
     # For a word with one writer: no locked instruction, yet readers see no torn value.
     void add_relaxed(uint64_t *pointer, uint64_t value)
 

@@ -88,13 +88,18 @@ class ControlSocket:
         self._answer = answer
         self._open: dict[int, socket.socket] = {}  # in the order in which they came
 
-    def serve(self, is_over: Callable[[], bool], wake: socket.socket) -> None:
-        """Answer until `is_over`, which is asked after each octet that comes from `wake`."""
+    def serve(
+        self, is_over: Callable[[], bool], wake: socket.socket, tend: Callable[[], float]
+    ) -> None:
+        """Answer until `is_over`, which is asked after each octet that comes from `wake`.
+
+        `tend` does what is due besides, and returns after how many seconds more will be.
+        """
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(wake, selectors.EVENT_READ)
             while not is_over():
-                for key, _ in selector.select():
+                for key, _ in selector.select(tend()):
                     if key.fileobj is wake:
                         wake.recv(4_096)
                     elif key.fileobj is self._listener:

@@ -2,8 +2,8 @@
 
 Fatal at the start: a socket that cannot be had, root without a user to become. Never fatal: a
 bad table; the gate keeps the one it has, or passes everything and says so. SIGTERM takes no more
-queries, drains what is in flight within two seconds, and ends with 0. Neither client nor query
-name is ever written anywhere.
+queries, drains what is in flight within two seconds, and ends with 0. Time never goes back
+behind what the tables and a clock that nobody can set say. No client or query name is written.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from enforcer.backends.gate_messages import Check, CheckReport, Load, Reply, Req
 from enforcer.backends.gate_rights import Identity, drop_rights, identity_of
 from enforcer.backends.gate_sockets import bound_sockets, connected_sockets, page_octets
 from enforcer.backends.gate_table import HeldTable, LastGood, open_table, refuse_older
+from enforcer.backends.gate_time import TimeFloor
 from enforcer.core.name import Name
 from enforcer.core.verdict import Action, Cause, Denial
 from enforcer.errors import EnforcerError, InputError, NotFoundError, UnavailableError
@@ -59,6 +60,8 @@ class GateSettings:
     """Who may speak at the control socket; None: this process's user, and root."""
     upstream_timeout_ms: int = 5_000
     inflight_max: int = 16_384
+    floor_interval_ms: int = 60_000
+    """How often the time floor is kept on disk: a kill takes a restart back by no more."""
 
 
 @dataclass(slots=True)
@@ -68,16 +71,27 @@ class GateProcess:
     gate: Gate
     origin: str
     last_good: LastGood
+    floor: TimeFloor
+    floor_interval_ms: int
     held: HeldTable | None = None
     counts: dict[str, int] = field(
-        default_factory=lambda: {"tables_loaded": 0, "tables_refused": 0, "tables_unkept": 0}
+        default_factory=lambda: dict.fromkeys(
+            ("tables_loaded", "tables_refused", "tables_unkept", "floors_unkept"), 0
+        )
     )
+    _floor_at_start_ms: int = 0
+    _floor_due_seconds: float = 0.0  # time.monotonic
+    _is_floor_kept: bool = True
 
     def begin(self) -> None:
-        """Take the last good table from the disk, if there is one that is good."""
+        """Take the time floor and the last good table from the disk, each if it is good."""
+        try:
+            self._floor_at_start_ms = self.floor.read()
+        except EnforcerError as error:
+            log.warning("time_floor_refused", problem=error.message, advice=error.advice)
         try:
             held = self.last_good.open(self.origin)
-            self.gate.swap(held.octets)
+            self.gate.swap(held.octets, time_floor_ms=self._floor_at_start_ms)
         except NotFoundError:
             log.warning("no_table", consequence="everything passes until the node hands one over")
         except EnforcerError as error:
@@ -86,7 +100,31 @@ class GateProcess:
             log.warning("no_table", consequence="everything passes until the node hands one over")
         else:
             self.held = held
+            self._floor_at_start_ms = 0
             log.info("last_good_table", **_facts(held))
+
+    def tend(self) -> float:
+        """Keep the time floor when that is due; return after how many seconds it is again."""
+        now_seconds = time.monotonic()
+        if now_seconds >= self._floor_due_seconds:
+            self._floor_due_seconds = now_seconds + self.floor_interval_ms / 1_000
+            self.keep_floor()
+        return self._floor_due_seconds - now_seconds
+
+    def keep_floor(self) -> None:
+        """Put the time floor on the disk, if there is one; failing is said and counted."""
+        floor_ms = self.gate.time_floor_ms()
+        if floor_ms == 0:
+            return
+        try:
+            self.floor.keep(floor_ms)
+        except UnavailableError as error:
+            self.counts["floors_unkept"] += 1
+            if self._is_floor_kept:
+                log.warning("time_floor_not_kept", problem=error.message, advice=error.advice)
+            self._is_floor_kept = False
+        else:
+            self._is_floor_kept = True
 
     def answer(self, request: Request, fd: int | None) -> Reply:
         """Answer one request from the control socket.
@@ -109,11 +147,12 @@ class GateProcess:
                 )
             new = open_table(fd, self.origin)
             refuse_older(new, self.held)
-            self.gate.swap(new.octets)
+            self.gate.swap(new.octets, time_floor_ms=self._floor_at_start_ms)
         except EnforcerError:
             self.counts["tables_refused"] += 1
             raise
         self.held = new
+        self._floor_at_start_ms = 0  # the gate's own from here on
         self.counts["tables_loaded"] += 1
         log.info("table", **_facts(new))
         try:
@@ -152,7 +191,7 @@ class GateProcess:
                 at_ms=at_ms,
                 state="NO_TABLE",
             )
-        at_ms = max(at_ms, self.held.table.header.time_floor_ms)
+        at_ms = max(at_ms, self.gate.time_floor_ms())
         verdict = self.held.table.decide(qname.wire, request.qtype, at_ms)
         return CheckReport(
             action=verdict.action.name,
@@ -195,7 +234,13 @@ def run(
         page4=page4,
         page6=page6,
     )
-    process = GateProcess(gate, settings.origin, LastGood(settings.state_dir))
+    process = GateProcess(
+        gate,
+        settings.origin,
+        LastGood(settings.state_dir),
+        TimeFloor(settings.state_dir, settings.origin),
+        settings.floor_interval_ms,
+    )
     process.begin()
     control = ControlSocket(listener, _allowed(settings, identity), process.answer)
     addresses = [each.getsockname()[:2] for each in clients]
@@ -206,19 +251,28 @@ def run(
             on_ready(addresses)
 
     try:
-        return _serve(gate, control, say_ready)
+        return _serve(gate, control, process.tend, say_ready)
     finally:
+        process.keep_floor()
         log.info("stopped", **gate.counters())
         listener.close()
         for each in (*clients, *upstreams):
             each.close()
+        # Python gives signals back to the kernel before it ends: a second one would kill us then.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         try:
             settings.control_socket.unlink(missing_ok=True)
         except OSError:  # its directory is no longer ours: the next gate puts its own in place
             log.info("control_socket_left", path=str(settings.control_socket))
 
 
-def _serve(gate: Gate, control: ControlSocket, say_ready: Callable[[], None]) -> int:
+def _serve(
+    gate: Gate,
+    control: ControlSocket,
+    tend: Callable[[], float],
+    say_ready: Callable[[], None],
+) -> int:
     """Run the loop in its thread and the control socket here, until a signal or the loop's end."""
     wake, waker = socket.socketpair()
     wake.setblocking(False)
@@ -241,7 +295,7 @@ def _serve(gate: Gate, control: ControlSocket, say_ready: Callable[[], None]) ->
     thread.start()
     say_ready()
     try:
-        control.serve(stopping.is_set, wake)
+        control.serve(stopping.is_set, wake, tend)
     finally:
         gate.stop()
         thread.join(THREAD_END_SECONDS_MAX)

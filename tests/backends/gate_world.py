@@ -228,7 +228,15 @@ def query(
 class GateUnderTest:
     """The process, and its node's side of the control socket."""
 
-    def __init__(self, folder: Path, resolver: tuple[str, int], **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        resolver: tuple[str, int],
+        *,
+        env: dict[str, str] | None = None,
+        **settings: object,
+    ) -> None:
+        self.env = os.environ | (env or {})
         self.settings = {
             "origin": ORIGIN,
             "listen": [("127.0.0.1", 0)],
@@ -250,6 +258,7 @@ class GateUnderTest:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", MAIN, json.dumps(self.settings)],
                 cwd=ROOT,
+                env=self.env,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -16,7 +16,7 @@ from dnslib import QTYPE, DNSRecord
 
 from enforcer._native.probe import BODY_SHA256_AT, body_sha256
 from enforcer.core.table import Binding, DnsMeasure
-from enforcer.core.verdict import QTYPES_EXACT_PASSES
+from enforcer.core.verdict import QTYPES_OF_ZONES
 from enforcer.errors import ConflictError, InputError, IntegrityError, UnavailableError
 from tests.backends.gate_world import (
     HOUR_MS,
@@ -25,55 +25,14 @@ from tests.backends.gate_world import (
     WAIT_SECONDS,
     Asking,
     GateUnderTest,
-    Resolver,
     compiled,
     eventually,
-    gate_folder,
     now_ms,
     order,
     query,
 )
 
 NXDOMAIN, NODATA, SERVFAIL = 3, 0, 2
-
-
-@pytest.fixture
-def resolver():
-    made = Resolver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    with gate_folder(tmp_path) as path:
-        yield path
-
-
-@pytest.fixture
-def start_gate(folder, resolver):
-    """Start a gate with settings of the test's own; it ends with the test."""
-    started = []
-
-    def start(**settings):
-        started.append(GateUnderTest(folder, resolver.place, **settings))
-        return started[-1].start()
-
-    yield start
-    for gate in started:
-        gate.open.close()
-        if gate.process is not None:
-            assert gate.end() == 0, gate.log.read_text()
-
-
-@pytest.fixture
-def gate(start_gate):
-    return start_gate()
-
-
-@pytest.fixture
-def asking(gate):
-    return gate.asking()
 
 
 def ede(reply):
@@ -128,7 +87,7 @@ class TestBlocked:
         for name in ("sub.one.example", "time.two.example"):
             assert DNSRecord.parse(asking.ask(query(name))).rr != []
 
-    @pytest.mark.parametrize("qtype", sorted(QTYPES_EXACT_PASSES))
+    @pytest.mark.parametrize("qtype", sorted(QTYPES_OF_ZONES))
     def test_what_children_validate_with_passes_an_exact_target(
         self, gate, asking, resolver, tmp_path, qtype
     ):

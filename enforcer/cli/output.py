@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -95,6 +96,25 @@ def progress() -> Iterator[Advance]:
     try:
         yield advance
     finally:
+        bars.stop()
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show that something goes on whose end cannot be foreseen, once it takes long."""
+    console = err()
+    if not console.is_terminal:
+        yield
+        return
+    bars = Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True)
+    bars.add_task(what, total=None)
+    later = threading.Timer(PROGRESS_AFTER_SECONDS, bars.start)
+    later.start()
+    try:
+        yield
+    finally:
+        later.cancel()
+        later.join()
         bars.stop()
 
 

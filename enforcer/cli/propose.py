@@ -12,7 +12,17 @@ import typer
 from rich.markup import escape
 
 from enforcer.cli.order_file import OrderFile
-from enforcer.cli.output import CLIENT_CONFIG, AsJson, Config, emit_json, err, now_ms, out, progress
+from enforcer.cli.output import (
+    CLIENT_CONFIG,
+    AsJson,
+    Config,
+    busy,
+    emit_json,
+    err,
+    now_ms,
+    out,
+    progress,
+)
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm, tell
 from enforcer.cli.words import choice
 from enforcer.core.target import TargetKind
@@ -66,9 +76,9 @@ def propose(
     hashes = [sha256(document).hexdigest() for document in documents]
     with TemporaryDirectory(prefix="enforcer-") as scratch:
         canonical = Path(scratch) / "targets"
-        report, summary = asyncio.run(
-            normalise(targets, canonical, choice(TargetKind, kind, "kind"))
-        )
+        with busy("normalise the list"):
+            wanted = choice(TargetKind, kind, "kind")
+            report, summary = asyncio.run(normalise(targets, canonical, wanted))
         checked = _check_faults(targets, report, summary, leave_out=leave_out)
         payload = _payload(written, person, checked, hashes, has_decision=decision is not None)
         act = signed(payload)  # refuses what is out of bounds before anybody reads it
@@ -99,7 +109,8 @@ async def _send(
 ) -> None:
     async with person.client() as client:
         await _upload(client, canonical)
-        proof = await client.propose(act, documents, validate_only=validate_only)
+        with busy("have it judged"):
+            proof = await client.propose(act, documents, validate_only=validate_only)
     if proof is not None:
         tell("Proposed.", proof, receipt, as_json=as_json)
     elif as_json:

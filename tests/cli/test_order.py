@@ -127,6 +127,15 @@ def test_what_can_be_no_target_is_refused(run, order, text, words):
     assert words in said.err
 
 
+@pytest.mark.long
+def test_a_list_over_the_limit_is_refused(run, order):
+    _, propose = order("".join(f"n{number}.example.org\n" for number in range(2_000_001)))
+    said = run(*propose)
+    assert said.code == 2
+    assert "2000000" in said.error[0]
+    assert "Split it" in said.error[1]
+
+
 def test_addresses_are_refused_for_now(run, order):
     _, propose = order("ip 192.0.2.1\nnet 198.51.100.0/24\n")
     said = run(*propose)

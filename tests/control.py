@@ -36,9 +36,9 @@ from enforcer.core.order import OrderRef
 from enforcer.core.target import ListSummary, check_list
 from enforcer.core.trust import Trust
 from enforcer.services.ledger import Ledger, Recorded
+from enforcer.services.order_reader import OrderReader
 from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
-from enforcer.services.order_reader import OrderReader
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from tests.people import ORIGIN, Land, Person, seal

@@ -37,9 +37,9 @@ from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import Clock, FeedPublisher, ListWork
 from enforcer.services.attestations import Attestations
 from enforcer.services.ledger import Ledger, Progress
+from enforcer.services.order_reader import OrderReader
 from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
-from enforcer.services.order_reader import OrderReader
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from enforcer.v1 import audit_pb2_grpc, node_pb2_grpc, order_pb2_grpc, trust_pb2_grpc

@@ -44,6 +44,7 @@ class Stage:
         self.upstream = Upstream()
         self.redis = RedisServer(directory / "redis", port=self.redis_port)
         self._control_port = free_port(socket.SOCK_STREAM)
+        self.node_address = Address(f"127.0.0.1:{free_port(socket.SOCK_STREAM)}")
         self._ending = ExitStack()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.installation = Installation(directory)
@@ -65,6 +66,7 @@ class Stage:
             root_keys=(),
             control_address=Address(f"127.0.0.1:{self._control_port}"),
             redis_url=self.redis.url,
+            node_listen=self.node_address,
             dns_listen=(Address(f"127.0.0.1:{self.dns_port}"),),
             dns_upstream=Address(f"127.0.0.1:{self.upstream.port}"),
             reconcile_interval_seconds=1.0,

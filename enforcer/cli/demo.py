@@ -85,7 +85,8 @@ def _stay(stage: Stage) -> None:
         "propose": f"enforcer order propose -c {stage.person('an.nguyen')} "
         f"--targets {stage.directory}/list.txt --order {stage.directory}/order-4.toml",
         "approve": f"enforcer order approve -c {stage.person('binh.tran')} VN-2026-000004",
-        "stop": f"enforcer order stop -c {stage.person('court.clerk')} VN-2026-000004",
+        "stop": f"enforcer order stop -c {stage.person('court.clerk')} VN-2026-000004 "
+        f"--node {stage.node_address}",
         "verify": f"enforcer audit verify {made.ledger} --trust {made.trust_file}",
         "look into Redis": f"redis-cli -p {stage.redis_port} keys '*'",
     }

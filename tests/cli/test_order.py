@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from enforcer.app.demo_dns import Watch, ask
-from enforcer.app.demo_land import APPROVER, OVERSIGHT, PROPOSER, SECOND_APPROVER
+from enforcer.app.demo_land import APPROVER, AUDITOR, OVERSIGHT, PROPOSER, SECOND_APPROVER
 from enforcer.cli.demo_story import ORDER_TOML
 
 CHANGE_SECONDS = 30.0
@@ -80,16 +80,48 @@ def test_an_extension_takes_two_persons(run, stage, order, tmp_path):
     assert after["until_ms"] - before["until_ms"] > 29 * 86_400_000
 
 
-def test_a_stop_reaches_the_node_with_the_order_found_in_a_copy(run, stage, order, tmp_path):
-    identity, propose = order("copy.example.org\n")
+def away(stage, identity):
+    """Return a client.toml of a person whose control plane does not answer."""
+    config = stage.installation.person(identity) / "client.toml"
+    port = config.read_text().partition("127.0.0.1:")[2].partition('"')[0]
+    path = config.with_name("away.toml")
+    path.write_text(config.read_text().replace(f"127.0.0.1:{port}", "127.0.0.1:1"))
+    return path
+
+
+def test_a_stop_reaches_a_node_without_the_control_plane(run, stage, order, tmp_path):
+    identity, propose = order("alone.example.org\n")
+    run(*propose)
+    with Watch(stage.dns_port, "alone.example.org", until_blocked=True) as watch:
+        run("order", "approve", identity, "-c", stage.person(APPROVER), "--yes")
+        watch.changed_ms(CHANGE_SECONDS)
+    words = ["--ledger", stage.installation.ledger, "--out", tmp_path / "stop.json"]
+    words += ["--node", stage.node_address, "--node", "127.0.0.1:1"]
+    with Watch(stage.dns_port, "alone.example.org", until_blocked=False) as watch:
+        said = run("order", "stop", identity, *words, "-c", away(stage, OVERSIGHT), "--yes")
+        assert said.code == 0, said.err
+        watch.changed_ms(CHANGE_SECONDS)
+    assert f"{stage.node_address}: obeyed" in said.err
+    assert "127.0.0.1:1 did not take it" in said.err
+    assert "control plane did not record it" in said.err
+    assert json.loads((tmp_path / "stop.json").read_bytes())["signatures"]
+    # The node brings it to the ledger.
+    client = stage.person(APPROVER)
+    stage.wait_until(
+        "the stop's entry",
+        lambda: run("order", "show", identity, "-c", client, "--json").json["status"] == "STOPPED",
+        CHANGE_SECONDS,
+    )
+
+
+def test_nobody_who_may_not_stop_can_push_a_stop(run, stage, order):
+    identity, propose = order("kept.example.org\n")
     run(*propose)
     run("order", "approve", identity, "-c", stage.person(APPROVER), "--yes")
-    words = ["--ledger", stage.installation.ledger, "--out", tmp_path / "stop.json"]
-    words += ["--node", "127.0.0.1:1", "-c", stage.person(OVERSIGHT), "--yes"]
-    said = run("order", "stop", identity, *words)
-    assert said.code == 0, said.err
-    assert "127.0.0.1:1 did not take it" in said.err
-    assert json.loads((tmp_path / "stop.json").read_bytes())["signatures"]
+    words = ["--ledger", stage.installation.ledger, "--node", stage.node_address, "--yes"]
+    said = run("order", "stop", identity, *words, "-c", away(stage, AUDITOR))
+    assert said.code == 6
+    assert "AUDITOR cannot call" in said.err
 
 
 def test_a_loose_list_is_normalised_and_its_faults_have_line_and_column(run, order):
@@ -202,12 +234,8 @@ def test_an_order_that_nobody_proposed_is_not_found(run, stage):
     assert said.code == 2
 
 
-def test_without_a_control_plane_the_error_says_so(run, stage, tmp_path):
-    config = (stage.installation.person(APPROVER) / "client.toml").read_text()
-    other = stage.installation.person(APPROVER) / "away.toml"
-    port = config.partition("127.0.0.1:")[2].partition('"')[0]
-    other.write_text(config.replace(f"127.0.0.1:{port}", "127.0.0.1:1"))
-    said = run("order", "list", "-c", other)
+def test_without_a_control_plane_the_error_says_so(run, stage):
+    said = run("order", "list", "-c", away(stage, APPROVER))
     assert said.code == 6
 
 

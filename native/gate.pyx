@@ -21,9 +21,10 @@ from serve cimport (
 )
 from sockets cimport (
     CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL, EPOLLIN, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, add_relaxed, close,
-    epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, eventfd_read, eventfd_write,
-    load_acquire, load_relaxed, now_ms, prctl, store_release, usleep,
+    EPOLL_CTL_DEL, EPOLLIN, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS, add_relaxed, clear_capabilities, close, epoll_create1, epoll_ctl,
+    epoll_event, epoll_wait, eventfd, eventfd_read, eventfd_write, load_acquire, load_relaxed,
+    now_ms, prctl, store_release, usleep,
 )
 from table cimport TABLE_VALID, table_open
 
@@ -98,12 +99,19 @@ cdef int64_t begun_ms(int64_t floor_ms) noexcept nogil:
 
 
 def give_up_rights() -> None:
-    """Make sure that this process gains no rights again and leaves no image of its memory.
+    """Drop every capability, gain none again, and leave no image of this process's memory.
+
+    Called before there is a second thread: capabilities are each thread's own.
 
     Raises:
         OSError: the kernel refused.
     """
-    if prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 or prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+    if (
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0
+        or clear_capabilities() != 0
+        or prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+        or prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0
+    ):
         raise OSError(errno, os.strerror(errno))
 
 

@@ -1,7 +1,7 @@
 """What the gate uses of the kernel, declared as the manual pages have it.
 
 Datagrams in batches (recvmmsg(2), sendmmsg(2)), epoll(7), eventfd(2), random octets
-(getrandom(2)), clocks (clock_gettime(2)) and the two prctl(2) of a process that gave up its
+(getrandom(2)), clocks (clock_gettime(2)), prctl(2) and capset(2) of a process that gives up its
 rights. Also the acquire and release accesses of a word that two threads share.
 """
 
@@ -77,8 +77,27 @@ cdef extern from "<sys/prctl.h>" nogil:
     cdef enum:
         PR_SET_NO_NEW_PRIVS
         PR_SET_DUMPABLE
+        PR_CAP_AMBIENT
+        PR_CAP_AMBIENT_CLEAR_ALL
 
     int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
+
+cdef extern from *:
+    """
+    #include <linux/capability.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+
+    static inline int clear_capabilities(void)
+    {
+        struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+        struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
+
+        return (int) syscall(SYS_capset, &header, none);
+    }
+    """
+    # capset(2), for which the C library has no function: this thread's three sets become empty.
+    int clear_capabilities()
 
 cdef extern from "<time.h>" nogil:
     ctypedef int clockid_t

@@ -1,7 +1,8 @@
 """Which user the gate's process becomes, and that it never becomes more again.
 
-Root is needed for port 53 alone: afterwards the process has no capability, gains none from
-files it runs, and leaves no image of its memory, where addresses of clients are.
+Root, or a capability, is needed for port 53 alone: afterwards the process has no capability,
+whatever it was started with, gains none from files it runs, and leaves no image of its memory,
+where addresses of clients are.
 """
 
 from __future__ import annotations

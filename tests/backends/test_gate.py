@@ -615,7 +615,8 @@ class TestProcess:
         assert status["NoNewPrivs"] == "1"
         assert set(status["Uid"].split()) == {str(gate.control.stat().st_uid)} != {"0"}
         if os.getuid() == 0:
-            assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
+            held = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+            assert [int(status[kind], 16) for kind in held] == [0, 0, 0, 0]
             assert status["Groups"].strip() == ""
 
     def test_the_control_socket_is_for_its_owner_and_group(self, gate):

@@ -115,16 +115,17 @@ class ControlSocket:
         except OSError:  # it went away, or we are out of descriptors: the next one may work
             return
         peer.setblocking(False)
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        _, uid, _ = _UCRED.unpack(credentials)
+        if uid not in self._allowed_uids:  # who must not speak must not put others off either
+            log.warning("control_refused", uid=uid)
+            _send(peer, Reply(refusal=Refusal.of(_not_allowed(uid))))
+            peer.close()
+            return
         if len(self._open) == CONNECTIONS_MAX:
             self._hang_up(selector, next(iter(self._open.values())))
         self._open[peer.fileno()] = peer
         selector.register(peer, selectors.EVENT_READ)
-        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        _, uid, _ = _UCRED.unpack(credentials)
-        if uid not in self._allowed_uids:
-            log.warning("control_refused", uid=uid)
-            _send(peer, Reply(refusal=Refusal.of(_not_allowed(uid))))
-            self._hang_up(selector, peer)
 
     def _serve_one(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
         """Answer one request; hang up when the peer is done, or does not take the answer."""

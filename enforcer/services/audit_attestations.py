@@ -27,7 +27,7 @@ from enforcer.core.key import KeyRevoked, Role
 from enforcer.core.order import OrderStopped
 from enforcer.core.state import State
 from enforcer.core.table import NO_LOCAL_LAYER
-from enforcer.errors import EnforcerError
+from enforcer.errors import EnforcerError, NotFoundError
 from enforcer.services.findings import Code, Finding
 
 STOP_LOGGED_MS_MAX: Final = 3_600_000
@@ -288,6 +288,9 @@ def _read(kept: KeptAttestation) -> _Claim | Finding:
     try:
         envelope = parse_envelope(kept.read())
         attestation = parse_attestation(envelope)
+    except NotFoundError:  # a live control plane keeps a node's newest, and drops the oldest
+        words = "it made room for newer ones while the audit ran"
+        return Finding(Code.ATTESTATION_GONE, words, place=kept.place)
     except EnforcerError as error:
         return Finding(Code.ATTESTATION_UNREADABLE, error.message, place=kept.place)
     if attestation.ledger_size != kept.ledger_size:

@@ -50,6 +50,7 @@ class Code(IntEnum):
     GATE_DIFFERS = 21
     NOT_ATTESTED = 22
     OMISSIONS_UNNAMED = 23
+    ATTESTATION_GONE = 24
 
 
 SEVERITY: Final = {
@@ -76,6 +77,7 @@ SEVERITY: Final = {
     Code.GATE_DIFFERS: Severity.NOTE,
     Code.NOT_ATTESTED: Severity.NOTE,
     Code.OMISSIONS_UNNAMED: Severity.INCOMPLETE,
+    Code.ATTESTATION_GONE: Severity.NOTE,
 }
 
 

@@ -6,6 +6,7 @@ is verified, and every file is searched for clients and for the names that they 
 
 import json
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tests.people import Person, seal
 
 PACKETS = Path(__file__).resolve().parent.parent / "vectors" / "packets"
 SECOND_MS = 1_000
+AUDITS = 10
 
 
 def exact(*names: str) -> bytes:
@@ -221,6 +223,26 @@ def omits(installation: Installation, order_index: int) -> bool:
         (each.order_index, each.reason) == (order_index, NotEnforced.STOPPED_UNLOGGED)
         for each in attestation.omissions
     )
+
+
+def test_a_live_ledger_can_be_audited_while_it_grows(installation: Installation):
+    is_ending = threading.Event()
+
+    def act() -> None:
+        at = 0
+        while not is_ending.is_set():
+            installation.order(exact(f"live{at}.example.org"))
+            at += 1
+
+    actor = threading.Thread(target=act)
+    before = installation.ledger_size()
+    actor.start()
+    try:
+        sizes = [installation.audit().size for _ in range(AUDITS)]
+    finally:
+        is_ending.set()
+        actor.join()
+    assert before <= sizes[0] < sizes[-1] < installation.ledger_size()
 
 
 def test_hostile_packets_to_the_running_gate_are_answered_or_counted(installation: Installation):

@@ -350,6 +350,18 @@ def test_a_node_that_attested_before_it_was_registered_is_checked_later(tmp_path
     assert archive.audit() == []
 
 
+def test_an_attestation_that_makes_room_while_the_audit_runs_is_no_violation(archive):
+    archive.attest()
+    archive.write()
+    summary, findings = audit_directory(archive.path, archive.trust, as_of_ms=archive.land.now_ms)
+    for path in archive.path.glob("attestations/*/*.json"):
+        path.unlink()
+    found = list(findings)
+    assert {each.code for each in found} == {Code.ATTESTATION_GONE, Code.NOT_ATTESTED}
+    assert worst(found) is Severity.NOTE
+    assert summary.attestations == 0
+
+
 def test_garbage_among_the_attestations_is_reported_and_the_rest_goes_on(archive):
     archive.attest()
     (archive.path / "attestations/node-1/1-7.json").write_bytes(b"\x00\xff{")

@@ -308,6 +308,7 @@ class GateReport:
 
     table_digest: str
     body_sha256: str
+    """Of the table's bytes in use, when they were last hashed: at the load, or to verify."""
     ledger_size: int
     name_count: int
     rows: tuple[OrderRow, ...]
@@ -327,8 +328,8 @@ class Gate(Protocol):
             IntegrityError, ConflictError: the gate refused it and keeps what it has.
         """
 
-    async def status(self) -> GateReport:
-        """Ask what it holds."""
+    async def status(self, *, verify: bool = False) -> GateReport:
+        """Ask what it holds; cheap, unless its table is to be hashed again (`verify`)."""
 
 
 class ControlLink(Protocol):

@@ -185,7 +185,7 @@ def _request(data: bytes) -> Request:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"the request is not understood: {error}",
-            advice='Send {"op":"load"} with a descriptor, {"op":"status"}, or '
+            advice='Send {"op":"load"} with a descriptor, {"op":"status","verify":false}, or '
             '{"op":"check","qname":...,"qtype":...}.',
         ) from error
     return request

@@ -47,7 +47,9 @@ class Load(_Message, frozen=True, tag_field="op", tag="load"):
 
 
 class Status(_Message, frozen=True, tag_field="op", tag="status"):
-    """Say what is held, read back now."""
+    """Say what is held, read back now; hash the table's octets again if `verify`."""
+
+    verify: bool = False
 
 
 class Check(_Message, frozen=True, tag_field="op", tag="check"):

@@ -79,6 +79,7 @@ class GateProcess:
             ("tables_loaded", "tables_refused", "tables_unkept", "floors_unkept"), 0
         )
     )
+    _body_sha256: str = ""  # of the table held, as it was last hashed
     _floor_at_start_ms: int = 0
     _floor_due_seconds: float = 0.0  # time.monotonic
     _is_floor_kept: bool = True
@@ -99,7 +100,7 @@ class GateProcess:
             log.warning("last_good_table_refused", problem=error.message, advice=error.advice)
             log.warning("no_table", consequence="everything passes until the node hands one over")
         else:
-            self.held = held
+            self._hold(held)
             self._floor_at_start_ms = 0
             log.info("last_good_table", **_facts(held))
 
@@ -136,6 +137,8 @@ class GateProcess:
             return Reply(report=self._load(fd))
         if isinstance(request, Check):
             return Reply(check=self._check(request))
+        if request.verify and self.held is not None:
+            self._body_sha256 = self.held.body_sha256()
         return Reply(report=self._report())
 
     def _load(self, fd: int | None) -> GateReport:
@@ -151,7 +154,7 @@ class GateProcess:
         except EnforcerError:
             self.counts["tables_refused"] += 1
             raise
-        self.held = new
+        self._hold(new)
         self._floor_at_start_ms = 0  # the gate's own from here on
         self.counts["tables_loaded"] += 1
         log.info("table", **_facts(new))
@@ -161,14 +164,19 @@ class GateProcess:
             # In force all the same: only a restart would begin with an older one.
             self.counts["tables_unkept"] += 1
             log.warning("table_not_kept", problem=error.message, advice=error.advice)
+        self._body_sha256 = new.body_sha256()  # read back, last of all
         return self._report()
+
+    def _hold(self, held: HeldTable) -> None:
+        self.held = held
+        self._body_sha256 = held.table.header.body_sha256  # as it was found a moment ago
 
     def _report(self) -> GateReport:
         held = self.held
         header = held.table.header if held else None
         return GateReport(
             table_digest=header.table_digest if header else "",
-            body_sha256=held.body_sha256() if held else "",
+            body_sha256=self._body_sha256,
             ledger_size=header.ledger_size if header else 0,
             name_count=header.name_count if header else 0,
             rows=tuple(held.table.orders()) if held else (),

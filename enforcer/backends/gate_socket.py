@@ -52,13 +52,13 @@ class GateClient:
         """
         return await asyncio.to_thread(self._load, path)
 
-    async def status(self) -> GateReport:
-        """Ask what the gate holds, read back and hashed again.
+    async def status(self, *, verify: bool = False) -> GateReport:
+        """Ask what the gate holds; with `verify`, its table is hashed again for the answer.
 
         Raises:
             UnavailableError: no gate answers.
         """
-        return _report(await asyncio.to_thread(self._ask, Status(), None))
+        return _report(await asyncio.to_thread(self._ask, Status(verify), None))
 
     async def check(self, qname: str, qtype: int) -> dict[str, str | int | None]:
         """Ask what would decide a query; the keys are those of CheckReport.

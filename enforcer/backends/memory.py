@@ -71,6 +71,7 @@ class MemoryGate:
     def __init__(self, clock: ManualClock) -> None:
         self.is_away = False
         self.loads = 0
+        self.verifications = 0
         self._clock = clock
         self._table: Table | None = None
 
@@ -89,9 +90,10 @@ class MemoryGate:
         self.loads += 1
         return await self.status()
 
-    async def status(self) -> GateReport:
-        """Tell what is held."""
+    async def status(self, *, verify: bool = False) -> GateReport:
+        """Tell what is held, and count how often that had to be verified."""
         self._check_away()
+        self.verifications += verify
         if self._table is None:
             return GateReport("", "", 0, 0, (), {}, {})
         header = self._table.header

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +30,8 @@ NEXT_TABLE_FILE: Final = "table.next"
 PROTECTIONS_FILE: Final = "protections.json"
 ENDED_ROWS_MAX: Final = 8
 """So many ended orders may stay in the table; they block nothing."""
+VERIFY_SECONDS: Final = 60.0
+"""How often the gate hashes the table that it holds: some 20 ms for a million names."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -56,6 +60,7 @@ class Enforcer:
         lists: ListKeeper,
         files: KeptFiles,
         secret: bytes,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gate = gate
         self._work = work
@@ -63,6 +68,8 @@ class Enforcer:
         self._lists = lists
         self._files = files
         self._secret = secret
+        self._seconds = seconds
+        self._verify_seconds = -inf  # when the gate's table is to be hashed again
         self._compiled: Compiled | None = None
         self._former = _read_protections(files)
         self.report: GateReport | None = None
@@ -81,8 +88,11 @@ class Enforcer:
         return self._compiled.stats if self._compiled is not None else None
 
     async def ask(self) -> None:
-        """Ask the gate what it holds."""
-        await self._talk(self._gate.status())
+        """Ask the gate what it holds, and once a minute whether memory has kept it."""
+        now_seconds = self._seconds()
+        verify = now_seconds >= self._verify_seconds
+        if await self._talk(self._gate.status(verify=verify)) and verify:
+            self._verify_seconds = now_seconds + VERIFY_SECONDS
 
     async def bring(self, plan: Plan, own_ms: int) -> None:
         """Have the gate hold what the plan says, or know in `problem` why it does not.
@@ -194,7 +204,8 @@ class Enforcer:
     def _path(self, sha256: str | None) -> Path | None:
         return self._contents.path(sha256) if sha256 is not None else None
 
-    async def _talk(self, call: Awaitable[GateReport]) -> None:
+    async def _talk(self, call: Awaitable[GateReport]) -> bool:
+        """Take what the gate reports, or say why it does not; tell which."""
         try:
             self.report = await call
         except UnavailableError as error:
@@ -202,6 +213,9 @@ class Enforcer:
             self.problem = f"the gate does not answer: {error.message}"
         except EnforcerError as error:
             self.problem = f"the gate refused the table: {error.message}"
+        else:
+            return True
+        return False
 
     def _say(self) -> None:
         """Log a problem when it is new, and when it is over."""

@@ -105,8 +105,8 @@ cdef inline bint table_find_suffixes(
 ) noexcept nogil:
     """Fill `found[depth]` with the posting of each suffix; tell whether there is any.
 
-    Writes found[0] (the root) to found[table_deepest(...)]. All suffixes are hashed
-    before the first slot is read, so that their cache misses overlap.
+    Writes found[1] (the top label) to found[table_deepest(...)]: the root is no target. All
+    suffixes are hashed before the first slot is read, so that their cache misses overlap.
     """
     cdef hash128_t hashes[TABLE_LABELS_MAX + 1]
     cdef uint32_t deepest = table_deepest(table, label_count)
@@ -118,7 +118,7 @@ cdef inline bint table_find_suffixes(
         hashes[depth] = siphash128(hashes[depth - 1], qname + at + 1, qname[at])
         if table_wants(table, depth, label_count):
             table_prefetch(table.slots + table_home(hashes[depth], table.header.slot_count))
-    for depth in range(deepest + 1):
+    for depth in range(1, deepest + 1):
         found[depth] = 0
         if table_wants(table, depth, label_count):
             found[depth] = table_find(table, hashes[depth])
@@ -166,19 +166,6 @@ cdef inline bint qtype_is_of_zones(uint16_t qtype) noexcept nogil:
     return qtype in (QTYPE_NS, QTYPE_SOA, QTYPE_DS, QTYPE_DNSKEY)
 
 
-cdef inline uint8_t table_zone_at(
-    const uint8_t *qname, const uint8_t *label_at, uint32_t label_count, uint32_t depth
-) noexcept nogil:
-    """Return the octet of `qname` where its suffix of `depth` labels begins."""
-    cdef uint8_t top
-    if depth:
-        return label_at[label_count - depth]
-    if label_count == 0:
-        return 0
-    top = label_at[label_count - 1]
-    return top + 1 + qname[top]
-
-
 cdef inline void table_decide(
     const table_t *table,
     const uint8_t *qname,
@@ -209,11 +196,9 @@ cdef inline void table_decide(
     if deepest == label_count and table.postings[found[deepest]].flags & POSTING_CORE_EXACT:
         verdict_pass(verdict, CAUSE_PROTECTED_CORE, KIND_EXACT, 0)
         return
-    depth = deepest + 1
-    while depth:
-        depth -= 1
+    for depth in range(deepest, 0, -1):
         if table.postings[found[depth]].flags & POSTING_CORE_SUBTREE:
-            at = table_zone_at(qname, label_at, label_count, depth)
+            at = label_at[label_count - depth]
             verdict_pass(verdict, CAUSE_PROTECTED_CORE, KIND_SUBTREE, at)
             return
 
@@ -228,20 +213,18 @@ cdef inline void table_decide(
         if posting.flags & POSTING_PROTECTED_EXACT:
             verdict_pass(verdict, CAUSE_PROTECTED_LIST, KIND_EXACT, 0)
             return
-    depth = deepest + 1
-    while depth:
-        depth -= 1
+    for depth in range(deepest, 0, -1):
         posting = table.postings + found[depth]
         order = NO_ORDER
         if not (posting.flags & POSTING_PASS_INSIDE and qtype_is_of_zones(qtype)):
             order = table_first_in_force(table, posting.subtree_at, posting.subtree_count, t_ms)
         if order != NO_ORDER:
             denial = DENIAL_NODATA if posting.flags & POSTING_PASS_INSIDE else DENIAL_NXDOMAIN
-            at = table_zone_at(qname, label_at, label_count, depth)
+            at = label_at[label_count - depth]
             verdict_block(verdict, KIND_SUBTREE, denial, at, order)
             return
         if posting.flags & POSTING_PROTECTED_SUBTREE:
-            at = table_zone_at(qname, label_at, label_count, depth)
+            at = label_at[label_count - depth]
             verdict_pass(verdict, CAUSE_PROTECTED_LIST, KIND_SUBTREE, at)
             return
     verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)

@@ -75,6 +75,9 @@ def read(field: str) -> int:
     return int(struct.unpack_from("<Q", TABLE, U64[field])[0])
 
 
+LAST_WORD_AND_ONE = struct.pack("<II", read("word_count") - 1, 2)  # begins inside, ends outside
+
+
 def forged(field: str, number: int) -> bytes:
     """Return TABLE with one field of the header changed, and a checksum that is right."""
     region = bytearray(TABLE)
@@ -119,6 +122,7 @@ def test_the_layout_is_the_one_that_others_repeat():
     assert TABLE[:16] == b"ENFTABLE" + struct.pack("<II", 1, 512)
     assert read("total_bytes") == len(TABLE)
     assert read("name_count") == 5
+    assert read("word_count") == 5
     assert read("slots.offset") == HEADER_BYTES
     assert read("register_domain_bytes") == len(Name.from_text("register.example.org").wire)
 
@@ -142,9 +146,12 @@ def test_a_table_cut_anywhere_is_refused():
             Table(sealed(TABLE[:size]) if size >= HEADER_BYTES else TABLE[:size])
 
 
-def test_an_octet_too_many_is_refused():
+def test_octets_too_many_are_refused():
     with pytest.raises(IntegrityError, match="size"):
         Table(sealed(TABLE + b"\0"))
+    longer = forged("total_bytes", len(TABLE) + 16)
+    with pytest.raises(IntegrityError, match="sections"):
+        Table(sealed(longer + bytes(16)))
 
 
 def test_any_changed_octet_is_noticed_by_the_checksum():
@@ -219,6 +226,8 @@ def test_forged_rows_are_refused_or_stay_in_bounds(changes: list[tuple[int, int]
         (forged_at(read("postings.offset") + 20, b"\x20"), "posting"),
         (forged_at(read("postings.offset") + 20 + 4, b"\xff" * 4), "posting"),
         (forged_at(read("postings.offset") + 20 + 8, b"\xff" * 4), "posting"),
+        (forged_at(read("postings.offset") + 20 + 4, LAST_WORD_AND_ONE), "posting"),
+        (forged_at(read("postings.offset") + 20 + 12, LAST_WORD_AND_ONE), "posting"),
         (forged_at(read("postings.offset") + 20 + 16, b"\xff" * 4), "posting"),
         (forged_at(read("words.offset"), b"\2"), "posting"),
         (forged_at(read("orders.offset") + 16, b"\x09"), "order"),

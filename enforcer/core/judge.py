@@ -7,6 +7,7 @@ limits stand in code, the policy only narrows them, and zero permits nothing (la
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from enforcer.core import judge_orders as orders
@@ -14,12 +15,18 @@ from enforcer.core import judge_roots as roots
 from enforcer.core.entry import AnyPayload, parse_payload
 from enforcer.core.envelope import Envelope
 from enforcer.core.key import KeyRegistered, KeyRevoked
-from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed, OrderStopped
+from enforcer.core.order import (
+    OrderApproved,
+    OrderExtended,
+    OrderProposed,
+    OrderRef,
+    OrderStopped,
+)
 from enforcer.core.payload import Payload
 from enforcer.core.policy import DAY_MS, PolicyAdopted
-from enforcer.core.signing import check_roots, only_signer, signers
-from enforcer.core.state import State
-from enforcer.errors import ConflictError, RefusedError
+from enforcer.core.signing import check_roots, only_signer, past_signer, signers
+from enforcer.core.state import KeyRecord, State
+from enforcer.errors import ConflictError, NotFoundError, RefusedError
 
 VALIDITY_DAYS_MAX: Final = 30
 """Longest time that a signed act may wait to be recorded."""
@@ -72,6 +79,26 @@ def judge_unlogged_stop(state: State, envelope: Envelope, t_ms: int) -> OrderSto
         RefusedError, ConflictError, NotFoundError, InputError: as for `judge`, and when the
             act is no stop.
     """
+    payload = _unlogged_stop(state, envelope)
+    _judge_stop_by_id(state, payload, only_signer(state, envelope, t_ms))
+    return payload
+
+
+def judge_obeyed_stop(state: State, envelope: Envelope) -> OrderStopped:
+    """Return the stop if a node that obeyed it once must go on, whatever became of its key since.
+
+    A key that is revoked later says nothing about what it stopped before; and only the ledger
+    can end the stopping (law 1).
+
+    Raises:
+        RefusedError, ConflictError, NotFoundError, InputError: as for `judge_unlogged_stop`.
+    """
+    payload = _unlogged_stop(state, envelope)
+    _judge_stop_by_id(state, payload, past_signer(state, envelope))
+    return payload
+
+
+def _unlogged_stop(state: State, envelope: Envelope) -> OrderStopped:
     payload = parse_payload(envelope)
     if not isinstance(payload, OrderStopped):
         raise RefusedError(
@@ -80,8 +107,24 @@ def judge_unlogged_stop(state: State, envelope: Envelope, t_ms: int) -> OrderSto
             field="payloadType",
         )
     _check_origin(state, payload)
-    orders.judge_stop(state, payload, only_signer(state, envelope, t_ms))
     return payload
+
+
+def _judge_stop_by_id(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
+    """Judge a stop that may name a version that was not read yet by the newest that was.
+
+    A stop ends all versions of an order; who withholds one from a node must not keep the
+    others in force there.
+    """
+    try:
+        orders.judge_stop(state, payload, signer)
+    except NotFoundError:
+        versions = state.versions.get(payload.order.order_id)
+        if versions is None or payload.order.entry_index < state.size:
+            raise
+        newest = state.orders[versions[-1]]
+        ref = OrderRef(newest.payload.order_id, newest.index, newest.payload_sha256)
+        orders.judge_stop(state, replace(payload, order=ref), signer)
 
 
 # What every act must satisfy.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from enforcer.core.key import ORDERING_ROLES, Category, Role
+from enforcer.core.key import ORDERING_ROLES, STOPPING_ROLES, Category, Role
 from enforcer.core.order import (
     OrderApproved,
     OrderExtended,
@@ -20,7 +20,7 @@ from enforcer.core.order import (
 )
 from enforcer.core.policy import COURT_KINDS, DAY_MS, DecisionKind
 from enforcer.core.signing import field_error
-from enforcer.core.state import ENDED, KeyRecord, OrderRecord, OrderStatus, PolicyRecord, State
+from enforcer.core.state import KeyRecord, OrderRecord, OrderStatus, PolicyRecord, State
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, NotFoundError, RefusedError
 
@@ -160,23 +160,29 @@ def judge_stop(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
+    registration = signer.registration
+    if registration.role not in STOPPING_ROLES:  # whether or not the order is known
+        raise RefusedError(
+            f"a {registration.role.name} stops no orders",
+            advice="One who signed it, any approver of its authority, or oversight can.",
+            field="signatures",
+        )
     order = _order(state, payload.order)
-    versions = [state.orders[index] for index in state.versions[order.payload.order_id]]
-    if all(version.status in ENDED for version in versions):
+    if state.is_over(order.payload.order_id):
         raise ConflictError(
             f"the order is {order.status.name} since entry {order.ended_index}",
             advice="Nothing needs to be done: it does not block.",
             index=order.ended_index,
             field="order",
         )
-    registration = signer.registration
     is_oversight = registration.role is Role.OVERSIGHT
     is_approver = (
         registration.role is Role.APPROVER and registration.authority == order.payload.authority
     )
+    versions = [state.orders[index] for index in state.versions[order.payload.order_id]]
     signed_by = {signer.person_id for version in versions for signer in version.signers}
     is_signer = registration.person_id in signed_by
-    if not (is_oversight or is_approver or (is_signer and registration.role in ORDERING_ROLES)):
+    if not (is_oversight or is_approver or is_signer):
         raise RefusedError(
             f"a {registration.role.name} of {registration.authority or 'no authority'} who did "
             "not sign this order cannot stop it",

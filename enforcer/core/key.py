@@ -47,6 +47,7 @@ class Role(IntEnum):
 
 MACHINE_ROLES: Final = frozenset((Role.NODE, Role.CONTROL))
 ORDERING_ROLES: Final = frozenset((Role.PROPOSER, Role.APPROVER))
+STOPPING_ROLES: Final = ORDERING_ROLES | {Role.OVERSIGHT}
 
 
 @dataclass(frozen=True, slots=True)

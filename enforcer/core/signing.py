@@ -6,7 +6,7 @@ ended, and did sign these bytes; what that person may do is for the rules to say
 
 from __future__ import annotations
 
-from enforcer.core.envelope import Envelope
+from enforcer.core.envelope import Envelope, Signature
 from enforcer.core.state import KeyRecord, State
 from enforcer.errors import RefusedError
 
@@ -37,21 +37,15 @@ def signers(state: State, envelope: Envelope, t_ms: int) -> tuple[KeyRecord, ...
     Raises:
         RefusedError: with the ``key_id`` that is wrong.
     """
-    records = []
     for signature in envelope.signatures:
-        record = state.keys.get(signature.key_id)
-        if record is None:
-            raise _signature_error(signature.key_id, "is by a key that is not registered")
+        record = _registered(state, signature)
         if record.revoked_index is not None:
             raise _signature_error(
                 signature.key_id, f"is by a key that entry {record.revoked_index} revoked"
             )
         if t_ms > record.registration.not_after_ms:
             raise _signature_error(signature.key_id, "is by a key whose registration has ended")
-        if not state.verify(record.public_key, envelope.message, signature.octets):
-            raise _signature_error(signature.key_id, "is not valid")
-        records.append(record)
-    return tuple(records)
+    return _who_signed(state, envelope)
 
 
 def only_signer(state: State, envelope: Envelope, t_ms: int) -> KeyRecord:
@@ -60,7 +54,19 @@ def only_signer(state: State, envelope: Envelope, t_ms: int) -> KeyRecord:
     Raises:
         RefusedError: several signed, or the one may not.
     """
-    records = signers(state, envelope, t_ms)
+    return _only(signers(state, envelope, t_ms))
+
+
+def past_signer(state: State, envelope: Envelope) -> KeyRecord:
+    """Return the key of the one person who signed, even if it was revoked or has ended since.
+
+    Raises:
+        RefusedError: several signed, or the one did not, or never was registered.
+    """
+    return _only(_who_signed(state, envelope))
+
+
+def _only(records: tuple[KeyRecord, ...]) -> KeyRecord:
     if len(records) != 1:
         raise RefusedError(
             f"the act has {len(records)} signatures, and takes one",
@@ -68,6 +74,24 @@ def only_signer(state: State, envelope: Envelope, t_ms: int) -> KeyRecord:
             field="signatures",
         )
     return records[0]
+
+
+def _who_signed(state: State, envelope: Envelope) -> tuple[KeyRecord, ...]:
+    """Return the keys that signed, in order, each signature verified."""
+    records = []
+    for signature in envelope.signatures:
+        record = _registered(state, signature)
+        if not state.verify(record.public_key, envelope.message, signature.octets):
+            raise _signature_error(signature.key_id, "is not valid")
+        records.append(record)
+    return tuple(records)
+
+
+def _registered(state: State, signature: Signature) -> KeyRecord:
+    record = state.keys.get(signature.key_id)
+    if record is None:
+        raise _signature_error(signature.key_id, "is by a key that is not registered")
+    return record
 
 
 def _signature_error(identity: str, problem: str) -> RefusedError:

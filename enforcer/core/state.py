@@ -167,6 +167,11 @@ class State:
             index_of_request=dict(self.index_of_request),
         )
 
+    def is_over(self, order_id: str) -> bool:
+        """Tell whether an order is known, and acts have ended all its versions."""
+        versions = self.versions.get(order_id, ())
+        return bool(versions) and all(self.orders[index].status in ENDED for index in versions)
+
     def approved_rows(self) -> Iterator[OrderRow]:
         """Yield the rows of all approved orders that no act has ended, past and future ones too."""
         for order in self.orders.values():

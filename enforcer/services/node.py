@@ -132,6 +132,7 @@ class Node:
 
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: why it is not obeyed.
+            UnavailableError: its order is not known here, and too many such stops wait.
         """
         outcome = await self._paths.offer(envelope)
         if outcome is StopOutcome.OBEYED:

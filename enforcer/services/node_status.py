@@ -73,8 +73,13 @@ def status_text(
             for omission in (plan.omissions if plan is not None else ())
         ],
         "unlogged_stops": [
-            {"order_index": stop.order_index, "stop": stop.sha256, "is_relayed": stop.is_relayed}
-            for stop in stops.obeyed.values()
+            {
+                "order_id": stop.order_id,
+                "order_index": stop.order.entry_index,
+                "stop": stop.sha256,
+                "is_relayed": stop.is_relayed,
+            }
+            for stop in stops.unlogged
         ],
         "missing_lists": list(missing),
     }

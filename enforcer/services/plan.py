@@ -15,7 +15,7 @@ from enforcer.core.attestation import OMISSIONS_MAX, NotEnforced, Omission, enfo
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.state import OrderStatus, PolicyRecord, State
 from enforcer.core.table import NO_LOCAL_LAYER, OrderRow, table_digest
-from enforcer.services.stops import KeptStop
+from enforcer.services.kept_stops import KeptStop
 
 PROPOSED_LISTS_MAX: Final = 64
 """Lists of orders that await approval are fetched ahead, so that a block begins at once."""
@@ -112,14 +112,14 @@ def make_plan(
     root: bytes,
     t_ms: int,
     *,
-    stopped: Mapping[int, KeptStop],
+    stopped: Mapping[str, KeptStop],
     has_list: Callable[[str], bool],
     has_order_list: Callable[[OrderRow], bool],
     held: Held,
 ) -> Plan | None:
     """Return what to enforce; None while the ledger has no policy.
 
-    `stopped` are the stops that are obeyed ahead of the ledger, by the order's entry index.
+    `stopped` are the stops that are obeyed ahead of the ledger, by order id: in all versions.
     """
     if state.policy is None:
         return None
@@ -133,14 +133,14 @@ def make_plan(
     if protections is None:
         # Nothing can be compiled. What the gate holds may stay as a whole; when some of it must
         # go, all of it goes: a block too many is worse than one too few.
-        may_stay = {row.index for row in lasting if row.index not in stopped}
+        may_stay = {row.index for row in lasting if row.order_id not in stopped}
         if any(row.is_in_force(t_ms) and row.index not in may_stay for row in held.rows):
             at_gate = set()
     rows: list[OrderRow] = []
     omissions: list[Omission] = []
     in_force = [row for row in lasting if row.is_in_force(t_ms)]
     for row in lasting:
-        stop = stopped.get(row.index)
+        stop = stopped.get(row.order_id)
         has_all = protections is None or has_order_list(row)
         if stop is None and has_all and (row.index in at_gate or not is_frozen):
             rows.append(row)

@@ -58,6 +58,7 @@ class StopPaths:
 
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: why it is not obeyed.
+            UnavailableError: its order is not known here, and too many such stops wait.
         """
         outcome = self._stops.offer(self._replica.state, envelope, self._time.now_ms())
         if outcome is StopOutcome.OBEYED:

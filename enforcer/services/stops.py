@@ -1,32 +1,30 @@
 """Signed stops that the ledger does not have yet: obeyed at once, kept until it has them (law 1).
 
-Owns which orders are stopped here ahead of the ledger, and the stops that wait for an order this
-node has not read of. Refuses what the rules refuse. Always true: a stop obeyed here is on disk
-(unless the disk refuses), and is judged again after every step of the ledger.
+A stop is of an order in all its versions. Refuses what the rules refuse when a stop comes; from
+then on it is obeyed until the ledger has ended every version of the order, whatever became of
+the key. Always true: a stop obeyed here is on disk (unless the disk refuses), and only the
+ledger's own end of the order removes it from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from typing import Final
 
 import structlog
 
-from enforcer.core.entry import Entry, encode, parse, parse_payload
+from enforcer.core.entry import parse, parse_payload
 from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
-from enforcer.core.judge import judge_unlogged_stop
+from enforcer.core.judge import judge_obeyed_stop, judge_unlogged_stop
 from enforcer.core.order import OrderStopped
 from enforcer.core.state import State
-from enforcer.errors import ConflictError, EnforcerError, NotFoundError
+from enforcer.errors import ConflictError, EnforcerError, InputError, NotFoundError
 from enforcer.ports import KeptFiles
+from enforcer.services.kept_stops import OBEYED_FOLDER, WAITING_FOLDER, KeptStop, WaitingRoom
 
-FOLDER: Final = "kept-stops"
-WAITING_MAX: Final = 256
-"""Stops of registered persons that wait for an order; the oldest goes when one more comes."""
-
-_log = structlog.get_logger(__name__)
+_log: Final = structlog.get_logger(__name__)
 
 
 class StopOutcome(IntEnum):
@@ -38,111 +36,94 @@ class StopOutcome(IntEnum):
     KEPT = 3
 
 
-@dataclass(frozen=True, slots=True)
-class KeptStop:
-    """A stop that is not in the ledger as far as this node has read."""
-
-    envelope: Envelope
-    order_index: int
-    received_at_ms: int
-    is_relayed: bool = False
-    """The control plane has answered for it."""
-
-    @property
-    def sha256(self) -> str:
-        """The payload's hash, by which the attestation names the stop."""
-        return self.envelope.payload_sha256
-
-    @property
-    def envelope_bytes(self) -> bytes:
-        """The envelope as it was signed, in its one spelling."""
-        return format_envelope(self.envelope)
-
-    @property
-    def file(self) -> str:
-        """Where it is kept."""
-        return f"{FOLDER}/{self.sha256}.json"
-
-
 class StopKeeper:
     """The stops of one node; use it from one event loop, `save` in any thread."""
 
     def __init__(self, files: KeptFiles) -> None:
         self._files = files
-        self._obeyed: dict[int, KeptStop] = {}
-        self._waiting: dict[str, KeptStop] = {}
+        self._obeyed: dict[str, dict[str, KeptStop]] = {}
+        """Order id -> payload hash -> stop; of each key the first."""
+        self._waiting = WaitingRoom()
+        self._unproven: dict[str, KeptStop] = {}
+        """File -> what it holds, where the ledger as it was read does not prove it (yet)."""
         self._unsaved: dict[str, KeptStop | None] = {}
+        """File -> what it must hold; None: it must go."""
 
     @property
-    def obeyed(self) -> dict[int, KeptStop]:
-        """The stop for each order that is stopped ahead of the ledger, by the order's index."""
-        return dict(self._obeyed)
+    def obeyed(self) -> dict[str, KeptStop]:
+        """The first stop for each order that is stopped ahead of the ledger, by order id."""
+        return {
+            order_id: min(stops.values(), key=lambda stop: (stop.received_at_ms, stop.sha256))
+            for order_id, stops in self._obeyed.items()
+        }
+
+    @property
+    def unlogged(self) -> tuple[KeptStop, ...]:
+        """All stops that are obeyed ahead of the ledger; several persons may stop one order."""
+        return tuple(stop for stops in self._obeyed.values() for stop in stops.values())
 
     @property
     def to_relay(self) -> tuple[KeptStop, ...]:
         """Those that the control plane has not answered for."""
-        return tuple(stop for stop in self._obeyed.values() if not stop.is_relayed)
+        return tuple(stop for stop in self.unlogged if not stop.is_relayed)
 
     def restore(self, state: State) -> None:
         """Read what was kept, and judge it by the ledger as it is now; it blocks."""
-        for name in self._files.names(FOLDER):
-            try:
-                entry = parse(self._files.read(name) or b"")
-                self._admit(state, entry.envelope, entry.recorded_at_ms)
-            except EnforcerError as error:
-                _log.warning("forgot a kept stop", file=name, problem=error.message)
-                self._files.remove(name)
+        for folder in (OBEYED_FOLDER, WAITING_FOLDER):
+            for name in self._files.names(folder):
+                try:
+                    entry = parse(self._files.read(name) or b"")
+                    stop = _claimed(entry.envelope, entry.recorded_at_ms)
+                except EnforcerError as error:
+                    _log.error("cannot read a kept stop", file=name, problem=error.message)
+                else:
+                    self._unproven[name] = stop
+        self._prove(state)
+        for name in self._unproven:
+            _log.error("cannot prove a kept stop yet", file=name)
 
     def offer(self, state: State, data: bytes, t_ms: int) -> StopOutcome:
         """Judge a signed stop that came from anywhere; obeyed ones are in `obeyed` from now on.
 
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: why it is not obeyed.
+            UnavailableError: its order is not known here, and too many such stops wait.
         """
         envelope = parse_envelope(data)
         if envelope.payload_sha256 in state.index_of_payload:
             return StopOutcome.RECORDED
-        stop, is_known = self._admit(state, envelope, t_ms)
-        if stop is not None:
-            self._unsaved[stop.sha256] = stop
-            _log.warning(
-                "obeys a stop before it is logged" if is_known else "keeps a stop for later",
-                order_index=stop.order_index,
-                stop=stop.sha256,
-            )
-        return StopOutcome.OBEYED if is_known else StopOutcome.KEPT
+        return self._admit(state, envelope, t_ms)
 
     def offer_entries(self, state: State, leaves: Iterable[bytes], t_ms: int) -> bool:
         """Obey the valid stops among entries that were not taken; tell whether there was one."""
-        is_new = False
+        before = set(self._obeyed)
         for leaf in leaves:
             try:
                 envelope = parse(leaf).envelope
                 if envelope.payload_type == OrderStopped.TYPE:
-                    before = len(self._obeyed)
                     self.offer(state, format_envelope(envelope), t_ms)
-                    is_new |= len(self._obeyed) > before
             except EnforcerError:
                 continue  # it stays with the update that was refused
-        return is_new
+        return self._obeyed.keys() != before
 
     def review(self, state: State) -> None:
-        """Judge everything again after the ledger went on: some is logged now, some can act."""
-        waiting, self._waiting = self._waiting, {}
-        obeyed, self._obeyed = self._obeyed, {}
-        for stop in (*obeyed.values(), *waiting.values()):
+        """Look again after the ledger went on: some is logged now, some can act."""
+        for order_id in [each for each in self._obeyed if state.is_over(each)]:
+            for stop in self._obeyed.pop(order_id).values():
+                self._unsaved[stop.obeyed_file] = None
+        for stop in self._waiting.take_all():
             try:
-                self._admit(state, stop.envelope, stop.received_at_ms, stop.is_relayed)
-            except ConflictError:
-                self._unsaved[stop.sha256] = None  # the order has ended by the ledger
+                self._admit(state, stop.envelope, stop.received_at_ms)
             except EnforcerError as error:
-                _log.error("obeys a stop no more", stop=stop.sha256, problem=error.message)
-                self._unsaved[stop.sha256] = None
+                _log.warning("a stop waits no more", stop=stop.sha256, problem=error.message)
+                self._unsaved[stop.waiting_file] = None
+        self._prove(state)
 
     def relayed(self, stop: KeptStop) -> None:
         """Remember that the control plane has answered for a stop."""
-        if self._obeyed.get(stop.order_index) == stop:
-            self._obeyed[stop.order_index] = replace(stop, is_relayed=True)
+        stops = self._obeyed.get(stop.order_id, {})
+        if stop.sha256 in stops:
+            stops[stop.sha256] = replace(stops[stop.sha256], is_relayed=True)
 
     def save(self) -> None:
         """Make what changed durable; it blocks.
@@ -150,37 +131,81 @@ class StopKeeper:
         Raises:
             UnavailableError: the disk did not take it; it is tried again with the next one.
         """
-        for sha256, stop in list(self._unsaved.items()):
+        for file, stop in list(self._unsaved.items()):
             if stop is None:
-                self._files.remove(f"{FOLDER}/{sha256}.json")
+                self._files.remove(file)
             else:
-                self._files.write(stop.file, encode(Entry(stop.received_at_ms, stop.envelope)))
-            if self._unsaved.get(sha256) is stop:
-                self._unsaved.pop(sha256, None)
+                self._files.write(file, stop.content)
+            if self._unsaved.get(file) is stop:
+                self._unsaved.pop(file, None)
 
-    def _admit(
-        self, state: State, envelope: Envelope, received_at_ms: int, is_relayed: bool = False
-    ) -> tuple[KeptStop | None, bool]:
-        """Judge a stop: (it, if it is new here; whether its order is known)."""
+    def _admit(self, state: State, envelope: Envelope, received_at_ms: int) -> StopOutcome:
+        """Judge a stop in full, then obey it, or let it wait for its order."""
         try:
-            payload = judge_unlogged_stop(state, envelope, received_at_ms)
+            judge_unlogged_stop(state, envelope, received_at_ms)
         except NotFoundError:
-            # Its signer is registered; only the order is not there.
-            claimed = parse_payload(envelope)
-            if not isinstance(claimed, OrderStopped) or claimed.order.entry_index < state.size:
+            # Its signer is registered, and may stop orders; only this one is not there.
+            stop = _signed(state, _claimed(envelope, received_at_ms))
+            if stop.order.entry_index < state.size:
                 raise
-            stop = KeptStop(envelope, claimed.order.entry_index, received_at_ms)
-            if stop.sha256 in self._waiting:
-                return None, False
-            self._waiting[stop.sha256] = stop
-            if len(self._waiting) > WAITING_MAX:
-                oldest = next(iter(self._waiting))
-                del self._waiting[oldest]
-                self._unsaved[oldest] = None
-            return stop, False
-        index = payload.order.entry_index
-        if index in self._obeyed:
-            return None, True
-        stop = KeptStop(envelope, index, received_at_ms, is_relayed)
-        self._obeyed[index] = stop
-        return stop, True
+            self._wait(stop)
+            return StopOutcome.KEPT
+        self._obey(_signed(state, _claimed(envelope, received_at_ms)))
+        return StopOutcome.OBEYED
+
+    def _obey(self, stop: KeptStop) -> None:
+        stops = self._obeyed.setdefault(stop.order_id, {})
+        # Another person's stop is kept as well: the ledger may refuse the first one's.
+        if all(stop.key_id != each.key_id for each in stops.values()):
+            stops[stop.sha256] = stop
+            self._unsaved[stop.obeyed_file] = stop
+            _log.warning(
+                "obeys a stop before it is logged", order_id=stop.order_id, stop=stop.sha256
+            )
+        self._unsaved[stop.waiting_file] = None
+
+    def _wait(self, stop: KeptStop) -> None:
+        if stop.sha256 in self._waiting:
+            return
+        leaves = self._waiting.put(stop)
+        self._unsaved[stop.waiting_file] = stop
+        if leaves is not None:
+            self._unsaved[leaves.waiting_file] = None
+        _log.warning("keeps a stop for later", order_id=stop.order_id, stop=stop.sha256)
+
+    def _prove(self, state: State) -> None:
+        """Judge what was found on disk; what was obeyed once is, unless the order is over."""
+        for file, stop in list(self._unproven.items()):
+            if stop.key_id not in state.keys:
+                continue  # the own copy of the ledger is not what it was, and is read again
+            try:
+                if file == stop.obeyed_file:
+                    judge_obeyed_stop(state, stop.envelope)
+                    self._obey(_signed(state, stop))
+                else:
+                    self._admit(state, stop.envelope, stop.received_at_ms)
+            except ConflictError:
+                self._unsaved[file] = None
+            except EnforcerError as error:
+                if file == stop.obeyed_file:
+                    continue  # never forgotten: what is not known yet may prove it
+                _log.warning("a stop waits no more", stop=stop.sha256, problem=error.message)
+                self._unsaved[file] = None
+            del self._unproven[file]
+
+
+def _claimed(envelope: Envelope, received_at_ms: int) -> KeptStop:
+    """Return a stop as it says it is.
+
+    Raises:
+        InputError: it is none.
+    """
+    payload = parse_payload(envelope)
+    if not isinstance(payload, OrderStopped):
+        raise InputError("it is no stop", advice="Remove the file.", field="payloadType")
+    return KeptStop(envelope, payload.order, "", received_at_ms)
+
+
+def _signed(state: State, stop: KeptStop) -> KeptStop:
+    """Return a stop whose signature was verified, with the person."""
+    return replace(stop, person_id=state.keys[stop.key_id].registration.person_id or "")

@@ -1,0 +1,103 @@
+"""The stops that a node keeps beside the ledger: their records, and the room for those that wait.
+
+A stop waits when it names an order that this node has not read of. Always true: nobody's stops
+take the place of another person's, and there is a bound for each person and for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from enforcer.core.entry import Entry, encode
+from enforcer.core.envelope import Envelope, format_envelope
+from enforcer.core.order import OrderRef
+from enforcer.errors import UnavailableError
+
+OBEYED_FOLDER: Final = "kept-stops"
+WAITING_FOLDER: Final = "waiting-stops"
+WAITING_MAX: Final = 256
+WAITING_PER_PERSON_MAX: Final = 16
+"""When one more comes, the same person's oldest goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStop:
+    """A stop that is not in the ledger as far as this node has read."""
+
+    envelope: Envelope
+    order: OrderRef
+    person_id: str
+    """Who signed; empty while the ledger, as far as it was read, does not tell."""
+    received_at_ms: int
+    is_relayed: bool = False
+    """The control plane has answered for it."""
+
+    @property
+    def order_id(self) -> str:
+        """The order that it stops, in all versions."""
+        return self.order.order_id
+
+    @property
+    def key_id(self) -> str:
+        """The key that signed."""
+        return self.envelope.signatures[0].key_id
+
+    @property
+    def sha256(self) -> str:
+        """The payload's hash, by which the attestation names the stop."""
+        return self.envelope.payload_sha256
+
+    @property
+    def envelope_bytes(self) -> bytes:
+        """The envelope as it was signed, in its one spelling."""
+        return format_envelope(self.envelope)
+
+    @property
+    def content(self) -> bytes:
+        """What its file holds: the leaf that it would be, recorded when it was received."""
+        return encode(Entry(self.received_at_ms, self.envelope))
+
+    @property
+    def obeyed_file(self) -> str:
+        """Where it is kept from when it is obeyed."""
+        return f"{OBEYED_FOLDER}/{self.sha256}.json"
+
+    @property
+    def waiting_file(self) -> str:
+        """Where it is kept while it waits."""
+        return f"{WAITING_FOLDER}/{self.sha256}.json"
+
+
+class WaitingRoom:
+    """Stops of registered persons for orders to come, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._stops: dict[str, KeptStop] = {}
+
+    def __contains__(self, sha256: object) -> bool:
+        """Tell whether a stop waits, by its payload's hash."""
+        return sha256 in self._stops
+
+    def put(self, stop: KeptStop) -> KeptStop | None:
+        """Let a stop wait; return the one that has to go for it, if one has to.
+
+        Raises:
+            UnavailableError: the room is full of other persons' stops.
+        """
+        own = [each for each in self._stops.values() if each.person_id == stop.person_id]
+        leaves = own[0] if len(own) == WAITING_PER_PERSON_MAX else None
+        if leaves is not None:
+            del self._stops[leaves.sha256]
+        elif len(self._stops) >= WAITING_MAX:
+            raise UnavailableError(
+                f"{WAITING_MAX} stops wait here for orders that this node has not read of",
+                advice="Send it to the control plane, or here again once the order is known.",
+            )
+        self._stops[stop.sha256] = stop
+        return leaves
+
+    def take_all(self) -> list[KeptStop]:
+        """Empty the room."""
+        stops, self._stops = self._stops, {}
+        return list(stops.values())

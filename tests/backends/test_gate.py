@@ -658,6 +658,9 @@ class TestProcess:
 
     @pytest.mark.root
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can read another's memory")
+    @pytest.mark.skipif(
+        "asan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitiser's shadow never ends"
+    )
     def test_no_trace_of_a_client_is_left_in_memory(self, gate, resolver, tmp_path):
         gate.load(compiled(tmp_path / "t", order()))
         asking = gate.asking(source="127.77.66.55")

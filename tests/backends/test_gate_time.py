@@ -77,8 +77,8 @@ def floor_of(gate):
 class TestSteppedBack:
     def test_a_clock_stepped_back_revives_no_block(self, start_gate, clock, tmp_path):
         gate = start_gate(env=clock.env)
-        ends_ms = now_ms() + 1_000
-        gate.load(compiled(tmp_path / "t", order(until_ms=ends_ms), time_floor_ms=now_ms()))
+        ends_ms, made_ms = now_ms() + 1_000, now_ms() - 60_000
+        gate.load(compiled(tmp_path / "t", order(until_ms=ends_ms), time_floor_ms=made_ms))
         eventually(lambda: ended(gate))
         clock.set_ahead(-1)
         assert not is_blocked(gate)
@@ -120,6 +120,16 @@ class TestSteppedBack:
         clock.set_ahead(-1)
         gate.start()
         assert gate.status().rows != ()
+        assert not is_blocked(gate)
+
+    def test_a_floor_outlives_the_table_it_came_from(self, gate, tmp_path):
+        ahead_ms = now_ms() + HOUR_MS
+        gate.load(compiled(tmp_path / "a", order(), time_floor_ms=ahead_ms))
+        gate.end()
+        (gate.control.parent / "state" / "last-good.table").write_bytes(b"damaged")
+        gate.start()
+        ended_by_then = order(until_ms=ahead_ms - 1)
+        gate.load(compiled(tmp_path / "b", ended_by_then, time_floor_ms=now_ms()))
         assert not is_blocked(gate)
 
     def test_a_gate_that_is_stopped_keeps_its_floor(self, gate, tmp_path):

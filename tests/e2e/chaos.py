@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from enforcer.core.order import OrderRef
-from enforcer.errors import EnforcerError, RefusedError
+from enforcer.errors import RefusedError
 from enforcer.services.ledger import Recorded
 from tests.e2e.dns import Answer, address_of
 from tests.e2e.installation import (
@@ -183,10 +183,6 @@ class Actors:
             return insist(call)
         except RefusedError:  # such as: the order has ended meanwhile
             return None
-        except EnforcerError as error:
-            if "has been" in error.message or "is STOPPED" in error.message:
-                return None
-            raise
 
 
 @dataclass

@@ -70,6 +70,8 @@ def run(installation: Installation, *, rounds: int, audit_every: int) -> None:
 def check_rest(installation: Installation, actors: Actors, watch: Watch) -> None:
     """Check what must hold whenever everything has come to rest."""
     installation.check_answers()
+    distinct = {recorded.index for recorded in installation.answered}
+    assert len(distinct) == installation.ledger_size(), "an act was recorded twice, or unasked"
     for name, is_blocked in actors.expected().items():
         assert installation.is_blocked(name) == is_blocked, f"{name} blocked: {not is_blocked}"
     assert not watch.wrong, watch.wrong[:5]

@@ -3,4 +3,4 @@
 from enforcer.cli.main import app
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="enforcer")  # as it is called everywhere

@@ -56,7 +56,7 @@ def test_the_demo_shows_what_it_says(passable):
     assert done.returncode == 0, done.stdout + done.stderr
     for words in (
         "One person asks for a block: nothing is blocked",
-        "error: a certificate of the role PROPOSER cannot call",
+        "error: a certificate of the role PROPOSER cannot call ApproveOrder",
         "NXDOMAIN",
         "EDE: 16 (Censored): (VN-2026-000001 https://register.example.org/VN-2026-000001)",
         "VN-2026-000001.register.example.org.",

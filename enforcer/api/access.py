@@ -64,7 +64,7 @@ def check_role(method: str, caller: Caller) -> None:
     if allowed is not ANY_CERTIFICATE and caller.role not in allowed:
         names = ", ".join(sorted(role.name for role in allowed)) or "nobody"
         raise RefusedError(
-            f"a certificate of the role {caller.role.name} cannot call {method}",
+            f"a certificate of the role {caller.role.name} cannot call {method.rpartition('/')[2]}",
             advice=f"Those who can: {names}.",
             field="certificate",
             role=caller.role.name,

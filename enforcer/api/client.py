@@ -22,7 +22,7 @@ from enforcer.core.envelope import Envelope, Verify, format_envelope
 from enforcer.core.receipt import verify_receipt
 from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
-from enforcer.errors import IntegrityError
+from enforcer.errors import IntegrityError, NotFoundError, UnavailableError
 from enforcer.services.ledger import Recorded
 from enforcer.v1 import (
     node_pb2,
@@ -56,7 +56,11 @@ class ControlClient(ControlReader):
     # Mutations: each may be repeated, and raises what the server raised.
 
     async def upload_targets(self, path: Path, progress: Progress | None = None) -> ListSummary:
-        """Bring a canonical target list; one that is there already is not sent again."""
+        """Bring a canonical target list; one that is there already is not sent again.
+
+        Raises:
+            NotFoundError, UnavailableError: the list cannot be read.
+        """
         name, size_bytes = await asyncio.to_thread(_measure, path)
 
         async def parts() -> AsyncIterator[order_pb2.UploadTargetsRequest]:
@@ -159,8 +163,19 @@ class ControlClient(ControlReader):
 
 def _measure(path: Path) -> tuple[str, int]:
     hashed, size_bytes = sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            hashed.update(chunk)
-            size_bytes += len(chunk)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                hashed.update(chunk)
+                size_bytes += len(chunk)
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"there is no file {path}", advice="Name the target list.", path=str(path)
+        ) from error
+    except OSError as error:
+        raise UnavailableError(
+            f"{path} cannot be read: {error.strerror}",
+            advice="Check that it is a file, its owner and its rights.",
+            path=str(path),
+        ) from error
     return hashed.hexdigest(), size_bytes

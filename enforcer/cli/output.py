@@ -96,7 +96,8 @@ def progress() -> Iterator[Advance]:
     try:
         yield advance
     finally:
-        bars.stop()
+        if tasks:  # else rich would print an empty line
+            bars.stop()
 
 
 @contextmanager

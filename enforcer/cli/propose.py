@@ -26,7 +26,7 @@ from enforcer.cli.output import (
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm, tell
 from enforcer.cli.words import choice
 from enforcer.core.target import TargetKind
-from enforcer.errors import InputError
+from enforcer.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from enforcer.api.client import ControlClient
@@ -70,6 +70,10 @@ def propose(
 
     person = Person.load(config, key)
     written = read(order, OrderFile)
+    if not targets.exists():
+        raise NotFoundError(
+            f"there is no file {targets}", advice="Name the target list.", path=str(targets)
+        )
     documents = [side_file(_reasons(written, reasons))]
     documents += [side_file(_document(path)) for path in ([decision] if decision else [])]
     documents += [side_file(_document(path)) for path in evidence or ()]
@@ -171,7 +175,7 @@ def _check_faults(
     if summary is None:
         raise InputError(
             f"{targets} has no target in it",
-            advice="Write one name, address or prefix a line.",
+            advice="Write one target a line: a name, 'ip' and an address, or 'net' and a prefix.",
             field="targets",
         )
     return summary

@@ -135,6 +135,7 @@ def test_a_loose_list_is_normalised_and_its_faults_have_line_and_column(run, ord
     assert "list.txt:6:" in said.err
     assert "2 lines of" in said.error[0]
     assert "--leave-out" in said.error[1]
+    assert not said.err.startswith("\n")
     said = run(*propose, "--leave-out", "--validate-only", "--json")
     assert said.code == 0, said.err
     assert "targets      2," in said.err
@@ -166,6 +167,19 @@ def test_a_list_over_the_limit_is_refused(run, order):
     assert said.code == 2
     assert "2000000" in said.error[0]
     assert "Split it" in said.error[1]
+
+
+def test_a_list_that_is_not_there_is_named(run, stage, order, tmp_path):
+    _, propose = order()
+    (tmp_path / "list.txt").unlink()
+    said = run(*propose)
+    assert (said.code, "list.txt" in said.error[0]) == (4, True)
+    act = stage.installation.directory / "acts" / "00-PolicyAdopted.json"
+    words = ["trust", "submit", act, "--list", tmp_path / "list.txt"]
+    said = run(*words, "-c", stage.person(AUDITOR))
+    assert (said.code, "list.txt" in said.error[0]) == (4, True)
+    said = run(*words[:-1], tmp_path, "-c", stage.person(AUDITOR))
+    assert (said.code, "Is a directory" in said.error[0]) == (6, True)
 
 
 def test_addresses_are_refused_for_now(run, order):
@@ -290,6 +304,7 @@ def test_check_says_what_decides_from_the_ledger_and_from_the_gate(run, stage, o
     "words",
     [
         ["http://a.example.org/"],
+        ["http://localhost/"],
         ["*.example.org"],
         ["a..example.org"],
         ["a.example.org", "--type", "NOPE"],

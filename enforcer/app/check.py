@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def name_of(text: str) -> Name:
     """
     if text == ".":
         return Name.from_text(text)
-    if "." not in text.strip("."):
+    if re.fullmatch("[A-Za-z0-9_-]+[.]?", text):  # a single label, which no list can have
         return Name.from_text(text.lower())
     try:
         line = convert_line(f"exact {text}".encode(), 1, TargetKind.EXACT)

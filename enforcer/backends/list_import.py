@@ -9,6 +9,7 @@ prefix with host bits or an address among names is a fault, told with line and c
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
@@ -25,6 +26,7 @@ FAULTS_KEPT_MAX: Final = 100
 LINE_BYTES_MAX: Final = 4096
 RUN_LINES: Final = 100_000  # lines sorted in memory at a time: some 10 MB
 
+_PREFIX: Final = re.compile(rb"[0-9.]+/[0-9]+|[0-9a-f:]+:[0-9a-f:.]*/[0-9]+")
 _KINDS: Final = {kind.name.lower().encode(): kind for kind in TargetKind if kind}
 _ADVICE: Final = "Write a name, or 'ip' or 'net' and an address or prefix; nothing is guessed."
 
@@ -77,6 +79,8 @@ def convert_line(line: bytes, line_number: int, default_kind: TargetKind) -> byt
         if not value.isascii():
             column = len(content[: column - 1].decode("utf-8", "replace")) + 1
             value = _encode_idn(value, line_number, column)
+        if _PREFIX.fullmatch(value):
+            raise _error("a prefix stands where a name belongs: write 'net'", line_number, column)
     else:
         value = _respell(value, kind, line_number, column)
     try:

@@ -56,6 +56,9 @@ def test_a_line_is_respelt(line: bytes, canonical: bytes | None):
     [
         (b"http://example.org/a", 6, "URL"),
         (b"example.org/a", 12, "URL"),
+        (b"192.0.2.0/24", 1, "write 'net'"),
+        (b"subtree 2001:db8::/32", 9, "write 'net'"),
+        (b"1.example.org/24", 14, "URL"),
         ("exact http://müller.example.org/".encode(), 12, "URL"),
         (b"*.example.org", 1, "wildcard"),
         ("*.müller.example.org".encode(), 1, "wildcard"),

@@ -26,6 +26,9 @@ class Clock(Protocol):
     def now_ms(self) -> int:
         """Return Unix time in milliseconds."""
 
+    def monotonic_ms(self) -> int:
+        """Return milliseconds since some moment: nobody can set it, and sleep counts."""
+
 
 class Signer(Protocol):
     """A private Ed25519 key that never leaves the object."""

@@ -18,7 +18,13 @@ from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory import InlineListWork, ManualClock, MemoryControl, MemoryGate
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher, MemoryFeedSource
 from enforcer.backends.tiles import TileLedger
-from enforcer.core.attestation import Attestation, expected_digest, parse_attestation
+from enforcer.core.attestation import (
+    Attestation,
+    GateState,
+    NotEnforced,
+    expected_digest,
+    parse_attestation,
+)
 from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
 from enforcer.core.entry import parse
 from enforcer.core.envelope import format_envelope, parse_envelope
@@ -181,3 +187,47 @@ async def stays(condition: Callable[[], object], *, looks: int = 40) -> None:
     for _ in range(looks):
         assert condition()
         await asyncio.sleep(0.01)
+
+
+async def blocking(world: World, targets: bytes = BAD, name: str = "bad.example.org", **changes):
+    """Have an order in force and enforced; return how acts name it."""
+    world.bring(targets)
+    ref = world.land.in_force_order(targets, **changes)
+    await world.publish()
+    await until(lambda: world.gate.blocks(name))
+    return ref
+
+
+async def in_the_ledger(world: World, targets: bytes, **changes):
+    """Have an order in force by the ledger, and read by the node; return how acts name it."""
+    world.bring(targets)
+    ref = world.land.in_force_order(targets, **changes)
+    await world.publish()
+    await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
+    return ref
+
+
+def holds(world: World) -> bool:
+    """Tell whether the last attestation says that the gate holds all there is to enforce."""
+    attested = world.attested
+    return (
+        attested is not None
+        and attested.gate is GateState.HOLDS_TABLE
+        and not attested.omissions
+        and attested.ledger_size == len(world.land.leaves)
+    )
+
+
+def omitted(world: World) -> list[int]:
+    """Return the orders that the last attestation says are not enforced."""
+    attested = world.attested
+    return [each.order_index for each in attested.omissions] if attested is not None else []
+
+
+def stopped_here(world: World) -> list[int]:
+    """Return the orders that the last attestation says are stopped ahead of the ledger."""
+    return [
+        each.order_index
+        for each in (world.attested.omissions if world.attested is not None else ())
+        if each.reason is NotEnforced.STOPPED_UNLOGGED
+    ]

@@ -65,7 +65,7 @@ def open_table(fd: int, origin: str) -> HeldTable:
 
 
 def refuse_older(new: HeldTable, present: HeldTable | None) -> None:
-    """Let a table follow only one of no larger ledger, and no later time floor.
+    """Let a table follow only one of no larger ledger and, if it is the same, no later floor.
 
     Raises:
         ConflictError: `new` would take the gate back in time.
@@ -77,9 +77,10 @@ def refuse_older(new: HeldTable, present: HeldTable | None) -> None:
         raise ConflictError(
             f"the table is refused: it is of ledger size {theirs.ledger_size} and time floor "
             f"{theirs.time_floor_ms} ms, older than {ours.ledger_size} and {ours.time_floor_ms} ms",
-            advice="Compile a table from the ledger's present size.",
+            advice="Compile a table from the ledger's present size, with no earlier time floor.",
             ledger_size=theirs.ledger_size,
             present_ledger_size=ours.ledger_size,
+            present_time_floor_ms=ours.time_floor_ms,
         )
 
 

@@ -25,13 +25,23 @@ _A: Final = 1  # RFC 1035 §3.2.2
 
 @dataclass
 class ManualClock:
-    """A clock that a test sets and steps."""
+    """A clock that a test sets and steps; real time goes on in `passed_ms` alone."""
 
     ms: int
+    passed_ms: int = 0
 
     def now_ms(self) -> int:
         """Return the time that was set."""
         return self.ms
+
+    def monotonic_ms(self) -> int:
+        """Return how much time has passed."""
+        return self.passed_ms
+
+    def advance(self, ms: int) -> None:
+        """Let time pass, and the clock go with it."""
+        self.ms += ms
+        self.passed_ms += ms
 
 
 class InlineListWork:
@@ -74,6 +84,7 @@ class MemoryGate:
         self.verifications = 0
         self._clock = clock
         self._table: Table | None = None
+        self._floor_ms = 0
 
     async def load(self, path: Path) -> GateReport:
         """Take a table.
@@ -85,8 +96,13 @@ class MemoryGate:
         self._check_away()
         table = Table(await asyncio.to_thread(path.read_bytes))
         if self._table is not None and _age(table) < _age(self._table):
-            raise ConflictError("the table is older", advice="Hand over a newer one.")
+            raise ConflictError(
+                "the table is older",
+                advice="Hand over a newer one.",
+                present_time_floor_ms=self._table.header.time_floor_ms,
+            )
         self._table = table
+        self._floor_ms = max(self._floor_ms, table.header.time_floor_ms)
         self.loads += 1
         return await self.status()
 
@@ -111,7 +127,7 @@ class MemoryGate:
         """Tell whether an A query for the name is blocked now."""
         if self._table is None:
             return False
-        t_ms = max(self._clock.now_ms(), self._table.header.time_floor_ms)
+        t_ms = max(self._clock.now_ms(), self._floor_ms)
         verdict = self._table.decide(Name.from_text(name).wire, _A, t_ms)
         return verdict.action is Action.BLOCK
 

@@ -56,7 +56,8 @@ class Attester:
 
     def is_due(self, plan: Plan, gate: GateState) -> bool:
         """Tell whether there is something new to say, or a minute is over."""
-        is_old = plan.t_ms - self._made_at_ms >= INTERVAL_MS
+        # A clock that was far ahead may have been set right: then it is the past that is ahead.
+        is_old = not 0 <= plan.t_ms - self._made_at_ms < INTERVAL_MS
         return is_old or _claim(plan, gate) != self._claim
 
     def attest(self, plan: Plan, gate: GateState, ineffective: tuple[int, ...]) -> None:

@@ -151,11 +151,12 @@ class Node:
         while True:
             self._changed.clear()
             self._round += 1
-            plan = self._plan()
+            moment = self._time.moment()
+            plan = self._plan(moment.t_ms)
             if plan is None:
                 await self._enforcer.ask()
             else:
-                await self._enforcer.bring(plan, self._time.own_ms())
+                plan = await self._enforcer.bring(plan, moment)
                 await self._attest(plan)
             async with self._round_done:
                 self._done = self._round
@@ -167,11 +168,11 @@ class Node:
             except TimeoutError:
                 continue
 
-    def _plan(self) -> Plan | None:
+    def _plan(self, t_ms: int) -> Plan | None:
         return make_plan(
             self._replica.state,
             self._replica.root,
-            self._time.now_ms(),
+            t_ms,
             stopped=self._stops.obeyed,
             has_list=self._lists.has,
             has_order_list=self._lists.has_for,

@@ -2,19 +2,19 @@
 
 Orders whose list is missing here are left out and listed, others go on. Without the names that
 the policy protects nothing new is blocked: what the gate holds already may stay, and stops are
-obeyed all the same.
+obeyed all the same. What this node cannot carry out as it was ordered is left out and listed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from enforcer.core.attestation import OMISSIONS_MAX, NotEnforced, Omission, enforced_rows
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.state import OrderStatus, PolicyRecord, State
-from enforcer.core.table import NO_LOCAL_LAYER, OrderRow, table_digest
+from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, OrderRow, table_digest
 from enforcer.services.kept_stops import KeptStop
 
 PROPOSED_LISTS_MAX: Final = 64
@@ -79,6 +79,23 @@ class Plan:
         """The table digest that the node attests, and that an auditor recomputes."""
         return table_digest(self.origin, self.policy.ref, self.attested_rows, NO_LOCAL_LAYER)
 
+    def without(self, rows: Collection[OrderRow], reason: NotEnforced) -> Plan:
+        """Return the plan less these of its rows, listed with the reason where in force."""
+        absent = {row.index for row in rows}
+        more = [
+            Omission(row.index, reason, None, row.from_ms)
+            for row in rows
+            if row.is_in_force(self.t_ms)
+        ]
+        omissions = sorted((*self.omissions, *more), key=lambda each: each.order_index)
+        return replace(
+            self,
+            rows=tuple(row for row in self.rows if row.index not in absent),
+            omission_count=self.omission_count + len(more),
+            omissions=tuple(omissions[:OMISSIONS_MAX]),
+            attested_rows=tuple(row for row in self.attested_rows if row.index not in absent),
+        )
+
     @property
     def next_change_ms(self) -> int | None:
         """When the next order begins or ends by itself."""
@@ -133,7 +150,9 @@ def make_plan(
     if protections is None:
         # Nothing can be compiled. What the gate holds may stay as a whole; when some of it must
         # go, all of it goes: a block too many is worse than one too few.
-        may_stay = {row.index for row in lasting if row.order_id not in stopped}
+        may_stay = {
+            row.index for row in lasting if row.order_id not in stopped and can_enforce(row)
+        }
         if any(row.is_in_force(t_ms) and row.index not in may_stay for row in held.rows):
             at_gate = set()
     rows: list[OrderRow] = []
@@ -142,7 +161,8 @@ def make_plan(
     for row in lasting:
         stop = stopped.get(row.order_id)
         has_all = protections is None or has_order_list(row)
-        if stop is None and has_all and (row.index in at_gate or not is_frozen):
+        is_possible = can_enforce(row) and has_all and (row.index in at_gate or not is_frozen)
+        if stop is None and is_possible:
             rows.append(row)
         elif row.is_in_force(t_ms):
             omissions.append(_omission(row, stop))
@@ -171,7 +191,16 @@ def _usable(
     return None
 
 
+def can_enforce(row: OrderRow) -> bool:
+    """Tell whether a node of this version can do all that the order says: it has no firewall.
+
+    An order for names and addresses is left out as a whole: half of it would be no order's words.
+    """
+    return row.ip_measure is IpMeasure.NONE
+
+
 def _omission(row: OrderRow, stop: KeptStop | None) -> Omission:
-    if stop is None:
-        return Omission(row.index, NotEnforced.LIST_MISSING, None, row.from_ms)
-    return Omission(row.index, NotEnforced.STOPPED_UNLOGGED, stop.sha256, stop.received_at_ms)
+    if stop is not None:
+        return Omission(row.index, NotEnforced.STOPPED_UNLOGGED, stop.sha256, stop.received_at_ms)
+    reason = NotEnforced.LIST_MISSING if can_enforce(row) else NotEnforced.CANNOT_ENFORCE
+    return Omission(row.index, reason, None, row.from_ms)

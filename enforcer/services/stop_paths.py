@@ -60,7 +60,7 @@ class StopPaths:
             InputError, RefusedError, ConflictError, NotFoundError: why it is not obeyed.
             UnavailableError: its order is not known here, and too many such stops wait.
         """
-        outcome = self._stops.offer(self._replica.state, envelope, self._time.now_ms())
+        outcome = self._stops.offer(self._replica.state, envelope, self._time.moment())
         if outcome is StopOutcome.OBEYED:
             self._obeyed()
         await self.save()
@@ -68,7 +68,7 @@ class StopPaths:
 
     async def offer_entries(self, leaves: Iterable[bytes]) -> None:
         """Obey the valid stops among entries that could not be taken."""
-        if self._stops.offer_entries(self._replica.state, leaves, self._time.now_ms()):
+        if self._stops.offer_entries(self._replica.state, leaves, self._time.moment()):
             self._obeyed()
             await self.save()
 

@@ -23,6 +23,7 @@ from enforcer.core.state import State
 from enforcer.errors import ConflictError, EnforcerError, InputError, NotFoundError
 from enforcer.ports import KeptFiles
 from enforcer.services.kept_stops import OBEYED_FOLDER, WAITING_FOLDER, KeptStop, WaitingRoom
+from enforcer.services.node_time import Moment
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -82,7 +83,7 @@ class StopKeeper:
         for name in self._unproven:
             _log.error("cannot prove a kept stop yet", file=name)
 
-    def offer(self, state: State, data: bytes, t_ms: int) -> StopOutcome:
+    def offer(self, state: State, data: bytes, moment: Moment) -> StopOutcome:
         """Judge a signed stop that came from anywhere; obeyed ones are in `obeyed` from now on.
 
         Raises:
@@ -92,16 +93,17 @@ class StopKeeper:
         envelope = parse_envelope(data)
         if envelope.payload_sha256 in state.index_of_payload:
             return StopOutcome.RECORDED
-        return self._admit(state, envelope, t_ms)
+        # By the floor: a clock that is far ahead must not end the key that stops.
+        return self._admit(state, envelope, moment.t_ms, moment.floor_ms)
 
-    def offer_entries(self, state: State, leaves: Iterable[bytes], t_ms: int) -> bool:
+    def offer_entries(self, state: State, leaves: Iterable[bytes], moment: Moment) -> bool:
         """Obey the valid stops among entries that were not taken; tell whether there was one."""
         before = set(self._obeyed)
         for leaf in leaves:
             try:
                 envelope = parse(leaf).envelope
                 if envelope.payload_type == OrderStopped.TYPE:
-                    self.offer(state, format_envelope(envelope), t_ms)
+                    self.offer(state, format_envelope(envelope), moment)
             except EnforcerError:
                 continue  # it stays with the update that was refused
         return self._obeyed.keys() != before
@@ -113,7 +115,7 @@ class StopKeeper:
                 self._unsaved[stop.obeyed_file] = None
         for stop in self._waiting.take_all():
             try:
-                self._admit(state, stop.envelope, stop.received_at_ms)
+                self._admit_again(state, stop)
             except EnforcerError as error:
                 _log.warning("a stop waits no more", stop=stop.sha256, problem=error.message)
                 self._unsaved[stop.waiting_file] = None
@@ -139,10 +141,16 @@ class StopKeeper:
             if self._unsaved.get(file) is stop:
                 self._unsaved.pop(file, None)
 
-    def _admit(self, state: State, envelope: Envelope, received_at_ms: int) -> StopOutcome:
+    def _admit_again(self, state: State, stop: KeptStop) -> StopOutcome:
+        judged_at_ms = min(stop.received_at_ms, state.recorded_at_ms)
+        return self._admit(state, stop.envelope, stop.received_at_ms, judged_at_ms)
+
+    def _admit(
+        self, state: State, envelope: Envelope, received_at_ms: int, judged_at_ms: int
+    ) -> StopOutcome:
         """Judge a stop in full, then obey it, or let it wait for its order."""
         try:
-            judge_unlogged_stop(state, envelope, received_at_ms)
+            judge_unlogged_stop(state, envelope, judged_at_ms)
         except NotFoundError:
             # Its signer is registered, and may stop orders; only this one is not there.
             stop = _signed(state, _claimed(envelope, received_at_ms))
@@ -183,7 +191,7 @@ class StopKeeper:
                     judge_obeyed_stop(state, stop.envelope)
                     self._obey(_signed(state, stop))
                 else:
-                    self._admit(state, stop.envelope, stop.received_at_ms)
+                    self._admit_again(state, stop)
             except ConflictError:
                 self._unsaved[file] = None
             except EnforcerError as error:

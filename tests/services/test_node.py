@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -17,10 +18,22 @@ from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
 from enforcer.core.policy import Pins
 from enforcer.errors import ConflictError, InputError, IntegrityError, NotFoundError, RefusedError
 from enforcer.services.stops import StopOutcome
-from tests.node_world import BAD, WORSE, World, stays, until
+from tests.node_world import (
+    BAD,
+    WORSE,
+    World,
+    blocking,
+    holds,
+    in_the_ledger,
+    omitted,
+    stays,
+    stopped_here,
+    until,
+)
 from tests.people import Land, Person, seal
 
 MINUTE_MS = 60_000
+YEAR_MS = 365 * 24 * 60 * MINUTE_MS
 
 
 @pytest.fixture
@@ -28,44 +41,9 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-async def blocking(world: World, targets: bytes = BAD, name: str = "bad.example.org", **changes):
-    """Have an order in force and enforced; return how acts name it."""
-    world.bring(targets)
-    ref = world.land.in_force_order(targets, **changes)
-    await world.publish()
-    await until(lambda: world.gate.blocks(name))
-    return ref
-
-
 async def feed_is(world: World, state: str) -> str:
     await until(lambda: world.status.get("feed", {}).get("state") == state)
     return world.status["feed"]["reason"]
-
-
-def holds(world: World) -> bool:
-    """Tell whether the last attestation says that the gate holds all there is to enforce."""
-    attested = world.attested
-    return (
-        attested is not None
-        and attested.gate is GateState.HOLDS_TABLE
-        and not attested.omissions
-        and attested.ledger_size == len(world.land.leaves)
-    )
-
-
-def omitted(world: World) -> list[int]:
-    """Return the orders that the last attestation says are not enforced."""
-    attested = world.attested
-    return [each.order_index for each in attested.omissions] if attested is not None else []
-
-
-def stopped_here(world: World) -> list[int]:
-    """Return the orders that the last attestation says are stopped ahead of the ledger."""
-    return [
-        each.order_index
-        for each in (world.attested.omissions if world.attested is not None else ())
-        if each.reason is NotEnforced.STOPPED_UNLOGGED
-    ]
 
 
 # What a node enforces.
@@ -129,6 +107,17 @@ async def test_a_quiet_node_attests_again_after_a_minute(world):
         await until(lambda: len(world.control.attestations) > count)
 
 
+async def test_a_node_whose_clock_was_years_ahead_attests_each_minute_all_the_same(world):
+    async with world.running():
+        await world.publish()
+        await until(lambda: holds(world))
+        now_ms = world.clock.ms
+        world.clock.ms += 10 * YEAR_MS
+        await until(lambda: world.attested.t_ms == world.clock.ms)
+        world.clock.ms = now_ms
+        await until(lambda: world.attested.t_ms < now_ms + 3 * MINUTE_MS)
+
+
 async def test_attestations_wait_for_the_control_plane_and_only_the_newest_comes(world):
     world.control.is_away = True
     async with world.running():
@@ -188,6 +177,47 @@ async def test_a_clock_that_steps_back_revives_nothing(world):
         await stays(lambda: not world.gate.blocks("bad.example.org"))
         assert world.status["t_ms"] >= soon
         assert world.status["orders_in_force"] == 0
+
+
+async def test_a_clock_that_was_years_ahead_and_is_set_right_blocks_again(world):
+    async with world.running() as node:
+        ref = await blocking(world)
+        await until(lambda: holds(world))
+        now_ms = world.clock.ms
+        world.clock.ms += 10 * YEAR_MS
+        await until(lambda: world.status["orders_in_force"] == 0)
+        # Even a table that is compiled meanwhile takes nothing of that time to the gate.
+        policy = world.land.policy(register_url="https://other.example.org/")
+        world.land.record(seal(policy, *world.land.roots[:2]))
+        await node.offer_stop(world.stop_bytes(ref))
+        loads = world.gate.loads
+        worse = await in_the_ledger(world, WORSE)
+        await until(lambda: world.gate.loads > loads)
+        world.clock.ms = now_ms
+        await until(lambda: world.gate.blocks("worse.example.org"))
+        await until(lambda: stopped_here(world) == [ref.entry_index])
+        assert world.attested.t_ms <= now_ms + 3 * MINUTE_MS
+        assert world.attested.gate is GateState.HOLDS_TABLE
+        assert omitted(world) != [worse.entry_index]
+    world.gate.restart()
+    async with world.running():
+        await until(lambda: world.gate.blocks("worse.example.org"))
+        assert not world.gate.blocks("bad.example.org")
+
+
+async def test_an_agent_that_lost_its_floor_takes_up_the_gates(world):
+    """Else the gate, which never goes back, would take no table with a stop."""
+    async with world.running():
+        ref = await blocking(world)
+        world.clock.advance(24 * 60 * MINUTE_MS)
+        await blocking(world, WORSE, "worse.example.org")
+    rmtree(world.state_dir)
+    async with world.running() as node:
+        await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
+        await node.offer_stop(world.stop_bytes(ref))
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        await until(lambda: stopped_here(world) and world.attested.gate is GateState.HOLDS_TABLE)
+        assert world.gate.blocks("worse.example.org")
 
 
 async def test_a_floor_that_cannot_be_read_is_not_gone_on_from(world):
@@ -531,7 +561,7 @@ async def test_a_gate_that_was_restarted_gets_its_table_again(world):
         world.gate.is_away = True
         world.clock.ms += MINUTE_MS
         await until(lambda: world.attested and world.attested.gate is GateState.UNREACHABLE)
-        assert world.status["gate"]["state"] == "UNREACHABLE"
+        await until(lambda: world.status["gate"]["state"] == "UNREACHABLE")
         world.gate.restart()
         world.gate.is_away = False
         await until(lambda: world.gate.blocks("bad.example.org"))

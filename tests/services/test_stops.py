@@ -11,9 +11,11 @@ from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.fold import apply
 from enforcer.core.order import OrderProposed, OrderRef
+from enforcer.core.policy import DAY_MS
 from enforcer.core.state import OrderStatus, State
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from enforcer.services import kept_stops
+from enforcer.services.node_time import Moment
 from enforcer.services.stops import StopKeeper, StopOutcome
 from tests.people import Land, Person, seal
 
@@ -56,8 +58,12 @@ def stop_bytes(land: Land, ref: OrderRef, by: Person | None = None) -> bytes:
     return format_envelope(seal(land.stopping(ref), (by or land.oversight).key))
 
 
+def now(land: Land) -> Moment:
+    return Moment(land.now_ms, land.now_ms, land.now_ms)
+
+
 def offer(keeper: StopKeeper, land: Land, ref: OrderRef, by: Person | None = None) -> StopOutcome:
-    return keeper.offer(land.state, stop_bytes(land, ref, by), land.now_ms)
+    return keeper.offer(land.state, stop_bytes(land, ref, by), now(land))
 
 
 def revoke(land: Land, person: Person, since: int | None = None) -> None:
@@ -92,9 +98,28 @@ def test_a_routine_revocation_of_the_signers_key_revives_no_block(land, keeper, 
 def test_the_end_of_a_registration_revives_no_block(land, keeper, files):
     ref = land.in_force_order()
     offer(keeper, land, ref)
-    land.record(seal(land.order(), land.proposer.key), after_ms=366 * 86_400_000)
+    land.record(seal(land.order(), land.proposer.key), after_ms=366 * DAY_MS)
     keeper.review(land.state)
     assert set(restarted(keeper, files, land.state).obeyed) == {ref.order_id}
+
+
+def test_a_clock_that_is_years_ahead_ends_no_key_that_stops(land, keeper, files):
+    ref = land.in_force_order()
+    ahead = replace(now(land), t_ms=land.now_ms + 10 * 366 * DAY_MS)
+    keeper.offer(land.state, stop_bytes(land, ref), ahead)
+    assert set(keeper.obeyed) == {ref.order_id}
+    to_come, envelope = ref_of(land, land.order())
+    assert keeper.offer(land.state, stop_bytes(land, to_come), ahead) is StopOutcome.KEPT
+    land.record(envelope)
+    keeper.review(land.state)
+    assert set(keeper.obeyed) == {ref.order_id, to_come.order_id}
+
+
+def test_a_stop_by_a_key_whose_registration_has_ended_is_refused(land, keeper):
+    ref = land.in_force_order()
+    land.now_ms += 366 * DAY_MS
+    with pytest.raises(RefusedError, match="registration has ended"):
+        offer(keeper, land, ref)
 
 
 def test_a_new_stop_by_a_revoked_key_is_refused(land, keeper):
@@ -108,7 +133,7 @@ def test_a_new_stop_by_a_revoked_key_is_refused(land, keeper):
 def test_the_stop_goes_when_the_ledger_has_it(land, keeper, files):
     ref = land.in_force_order()
     stop = seal(land.stopping(ref), land.oversight.key)
-    keeper.offer(land.state, format_envelope(stop), land.now_ms)
+    keeper.offer(land.state, format_envelope(stop), now(land))
     keeper.save()
     assert files
     land.record(stop)
@@ -142,7 +167,7 @@ def test_a_stop_of_a_version_that_is_withheld_stops_the_one_that_is_known(land, 
     withheld = land.state.copy()
     second = land.propose(order_id=first.order_id, version=2, supersedes=first)
     stop = stop_bytes(land, second)
-    assert keeper.offer(withheld, stop, land.now_ms) is StopOutcome.OBEYED
+    assert keeper.offer(withheld, stop, now(land)) is StopOutcome.OBEYED
     assert set(keeper.obeyed) == {first.order_id}
     assert set(restarted(keeper, files, withheld).obeyed) == {first.order_id}
 
@@ -158,6 +183,7 @@ def test_who_may_not_stop_the_version_that_is_known_cannot_name_another(land, ke
 def test_a_second_stop_by_another_person_is_kept_and_relayed_too(land, keeper, files):
     ref = land.in_force_order()
     offer(keeper, land, ref, by=land.second_approver)
+    land.now_ms += 1
     offer(keeper, land, ref)
     offer(keeper, land, ref)  # the same person once more adds nothing
     assert [stop.person_id for stop in keeper.to_relay] == ["chi.le", "court.clerk"]
@@ -224,6 +250,19 @@ def test_a_kept_stop_acts_again_when_the_ledger_is_read_anew(land, keeper, files
     assert set(again.obeyed) == {ref.order_id}
     again.save()
     assert len(files) == 1
+
+
+def test_a_waiting_stop_goes_on_waiting_when_the_ledger_is_read_anew(land, keeper, files):
+    ref, envelope = ref_of(land, land.order())
+    offer(keeper, land, ref)
+    fresh = State(land.origin, land.state.roots, land.state.verify)
+    again = restarted(keeper, files, fresh)
+    land.record(envelope)
+    for leaf in land.leaves:
+        again.review(fresh)
+        apply(fresh, parse(leaf))
+    again.review(fresh)
+    assert set(again.obeyed) == {ref.order_id}
 
 
 def test_a_kept_stop_of_an_order_that_is_over_is_removed_at_the_start(land, keeper, files):

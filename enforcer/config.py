@@ -337,9 +337,14 @@ def _explained(path: Path, kind: type[File], said: str) -> InputError:
     if match := re.fullmatch("Object missing required field `(.*)`", what):
         missing = f"{key}.{match[1]}".lstrip(".")
         return _error(path, missing, "is missing", f"Add a line for {match[1]!r}.")
-    if match := re.fullmatch("Expected `str` matching regex '(.*)'", what):
-        what = f"not {_FORMS[match[1].encode().decode('unicode_escape')]}"
-    return _error(path, key or None, f"is wrong: {what}", "Correct that value.")
+    return _error(path, key or None, f"is wrong: {plain_words(what)}", "Correct that value.")
+
+
+def plain_words(what: str) -> str:
+    """Return what msgspec says is wrong with a value, a pattern as words."""
+    if match := re.fullmatch("Expected `str` matching regex '(.*?)'( - at .*)?", what):
+        return f"not {_FORMS[match[1].encode().decode('unicode_escape')]}{match[2] or ''}"
+    return what
 
 
 def _keys(kind: type[Section], key: str) -> list[str]:

@@ -18,7 +18,7 @@ import msgspec
 from enforcer.app.keys import KeyRequest, certify, make_request, new_key
 from enforcer.backends import durable, pki
 from enforcer.backends.keys import PrivateKey
-from enforcer.config import Address, TrustFile
+from enforcer.config import Address, Identifier, Origin, Redis, TrustFile, plain_words
 from enforcer.core.key import Category, Role
 from enforcer.core.note import VerifierKey
 from enforcer.core.state import ROOT_THRESHOLD_MIN
@@ -84,6 +84,11 @@ class Installation:
         """The gate's directory."""
         return self.directory / "gate"
 
+    @property
+    def kit(self) -> Path:
+        """What every person begins with: client.toml, and what it names but the keys."""
+        return self.directory / "for-persons"
+
     def person(self, identity: str) -> Path:
         """Return a person's directory, with client.toml and keys; made by the demo alone."""
         return self.directory / "people" / identity
@@ -103,12 +108,13 @@ def install(directory: Path, plan: Plan) -> Installation:
             advice="Name a new directory: an installation is never written over another.",
             path=str(directory),
         )
+    _check(plan)
     log_key = PrivateKey.generate()
     trust = trust_text(plan, VerifierKey(plan.origin, log_key.public_key).text)
     made = Installation(directory)
     durable.make_directory(directory)
     directory.chmod(0o711)  # the gate's user passes through; keys are mode 600
-    for part in (made.authority, made.control, made.node, made.gate):
+    for part in (made.authority, made.control, made.node, made.gate, made.kit):
         durable.make_directory(part)
     log_key.save(made.control / "log.key")
     durable.write_file(made.trust_file, trust.encode())
@@ -133,6 +139,12 @@ def install(directory: Path, plan: Plan) -> Installation:
     _write(made.control / "control.toml", _control_toml(plan))
     _write(made.node / "node.toml", _node_toml(plan))
     _write(made.gate / "gate.toml", _gate_toml(plan))
+    _write(made.kit / "trust.toml", trust)
+    durable.write_file(made.kit / "ca.crt", authority.pem)
+    _write(
+        made.kit / "client.toml",
+        client_toml(plan, key="signing.key", trust="trust.toml", ca="ca.crt"),
+    )
     return made
 
 
@@ -167,7 +179,7 @@ def equip_person(
     )
     authority = pki.Authority.load(made.authority / "ca.crt", made.authority / "ca.key")
     durable.write_file(directory / "tls.crt", certify(asked, authority, days=plan.days))
-    _write(directory / "client.toml", client_toml(plan, key="signing.key", up="../.."))
+    _write(directory / "client.toml", client_toml(plan, key="signing.key"))
     return asked
 
 
@@ -190,7 +202,7 @@ def trust_text(plan: Plan, log_vkey: str) -> str:
         )
     except msgspec.ValidationError as error:
         raise InputError(
-            f"these roots make no trust: {error}",
+            f"these roots make no trust: {plain_words(str(error))}",
             advice="Have each root run `enforcer key new root.key`, and give at least 2 of the "
             "public keys as --root, with a threshold from 2 to their number.",
             field="root",
@@ -209,11 +221,13 @@ witness_quorum = 0
 """
 
 
-def client_toml(plan: Plan, *, key: str, up: str) -> str:
-    """Return a person's configuration; `up` leads to the installation's directory."""
+def client_toml(
+    plan: Plan, *, key: str, trust: str = "../../trust.toml", ca: str = "../../ca/ca.crt"
+) -> str:
+    """Return a person's configuration; the paths are relative to its directory."""
     return f"""\
 # For `enforcer order`, `enforcer trust` and `enforcer status`.
-trust_file = "{up}/trust.toml"
+trust_file = {json.dumps(trust)}
 key_file = {json.dumps(key)}
 
 [control]
@@ -222,7 +236,7 @@ address = {json.dumps(plan.control_address)}
 [tls]
 certificate = "tls.crt"
 key = {json.dumps(key.removesuffix(".key") + ".tls.key")}
-ca = "{up}/ca/ca.crt"
+ca = {json.dumps(ca)}
 """
 
 
@@ -285,11 +299,35 @@ state_dir = "state"
 control_socket = "gate.sock"
 # Who the process becomes after binding, when root starts it.
 {user}
+# Who may hand it tables, when that is neither root nor the user above: the node's user id.
+# allowed_uids = [998]
 
 # The operator's page, for orders with the measure BLOCK_PAGE:
 # [block_page]
 # ipv4 = "192.0.2.80"
 """
+
+
+def _check(plan: Plan) -> None:
+    """Refuse what the programs could not read, before anything is written.
+
+    Raises:
+        InputError: ``data["field"]`` is what is wrong.
+    """
+    values = (
+        ("origin", plan.origin, Origin),
+        ("redis", {"url": plan.redis_url}, Redis),
+        ("node-id", plan.node_id, Identifier),
+    )
+    for field, value, kind in values:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise InputError(
+                f"{field} is wrong: {plain_words(str(error))}",
+                advice=f"Correct --{field}.",
+                field=field,
+            ) from error
 
 
 def _write(path: Path, text: str) -> None:

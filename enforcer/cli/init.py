@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from enforcer.cli.output import AsJson, emit_json, out
 from enforcer.errors import InputError
+
+if TYPE_CHECKING:
+    from enforcer.app.installation import Plan
 
 
 def init(
@@ -70,29 +74,41 @@ def init(
     out().print(
         f"[green]Wrote an installation of {escape(origin)} into {escape(str(directory))}[/]"
     )
-    steps = demo_steps(directory) if demo else next_steps(directory)
+    steps = demo_steps(directory) if demo else next_steps(directory, plan, made.trust_file)
     for number, step in enumerate(steps, 1):
         out().print(f"{number}. {escape(step)}")
 
 
-def next_steps(directory: Path) -> list[str]:
+def next_steps(directory: Path, plan: Plan, trust: Path) -> list[str]:
     """Return what is to be done after a production installation."""
+    from enforcer.app.installation import RULES
+
+    core, names = RULES / "protected-core.txt", RULES / "protected-names.txt"
     text = f"""\
-Move {directory}/ca/ca.key to a machine that is offline; whoever has it can let anybody speak.
-Give {directory}/trust.toml to every root, person, node and auditor; compare its SHA-256 by \
-telephone.
-Each person: enforcer key new signing.key; then enforcer key request signing.key --role … --id … \
---trust trust.toml --out request.json
-The authority's holder, for each request: enforcer key certify request.json \
---ca {directory}/ca --out tls.crt
-The roots, offline: enforcer trust policy …, enforcer trust register request.json …, each with \
---out act.json; then each root: enforcer trust sign act.json --key root.key
-The node's key as well: enforcer key request {directory}/node/signing.key --role node \
---id node-1 …
-Start enforcer control -c {directory}/control/control.toml, then submit the acts, the policy \
-first: enforcer trust submit act.json …
-On the resolver start enforcer gate -c {directory}/gate/gate.toml and enforcer node -c \
-{directory}/node/node.toml
+Move {directory}/ca/ca.key, with a copy of ca.crt, to a machine that is offline; whoever has it \
+can let anybody speak.
+Give {directory}/for-persons to every person, and trust.toml to every root and auditor. Its \
+SHA-256 is {sha256(trust.read_bytes()).hexdigest()}: compare it by telephone.
+Each person, in a copy of for-persons: enforcer key new signing.key; enforcer key request \
+signing.key --role proposer --id an.nguyen --authority cert-vn --category phishing --territory VN \
+--out request.json (approvers alike; oversight and auditors without authority, category, territory)
+Who holds ca.key, for each request: enforcer key certify request.json --ca {directory}/ca \
+--out tls.crt; the person puts tls.crt beside client.toml
+The node: enforcer key request {directory}/node/signing.key --role node --id {plan.node_id} \
+--trust {trust} --out node.json (its certificate is there already)
+One root, offline: enforcer trust policy --register-url https://register.example.org/ \
+--register-domain register.example.org --protected-core {core} --protected-names {names} \
+--trust {trust} --out policy.json
+The same root, for each request, the node's too: enforcer trust register request.json \
+--until +365d --out act.json
+{plan.root_threshold} roots, for each act: enforcer trust sign act.json --key root.key
+Start Redis ({plan.redis_url}) and enforcer control -c {directory}/control/control.toml
+A person with a certificate, the policy before all other acts: enforcer trust submit \
+policy.json act.json … --list {core} --list {names} -c client.toml
+On the resolver, with {directory}/node, gate, trust.toml and ca/ca.crt at the same places: \
+enforcer gate -c {directory}/gate/gate.toml; enforcer node -c {directory}/node/node.toml
+See that all is well: enforcer status --control client.toml --node {directory}/node/node.toml \
+--gate {directory}/gate/gate.sock
 """
     return text.splitlines()
 

@@ -1,10 +1,20 @@
 """Keys, requests, certificates, and the roots' ceremony: all offline."""
 
 import json
+import re
+import shutil
+from hashlib import sha256
 
 import pytest
 
+from enforcer.app.people import Person, tls_files
+from enforcer.backends.keys import verify
+from enforcer.cli.output import now_ms
+from enforcer.config import read_trust
+from enforcer.core.entry import Entry
 from enforcer.core.envelope import parse_envelope
+from enforcer.core.fold import apply
+from enforcer.core.key import Role
 
 
 @pytest.fixture
@@ -158,6 +168,60 @@ def test_an_installation_needs_two_roots_and_an_empty_directory(run, tmp_path, t
     assert not (tmp_path / "alone").exists()
     full = run("init", trust.parent, *origin, "--root", "ab" * 32, "--root", "cd" * 32)
     assert full.code == 3
-    wrong = run("init", tmp_path / "x", *origin, "--control", "nowhere")
-    assert wrong.code == 2
-    assert "--control" in wrong.error[1]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("control", "nowhere", "HOST:PORT"),
+        ("redis", "localhost:6379", "redis://"),
+        ("node-id", "Node 1", "lower-case letters"),
+        ("origin", "example org", "without spaces"),
+        ("root", "nonsense", "hexadecimal"),
+    ],
+)
+def test_a_plan_that_is_wrong_leaves_nothing_behind(run, tmp_path, field, value, words):
+    roots = ["--root", "ab" * 32, "--root", "cd" * 32]
+    origin = [] if field == "origin" else ["--origin", "example.org/ledger"]
+    said = run("init", tmp_path / "x", *roots, *origin, f"--{field}", value)
+    assert said.code == 2
+    assert words in said.error[0]
+    assert f"--{field}" in said.error[1]
+    assert not (tmp_path / "x").exists()
+
+
+def printed(steps, start, **changes):
+    """Return the words of the one printed command that begins so, with other file names in it."""
+    found = [each for each in re.findall(r"enforcer ([^;(\n]+)", steps) if each.startswith(start)]
+    assert len(found) == 1, (start, found)
+    words = found[0].split()
+    return [changes.get(word.removesuffix(".json"), word) for word in words]
+
+
+def test_what_init_prints_leads_to_persons_and_machines_who_can_act(run, tmp_path, monkeypatch):
+    roots = []
+    for number in (1, 2, 3):
+        said = run("key", "new", tmp_path / f"root-{number}.key", "--json")
+        roots += ["--root", said.json["public_key"]]
+    land, home = tmp_path / "land", tmp_path / "home"
+    steps = run("init", land, "--origin", "example.org/ledger", *roots).out
+    assert sha256((land / "trust.toml").read_bytes()).hexdigest() in steps
+    shutil.copytree(land / "for-persons", home)
+    monkeypatch.chdir(home)
+
+    for start in ("key new", "key request signing", "key certify", f"key request {land}"):
+        said = run(*(word.rstrip(",") for word in printed(steps, start)))
+        assert said.code == 0, (start, said.err)
+    tls_files(Person.load(home / "client.toml").config.tls)  # all that it names is there
+    assert run(*printed(steps, "trust policy")).code == 0
+    assert run(*printed(steps, "trust register", act="person.json")).code == 0
+    assert run(*printed(steps, "trust register", request="node.json", act="machine.json")).code == 0
+
+    state = read_trust(land / "trust.toml").genesis(verify)
+    for name in ("policy.json", "person.json", "machine.json"):
+        for root in (3, 1):
+            sign = printed(steps, "trust sign", act=name)[:-1]
+            assert run(*sign, tmp_path / f"root-{root}.key", "--yes").code == 0
+        act = parse_envelope((home / name).read_bytes().strip())
+        assert apply(state, Entry(now_ms(), act)).refusal is None
+    assert {key.registration.role for key in state.keys.values()} == {Role.PROPOSER, Role.NODE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,8 @@ from enforcer.backends.gate_socket import GateClient
 from enforcer.errors import IntegrityError, NotFoundError
 
 STATUS_BYTES_MAX: Final = 16 << 20
+SILENT_SECONDS_MAX: Final = 30
+"""A node that runs writes every few seconds."""
 
 
 async def control_status(person: Person) -> dict[str, object]:
@@ -21,10 +24,15 @@ async def control_status(person: Person) -> dict[str, object]:
         UnavailableError: it does not answer.
         IntegrityError: the checkpoint is not signed by the trusted key.
     """
+    address = str(person.config.control.address)
     async with person.client() as client:
-        checkpoint, _ = await client.checkpoint()
+        try:
+            checkpoint, _ = await client.checkpoint()
+        except NotFoundError as error:
+            problem = {"problem": error.message, "advice": error.advice}
+            return {"address": address, "state": "EMPTY", **problem}
     return {
-        "address": str(person.config.control.address),
+        "address": address,
         "state": "SERVING",
         "origin": checkpoint.origin,
         "size": checkpoint.size,
@@ -34,15 +42,17 @@ async def control_status(person: Person) -> dict[str, object]:
 
 
 def node_status(state_dir: Path) -> dict[str, object]:
-    """Read what the node in `state_dir` last wrote about itself.
+    """Read what the node in `state_dir` last wrote about itself, and whether that is fresh.
 
     Raises:
         NotFoundError: it never ran.
         IntegrityError: the file is not what a node writes.
     """
     path = state_dir / "status.json"
+    age_seconds = 0
     try:
         shown = json.loads(durable.read_file(path, size_bytes_max=STATUS_BYTES_MAX))
+        age_seconds = int(time.time() - path.stat().st_mtime)
     except NotFoundError as error:
         raise NotFoundError(
             f"no node has run in {state_dir}",
@@ -57,7 +67,14 @@ def node_status(state_dir: Path) -> dict[str, object]:
             advice="Restart the node, it writes it anew.",
             path=str(path),
         )
-    return shown
+    if age_seconds <= SILENT_SECONDS_MAX:
+        return {"state": "RUNNING", **shown}
+    return {
+        "state": "AWAY",
+        "problem": f"the node has written nothing for {age_seconds} s; what follows is from then",
+        "advice": f"Start it (enforcer node); if it runs, see its log, and the disk of {path}.",
+        **shown,
+    }
 
 
 async def gate_status(socket: Path) -> dict[str, object]:

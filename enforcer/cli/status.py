@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from enforcer.cli.output import AsJson, emit_json, emit_pairs, out
+from enforcer.cli.output import AsJson, emit_json, emit_pairs, out, when
 from enforcer.errors import EnforcerError, InputError, UnavailableError
 
 
@@ -60,14 +60,19 @@ def status(
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested values as lines ``a.b``, what is empty or zero left out."""
+    """Return nested values as lines ``a.b``, times as words, what is empty or zero left out."""
     lines: list[tuple[str, str]] = []
     for name, value in values.items():
-        if isinstance(value, dict):
+        if name == "order_counters" and isinstance(value, dict):
+            by_entry = {f"order in entry {index}": count for index, count in value.items()}
+            lines += _flat(by_entry, f"{prefix}answers by ")
+        elif isinstance(value, dict):
             lines += _flat(value, f"{prefix}{name}.")
         elif isinstance(value, list):
             if value:
                 lines.append((f"  {prefix}{name}", ", ".join(map(str, value))))
+        elif name.endswith("_ms") and isinstance(value, int) and value:
+            lines.append((f"  {prefix}{name.removesuffix('_ms')}", when(value)))
         elif value not in (None, "", 0):
             lines.append((f"  {prefix}{name}", escape(str(value))))
     return lines

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import re
 import shutil
 
 import pytest
@@ -268,10 +270,27 @@ def test_status_asks_each_program(run, stage):
     assert said.json["control"]["state"] == "SERVING"
     assert said.json["node"]["gate"]["state"] == "HOLDS_TABLE"
     assert said.json["gate"]["table_digest"]
-    assert "table_digest" in run("status", *words).out
+    shown = run("status", *words).out
+    assert "table_digest" in shown
+    assert re.search(r"ledger\.recorded_at +20.* UTC", shown)
     away = run("status", "--gate", made.gate / "none.sock")
     assert away.code == 6
     assert run("status").code == 2
+
+
+def test_a_node_that_fell_silent_is_away_whatever_it_last_said(run, stage, tmp_path):
+    status = tmp_path / "state" / "status.json"
+    status.parent.mkdir()
+    shutil.copy(stage.installation.node / "state" / "status.json", status)
+    config = (stage.installation.node / "node.toml").read_text()
+    (tmp_path / "node.toml").write_text(config)
+    assert "RUNNING" in run("status", "--node", tmp_path / "node.toml").out
+    last = status.stat().st_mtime - 3_600
+    os.utime(status, (last, last))
+    said = run("status", "--node", tmp_path / "node.toml", "--json")
+    assert (said.code, said.json["node"]["state"]) == (6, "AWAY")
+    assert "written nothing for 36" in said.json["node"]["problem"]
+    assert said.json["node"]["ledger"]["size"]
 
 
 def test_check_says_what_decides_from_the_ledger_and_from_the_gate(run, stage, order):

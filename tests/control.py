@@ -51,12 +51,16 @@ NEVER_SECONDS = 3_600.0
 
 
 class LandClock:
-    """The time of a land; a test moves it."""
+    """The time of a land, which a test moves on, and a clock that shows it, which a test steps."""
 
     def __init__(self, land: Land) -> None:
         self.land = land
+        self.stepped_ms = 0
 
     def now_ms(self) -> int:
+        return self.land.now_ms + self.stepped_ms
+
+    def monotonic_ms(self) -> int:
         return self.land.now_ms
 
 
@@ -123,8 +127,9 @@ class Desk:
             self.path, origin=ORIGIN, vkey=LOG_VKEY, verify=verify, writer=True
         )
         self.files = FaultyFiles(self._stack.enter_context(opened))
+        self.clock = LandClock(self.land)
         self.ledger = await Ledger.open(
-            self.files, trust_of(self.land), verify, sealing, LandClock(self.land)
+            self.files, trust_of(self.land), verify, sealing, self.clock
         )
         self.publication = Publication(
             MemoryFeedPublisher(self.feed), self.ledger, opened.lists, self.interval_seconds

@@ -33,6 +33,7 @@ from enforcer.errors import (
 )
 from enforcer.ports import Clock, LedgerFiles
 from enforcer.services.footprint import EVERYTHING, footprint
+from enforcer.services.ledger_time import LedgerTime
 from enforcer.services.waiting import WaitingAct, WaitingActs
 
 ENTRIES_PER_APPEND_MAX: Final = 64
@@ -80,7 +81,7 @@ class Ledger:
         self.files = files
         self.state = state
         self._seal = seal
-        self._clock = clock
+        self._time = LedgerTime(clock)
         self._tell: Callable[[Appended], None] = lambda _appended: None
         self._waiting = WaitingActs()
         self._wake = asyncio.Event()
@@ -102,11 +103,16 @@ class Ledger:
     ) -> Ledger:
         """Fold all entries that the files have, and return the ledger.
 
+        With a clock that is behind them it is open all the same, and records nothing: what is
+        there can be read, and stops reach the nodes.
+
         Raises:
             IntegrityError: an entry cannot be understood, or a file is damaged.
         """
         state = await asyncio.to_thread(replay, files, trust, verify, progress)
-        return cls(files, state, seal, clock)
+        ledger = cls(files, state, seal, clock)
+        ledger._clock_fault()
+        return ledger
 
     async def __aenter__(self) -> Self:
         self.writer = asyncio.create_task(self._write())
@@ -126,7 +132,7 @@ class Ledger:
 
     def now_ms(self) -> int:
         """Return the time that an act recorded now would get."""
-        return max(self._clock.now_ms(), self.state.recorded_at_ms)
+        return self._time.now_ms(self.state.recorded_at_ms)
 
     def judge(self, envelope: Envelope) -> AnyPayload:
         """Return the payload if the act could be recorded now, or is recorded already.
@@ -154,7 +160,8 @@ class Ledger:
 
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: the rule that it breaks.
-            UnavailableError: the disk did not take it, too much waits, or this is ending.
+            UnavailableError: the disk did not take it, the clock is wrong, too much waits, or
+                this is ending.
             IntegrityError: the ledger on disk is not what it must be.
         """
         payload = parse_payload(envelope)
@@ -171,6 +178,13 @@ class Ledger:
         self._wake.set()
         index, is_repeated = await act.answer
         return await self._prove(index, is_repeated=is_repeated)
+
+    def _clock_fault(self) -> UnavailableError | None:
+        """Return, and log, why nothing can be recorded by this machine's clock."""
+        fault = self._time.fault(self.state.recorded_at_ms)
+        if fault is not None:
+            log.error("clock_wrong", problem=fault.message, advice=fault.advice)
+        return fault
 
     async def _prove(self, index: int, *, is_repeated: bool) -> Recorded:
         def read() -> Recorded:
@@ -207,6 +221,11 @@ class Ledger:
 
     def _next_batch(self) -> dict[bytes, WaitingAct]:
         """Take what can be recorded together: leaf -> act, in order; answer what cannot be."""
+        fault = self._clock_fault()
+        if fault is not None:
+            for act in self._waiting.take():
+                act.fail(fault)
+            return {}
         recorded_at_ms = self.now_ms()
         batch: dict[bytes, WaitingAct] = {}
         touched: frozenset[tuple[str, ...]] = frozenset()

@@ -111,9 +111,49 @@ async def test_a_payload_that_another_person_signs_again_is_no_repetition(desk):
 async def test_time_in_the_ledger_never_runs_backwards(desk):
     before = desk.ledger.state.recorded_at_ms
     envelope = seal(desk.land.order(), desk.land.proposer.key)
-    desk.land.now_ms -= DAY_MS
+    desk.clock.stepped_ms -= 120_000
     await desk.ledger.record(envelope)
     assert desk.ledger.state.recorded_at_ms == before
+
+
+@pytest.mark.parametrize("step_ms", [300 * DAY_MS, 120_001, -120_001], ids=str)
+async def test_by_a_clock_that_was_stepped_nothing_is_recorded_until_it_is_right(desk, step_ms):
+    envelope = seal(desk.land.order(), desk.land.proposer.key)
+    desk.clock.stepped_ms = step_ms
+    with pytest.raises(UnavailableError, match="clock was stepped"):
+        await desk.ledger.record(envelope)
+    assert desk.files.size == 7
+    desk.clock.stepped_ms = 0
+    assert (await desk.ledger.record(envelope)).index == 7
+    assert desk.ledger.state.recorded_at_ms == desk.land.now_ms
+
+
+async def test_time_that_passes_is_no_step(desk):
+    desk.land.now_ms += 300 * DAY_MS
+    desk.clock.stepped_ms = -120_000
+    await desk.ledger.record(seal(desk.land.policy(), *desk.land.roots[:2]))
+    assert desk.ledger.state.recorded_at_ms == desk.land.now_ms - 120_000
+
+
+async def test_what_is_recorded_is_answered_by_a_wrong_clock_too(desk):
+    envelope = seal(desk.land.order(), desk.land.proposer.key)
+    first = await desk.ledger.record(envelope)
+    desk.clock.stepped_ms = 300 * DAY_MS
+    assert (await desk.ledger.record(envelope)).index == first.index
+
+
+async def test_a_ledger_opens_behind_its_last_entry_and_records_when_the_clock_is_there(desk):
+    last_ms = desk.ledger.state.recorded_at_ms
+    await desk.__aexit__()
+    desk.land.now_ms = last_ms - 120_001
+    await desk.__aenter__()
+    envelope = seal(desk.land.order(), desk.land.proposer.key)
+    with pytest.raises(UnavailableError, match="behind the ledger's last entry"):
+        await desk.ledger.record(envelope)
+    assert (desk.files.size, desk.ledger.now_ms()) == (7, last_ms)
+    desk.land.now_ms += 1
+    assert (await desk.ledger.record(envelope)).index == 7
+    assert desk.ledger.state.recorded_at_ms == last_ms
 
 
 async def test_what_waits_is_recorded_in_one_append(desk):

@@ -6,6 +6,7 @@ from hashlib import sha256
 import pytest
 
 from enforcer.core.envelope import format_envelope
+from enforcer.core.policy import DAY_MS
 from enforcer.core.standing import Standing
 from enforcer.errors import (
     IntegrityError,
@@ -46,6 +47,23 @@ async def test_with_a_broken_disk_nodes_have_the_stop_and_the_caller_hears_so(de
     await desk.stopping.record_unlogged()
     assert desk.reader.get(ref.order_id, None).standing is Standing.STOPPED
     assert (await desk.stopping.stop(envelope)).is_repeated
+
+
+@pytest.mark.parametrize("step_ms", [500 * DAY_MS, -DAY_MS], ids=str)
+async def test_by_a_wrong_clock_nodes_have_the_stop_and_the_ledger_gets_it_later(desk, step_ms):
+    ref = await desk.propose()
+    await desk.approve(ref)
+    desk.clock.stepped_ms = step_ms
+    envelope = desk.stop_of(ref)
+    with pytest.raises(UnavailableError, match="nodes have the stop, and the ledger does not"):
+        await desk.stopping.stop(envelope)
+    assert format_envelope(envelope) in desk.feed.stops
+    await desk.stopping.record_unlogged()
+    assert desk.reader.get(ref.order_id, None).standing is not Standing.STOPPED
+    desk.clock.stepped_ms = 0
+    await desk.stopping.record_unlogged()
+    assert desk.reader.get(ref.order_id, None).standing is Standing.STOPPED
+    assert desk.ledger.state.recorded_at_ms == desk.land.now_ms
 
 
 async def test_a_stop_that_nobody_took_says_what_else_can_be_done(desk):

@@ -40,11 +40,11 @@ def data_path(*parts: str) -> Path:
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory that this process has held, mapped files included.
+    """Return the most memory that this process has held in MB of 10^6 bytes, mapped files included.
 
     From /proc, not getrusage: ru_maxrss of a child begins with its parent's size at fork.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) * 1024 / 1e6
     raise SystemExit("the kernel does not tell peak memory in /proc/self/status")

@@ -41,7 +41,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         text, table = Path(folder, "list"), Path(folder, "table")
         names = write_list(text)
-        rows = [Row("names", names, ""), Row("list", text.stat().st_size / 2**20, "MB")]
+        rows = [Row("names", names, ""), Row("list", text.stat().st_size / 1e6, "MB")]
         empty = [step("empty", text, table)["memory_mb"] for _ in range(ROUNDS)]
         rows.append(median_row("a process that does nothing: peak memory", empty, "MB"))
         for name in ("scan", "check_list", "compile", "open"):

@@ -21,8 +21,8 @@ from serve cimport (
 )
 from sockets cimport (
     CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL, EPOLLIN, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_SET_DUMPABLE,
-    PR_SET_NO_NEW_PRIVS, add_relaxed, clear_capabilities, close, epoll_create1, epoll_ctl,
+    EPOLL_CTL_DEL, EPOLLIN, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_GET_PDEATHSIG,
+    PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, add_relaxed, clear_capabilities, close, epoll_create1, epoll_ctl,
     epoll_event, epoll_wait, eventfd, eventfd_read, eventfd_write, load_acquire, load_relaxed,
     now_ms, prctl, store_release, usleep,
 )
@@ -112,6 +112,20 @@ def give_up_rights() -> None:
         or prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
         or prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0
     ):
+        raise OSError(errno, os.strerror(errno))
+
+
+def parent_death_signal() -> int:
+    """Return the signal that this process is sent when its parent ends, or 0 (prctl(2))."""
+    cdef int number = 0
+    if prctl(PR_GET_PDEATHSIG, <unsigned long> &number, 0, 0, 0) != 0:
+        raise OSError(errno, os.strerror(errno))
+    return number
+
+
+def set_parent_death_signal(int number) -> None:
+    """Ask for that signal when the parent ends; a change of user has cleared it."""
+    if prctl(PR_SET_PDEATHSIG, <unsigned long> number, 0, 0, 0) != 0:
         raise OSError(errno, os.strerror(errno))
 
 

@@ -77,6 +77,8 @@ cdef extern from "<sys/prctl.h>" nogil:
     cdef enum:
         PR_SET_NO_NEW_PRIVS
         PR_SET_DUMPABLE
+        PR_GET_PDEATHSIG
+        PR_SET_PDEATHSIG
         PR_CAP_AMBIENT
         PR_CAP_AMBIENT_CLEAR_ALL
 

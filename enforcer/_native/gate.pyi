@@ -5,6 +5,8 @@ from typing import Final
 COUNTER_NAMES: Final[tuple[str, ...]]
 
 def give_up_rights() -> None: ...
+def parent_death_signal() -> int: ...
+def set_parent_death_signal(number: int) -> None: ...  # 0: none
 
 class Gate:
     # The sockets stay the caller's to close, after `run` has returned.

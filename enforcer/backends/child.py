@@ -27,6 +27,7 @@ def tied_to_parent(command: Sequence[str]) -> list[str]:
 
     ``command[0]`` is an absolute path; the process keeps its id, environment and open files.
     The parent in the kernel's eyes is the thread that starts it: start from one that lives on.
-    A command that changes its user or gains privileges loses the tie (prctl(2)).
+    A command that changes its user loses the tie, unless it asks for it again as the gate does
+    (prctl(2)).
     """
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]

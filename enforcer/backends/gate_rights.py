@@ -14,7 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from enforcer._native.gate import give_up_rights
+from enforcer._native.gate import (
+    give_up_rights,
+    parent_death_signal,
+    set_parent_death_signal,
+)
 from enforcer.errors import InputError, UnavailableError
 
 
@@ -73,9 +77,11 @@ def drop_rights(identity: Identity | None, *, owning: Iterable[Path]) -> None:
         if identity is not None:
             for path in owning:
                 os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
+            tie = parent_death_signal()
             os.setgroups([])
             os.setresgid(identity.gid, identity.gid, identity.gid)
             os.setresuid(identity.uid, identity.uid, identity.uid)
+            set_parent_death_signal(tie)  # a child of tests or demo must not outlive them
         give_up_rights()
     except OSError as error:
         raise UnavailableError(

@@ -1,59 +1,29 @@
-"""Whatever a gate is started with, it goes on with nothing."""
+"""What stays with a gate that has become somebody else."""
+
+from __future__ import annotations
 
 import os
-import pwd
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SETS = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+from enforcer.backends.child import tied_to_parent
 
-# A process as a service manager starts it: of a plain user, with capabilities that it keeps.
-GIVEN = """
-import ctypes, os, struct, sys
-from enforcer.backends.gate_rights import Identity, drop_rights
-libc = ctypes.CDLL(None, use_errno=True)
-PR_SET_KEEPCAPS, PR_CAP_AMBIENT, RAISE, VERSION_3 = 8, 47, 2, 0x20080522
-NET_BIND_SERVICE, NET_ADMIN = 10, 12
-def caps():
-    lines = open("/proc/self/status").read().splitlines()
-    print(*(line.split()[1] for line in lines if line.split(":")[0] in {sets}))
-uid, is_root = int(sys.argv[1]), sys.argv[2] == "root"
-if not is_root:
-    assert libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-given = 1 << NET_BIND_SERVICE | 1 << NET_ADMIN | (is_root and 1 << 6 | 1 << 7)  # SETGID, SETUID
-header, data = struct.pack("=Ii", VERSION_3, 0), struct.pack("=6I", given, given, given, 0, 0, 0)
-assert libc.syscall({capset}, header, data) == 0, ctypes.get_errno()
-for capability in (NET_BIND_SERVICE, NET_ADMIN):
-    assert libc.prctl(PR_CAP_AMBIENT, RAISE, capability, 0, 0) == 0
-caps()
-drop_rights(Identity(uid, uid) if is_root else None, owning=())
-caps()
+BECOME_NOBODY = """
+from enforcer._native.gate import parent_death_signal
+from enforcer.backends.gate_rights import drop_rights, identity_of
+before = parent_death_signal()
+drop_rights(identity_of("nobody", None), owning=())
+import os
+print(before, parent_death_signal(), os.getuid())
 """
-CAPSET = {"x86_64": 126, "aarch64": 91}
 
 
-@pytest.mark.skipif(
-    os.getuid() != 0 or os.uname().machine not in CAPSET,
-    reason="only root has capabilities to give to the process that must lose them",
-)
-@pytest.mark.parametrize("start", ["user", "root"])
-def test_no_capability_of_any_kind_is_left(start):
-    code = GIVEN.format(sets=SETS, capset=CAPSET[os.uname().machine])
-    uid = str(pwd.getpwnam("nobody").pw_uid)
-    shown = subprocess.run(
-        [sys.executable, "-c", code, uid, start],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert shown.returncode == 0, shown.stderr
-    before, after = shown.stdout.splitlines()
-    assert all(int(mask, 16) for mask in before.split())
-    assert [int(mask, 16) for mask in after.split()] == [0] * len(SETS)
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_gate_that_became_somebody_else_still_ends_with_its_parent():
+    command = tied_to_parent([sys.executable, "-c", BECOME_NOBODY])
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    before, after, uid = done.stdout.split()
+    assert before == after == "15"
+    assert uid != "0"

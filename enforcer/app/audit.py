@@ -19,7 +19,7 @@ from enforcer.backends.keys import verify
 from enforcer.backends.list_tasks import check_list
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import Checkpoint
-from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey
+from enforcer.core.note import NOTE_BYTES_MAX, Note, VerifierKey
 from enforcer.core.receipt import RECEIPT_BYTES_MAX, Receipt, verify_receipt
 from enforcer.core.target import ListSummary
 from enforcer.core.tile import ENTRY_BYTES_MAX
@@ -78,6 +78,24 @@ class DiskLists:
         return check_list(path)
 
 
+@dataclass(frozen=True, slots=True)
+class DiskDocuments:
+    """The documents of one store."""
+
+    store: ContentStore
+
+    def is_here(self, sha256: str) -> bool:
+        """Tell whether the document is here, and as it was.
+
+        Raises:
+            IntegrityError: what is here has another hash.
+        """
+        if not self.store.has(sha256):
+            return False
+        self.store.read(sha256)
+        return True
+
+
 def open_ledger(directory: Path, trust: Trust) -> TileLedger:
     """Open a ledger's directory to read it.
 
@@ -109,15 +127,17 @@ def audit_directory(
 
     Raises:
         NotFoundError, UnavailableError: the directory or an earlier checkpoint cannot be read.
+        InputError: a file that should be an earlier checkpoint is no signed note.
     """
     # Before the checkpoint: what a node of a live ledger attests later is not in this tree.
     attestations = kept_attestations(directory / "attestations")
-    notes = [durable.read_file(path, size_bytes_max=NOTE_BYTES_MAX) for path in earlier]
+    notes = [_note(path) for path in earlier]
     try:
         ledger = open_ledger(directory, trust)
     except IntegrityError as error:
         return Summary(trust.origin), iter([damaged(error)])
-    evidence = Evidence(ledger, DiskLists(ledger.lists), attestations, notes)
+    documents = DiskDocuments(ledger.side)
+    evidence = Evidence(ledger, DiskLists(ledger.lists), documents, attestations, notes)
     audit = Audit(evidence, trust, verify, as_of_ms, progress)
     return audit.summary, audit.findings()
 
@@ -131,6 +151,20 @@ def kept_attestations(directory: Path) -> list[KeptAttestation]:
         place = str(path.relative_to(directory.parent))
         kept.append(KeptAttestation(place, int(size) if size.isdecimal() else 0, read))
     return kept
+
+
+def _note(path: Path) -> bytes:
+    """Read what should be an earlier checkpoint; who signed it is for the audit to say."""
+    data = durable.read_file(path, size_bytes_max=NOTE_BYTES_MAX)
+    try:
+        Note.parse(data)
+    except IntegrityError as error:
+        raise InputError(
+            f"{path} is no signed note: {error.message}",
+            advice="Name a copy of a ledger's file `checkpoint`.",
+            path=str(path),
+        ) from error
+    return data
 
 
 def check_receipt(receipt: Path, entry: Path, trust: Trust) -> tuple[int, Checkpoint]:

@@ -61,7 +61,7 @@ def verify(
         _emit(summary, found, severity.name)
     else:
         _show(summary, found)
-        _verdict(severity.name)
+        _verdict(severity.name, attestations=summary.attestations)
     if severity is Severity.VIOLATION:
         raise typer.Exit(VIOLATION_EXIT)
     if severity is Severity.INCOMPLETE:
@@ -110,15 +110,19 @@ def _show(summary: Summary, findings: list[Finding]) -> None:
             "orders": f"{summary.orders_approved} approved by two persons, "
             f"{summary.orders_in_force} in force",
             "lists": f"{summary.lists} checked, {summary.targets} targets",
+            "documents": f"{summary.documents} here, and as they were",
             "attestations": f"{summary.attestations} by {summary.nodes} nodes",
         }
     )
 
 
-def _verdict(severity: str) -> None:
+def _verdict(severity: str, *, attestations: int) -> None:
+    attested = (
+        "what nodes attested is what it says" if attestations else "no node attested anything"
+    )
     words = {
-        "NOTE": "[bold green]GOOD[/]: what the ledger says is what was lawfully signed, and what "
-        "nodes attested is what it says.",
+        "NOTE": "[bold green]GOOD[/]: what the ledger says is what was lawfully signed, and "
+        f"{attested}.",
         "INCOMPLETE": "[bold yellow]INCOMPLETE[/]: nothing wrong was found, and something could "
         "not be checked.",
         "VIOLATION": "[bold red]VIOLATION[/]: see above; keep this copy as evidence.",
@@ -139,6 +143,7 @@ def _emit(summary: Summary, findings: list[Finding], severity: str) -> None:
             "orders_in_force": summary.orders_in_force,
             "lists": summary.lists,
             "targets": summary.targets,
+            "documents": summary.documents,
             "attestations": summary.attestations,
             "nodes": summary.nodes,
             "findings": [

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from enforcer.core.checkpoint import open_checkpoint
-from enforcer.core.entry import parse
+from enforcer.core.entry import parse, parse_payload
 from enforcer.core.envelope import Verify
 from enforcer.core.fold import Effect, apply
 from enforcer.core.judge_orders import PERSONS_TO_BLOCK
@@ -28,6 +28,7 @@ from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundE
 from enforcer.ports import LedgerFiles
 from enforcer.services.audit_attestations import AttestationAudit, KeptAttestation
 from enforcer.services.findings import Code, Finding
+from enforcer.services.side_files import named_by
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """``progress(stage, done, total)``"""
@@ -57,12 +58,24 @@ class ListReader(Protocol):
         """
 
 
+class DocumentReader(Protocol):
+    """Reads documents beside the ledger by their hash."""
+
+    def is_here(self, sha256: str) -> bool:
+        """Tell whether the document is here, and as it was; it may have been erased.
+
+        Raises:
+            IntegrityError: what is here has another hash.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the auditor was given; none of it is trusted."""
 
     ledger: AuditedLedger
     lists: ListReader
+    documents: DocumentReader
     attestations: Sequence[KeptAttestation] = ()
     earlier_checkpoints: Sequence[bytes] = ()
     """Signed notes that the auditor, or somebody else, kept from before."""
@@ -82,6 +95,8 @@ class Summary:
     orders_in_force: int = 0
     lists: int = 0
     targets: int = 0
+    documents: int = 0
+    """Reasons, decisions and evidence that are here; they may have been erased by law."""
     attestations: int = 0
     nodes: int = 0
 
@@ -108,6 +123,8 @@ class Audit:
         self._tree = CompactRange()
         self._lists: dict[str, int] = {}
         """Target lists to be checked -> the first entry that names each."""
+        self._documents: dict[str, int] = {}
+        """Documents beside the ledger -> the first entry that names each."""
         self._counts: dict[str, set[int]] = {}
         """Target lists of orders -> the counts that orders say they have."""
 
@@ -128,6 +145,7 @@ class Audit:
             return
         yield from attestations.finish(self._state)
         yield from self._check_lists()
+        yield from self._check_documents()
         summary = self.summary
         summary.recorded_at_ms = self._state.recorded_at_ms
         summary.orders_in_force = len(in_force(self._state, self._as_of_ms))
@@ -145,6 +163,8 @@ class Audit:
             effect = apply(self._state, entry)
             self._tree.append(leaf_hash(leaf))
             self.summary.entries[effect.kind] += 1
+            for sha256 in named_by(parse_payload(entry.envelope)):
+                self._documents.setdefault(sha256, index)
             yield from self._check_effect(effect)
             if index == 0 and self._state.policy is None:
                 yield Finding(Code.NO_POLICY, "entry 0 does not adopt a policy", index)
@@ -218,6 +238,13 @@ class Audit:
                         index,
                     )
             self._progress("check target lists", done, len(self._lists))
+
+    def _check_documents(self) -> Iterator[Finding]:
+        for sha256, index in self._documents.items():
+            try:
+                self.summary.documents += self.evidence.documents.is_here(sha256)
+            except IntegrityError as error:
+                yield Finding(Code.DOCUMENT_ALTERED, error.message, index, _place(error))
 
     def _earlier_roots(self) -> tuple[dict[int, list[bytes]], list[Finding]]:
         """Return size -> roots of the earlier checkpoints, and what is wrong with the others."""

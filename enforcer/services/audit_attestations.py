@@ -28,7 +28,7 @@ from enforcer.core.order import OrderStopped
 from enforcer.core.state import State
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError, NotFoundError
-from enforcer.services.findings import Code, Finding
+from enforcer.services.findings import Code, Finding, utc
 
 STOP_LOGGED_MS_MAX: Final = 3_600_000
 """Longest time from a stop that a node obeyed to its entry in the ledger (law 1)."""
@@ -71,6 +71,8 @@ class AttestationAudit:
         self._ineffective: list[int] = []
         self._stops: dict[str, tuple[int, int]] = {}
         """Payload hash of each stop in the ledger -> (entry index, time)."""
+        self._stop_ms: dict[int, int] = {}
+        """Entry index of each stop in the ledger -> its time."""
         self._revoked_ms: dict[int, int] = {}
         """Entry index of each revocation -> its time."""
         self._newest: dict[str, _Claim] = {}
@@ -85,6 +87,7 @@ class AttestationAudit:
         elif effect.kind == OrderStopped.__name__:
             stop = entry.envelope.payload_sha256
             self._stops[stop] = (effect.index, effect.recorded_at_ms)
+            self._stop_ms[effect.index] = effect.recorded_at_ms
         elif effect.kind == KeyRevoked.__name__:
             self._revoked_ms[effect.index] = effect.recorded_at_ms
 
@@ -122,7 +125,7 @@ class AttestationAudit:
                     place=kept.place,
                 )
         yield from self._check_revocations(state)
-        yield from self._check_stops()
+        yield from self._check_stops(state)
         if self.count == 0:
             yield Finding(Code.NOT_ATTESTED, "no node's attestation is here")
 
@@ -183,7 +186,7 @@ class AttestationAudit:
         if attestation.gate is not GateState.HOLDS_TABLE:
             yield Finding(
                 Code.GATE_DIFFERS,
-                f"{who} and time {attestation.t_ms} says that its gate is {attestation.gate.name}",
+                f"{who}, {utc(attestation.t_ms)}, says that its gate is {attestation.gate.name}",
                 index,
                 place,
             )
@@ -214,7 +217,7 @@ class AttestationAudit:
         ):
             yield Finding(
                 Code.ATTESTED_OTHER_TABLE,
-                f"{who} and time {attestation.t_ms} enforces another table than the ledger gives",
+                f"{who}, {utc(attestation.t_ms)}, enforces another table than the ledger gives",
                 index,
                 place,
             )
@@ -245,12 +248,15 @@ class AttestationAudit:
         if known is None or omission.since_ms < known[0].since_ms:
             self._unlogged[stop] = (omission, place)
 
-    def _check_stops(self) -> Iterator[Finding]:
-        """Look for each stop that a node obeyed in the ledger, within the hour (law 1)."""
+    def _check_stops(self, state: State) -> Iterator[Finding]:
+        """Look for each stop that a node obeyed in the ledger, within the hour (law 1).
+
+        Another stop of the same order does as well: after it the ledger takes no more.
+        """
         for stop, (omission, place) in self._unlogged.items():
             index, deadline_ms = omission.order_index, omission.since_ms + STOP_LOGGED_MS_MAX
             words = f"the stop {stop[:16]}… of the order in entry {index}"
-            recorded = self._stops.get(stop)
+            recorded = self._stops.get(stop) or self._other_stop(state, index)
             if recorded is not None:
                 if recorded[1] > deadline_ms:
                     late_ms = recorded[1] - omission.since_ms
@@ -271,6 +277,16 @@ class AttestationAudit:
                 yield Finding(
                     Code.STOP_PENDING, f"{words} is obeyed and not in the ledger yet", index, place
                 )
+
+    def _other_stop(self, state: State, order_index: int) -> tuple[int, int] | None:
+        """Return the stop that ended an order, in any version: its entry index and time."""
+        order = state.orders.get(order_index)
+        versions = state.versions[order.payload.order_id] if order is not None else ()
+        for version in versions:
+            ended_index = state.orders[version].ended_index
+            if ended_index is not None and ended_index in self._stop_ms:
+                return ended_index, self._stop_ms[ended_index]
+        return None
 
     def _check_revocations(self, state: State) -> Iterator[Finding]:
         for key_id, claim in self._newest.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Final
 
@@ -51,6 +52,7 @@ class Code(IntEnum):
     NOT_ATTESTED = 22
     OMISSIONS_UNNAMED = 23
     ATTESTATION_GONE = 24
+    DOCUMENT_ALTERED = 25
 
 
 SEVERITY: Final = {
@@ -78,6 +80,7 @@ SEVERITY: Final = {
     Code.NOT_ATTESTED: Severity.NOTE,
     Code.OMISSIONS_UNNAMED: Severity.INCOMPLETE,
     Code.ATTESTATION_GONE: Severity.NOTE,
+    Code.DOCUMENT_ALTERED: Severity.VIOLATION,
 }
 
 
@@ -96,6 +99,11 @@ class Finding:
     def severity(self) -> Severity:
         """What it means for the outcome."""
         return SEVERITY[self.code]
+
+
+def utc(t_ms: int) -> str:
+    """Return a time for the words of a finding, to the second."""
+    return datetime.fromtimestamp(t_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def worst(findings: Iterable[Finding]) -> Severity:

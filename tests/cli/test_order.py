@@ -349,6 +349,9 @@ def test_the_whole_ledger_verifies_and_an_altered_copy_does_not(run, stage, tmp_
     assert said.json["outcome"] == "GOOD"
     copy = tmp_path / "copy"
     shutil.copytree(stage.installation.ledger, copy)
+    assert "nodes attested is what it says" in run("audit", "verify", copy, *trust).out
+    shutil.rmtree(copy / "attestations")
+    assert "no node attested anything" in run("audit", "verify", copy, *trust).out
     checkpoint = copy / "checkpoint"
     shutil.rmtree(copy / "lists")
     incomplete = run("audit", "verify", copy, *trust)

@@ -26,7 +26,7 @@ from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
 from enforcer.core.table import NO_LOCAL_LAYER, LocalLayer, table_digest
 from enforcer.core.trust import Trust
-from enforcer.errors import IntegrityError, NotFoundError
+from enforcer.errors import InputError, IntegrityError, NotFoundError
 from enforcer.services.findings import Code, Severity, worst
 from tests.people import ORIGIN, Land, request_id, seal
 
@@ -266,6 +266,24 @@ def test_a_list_that_is_not_canonical_is_a_violation(archive):
     assert "lower case" in only(archive.audit(), Code.LIST_WRONG).words
 
 
+def test_a_document_may_be_erased_and_not_altered(archive):
+    reasons = b"salted reasons"
+    path = archive.path / "side" / sha256(reasons).hexdigest()
+    ref = archive.land.in_force_order(TARGETS)
+    archive.attest()
+    archive.write()
+    assert archive.audit() == []
+    assert archive.summary.documents == 0
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(reasons)
+    assert archive.audit() == []
+    assert archive.summary.documents == 1
+    path.write_bytes(b"other reasons")
+    finding = only(archive.audit(), Code.DOCUMENT_ALTERED)
+    assert finding.index == ref.entry_index
+    assert finding.place == str(path)
+
+
 def test_a_pinned_list_must_be_here_too(tmp_path):
     core = b"subtree home.arpa\n"
     pins = Pins(sha256(core).hexdigest(), None, None, None)
@@ -417,6 +435,19 @@ def test_a_stop_that_was_logged_in_time_is_no_finding_and_a_late_one_is(archive)
     assert only(archive.audit(), Code.STOP_LOGGED_LATE).index == index
 
 
+def test_a_stop_that_another_has_made_needless_is_no_violation(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    obeyed(archive, ref)
+    second = archive.land.propose(TARGETS, order_id=ref.order_id, version=2, supersedes=ref)
+    archive.land.approve(second)
+    archive.write()
+    late_ms = archive.land.now_ms + DAY_MS
+    only(archive.audit(as_of_ms=late_ms), Code.STOP_UNLOGGED)
+    archive.land.stop(second, by=archive.land.approver)
+    archive.write()
+    assert archive.audit(as_of_ms=late_ms) == []
+
+
 def test_what_a_node_says_it_does_not_enforce_is_noted(archive):
     ref = archive.land.in_force_order(TARGETS)
     omission = Omission(ref.entry_index, NotEnforced.LIST_MISSING, None, archive.land.now_ms)
@@ -494,6 +525,13 @@ def test_an_earlier_checkpoint_by_another_key_is_no_evidence(archive, tmp_path):
         "not signed by"
         in only(archive.audit(earlier=[tmp_path / "earlier"]), Code.LEDGER_DAMAGED).words
     )
+
+
+def test_what_is_no_checkpoint_at_all_is_no_accusation(archive, tmp_path):
+    archive.write()
+    (tmp_path / "earlier").write_text("a receipt, or anything")
+    with pytest.raises(InputError, match="earlier is no signed note"):
+        archive.audit(earlier=[tmp_path / "earlier"])
 
 
 def test_a_receipt_verifies_offline_for_its_own_entry_alone(archive, tmp_path):

@@ -31,12 +31,18 @@ def median_row(what: str, values: list[float], unit: str) -> Row:
 
 def data_path(*parts: str) -> Path:
     """Return a file of the shared data: under ENFORCER_DATA, else ../shared/data."""
+    path = data_path_or_none(*parts)
+    if path is None:
+        raise SystemExit(f"no shared data {'/'.join(parts)}: say where with ENFORCER_DATA")
+    return path
+
+
+def data_path_or_none(*parts: str) -> Path | None:
+    """Return a file of the shared data if it is here."""
     named = os.environ.get("ENFORCER_DATA")
     folder = Path(named) if named else ROOT.parent / "shared" / "data"
     path = folder.joinpath(*parts)
-    if not path.exists():
-        raise SystemExit(f"no {path}: name the shared data with ENFORCER_DATA")
-    return path
+    return path if path.exists() else None
 
 
 def peak_memory_mb() -> float:

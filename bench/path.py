@@ -23,7 +23,7 @@ from statistics import quantiles
 
 import redis
 
-from bench import Row, data_path, median_row
+from bench import Row, data_path_or_none, median_row
 from bench._moments import Moments, first, last_said
 from enforcer.app.demo_land import AUTHORITY, PROPOSER
 from enforcer.backends.feed_format import FeedKeys
@@ -78,8 +78,7 @@ def run() -> list[Row]:
 
 def one_round(installation: Installation, note: Note, *, with_small: bool) -> None:
     """Take the whole path once."""
-    names = write_names(installation.desk / "loose.txt")
-    note("names", "", len(names))
+    names = write_names(installation.desk / "loose.txt", note)
     empty_mb = rss_mb(installation.programs["gate"].pid)
     client_peaks = propose(installation, note)
     order = installation.call(installation.client("auditor").get(ORDER_ID))
@@ -218,12 +217,35 @@ def run_client(installation: Installation) -> dict[str, float]:
     return peaks
 
 
-def write_names(path: Path) -> list[str]:
+def write_names(path: Path, note: Note) -> list[str]:
     """Write the list as somebody might have it: in no order, some names in capitals."""
     wanted = None if os.environ.get("PATH_NAMES") == "all" else NAMES
-    with gzip_open(data_path("domains", "blocklist-1.28M.txt.gz"), "rt") as file:
-        names = [line.strip() for line in file][:wanted]
+    listed = data_path_or_none("domains", "blocklist-1.28M.txt.gz")
+    if listed is None:
+        names = made_up(wanted or NAMES)
+        note("names, made up: no shared data here", "", len(names))
+    else:
+        with gzip_open(listed, "rt") as file:
+            names = [line.strip() for line in file][:wanted]
+        note("names", "", len(names))
     shuffled = random.Random(1).sample(names, len(names))
     lines = (name.upper() if name.startswith("x") else name for name in shuffled)
     path.write_text("".join(f"{line}\n" for line in lines))
     return names
+
+
+def made_up(count: int) -> list[str]:
+    """Return names of about the shape of the real ones: 18 octets, two or three labels."""
+    chance = random.Random(2)
+    names: set[str] = set()
+    while len(names) < count:
+        labels = [made_up_label(chance, 12)]
+        if chance.random() < 0.4:
+            labels.append(made_up_label(chance, 5))
+        names.add(".".join((*labels, chance.choice(("com", "net", "info", "xyz", "ru", "top")))))
+    return sorted(names)
+
+
+def made_up_label(chance: random.Random, octets: int) -> str:
+    count = max(1, min(63, round(chance.gauss(octets, octets / 3))))
+    return "".join(chance.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=count))

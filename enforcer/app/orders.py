@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from enforcer.api.client import ControlClient
-from enforcer.app.acts import Common
+from enforcer.app.acts import SALT_BYTES, Common
 from enforcer.app.check import replay
 from enforcer.app.people import Person
+from enforcer.backends import durable
 from enforcer.core.entry import parse_payload
 from enforcer.core.envelope import Envelope
 from enforcer.core.fields import to_plain
@@ -19,6 +21,8 @@ from enforcer.core.state import OrderRecord
 from enforcer.core.trust import Trust
 from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.v1 import node_pb2, order_pb2
+
+TARGETS_SHOWN_MAX: Final = 10
 
 _STATUS = "ORDER_STATUS_"
 
@@ -31,6 +35,7 @@ class KnownOrder:
     payload: OrderProposed
     status: str
     until_ms: int
+    review_due_at_ms: int
     signers: tuple[str, ...]
     register_url: str
 
@@ -80,9 +85,45 @@ def known_order(order: order_pb2.Order, order_id: str) -> KnownOrder:
         payload,
         _status_name(order.status),
         min(order.expires_at_ms, order.review_due_at_ms),
+        order.review_due_at_ms,
         _persons(signer.person_id for signer in order.signers),
         order.register_url,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Particulars:
+    """What an order's hashes stand for: whoever signs must be able to read it."""
+
+    targets: tuple[str, ...]
+    """The first TARGETS_SHOWN_MAX lines."""
+    reasons: str | None
+    """The statement of reasons; None when it is not kept any more."""
+
+
+async def particulars(
+    client: ControlClient, order: OrderProposed, to: Path | None = None
+) -> Particulars:
+    """Read an order's list, whole and into the file `to` if there is one, and its reasons.
+
+    Raises:
+        IntegrityError: what came is not what the order's hashes name.
+        UnavailableError: `to` cannot be written.
+    """
+    kept: list[bytes] = []
+    async for chunk in client.get_target_list(order.target_list_sha256):
+        if to is not None or not kept:  # the first chunk holds more lines than are shown
+            kept.append(chunk)
+    if to is not None:
+        durable.write_file(to, b"".join(kept))
+    lines = b"".join(kept[:1]).split(b"\n", TARGETS_SHOWN_MAX)[:TARGETS_SHOWN_MAX]
+    try:
+        document = await client.get_side_file(order.statement_of_reasons_sha256)
+    except NotFoundError:
+        reasons = None
+    else:
+        reasons = document[SALT_BYTES:].decode("utf-8", "replace")
+    return Particulars(tuple(line.decode("ascii") for line in lines if line), reasons)
 
 
 def find_in_ledger(
@@ -109,6 +150,7 @@ def find_in_ledger(
         record.payload,
         record.status.name,
         record.until_ms,
+        record.review_due_at_ms,
         _persons(signer.person_id for signer in record.signers),
         url,
     )

@@ -15,6 +15,7 @@ from enforcer.cli.output import (
     CLIENT_CONFIG,
     AsJson,
     Config,
+    busy,
     emit_json,
     emit_pairs,
     err,
@@ -30,7 +31,7 @@ from enforcer.errors import EnforcerError, InputError
 
 if TYPE_CHECKING:
     from enforcer.api.client import ControlClient
-    from enforcer.app.orders import KnownOrder
+    from enforcer.app.orders import KnownOrder, Particulars
     from enforcer.app.people import Person
     from enforcer.core.envelope import Envelope
 
@@ -63,7 +64,7 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Approve an order as the second person: it blocks."""
-    from enforcer.app.orders import approval
+    from enforcer.app.orders import approval, particulars
     from enforcer.app.people import Person
 
     person = Person.load(config, key)
@@ -71,7 +72,9 @@ def approve(
     async def run(client: ControlClient) -> None:
         known, policy_sha256 = await _known(client, order_id, entry)
         payload = approval(person.trust.origin, known, policy_sha256, now_ms())
-        _show_order(known)
+        with busy("read the order's list"):
+            said = await particulars(client, known.payload)
+        _show_order(known, said)
         confirm(payload, yes=yes)
         proof = await client.approve(_signed(payload, person), validate_only=validate_only)
         if proof is not None:
@@ -226,20 +229,29 @@ def show(
     order_id: OrderId,
     *,
     entry: Entry = None,
+    targets: Annotated[
+        Path | None, typer.Option(help="Write the whole target list to this file.")
+    ] = None,
     config: Config = CLIENT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Show an order: what it says, who signed, where it stands."""
+    from enforcer.app.orders import particulars
     from enforcer.app.people import Person
 
     person = Person.load(config)
 
     async def run(client: ControlClient) -> None:
         known = (await _known(client, order_id, entry))[0]
+        if as_json and targets is None:
+            emit_json(known.plain())
+            return
+        with busy("read the order's list"):
+            said = await particulars(client, known.payload, targets)
         if as_json:
             emit_json(known.plain())
         else:
-            _show_order(known, to_stdout=True)
+            _show_order(known, said, to_stdout=True)
 
     _with_client(person, run)
 
@@ -318,8 +330,16 @@ async def _push(person: Person, act: Envelope, nodes: list[str]) -> list[str]:
     return taken
 
 
-def _show_order(known: KnownOrder, *, to_stdout: bool = False) -> None:
+def _show_order(
+    known: KnownOrder, said: Particulars | None = None, *, to_stdout: bool = False
+) -> None:
     """Show what an order says: on stdout as a result, else before a signature."""
     shown = {**order_lines(known.payload), **known.standing_lines()}
     shown["until"] = when(known.until_ms)  # as extended
+    shown["review by"] = when(known.review_due_at_ms)
+    if said is not None:
+        unshown = known.payload.target_count - len(said.targets)
+        more = [f"… and {unshown} more: enforcer order show --targets FILE"] if unshown else []
+        shown["they are"] = "\n".join([*said.targets, *more])
+        shown["reasons"] = said.reasons or "not kept any more"
     emit_pairs(shown, out() if to_stdout else err())

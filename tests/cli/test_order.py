@@ -80,6 +80,24 @@ def test_an_extension_takes_two_persons(run, stage, order, tmp_path):
     assert said.code == 0, said.err
     after = run("order", "show", identity, "-c", stage.person(APPROVER), "--json").json
     assert after["until_ms"] - before["until_ms"] > 29 * 86_400_000
+    shown = run("order", "show", identity, "-c", stage.person(APPROVER)).out
+    (until,) = re.findall(r"until +(20.* UTC)", shown)
+    assert re.findall(r"review by +(20.* UTC)", shown) == [until]
+
+
+def test_who_approves_reads_the_targets_and_the_reasons_first(run, stage, order, tmp_path):
+    names = [f"n{number:02}.example.org" for number in range(12)]
+    identity, propose = order("".join(f"{name}\n" for name in names))
+    assert run(*propose).code == 0
+    said = run("order", "approve", identity, "-c", stage.person(APPROVER))
+    assert said.error[0] == "error: nobody is here to confirm the signature"
+    for part in (f"exact {names[0]}", f"exact {names[9]}", "and 2 more", "Pages that lie."):
+        assert part in said.err
+    assert names[10] not in said.err
+    to = tmp_path / "whole.txt"
+    words = ["--targets", to, "-c", stage.person(APPROVER)]
+    assert "Pages that lie." in run("order", "show", identity, *words).out
+    assert to.read_text().splitlines() == [f"exact {name}" for name in names]
 
 
 def away(stage, identity):

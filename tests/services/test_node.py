@@ -221,8 +221,7 @@ async def test_an_agent_that_lost_its_floor_takes_up_the_gates(world):
 
 
 async def test_a_floor_that_cannot_be_read_is_not_gone_on_from(world):
-    async with world.running():
-        await blocking(world)
+    world.state_dir.mkdir(parents=True)
     (world.state_dir / "floor").write_bytes(b"yesterday\n")
     with pytest.raises(IntegrityError, match="floor"):
         async with world.running():

@@ -75,7 +75,7 @@ async def run_control(config: ControlConfig, progress: Progress | None = None) -
         try:
             await feed.check_server()
         except UnavailableError as error:
-            log.warning("feed_away", problem=error.message)
+            log.warning("feed_away", problem=error.message, advice=error.advice)
         async with (
             ListWorker() as work,
             serving(config, trust, feed, work, progress=progress) as control,

@@ -17,6 +17,7 @@ import msgspec
 
 from enforcer.app.keys import KeyRequest, certify, make_request, new_key
 from enforcer.backends import durable, pki
+from enforcer.backends.feed_format import node_acl
 from enforcer.backends.keys import PrivateKey
 from enforcer.config import Address, Identifier, Origin, Redis, TrustFile, plain_words
 from enforcer.core.key import Category, Role
@@ -282,7 +283,8 @@ ca = "../ca/ca.crt"
 
 [redis]
 url = {json.dumps(plan.redis_url)}
-# A user that can only read: password_file = "redis.password"
+# A user that can only read: redis://node@… above, password_file = "redis.password" here, and once
+# in Redis: ACL SETUSER node on >PASSWORD {" ".join(node_acl(plan.origin))}
 """
 
 

@@ -1,12 +1,14 @@
 """One Redis behind a URL, and the border at which its failures become ours.
 
 Owns the connections. Refuses replies over a bound before they are in memory: whoever took Redis
-over could otherwise fill a node's. Always true: after any failure the connections are dropped,
-so that the next call asks the address anew and does not stick to a demoted primary.
+over could otherwise fill a node's. Always true: after any failure the connections that nobody uses
+are dropped, so that the next call asks the address anew and does not stick to a demoted primary;
+those of other calls end by themselves.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -29,6 +31,7 @@ from redis.typing import EncodableT
 from enforcer.backends.feed_format import REPLY_BYTES_MAX
 from enforcer.errors import InputError, UnavailableError
 
+REDIS_PORT: Final = 6_379
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
 REPLY_TIMEOUT_SECONDS: Final = 5.0
 BLOCK_MS_MAX: Final = 2_000
@@ -40,7 +43,10 @@ ELEMENT_BYTES: Final = 64
 _UNAVAILABLE_ADVICE: Final = "Check that Redis runs and can be reached; this repeats by itself."
 _REMEDY: Final = (
     (AuthenticationError, "Check the user in the Redis URL and the password file."),
-    (NoPermissionError, "Give this Redis user the rights that the README lists."),
+    (
+        NoPermissionError,
+        "Give this Redis user the rights that `enforcer init` writes into node.toml.",
+    ),
     (OutOfMemoryError, "Raise Redis's maxmemory; the feed never evicts."),
     (ReadOnlyError, "This Redis is a replica: name the primary, or wait for the failover."),
 )
@@ -101,6 +107,10 @@ class RedisLink:
                 field="redis.url",
             ) from error
 
+        settings = self._client.connection_pool.connection_kwargs
+        host = settings.get("host", "localhost")
+        self._place = settings.get("path") or f"{host} port {settings.get('port', REDIS_PORT)}"
+
     @asynccontextmanager
     async def use(self, action: str) -> AsyncIterator[Redis]:
         """Give the client, and turn what fails in the block into ours.
@@ -117,7 +127,7 @@ class RedisLink:
             if isinstance(error.__cause__, AuthenticationError):  # redis-py wraps it
                 cause = error.__cause__
             raise UnavailableError(
-                f"cannot {action} in Redis: {_words(cause)}",
+                f"cannot {action} in Redis at {self._place}: {_words(cause)}",
                 advice=next(
                     (advice for kind, advice in _REMEDY if isinstance(cause, kind)),
                     _UNAVAILABLE_ADVICE,
@@ -125,8 +135,8 @@ class RedisLink:
             ) from error
 
     async def drop(self) -> None:
-        """Close every connection; the next use makes new ones."""
-        await self._client.connection_pool.disconnect()
+        """Close the connections that nobody uses; the next use makes new ones."""
+        await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
         """Close everything for good."""
@@ -134,7 +144,12 @@ class RedisLink:
 
 
 def _words(error: Exception) -> str:
-    """Return the error's first line without what may name the peer's address."""
+    """Return what went wrong: Redis's own first line, or what the system says of the connection."""
     if isinstance(error, (ResponseError, AuthenticationError)):
         return str(error).partition("\n")[0][:200]
-    return type(error).__name__
+    reason: BaseException | None = error
+    while reason is not None and not isinstance(reason, OSError):
+        reason = reason.__cause__ or reason.__context__
+    if isinstance(reason, TimeoutError) or reason is None or not reason.errno:
+        return "no answer in time" if isinstance(reason, TimeoutError) else type(error).__name__
+    return os.strerror(reason.errno) if reason.errno > 0 else str(reason.strerror)

@@ -45,6 +45,8 @@ class Publication:
         """Lists that were put into the feed by this process."""
         self._wake = asyncio.Event()
         self._is_closing = False
+        self._problem = ""
+        """Why the feed is away, as it was logged last; empty while it is not."""
         self.task: asyncio.Task[None] | None = None
         """It ends only with this object."""
         self.is_mending = True
@@ -101,8 +103,11 @@ class Publication:
             try:
                 found = await self._feed.reconcile(self._ledger.files, self._lists, wanted)
             except EnforcerError as error:
-                log.warning("feed_away", problem=error.message)
+                self._is_away(error)
                 return
+            if self._problem:
+                self._problem = ""
+                log.info("feed_back")
             if found.entries or found.bundles or found.lists:
                 log.info(
                     "feed_mended", entries=found.entries, bundles=found.bundles, lists=found.lists
@@ -128,8 +133,14 @@ class Publication:
                 log.warning("feed_differs", problem=error.message)
                 return
             except EnforcerError as error:
-                log.warning("feed_away", problem=error.message)
+                self._is_away(error)
                 self.is_mending = True
+
+    def _is_away(self, error: EnforcerError) -> None:
+        """Log why, once for each reason: it is tried again every few seconds."""
+        if error.message != self._problem:
+            self._problem = error.message
+            log.warning("feed_away", problem=error.message, advice=error.advice)
 
     async def _publish(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -14,6 +14,7 @@ from enforcer.backends import feed_format, memory_feed, redis_source
 from enforcer.backends.feed_format import FeedKeys, StreamEntry, node_acl, stream_floor, stream_id
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher, MemoryFeedSource
+from enforcer.backends.redis_connection import RedisLink
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_server import RedisServer
 from enforcer.backends.redis_source import RedisFeedSource
@@ -517,6 +518,8 @@ async def test_a_killed_redis_is_unavailable_and_filled_again_when_it_is_back(re
         with pytest.raises(UnavailableError) as caught:
             await call
         assert caught.value.advice
+        assert f"in Redis at {redis.server.url.removeprefix('unix://')}: " in caught.value.message
+        assert caught.value.message.endswith(("Connection refused", "No such file or directory"))
     redis.server.start()
     assert (await book.reconcile()).entries == 301
     assert await read_all(source) == book.leaves
@@ -558,6 +561,24 @@ async def test_a_wrong_password_is_told_as_such(redis):
         await source.head()
     assert "password" in caught.value.advice
     await source.close()
+
+
+async def test_a_call_that_fails_leaves_those_that_wait_alone(redis):
+    link = RedisLink(redis.server.url)
+
+    async def wait() -> object:
+        async with link.use("wait") as client:
+            return await client.blpop(["nothing"], timeout=0.5)
+
+    waiting = asyncio.create_task(wait())
+    async with link.use("see it wait") as client:
+        while not (await client.info("clients"))["blocked_clients"]:
+            await asyncio.sleep(0.01)
+    with pytest.raises(UnavailableError, match="unknown command"):
+        async with link.use("fail") as client:
+            await client.execute_command("NONSENSE")
+    assert await waiting is None
+    await link.close()
 
 
 async def test_a_redis_that_would_evict_is_refused(start_redis: Callable[..., RedisServer]):

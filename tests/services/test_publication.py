@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from enforcer.core.envelope import format_envelope
 from enforcer.core.policy import DAY_MS, Pins
@@ -62,6 +63,20 @@ async def test_a_feed_that_is_away_delays_nobody_and_is_filled_when_it_is_back(t
         desk.feed.is_away = False
         await until(lambda: holds_all(desk))
         assert sorted(desk.feed.log) == list(range(7))
+
+
+async def test_a_feed_that_is_away_is_told_once_and_so_is_its_return(tmp_path):
+    with capture_logs() as logs:
+        async with Desk(tmp_path / "ledger", interval_seconds=0.01) as desk:
+            await desk.found()
+            await until(lambda: holds_all(desk))
+            desk.feed.is_away = True
+            await asyncio.sleep(0.1)  # several intervals
+            desk.feed.is_away = False
+            await until(lambda: any(each["event"] == "feed_back" for each in logs))
+    (away,) = [each for each in logs if each["event"] == "feed_away"]
+    assert away["advice"]
+    assert sum(each["event"] == "feed_back" for each in logs) == 1
 
 
 async def test_a_wiped_feed_is_refilled_by_the_next_entry_without_waiting_for_the_interval(desk):

@@ -352,7 +352,7 @@ def _check_end(
         raise RefusedError(
             f"the order would last over {lifetime_ms_max // DAY_MS} days, the cap for "
             f"{order.category.name} by {order.decision_kind.name}",
-            advice="Give an earlier expires_at_ms; it can be extended by a new approval.",
+            advice="Give an earlier end; it can be extended by a new approval.",
             field="expires_at_ms",
         )
     if not recorded_at_ms < review_due_at_ms <= expires_at_ms:

@@ -568,14 +568,23 @@ async def test_a_call_that_fails_leaves_those_that_wait_alone(redis):
 
     async def wait() -> object:
         async with link.use("wait") as client:
-            return await client.blpop(["nothing"], timeout=0.5)
+            return await client.blpop(["nothing"], timeout=1)
+
+    async def count(section: str, name: str) -> int:
+        return int((await redis.redis.info(section))[name])
 
     waiting = asyncio.create_task(wait())
-    await asyncio.sleep(0.1)  # it has its connection, or the failure comes before: no harm
+    for _ in range(1_000):
+        if await count("clients", "blocked_clients"):
+            break
+        await asyncio.sleep(0.01)
+    before = await count("stats", "total_connections_received")
     with pytest.raises(UnavailableError, match="unknown command"):
         async with link.use("fail") as client:
             await client.execute_command("NONSENSE")
     assert await waiting is None
+    # That of the call that failed; the one that waited did not have to come again.
+    assert await count("stats", "total_connections_received") - before == 1
     await link.close()
 
 

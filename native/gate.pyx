@@ -20,11 +20,11 @@ from serve cimport (
     serve_clients, serve_upstream, wait_ms,
 )
 from sockets cimport (
-    CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL, EPOLLIN, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_GET_PDEATHSIG,
-    PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, add_relaxed, clear_capabilities, close, epoll_create1, epoll_ctl,
-    epoll_event, epoll_wait, eventfd, eventfd_read, eventfd_write, load_acquire, load_relaxed,
-    now_ms, prctl, store_release, usleep,
+    CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_GET_PDEATHSIG,
+    PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, add_relaxed, clear_capabilities,
+    close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, eventfd_read,
+    eventfd_write, load_acquire, load_relaxed, now_ms, prctl, store_release, usleep,
 )
 from table cimport TABLE_VALID, table_open
 

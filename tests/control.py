@@ -212,6 +212,7 @@ class Installation:
         )
         tls.certificate.write_bytes(files.certificate)
         tls.key.write_bytes(files.key)
+        tls.key.chmod(0o600)
         tls.client_ca.write_bytes(files.authority)
         self.config = ControlConfig(
             ledger_dir=self.directory / "ledger",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,16 +21,16 @@ from enforcer.api.audit_service import AuditService
 from enforcer.api.identity import trust_domain
 from enforcer.api.node_service import NodeService
 from enforcer.api.order_service import OrderService, TrustService
-from enforcer.api.server import Server, TlsFiles
+from enforcer.api.server import Server
 from enforcer.app.logs import configure_logs
-from enforcer.backends import durable
+from enforcer.app.tls import read_tls, warn_of_end
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.tiles import TileLedger
-from enforcer.config import ControlConfig, ServerTls, read_trust
+from enforcer.config import ControlConfig, read_trust
 from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
 from enforcer.core.note import VerifierKey
 from enforcer.core.trust import Trust
@@ -44,7 +45,6 @@ from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from enforcer.v1 import audit_pb2_grpc, node_pb2_grpc, order_pb2_grpc, trust_pb2_grpc
 
-PEM_BYTES_MAX: Final = 1 << 20
 GRACE_SECONDS: Final = 5
 """How long calls in progress may go on after the process was told to end."""
 
@@ -106,7 +106,8 @@ async def serving(
     """
     log_key = VerifierKey.parse(trust.log_vkey)
     seal = _sealer(config.log_key_file, log_key)
-    tls = _read_tls(config.tls)
+    tls = read_tls(config.tls)
+    warn_of_end(config.tls.certificate, tls.certificate, time.time())
     files = await asyncio.to_thread(_open, config.ledger_dir, trust.origin, log_key)
     with files:
         ledger = await Ledger.open(files, trust, verify, seal, clock or SystemClock(), progress)
@@ -161,14 +162,6 @@ def _sealer(key_file: Path, log_key: VerifierKey) -> Callable[[Checkpoint], byte
             path=str(key_file),
         )
     return lambda checkpoint: sign_checkpoint(checkpoint, log_key, key.sign)
-
-
-def _read_tls(tls: ServerTls) -> TlsFiles:
-    certificate, key, authority = (
-        durable.read_file(path, size_bytes_max=PEM_BYTES_MAX)
-        for path in (tls.certificate, tls.key, tls.client_ca)
-    )
-    return TlsFiles(certificate, key, authority)
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:

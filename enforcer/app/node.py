@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -19,9 +20,10 @@ import structlog
 from enforcer.api.client import ControlClient
 from enforcer.api.control_link import GrpcControlLink
 from enforcer.api.identity import trust_domain
-from enforcer.api.server import Server, TlsFiles
+from enforcer.api.server import Server
 from enforcer.api.stop_service import StopService
 from enforcer.app.logs import configure_logs
+from enforcer.app.tls import read_tls, warn_of_end
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
@@ -30,7 +32,7 @@ from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.backends.tiles import TileLedger
-from enforcer.config import ClientTls, NodeConfig, read_trust
+from enforcer.config import NodeConfig, read_trust
 from enforcer.core.note import VerifierKey
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.services.attest import Attester
@@ -42,7 +44,6 @@ from enforcer.services.replica import Replica
 from enforcer.services.stops import StopKeeper
 from enforcer.v1 import node_pb2_grpc
 
-PEM_BYTES_MAX: Final = 1 << 20
 SECRET_BYTES: Final = 16
 HASH_KEY_FILE: Final = "hash-secret"
 GRACE_SECONDS: Final = 1
@@ -85,7 +86,8 @@ async def assembled(config: NodeConfig) -> AsyncIterator[Node]:
     """
     trust = read_trust(config.trust_file)
     key = PrivateKey.load(config.key_file)
-    tls = _read_tls(config.tls)
+    tls = read_tls(config.tls)
+    warn_of_end(config.tls.certificate, tls.certificate, time.time())
     files = KeptFiles(config.state_dir)
     durable.make_directory(config.state_dir / "stops")
     secret = read_secret(config.state_dir / HASH_KEY_FILE)
@@ -168,17 +170,9 @@ async def _listening(config: NodeConfig, node: Node) -> AsyncIterator[None]:
         return
     server = Server(trust_domain(node.state.origin))
     node_pb2_grpc.add_NodeServiceServicer_to_server(StopService(node), server.grpc)
-    server.bind(config.listen, _read_tls(config.tls))
+    server.bind(config.listen, read_tls(config.tls))
     await server.start()
     try:
         yield
     finally:
         await server.stop(GRACE_SECONDS)
-
-
-def _read_tls(tls: ClientTls) -> TlsFiles:
-    certificate, key, authority = (
-        durable.read_file(path, size_bytes_max=PEM_BYTES_MAX)
-        for path in (tls.certificate, tls.key, tls.ca)
-    )
-    return TlsFiles(certificate, key, authority)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.api.client import ControlClient
-from enforcer.api.server import TlsFiles
-from enforcer.backends import durable
+from enforcer.app.tls import check_certificate, read_tls
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.list_import import NormaliseReport
-from enforcer.backends.pki import PEM_BYTES_MAX
-from enforcer.config import ClientConfig, ClientTls, read, read_trust
+from enforcer.config import ClientConfig, read, read_trust
 from enforcer.core.target import ListSummary, TargetKind
 from enforcer.core.trust import Trust
 
-__all__ = ["NormaliseReport", "Person", "normalise", "tls_files"]
+__all__ = ["NormaliseReport", "Person", "normalise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +43,11 @@ class Person:
 
         Raises:
             NotFoundError, UnavailableError: a TLS file cannot be read.
+            InputError: the certificate has ended, or others can read the key.
         """
-        tls = tls_files(self.config.tls)
+        tls = read_tls(self.config.tls)
+        check_certificate(self.config.tls.certificate, tls.certificate, time.time())
         return ControlClient(address or self.config.control.address, tls, self.trust, verify)
-
-
-def tls_files(tls: ClientTls) -> TlsFiles:
-    """Read the files of a TLS section.
-
-    Raises:
-        NotFoundError, UnavailableError: one cannot be read.
-    """
-    certificate, key, authority = (
-        durable.read_file(path, size_bytes_max=PEM_BYTES_MAX)
-        for path in (tls.certificate, tls.key, tls.ca)
-    )
-    return TlsFiles(certificate, key, authority)
 
 
 async def normalise(

@@ -234,6 +234,18 @@ def key_of_request(pem: str) -> EllipticCurvePublicKey:
     return key
 
 
+def ends_at(path: Path, pem: bytes) -> datetime:
+    """Return when the certificate in `pem`, read from the file `path`, ends.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    except ValueError as error:
+        raise _not_pem(path, "certificate") from error
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, public_key: EllipticCurvePublicKey, days: int
 ) -> x509.CertificateBuilder:

@@ -68,6 +68,7 @@ class Host:
         own = self.issue(Role.NODE, "node-1", ("127.0.0.1",))
         (self.folder / "tls.pem").write_bytes(own.certificate)
         (self.folder / "tls.key").write_bytes(own.key)
+        (self.folder / "tls.key").chmod(0o600)
         (self.folder / "ca.pem").write_bytes(own.authority)
         url = redis.url.replace("unix://", "unix://node@")
         (self.folder / "node.toml").write_text(

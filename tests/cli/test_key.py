@@ -7,7 +7,8 @@ from hashlib import sha256
 
 import pytest
 
-from enforcer.app.people import Person, tls_files
+from enforcer.app.people import Person
+from enforcer.app.tls import read_tls
 from enforcer.backends.keys import verify
 from enforcer.cli.output import now_ms
 from enforcer.config import read_trust
@@ -212,7 +213,7 @@ def test_what_init_prints_leads_to_persons_and_machines_who_can_act(run, tmp_pat
     for start in ("key new", "key request signing", "key certify", f"key request {land}"):
         said = run(*(word.rstrip(",") for word in printed(steps, start)))
         assert said.code == 0, (start, said.err)
-    tls_files(Person.load(home / "client.toml").config.tls)  # all that it names is there
+    read_tls(Person.load(home / "client.toml").config.tls)  # all that it names is there
     assert run(*printed(steps, "trust policy")).code == 0
     assert run(*printed(steps, "trust register", act="person.json")).code == 0
     assert run(*printed(steps, "trust register", request="node.json", act="machine.json")).code == 0

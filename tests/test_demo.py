@@ -82,11 +82,13 @@ def test_an_interrupted_demo_leaves_nothing_behind(passable):
         text=True,
     )
     try:
+        said = []
         for line in playing.stdout:
+            said.append(line)
             if "Before:" in line:
                 break
         started = children_of(playing.pid)
-        assert len(started) == 4, started  # redis, control, gate, node
+        assert len(started) == 4, (started, "".join(said))  # redis, control, gate, node
         playing.send_signal(signal.SIGINT)
         rest = playing.stdout.read()
         assert playing.wait(SECONDS_MAX) == 130, rest

@@ -8,6 +8,7 @@ those of other calls end by themselves.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.typing import EncodableT
 
 from enforcer.backends.feed_format import REPLY_BYTES_MAX
@@ -118,6 +120,8 @@ class RedisLink:
         Raises:
             UnavailableError: Redis is away, refuses this user, or cannot take more.
         """
+        task = asyncio.current_task()
+        cancels_before = task.cancelling() if task is not None else 0
         try:
             yield self._client
         except (RedisError, OSError, ValueError) as error:
@@ -133,6 +137,10 @@ class RedisLink:
                     _UNAVAILABLE_ADVICE,
                 ),
             ) from error
+        if task is not None and task.cancelling() > cancels_before:
+            # redis-py sends by asyncio.wait_for, which loses a cancellation that comes as it ends
+            # (Python 3.11, gh-86296); the program would then wait for this task for ever.
+            raise asyncio.CancelledError
 
     async def drop(self) -> None:
         """Close the connections that nobody uses; the next use makes new ones."""
@@ -150,6 +158,9 @@ def _words(error: Exception) -> str:
     reason: BaseException | None = error
     while reason is not None and not isinstance(reason, OSError):
         reason = reason.__cause__ or reason.__context__
-    if isinstance(reason, TimeoutError) or reason is None or not reason.errno:
-        return "no answer in time" if isinstance(reason, TimeoutError) else type(error).__name__
+    if isinstance(reason, TimeoutError):
+        return "no answer in time"
+    if reason is None or not reason.errno:
+        is_closed = isinstance(error, (RedisConnectionError, OSError))
+        return "the connection was closed" if is_closed else type(error).__name__
     return os.strerror(reason.errno) if reason.errno > 0 else str(reason.strerror)

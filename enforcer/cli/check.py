@@ -140,6 +140,7 @@ def _show_gate(name: str, said: dict[str, str | int | None]) -> None:
     colour = {"BLOCK": "bold red", "PASS": "bold green"}.get(action, "bold")
     out().print(f"[{colour}]{action}[/] [bold]{escape(name)}[/]")
     at_ms = said.get("at_ms")
-    shown = {key: value for key, value in said.items() if key not in ("action", "at_ms")}
+    unshown = ("action", "at_ms") if action == "BLOCK" else ("action", "at_ms", "kind", "denial")
+    shown = {key: value for key, value in said.items() if key not in unshown}
     shown["at"] = when(at_ms) if isinstance(at_ms, int) else None
     emit_pairs({key.replace("_", " "): value for key, value in shown.items()})

@@ -335,6 +335,9 @@ def test_check_says_what_decides_from_the_ledger_and_from_the_gate(run, stage, o
     said = run("check", "máy.example.org", *gate, "--json").json
     assert (said["action"], said["order_id"]) == ("BLOCK", identity)
     assert "BLOCK" in run("check", "www.check.example.org", *gate, "--type", "AAAA").out
+    passes = run("check", "www.example.org", *gate).out
+    assert "NO_MATCH" in passes
+    assert "UNSPECIFIED" not in passes
 
 
 @pytest.mark.parametrize(

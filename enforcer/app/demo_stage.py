@@ -136,6 +136,7 @@ class Stage:
             text=True,
             timeout=COMMAND_TIMEOUT_SECONDS,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": str(self.directory)},  # what a killed one leaves goes too
             check=False,
         )
 

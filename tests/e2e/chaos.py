@@ -36,6 +36,8 @@ FREE = [f"f{at}.never.example.org" for at in range(5)]
 ACTORS = 2
 PAUSE_SECONDS = 0.04
 """Between two acts of one actor: a bounded rate."""
+TOLD = 0.25
+"""How often a program is told to end instead of killed: under load it ends in order as well."""
 UNDECIDED_MS = 2_000
 """So near to an order's end, what a query finds depends on when exactly it is asked."""
 LAST_WORDS_SECONDS = 1.0
@@ -238,7 +240,7 @@ class Killer:
                 for program in self._installation.programs.values():
                     program.kill_workers()
             else:
-                self._installation.kill(victim)
+                self._end(victim)
                 time.sleep(self._chance.uniform(0.0, 0.1))
         dead_seconds = self._chance.uniform(0.0, 0.5)
         time.sleep(dead_seconds)
@@ -249,3 +251,12 @@ class Killer:
             self._installation.wait_until(self._installation.gate_status, "the gate serves again")
             self._watch.downtimes.append((killed_at, time.monotonic()))
         return f"{'+'.join(victims)} dead for {dead_seconds * 1_000:.0f} ms"
+
+    def _end(self, victim: str) -> None:
+        """Kill a program, or now and then tell it to end, which it must do in order."""
+        program = self._installation.programs.get(victim)
+        if program is not None and self._chance.random() < TOLD:
+            code = program.stop()
+            assert code == 0, f"{victim} was told to end, and ended with {code}"
+        else:
+            self._installation.kill(victim)

@@ -36,6 +36,8 @@ cdef enum:
     KIND_UNSPECIFIED = 0
     KIND_EXACT = 1
     KIND_SUBTREE = 2
+    KIND_IP = 3
+    KIND_NET = 4
     DENIAL_NOT_BLOCKED = 1
     DENIAL_NODATA = 2
     DENIAL_NXDOMAIN = 3

@@ -50,6 +50,7 @@ ctypedef struct verdict_t:
     uint8_t kind
     uint8_t denial
     uint8_t zone_at  # octet of the qname where the deciding suffix begins, or NO_ZONE
+    uint8_t prefix_length  # of the network that decided; 0 where a name did, or nothing
     uint32_t order  # slot in table_t.orders, or NO_ORDER
 
 
@@ -147,6 +148,7 @@ cdef inline void verdict_pass(
     verdict.kind = kind
     verdict.denial = DENIAL_NOT_BLOCKED
     verdict.zone_at = zone_at
+    verdict.prefix_length = 0
     verdict.order = NO_ORDER
 
 
@@ -158,6 +160,7 @@ cdef inline void verdict_block(
     verdict.kind = kind
     verdict.denial = denial
     verdict.zone_at = zone_at
+    verdict.prefix_length = 0
     verdict.order = order
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -114,6 +115,8 @@ class World:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Node]:
         """Run a node on what its folder holds; leaving ends it as a kill would."""
+        threads = ThreadPoolExecutor()
+        asyncio.get_running_loop().set_default_executor(threads)
         with open_copy(self.state_dir / "ledger", self.log) as ledger:
             files = KeptFiles(self.state_dir)
             source = MemoryFeedSource(self.feed, poll_interval_ms=5)
@@ -145,6 +148,9 @@ class World:
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+                # A cancelled task leaves its thread behind, which would go on to write files.
+                threads.shutdown()
+                asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
                 if not task.cancelled():
                     task.result()
 

@@ -59,6 +59,30 @@ def parse_network(text: str) -> Network:
     return network
 
 
+def plain_address(address: Address) -> Address:
+    """Return the IPv4 address that an IPv4-mapped IPv6 address is, or `address` itself."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def network_around(address: Address, length: int) -> Network:
+    """Return the prefix of `length` bits that `address` is in."""
+    return ip_network((address.packed, length), strict=False)
+
+
+def embedded_ipv4(address: Address, prefix: IPv6Network) -> IPv4Address | None:
+    """Return the IPv4 address that `address` carries behind the DNS64 `prefix` (RFC 6052 §2.2).
+
+    `prefix` is of 32, 40, 48, 56, 64 or 96 bits; None where `address` is not in it. The octet
+    of bits 64 to 71 is never part of the IPv4 address.
+    """
+    if address not in prefix:
+        return None
+    at = prefix.prefixlen // 8
+    carried = address.packed[:8] + address.packed[9:] if at <= 8 else address.packed
+    return IPv4Address(carried[at : at + 4])
+
+
 def _check_plain(address: Address, text: str) -> None:
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:

@@ -37,6 +37,9 @@ class TargetKind(IntEnum):
     NET = 4
 
 
+NAME_KINDS: Final = frozenset((TargetKind.EXACT, TargetKind.SUBTREE))
+"""The kinds whose value is a name; the others' is an address or a prefix."""
+
 _KINDS: Final = {
     b"exact": TargetKind.EXACT,
     b"subtree": TargetKind.SUBTREE,
@@ -80,7 +83,7 @@ def parse_line(line: bytes, line_number: int = 1) -> Target:
             "the line does not start with 'exact ', 'subtree ', 'ip ' or 'net '", line_number, 1
         )
     column = len(word) + 2
-    if kind in (TargetKind.EXACT, TargetKind.SUBTREE):
+    if kind in NAME_KINDS:
         if not _NAME.fullmatch(value):
             offset, what = _name_fault(value)
             raise _error(what, line_number, column + offset)
@@ -147,7 +150,7 @@ def check_list(text: bytes) -> ListSummary:
     count = names = 0
     for target in iterate(text):
         count += 1
-        names += target.kind in (TargetKind.EXACT, TargetKind.SUBTREE)
+        names += target.kind in NAME_KINDS
     if count == 0:
         raise _error("the list is empty", 1, 1)
     return ListSummary(sha256(text).hexdigest(), count, names)

@@ -8,19 +8,22 @@
 3. Several orders at one target: the earliest in the ledger is named, while it is in force.
 4. Nothing matches: pass.
 
-This is the oracle: native code must agree with it on every input (law 9).
+Addresses likewise, the longest prefix first; responses: ``core/response.py``. This is the
+oracle: native code must agree with it on every input (law 9).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from ipaddress import ip_network
+from typing import Final, TypeAlias
 
 from enforcer.core.name import Name
+from enforcer.core.network import Address, Network, network_around, plain_address
 from enforcer.core.table import DnsMeasure, OrderRow
-from enforcer.core.target import Target, TargetKind, iterate
+from enforcer.core.target import NAME_KINDS, Target, TargetKind, iterate
 
 QTYPE_NS: Final = 2
 QTYPE_SOA: Final = 6
@@ -64,9 +67,11 @@ class Verdict:
     cause: Cause
     kind: TargetKind = TargetKind.UNSPECIFIED
     zone: Name | None = None
-    """The name of the target or protected entry that decided; None where nothing matched."""
+    """The name of the target or protected entry that decided; None where none did."""
     order: OrderRow | None = None
     denial: Denial = Denial.NOT_BLOCKED
+    network: Network | None = None
+    """The address or prefix that decided; None where none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,11 @@ class Match:
     is_protected: bool = False
 
 
+Key: TypeAlias = tuple[TargetKind, Name | Network]
+
+
 class Rules:
-    """Everything that can decide a name, in plain dictionaries: for tests and single look-ups.
+    """Everything that can decide, in plain dictionaries: for tests and single look-ups.
 
     A node's million names are in the compiled table instead, which must agree with this.
     """
@@ -96,35 +104,35 @@ class Rules:
 
         `overrides` are the recorded ones: (order's entry index, target of the protected list).
         """
-        self.core: set[tuple[TargetKind, Name]] = {key for _, key in _names(core)}
-        self.matches: dict[tuple[TargetKind, Name], Match] = {}
-        for _, key in _names(protected):
-            self.matches[key] = Match(is_protected=True)
+        self.core = {_key(target) for target in iterate(core)}
+        self.matches: dict[Key, Match] = {}
+        for target in iterate(protected):
+            self.matches[_key(target)] = Match(is_protected=True)
         for row, text in sorted(orders, key=lambda pair: pair[0].index):
             if row.dns_measure in (DnsMeasure.NEGATIVE, DnsMeasure.BLOCK_PAGE):
-                for target, key in _names(text):
-                    match = self.matches.setdefault(key, Match())
+                for target in iterate(text):
+                    match = self.matches.setdefault(_key(target), Match())
                     match.orders.append(row)
                     if (row.index, target) in overrides:
                         match.overriding.add(row.index)
 
     def has_pass_inside(self, zone: Name) -> bool:
         """Tell whether a pass rule stands at `zone` or anywhere below it."""
-        return any(name.is_at_or_below(zone) for _, name in self.core) or any(
-            match.is_protected and name.is_at_or_below(zone)
-            for (_, name), match in self.matches.items()
+        passing = {key for key, match in self.matches.items() if match.is_protected}
+        return any(
+            isinstance(place, Name) and place.is_at_or_below(zone)
+            for _, place in self.core | passing
         )
 
 
 def decide(rules: Rules, qname: Name, qtype: int, t_ms: int) -> Verdict:
     """Decide one query of class IN at time `t_ms`; the docstring above is the table."""
-    protecting = _protected_core(rules.core, qname)
-    if protecting is not None:
-        kind, zone = protecting
-        return Verdict(Action.PASS, Cause.PROTECTED_CORE, kind, zone)
-
-    candidates = [(TargetKind.EXACT, qname)]
+    candidates: list[tuple[TargetKind, Name]] = [(TargetKind.EXACT, qname)]
     candidates += [(TargetKind.SUBTREE, zone) for zone in qname.ancestors()]
+    for kind, zone in candidates:
+        if (kind, zone) in rules.core:
+            return Verdict(Action.PASS, Cause.PROTECTED_CORE, kind, zone)
+
     for kind, zone in candidates:
         match = rules.matches.get((kind, zone))
         if match is None:
@@ -141,15 +149,29 @@ def decide(rules: Rules, qname: Name, qtype: int, t_ms: int) -> Verdict:
     return Verdict(Action.PASS, Cause.NO_MATCH)
 
 
-def _protected_core(
-    core: Collection[tuple[TargetKind, Name]], qname: Name
-) -> tuple[TargetKind, Name] | None:
-    if (TargetKind.EXACT, qname) in core:
-        return TargetKind.EXACT, qname
-    for zone in qname.ancestors():
-        if (TargetKind.SUBTREE, zone) in core:
-            return TargetKind.SUBTREE, zone
-    return None
+def decide_address(rules: Rules, address: Address, t_ms: int) -> Verdict:
+    """Decide one address of an answer at time `t_ms`; a blocked one leaves the name without it.
+
+    An IPv4-mapped IPv6 address is the IPv4 address. Prefixes are tried from the longest to the
+    shortest as SUBTREE names are, with the same rows; only orders with a DNS measure count.
+    """
+    candidates = list(_networks_around(plain_address(address)))
+    for kind, network in candidates:
+        if (kind, network) in rules.core:
+            return Verdict(Action.PASS, Cause.PROTECTED_CORE, kind, network=network)
+
+    for kind, network in candidates:
+        match = rules.matches.get((kind, network))
+        if match is None:
+            continue
+        order = _first_in_force(match, t_ms)
+        if order is not None:
+            return Verdict(
+                Action.BLOCK, Cause.ORDER, kind, None, order, Denial.NODATA, network=network
+            )
+        if match.is_protected:
+            return Verdict(Action.PASS, Cause.PROTECTED_LIST, kind, network=network)
+    return Verdict(Action.PASS, Cause.NO_MATCH)
 
 
 def _first_in_force(match: Match, t_ms: int) -> OrderRow | None:
@@ -160,7 +182,13 @@ def _first_in_force(match: Match, t_ms: int) -> OrderRow | None:
     return None
 
 
-def _names(text: bytes) -> Iterable[tuple[Target, tuple[TargetKind, Name]]]:
-    for target in iterate(text):
-        if target.kind in (TargetKind.EXACT, TargetKind.SUBTREE):
-            yield target, (target.kind, Name.from_text(target.value))
+def _networks_around(address: Address) -> Iterator[tuple[TargetKind, Network]]:
+    yield TargetKind.IP, network_around(address, address.max_prefixlen)
+    for length in range(address.max_prefixlen - 1, 0, -1):
+        yield TargetKind.NET, network_around(address, length)
+
+
+def _key(target: Target) -> Key:
+    if target.kind in NAME_KINDS:
+        return target.kind, Name.from_text(target.value)
+    return target.kind, ip_network(target.value)

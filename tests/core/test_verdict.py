@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
 from enforcer.core.name import ROOT, Name
 from enforcer.core.table import DnsMeasure
 from enforcer.core.target import Target, TargetKind
-from enforcer.core.verdict import Action, Cause, Denial, Rules, Verdict, decide
+from enforcer.core.verdict import (
+    Action,
+    Cause,
+    Denial,
+    Rules,
+    Verdict,
+    decide,
+    decide_address,
+)
 from tests.tables import order_row, target_list
 
 A, NS, SOA, DS, DNSKEY = 1, 2, 6, 43, 48
@@ -164,3 +174,63 @@ def test_an_order_at_a_protected_target_needs_a_recorded_override():
 
 def test_no_target_stands_at_the_root_so_it_always_passes():
     assert decide(rules(EXACT, SUBTREE), ROOT, A, NOW_MS).action is Action.PASS
+
+
+def judge_address(given: Rules, address: str, t_ms: int = NOW_MS) -> Verdict:
+    return decide_address(given, ip_address(address), t_ms)
+
+
+ADDRESS = target_list("ip 192.0.2.7")
+NETWORK = target_list("net 192.0.2.0/24", "net 2001:db8::/32")
+
+
+def test_an_address_is_blocked_by_its_own_target_and_by_prefixes_around_it():
+    verdict = judge_address(rules(ADDRESS), "192.0.2.7")
+    assert (verdict.action, verdict.kind, verdict.denial) == (
+        Action.BLOCK,
+        TargetKind.IP,
+        Denial.NODATA,
+    )
+    assert (verdict.zone, verdict.network) == (None, ip_network("192.0.2.7"))
+    assert judge_address(rules(ADDRESS), "192.0.2.8") == Verdict(Action.PASS, Cause.NO_MATCH)
+    inside = judge_address(rules(NETWORK), "2001:db8:0:1::5")
+    assert (inside.kind, inside.network) == (TargetKind.NET, ip_network("2001:db8::/32"))
+    assert judge_address(rules(NETWORK), "192.0.3.0").action is Action.PASS
+
+
+def test_the_longest_prefix_wins_and_of_equal_ones_the_earliest_order_in_force():
+    first, second = order_row(2, NETWORK, until_ms=1600), order_row(3, NETWORK)
+    given = Rules([(order_row(1, ADDRESS), ADDRESS), (second, NETWORK), (first, NETWORK)])
+    assert order_of(judge_address(given, "192.0.2.7")) == 1
+    assert order_of(judge_address(given, "192.0.2.6")) == 2
+    assert order_of(judge_address(given, "192.0.2.6", t_ms=1600)) == 3
+    assert judge_address(given, "192.0.2.6", t_ms=2000).action is Action.PASS
+
+
+def test_protected_addresses_pass_by_the_same_rows_as_names():
+    given = rules(ADDRESS, core=target_list("net 192.0.2.0/25"))
+    assert judge_address(given, "192.0.2.7").cause is Cause.PROTECTED_CORE
+    given = rules(NETWORK, protected=ADDRESS)
+    assert judge_address(given, "192.0.2.7").cause is Cause.PROTECTED_LIST
+    assert judge_address(given, "192.0.2.6").action is Action.BLOCK
+    orders = [(order_row(1, ADDRESS), ADDRESS), (order_row(2, ADDRESS), ADDRESS)]
+    overriding = Rules(
+        orders, protected=ADDRESS, overrides={(2, Target(TargetKind.IP, "192.0.2.7"))}
+    )
+    assert order_of(judge_address(overriding, "192.0.2.7")) == 2
+    assert judge_address(overriding, "192.0.2.7", t_ms=2000).cause is Cause.PROTECTED_LIST
+
+
+def test_an_order_without_a_dns_measure_blocks_no_address():
+    given = Rules([(order_row(1, ADDRESS, dns_measure=DnsMeasure.NONE), ADDRESS)])
+    assert judge_address(given, "192.0.2.7").action is Action.PASS
+
+
+def test_an_ipv4_mapped_address_is_the_ipv4_address():
+    assert order_of(judge_address(rules(ADDRESS), "::ffff:192.0.2.7")) == 1
+    assert judge_address(rules(ADDRESS), "::192.0.2.7").action is Action.PASS
+
+
+def test_protected_addresses_do_not_make_a_subtree_deny_less():
+    given = rules(SUBTREE, protected=ADDRESS, core=NETWORK)
+    assert judge(given, "www.example.org").denial is Denial.NXDOMAIN

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -305,13 +306,37 @@ class ListWork(Protocol):
         """
 
 
+class GateMode(IntEnum):
+    """What a gate does with a verdict that says block."""
+
+    UNSPECIFIED = 0
+    ENFORCE = 1
+    SHADOW = 2
+    """Counts it, and passes the query."""
+    BYPASS = 3
+    """Judges nothing: the operator has switched blocking off."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModeOverride:
+    """The operator's word that the gate does something else than its configuration says."""
+
+    mode: GateMode
+    reason: str
+    by: str
+    since_ms: int
+    until_ms: int
+    """When it ends by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class GateReport:
     """What the gate says it holds; empty digests where it holds no table."""
 
     table_digest: str
+    """Of what counts: the overlay's where there is one, else the base's."""
     body_sha256: str
-    """Of the table's bytes in use, when they were last hashed: at the load, or to verify."""
+    """Of the base's bytes in use, when they were last hashed: at the load, or to verify."""
     ledger_size: int
     name_count: int
     rows: tuple[OrderRow, ...]
@@ -319,6 +344,11 @@ class GateReport:
     counters: dict[str, int]
     order_counters: dict[int, int]
     """Order's entry index -> queries blocked."""
+    overlay_sha256: str = ""
+    """Of the overlay's bytes, as the base's; empty where there is no overlay."""
+    mode: GateMode = GateMode.UNSPECIFIED
+    override: ModeOverride | None = None
+    """Why `mode` is not the configuration's."""
 
 
 class Gate(Protocol):

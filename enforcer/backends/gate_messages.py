@@ -16,12 +16,14 @@ from msgspec import Meta
 
 from enforcer import errors
 from enforcer.errors import Datum, EnforcerError, IntegrityError
-from enforcer.ports import GateReport
+from enforcer.ports import GateMode, GateReport
 
 REQUEST_BYTES_MAX: Final = 4_096
 REPLY_BYTES_MAX: Final = 65_536
 ATTACHED_BYTES_MAX: Final = 256 << 20
 TABLE_BYTES_MAX: Final = 4 << 30
+OVERRIDE_SECONDS_MAX: Final = 24 * 3_600
+"""A gate enforces again by itself after a day at most."""
 
 SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -44,6 +46,27 @@ class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Load(_Message, frozen=True, tag_field="op", tag="load"):
     """Take the table in the memfd that comes along."""
+
+
+class Overlay(_Message, frozen=True, tag_field="op", tag="overlay"):
+    """Lay the small table in the memfd that comes along over the base that it names."""
+
+
+class Mode(_Message, frozen=True, tag_field="op", tag="mode"):
+    """Do something else than the configuration says, or (ENFORCE) what it says again."""
+
+    mode: Literal["enforce", "shadow", "bypass"]
+    by: Annotated[str, Meta(min_length=1, max_length=100)]
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    seconds: Annotated[int, Meta(ge=1, le=OVERRIDE_SECONDS_MAX)] = OVERRIDE_SECONDS_MAX
+    """When it ends by itself."""
+
+
+class Health(_Message, frozen=True, tag_field="op", tag="health"):
+    """Say whether clients should be sent here: asked with a real query."""
+
+    confirmed_seconds_max: Annotated[int, Meta(ge=1)] | None = None
+    """Unhealthy when no node has handed over or verified the table for so long."""
 
 
 class Status(_Message, frozen=True, tag_field="op", tag="status"):
@@ -77,6 +100,21 @@ class CheckReport(_Message, frozen=True):
     state: Literal["SERVING", "NO_TABLE"]
 
 
+class HealthReport(_Message, frozen=True):
+    """Whether the gate serves, and what it found."""
+
+    is_healthy: bool
+    problems: tuple[str, ...]
+    """Why not, in words; empty when it is healthy."""
+    mode: GateMode
+    workers: int
+    workers_serving: int
+    probe_ms: float | None
+    """How long the real query took; None when nothing answered."""
+    confirmed_seconds: int | None
+    """Since a node last handed over or verified the table; None when none ever did."""
+
+
 class Refusal(_Message, frozen=True):
     """An error of this project, whole."""
 
@@ -99,10 +137,11 @@ class Refusal(_Message, frozen=True):
 
 
 class Reply(_Message, frozen=True, omit_defaults=True):
-    """Exactly one of the four is there."""
+    """Exactly one of the five is there."""
 
     report: GateReport | None = None
     check: CheckReport | None = None
+    health: HealthReport | None = None
     refusal: Refusal | None = None
     attached_bytes: Annotated[int, Meta(ge=1, le=ATTACHED_BYTES_MAX)] | None = None
     """The reply is in the memfd that comes along, and is this long."""

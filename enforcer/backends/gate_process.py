@@ -32,7 +32,7 @@ from enforcer.backends.gate_time import TimeFloor
 from enforcer.core.name import Name
 from enforcer.core.verdict import Action, Cause, Denial
 from enforcer.errors import EnforcerError, InputError, NotFoundError, UnavailableError
-from enforcer.ports import GateReport
+from enforcer.ports import GateMode, GateReport
 
 UPSTREAM_SOCKETS: Final = 32
 DRAIN_MS_MAX: Final = 2_000
@@ -182,6 +182,7 @@ class GateProcess:
             rows=tuple(held.table.orders()) if held else (),
             counters=self.gate.counters() | self.counts | {"has_table": int(held is not None)},
             order_counters=self.gate.order_counts(),
+            mode=GateMode.ENFORCE,
         )
 
     def _check(self, request: Check) -> CheckReport:

@@ -18,7 +18,7 @@ from enforcer.core.name import Name
 from enforcer.core.target import ListSummary
 from enforcer.core.verdict import Action
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
-from enforcer.ports import CompileJob, GateReport, TableStats
+from enforcer.ports import CompileJob, GateMode, GateReport, TableStats
 
 _A: Final = 1  # RFC 1035 §3.2.2
 
@@ -111,7 +111,7 @@ class MemoryGate:
         self._check_away()
         self.verifications += verify
         if self._table is None:
-            return GateReport("", "", 0, 0, (), {}, {})
+            return GateReport("", "", 0, 0, (), {}, {}, mode=GateMode.ENFORCE)
         header = self._table.header
         return GateReport(
             table_digest=header.table_digest,
@@ -121,6 +121,7 @@ class MemoryGate:
             rows=tuple(self._table.orders()),
             counters={},
             order_counters={},
+            mode=GateMode.ENFORCE,
         )
 
     def blocks(self, name: str) -> bool:

@@ -5,7 +5,7 @@ Datagrams in batches (recvmmsg(2), sendmmsg(2)), epoll(7), eventfd(2), random oc
 rights. Also the acquire and release accesses of a word that two threads share.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "<sys/socket.h>" nogil:
     cdef enum:
@@ -39,9 +39,31 @@ cdef extern from "<sys/socket.h>" nogil:
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
 
 cdef extern from "<netinet/in.h>" nogil:
+    cdef enum:
+        AF_INET
+        AF_INET6
+
+    ctypedef unsigned short sa_family_t
+
+    cdef struct in_addr:
+        uint32_t s_addr
+
+    cdef struct in6_addr:
+        uint8_t s6_addr[16]
+
+    # Ports, addresses and flow labels are in network order; all else is in the machine's.
+    cdef struct sockaddr_in:
+        sa_family_t sin_family
+        uint16_t sin_port
+        in_addr sin_addr
+
     # The larger of the two families: an IPv4 address fits in it.
     cdef struct sockaddr_in6:
-        pass
+        sa_family_t sin6_family
+        uint16_t sin6_port
+        uint32_t sin6_flowinfo
+        in6_addr sin6_addr
+        uint32_t sin6_scope_id
 
 cdef extern from "<sys/epoll.h>" nogil:
     cdef enum:

@@ -1,0 +1,23 @@
+"""Windows on addresses, access, the PROXY protocol and rates; see native/probe_net.pyx."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final, TypeAlias, final
+
+_Place: TypeAlias = tuple[str, int]
+
+PREFIXES_MAX: Final[int]
+HEADER_OCTETS_MAX: Final[int]
+PROXIED: Final[tuple[str, ...]]
+
+def through_kernel(sockaddr: bytes) -> tuple[_Place | None, int, bytes]: ...
+
+@final
+class AccessSet:
+    def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None: ...
+    def __len__(self) -> int: ...
+    def allows(self, address: str | None) -> bool: ...
+
+def takes_prefix(family: int, octets: bytes, bits: int, is_sealed: bool = False) -> bool: ...
+def read_proxy(octets: bytes) -> tuple[str, _Place | None, _Place | None, int]: ...
+def write_proxy(client: _Place | None, local: _Place | None, is_stream: bool) -> bytes: ...

@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -16,10 +16,16 @@ from address cimport (
 from proxy cimport (
     PROXY_OCTETS_MAX, PROXY_WRITTEN_OCTETS_MAX, Proxied, proxy_read, proxy_write,
 )
+from rate cimport (
+    RATE_PER_SECOND_MAX, RATE_SETS, RATE_WAYS, Rate, rate_check, rate_close, rate_open, rate_sweep,
+)
 from sockets cimport sockaddr_in6, socklen_t
 
 PREFIXES_MAX = ACCESS_PREFIXES_MAX
 HEADER_OCTETS_MAX = PROXY_OCTETS_MAX
+PER_SECOND_MAX = RATE_PER_SECOND_MAX
+BUCKETS = RATE_SETS * RATE_WAYS
+RATES = ("UNSPECIFIED", "SEND", "SLIP", "DROP")
 PROXIED = ("UNSPECIFIED", "NONE", "PARTIAL", "BAD", "LOCAL", "CLIENT")
 # Octets behind what is written, which must stay as they were.
 cdef enum:
@@ -135,3 +141,34 @@ def write_proxy(client, local, bint is_stream):
     if length > PROXY_WRITTEN_OCTETS_MAX or written[length:] != b"\xa5" * (len(written) - length):
         raise AssertionError("it wrote beyond what it may write")
     return written[:length]
+
+
+cdef class RateLimit:
+    """A table of token buckets."""
+
+    cdef Rate rate
+
+    def __cinit__(self, uint32_t per_second, bytes secret not None):
+        """Raise ValueError for a secret that has not 16 octets or a rate that is too high."""
+        if len(secret) != 16 or not rate_open(&self.rate, per_second, secret):
+            raise ValueError("it cannot be limited so")
+
+    def __dealloc__(self):
+        rate_close(&self.rate)
+
+    def check(self, address, int64_t now_ms):
+        """Say what becomes of one more answer to the address, a text or None."""
+        cdef Address client
+        read_place(None if address is None else (address, 53), &client)
+        return RATES[<int> rate_check(&self.rate, &client, now_ms)]
+
+    def sweep(self, int64_t now_ms):
+        """Wipe what is full again, everywhere."""
+        rate_sweep(&self.rate, RATE_SETS, now_ms)
+
+    def memory(self):
+        """Return the table's octets, for a look at what is left in it."""
+        if self.rate.buckets is NULL:
+            return b""
+        size = BUCKETS * sizeof(self.rate.buckets[0])
+        return <bytes> (<const uint8_t *> self.rate.buckets)[:size]

@@ -85,7 +85,7 @@ def one_round(installation: Installation, note: Note, *, with_small: bool) -> No
     time.sleep(SETTLING_SECONDS)  # the approver reads; the node checks the list meanwhile
     approve(installation, order_ref(order), names, note)
     installation.wait_until(installation.is_in_step, "all is at rest", seconds=60)
-    table = installation.files.node / "state" / "table"
+    table = installation.files.gate / "state" / "last-good.table"
     note("table", "bytes a name", table.stat().st_size / len(names))
     resident_mb = {name: rss_mb(each.pid) for name, each in installation.programs.items()}
     note("gate: resident over empty", "MB", resident_mb["gate"] - empty_mb)

@@ -261,9 +261,8 @@ class FeedSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CompileJob:
-    """One table to be compiled by the worker, from lists on disk."""
+    """One table to be compiled from lists on disk: a base, or an overlay of one."""
 
-    out_path: Path
     origin: str
     ledger_size: int
     time_floor_ms: int
@@ -272,8 +271,13 @@ class CompileJob:
     register_url: str
     register_domain: str
     orders: tuple[tuple[OrderRow, Path], ...]
+    """The orders whose names go into the table; in an overlay those that its base lacks."""
     protected_core: Path | None
     protected_names: Path | None
+    base_sha256: str | None = None
+    """An overlay's base, by its ``body_sha256``; None: this is a base."""
+    rows: tuple[OrderRow, ...] = ()
+    """In an overlay all rows that count, those of `orders` and those of the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +289,22 @@ class TableStats:
     body_sha256: str
 
 
+class SealedTable(Protocol):
+    """A compiled table in memory that nobody can change any more; no disk has it."""
+
+    def fileno(self) -> int:
+        """Return its descriptor.
+
+        Raises:
+            ValueError: it was given back.
+        """
+
+    def close(self) -> None:
+        """Give it back; a gate that has taken it keeps it. Again is no error."""
+
+
 class ListWork(Protocol):
-    """Work on whole lists, in another process; one job at a time, in order.
+    """Work on whole lists; in another process, one job at a time, in order, but for overlays.
 
     Raises UnavailableError when the process died; the next call starts another.
     """
@@ -298,11 +316,12 @@ class ListWork(Protocol):
             InputError: the first line that is wrong.
         """
 
-    async def compile(self, job: CompileJob) -> TableStats:
-        """Compile a table into ``job.out_path``.
+    async def compile(self, job: CompileJob) -> tuple[SealedTable, TableStats]:
+        """Compile a base table.
 
         Raises:
             IntegrityError: a list does not have the hash that its order names.
+            InputError: an order, or all together, have no place in a table.
         """
 
 
@@ -340,7 +359,7 @@ class GateReport:
     ledger_size: int
     name_count: int
     rows: tuple[OrderRow, ...]
-    """Read back from the table in use, not from what was sent."""
+    """Read back from the table in use, not from what was sent: the rows that count."""
     counters: dict[str, int]
     order_counters: dict[int, int]
     """Order's entry index -> queries blocked."""
@@ -352,17 +371,30 @@ class GateReport:
 
 
 class Gate(Protocol):
-    """The data plane, in its own process."""
+    """The data plane, in its own process.
 
-    async def load(self, path: Path) -> GateReport:
-        """Hand over a compiled table; when it returns, new queries are judged by it.
+    A base that is loaded replaces base and overlay at once, an overlay only the overlay; queries
+    see the pair as it was or as it is. What is older than the pair in use, by the ledger size and
+    the time floor of its overlay (or of its base alone), is refused.
+    """
+
+    async def load(self, base: SealedTable, overlay: SealedTable | None = None) -> GateReport:
+        """Hand over a base, and its overlay; when it returns, new queries are judged by them.
 
         Raises:
             IntegrityError, ConflictError: the gate refused it and keeps what it has.
         """
 
+    async def overlay(self, overlay: SealedTable) -> GateReport:
+        """Hand over an overlay of the base in use; as `load` otherwise.
+
+        Raises:
+            IntegrityError, ConflictError: the gate refused it and keeps what it has; also
+                when it has another base.
+        """
+
     async def status(self, *, verify: bool = False) -> GateReport:
-        """Ask what it holds; cheap, unless its table is to be hashed again (`verify`)."""
+        """Ask what it holds; cheap, unless its tables are to be hashed again (`verify`)."""
 
 
 class ControlLink(Protocol):

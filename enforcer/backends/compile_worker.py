@@ -19,6 +19,7 @@ from typing import ParamSpec, Self, TypeVar
 
 from enforcer.backends import list_tasks
 from enforcer.backends.list_import import NormaliseReport
+from enforcer.backends.sealed_table import SealedFile, writable
 from enforcer.core.target import ListSummary, TargetKind
 from enforcer.errors import UnavailableError
 from enforcer.ports import CompileJob, TableStats
@@ -56,15 +57,19 @@ class ListWorker:
         """
         return await self._run(list_tasks.check_list, path)
 
-    async def compile(self, job: CompileJob) -> TableStats:
-        """Compile a table into ``job.out_path``, replacing it as a whole.
+    async def compile(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
+        """Compile a base table into sealed memory of this process.
 
         Raises:
             IntegrityError: a list does not have the SHA-256 that its order names.
             InputError: a list or a field is wrong.
-            UnavailableError: the worker died, or a file cannot be read or written.
+            UnavailableError: the worker died, a list cannot be read, or memory has run out.
         """
-        return await self._run(list_tasks.compile_table, job)
+        with writable() as fd:
+            # The worker writes into our memory by its name there: nothing is copied back.
+            path = Path(f"/proc/{os.getpid()}/fd/{fd}")
+            stats = await self._run(list_tasks.compile_at, path, job)
+            return SealedFile(fd), stats
 
     async def normalise(
         self, path_in: Path, path_out: Path, default_kind: TargetKind

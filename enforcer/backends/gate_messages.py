@@ -45,7 +45,7 @@ class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Load(_Message, frozen=True, tag_field="op", tag="load"):
-    """Take the table in the memfd that comes along."""
+    """Take the base in the memfd that comes along, and the overlay in a second one, if any."""
 
 
 class Overlay(_Message, frozen=True, tag_field="op", tag="overlay"):
@@ -82,7 +82,7 @@ class Check(_Message, frozen=True, tag_field="op", tag="check"):
     qtype: Annotated[int, Meta(ge=0, le=0xFFFF)]
 
 
-Request: TypeAlias = Load | Status | Check
+Request: TypeAlias = Load | Overlay | Status | Check
 
 
 class CheckReport(_Message, frozen=True):

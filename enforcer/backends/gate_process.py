@@ -24,14 +24,14 @@ import structlog
 from enforcer._native.gate import Gate
 from enforcer.backends.durable import make_directory
 from enforcer.backends.gate_control import ControlSocket, listen
-from enforcer.backends.gate_messages import Check, CheckReport, Load, Reply, Request
+from enforcer.backends.gate_messages import Check, CheckReport, Load, Overlay, Reply, Request
 from enforcer.backends.gate_rights import Identity, drop_rights, identity_of
 from enforcer.backends.gate_sockets import bound_sockets, connected_sockets, page_octets
 from enforcer.backends.gate_table import HeldTable, LastGood, open_table, refuse_older
 from enforcer.backends.gate_time import TimeFloor
 from enforcer.core.name import Name
 from enforcer.core.verdict import Action, Cause, Denial
-from enforcer.errors import EnforcerError, InputError, NotFoundError, UnavailableError
+from enforcer.errors import EnforcerError, InputError, NotFoundError, RefusedError, UnavailableError
 from enforcer.ports import GateMode, GateReport
 
 UPSTREAM_SOCKETS: Final = 32
@@ -137,6 +137,11 @@ class GateProcess:
             return Reply(report=self._load(fd))
         if isinstance(request, Check):
             return Reply(check=self._check(request))
+        if isinstance(request, Overlay):
+            self.counts["tables_refused"] += 1
+            raise RefusedError(
+                "this gate takes whole tables only", advice="Hand over a base without an overlay."
+            )
         if request.verify and self.held is not None:
             self._body_sha256 = self.held.body_sha256()
         return Reply(report=self._report())

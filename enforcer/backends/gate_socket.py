@@ -1,7 +1,7 @@
 """The node's way to its gate: one short conversation a call, over a Unix socket.
 
-Nothing is kept between calls, so a gate that was restarted is simply found again. A table is
-copied into a sealed memfd before it is handed over: what the gate maps can never change.
+Nothing is kept between calls, so a gate that was restarted is simply found again. Tables go as
+sealed memfds: what the gate maps can never change, and is the very memory that was compiled.
 """
 
 from __future__ import annotations
@@ -15,25 +15,22 @@ from typing import Final
 
 import msgspec
 
-from enforcer.backends.durable import reporting
 from enforcer.backends.gate_messages import (
     REPLY_BYTES_MAX,
-    TABLE_BYTES_MAX,
     Check,
     Load,
+    Overlay,
     Reply,
     Request,
     Status,
     garbled,
     is_sealed,
-    seal,
 )
 from enforcer.errors import InputError, UnavailableError
-from enforcer.ports import GateReport
+from enforcer.ports import GateReport, SealedTable
 
 ANSWER_SECONDS_MAX: Final = 120.0
 """A table of some gigabytes is hashed, checked and written to disk within it."""
-COPY_BYTES: Final = 1 << 24
 
 
 class GateClient:
@@ -42,15 +39,25 @@ class GateClient:
     def __init__(self, socket_path: Path) -> None:
         self._socket_path = socket_path
 
-    async def load(self, path: Path) -> GateReport:
-        """Hand over the table in `path`; when it returns, new queries are judged by it.
+    async def load(self, base: SealedTable, overlay: SealedTable | None = None) -> GateReport:
+        """Hand over a base, and its overlay; when it returns, new queries are judged by them.
 
         Raises:
-            UnavailableError: no gate answers, or the file cannot be read.
-            IntegrityError: the table is damaged or another ledger's; the gate keeps its own.
+            UnavailableError: no gate answers.
+            IntegrityError: a table is damaged or another ledger's; the gate keeps its own.
             ConflictError: the table is older than the gate's.
         """
-        return await asyncio.to_thread(self._load, path)
+        return _report(await asyncio.to_thread(self._ask, Load(), base, overlay))
+
+    async def overlay(self, overlay: SealedTable) -> GateReport:
+        """Hand over an overlay of the base that the gate has; as `load` otherwise.
+
+        Raises:
+            UnavailableError: no gate answers.
+            IntegrityError: it is damaged, or of another base or ledger; the gate keeps its own.
+            ConflictError: it is older than what the gate has.
+        """
+        return _report(await asyncio.to_thread(self._ask, Overlay(), overlay))
 
     async def status(self, *, verify: bool = False) -> GateReport:
         """Ask what the gate holds; with `verify`, its table is hashed again for the answer.
@@ -58,7 +65,7 @@ class GateClient:
         Raises:
             UnavailableError: no gate answers.
         """
-        return _report(await asyncio.to_thread(self._ask, Status(verify), None))
+        return _report(await asyncio.to_thread(self._ask, Status(verify)))
 
     async def check(self, qname: str, qtype: int) -> dict[str, str | int | None]:
         """Ask what would decide a query; the keys are those of CheckReport.
@@ -72,21 +79,15 @@ class GateClient:
                 f"{qname[:64]!r} and type {qtype} make no question",
                 advice="Ask for a name of at most 253 characters and a type of 0 to 65535.",
             )
-        reply = await asyncio.to_thread(self._ask, Check(qname, qtype), None)
+        reply = await asyncio.to_thread(self._ask, Check(qname, qtype))
         if reply.check is None:
             raise garbled("it has no verdict in it")
         verdict: dict[str, str | int | None] = msgspec.structs.asdict(reply.check)
         return verdict
 
-    def _load(self, path: Path) -> GateReport:
-        fd = _sealed_file(path)
-        try:
-            return _report(self._ask(Load(), fd))
-        finally:
-            os.close(fd)
-
-    def _ask(self, request: Request, fd: int | None) -> Reply:
-        """Send one request, with a descriptor if there is one, and return the reply to it."""
+    def _ask(self, request: Request, *tables: SealedTable | None) -> Reply:
+        """Send one request, with what tables there are, and return the reply to it."""
+        attached = [table.fileno() for table in tables if table is not None]
         with ExitStack() as closing:
             try:
                 gate = closing.enter_context(
@@ -94,7 +95,7 @@ class GateClient:
                 )
                 gate.settimeout(ANSWER_SECONDS_MAX)
                 gate.connect(str(self._socket_path))
-                socket.send_fds(gate, [msgspec.json.encode(request)], [] if fd is None else [fd])
+                socket.send_fds(gate, [msgspec.json.encode(request)], attached)
                 data, fds, _, _ = socket.recv_fds(gate, REPLY_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC)
             except OSError as error:
                 raise UnavailableError(
@@ -131,23 +132,3 @@ def _report(reply: Reply) -> GateReport:
     if reply.report is None:
         raise garbled("it has no report in it")
     return reply.report
-
-
-def _sealed_file(path: Path) -> int:
-    """Return the descriptor of a sealed memfd with the content of `path`."""
-    with ExitStack() as undoing:
-        fd = os.memfd_create("enforcer-table", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        undoing.callback(os.close, fd)
-        with reporting(path, "read"), path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            while size <= TABLE_BYTES_MAX and os.sendfile(fd, file.fileno(), None, COPY_BYTES):
-                pass
-        if size > TABLE_BYTES_MAX:
-            raise InputError(
-                f"{path} has {size} bytes, over {TABLE_BYTES_MAX}",
-                advice="Hand over a compiled table.",
-                path=str(path),
-            )
-        seal(fd)
-        undoing.pop_all()
-        return fd

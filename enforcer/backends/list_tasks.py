@@ -51,35 +51,55 @@ def check_list(path: Path) -> ListSummary:
     return ListSummary(digest, result.target_count, result.name_count)
 
 
-def compile_table(job: CompileJob) -> TableStats:
-    """Compile a table; ``job.out_path`` is the old file or the whole new one. Syncs nothing.
+def compile_at(path: Path, job: CompileJob) -> TableStats:
+    """Compile a table into the file at `path`, such as one in the memory of another process.
+
+    Raises:
+        UnavailableError: it cannot be opened or written; else as `compile_table`.
+    """
+    with durable.reporting(path, "open"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return compile_table(descriptor, job)
+    finally:
+        os.close(descriptor)
+
+
+def compile_table(fd: int, job: CompileJob) -> TableStats:
+    """Compile a table into the file `fd`, replacing all of it. Syncs nothing.
 
     Raises:
         IntegrityError: a list does not have the SHA-256 that its order names.
         InputError: a list or a field of the job is wrong.
-        UnavailableError: a file cannot be read or written, or memory has run out.
+        UnavailableError: a list cannot be read, the table not written, or memory has run out.
     """
-    temporary = durable.temporary_of(job.out_path)
     with _bounded_memory(), ExitStack() as stack:
         orders = []
         for row, path in job.orders:
             text = stack.enter_context(mapped(path))
             _verify(text, row.target_list_sha256, row.order_id)
             orders.append((row, text))
-        file = stack.enter_context(_replacing(temporary, job.out_path))
-        table = compiler.compile_table(
-            file.fileno(),
-            origin=job.origin,
-            ledger_size=job.ledger_size,
-            time_floor_ms=job.time_floor_ms,
-            table_digest=job.table_digest,
-            secret=job.secret,
-            register_url=job.register_url,
-            register_domain=job.register_domain,
-            orders=orders,
-            core=stack.enter_context(mapped(job.protected_core)),
-            protected=stack.enter_context(mapped(job.protected_names)),
-        )
+        core = stack.enter_context(mapped(job.protected_core))
+        protected = stack.enter_context(mapped(job.protected_names))
+        try:
+            table = compiler.compile_table(
+                fd,
+                origin=job.origin,
+                ledger_size=job.ledger_size,
+                time_floor_ms=job.time_floor_ms,
+                table_digest=job.table_digest,
+                secret=job.secret,
+                register_url=job.register_url,
+                register_domain=job.register_domain,
+                orders=orders,
+                core=core,
+                protected=protected,
+            )
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot write a table: {error.strerror or error}",
+                advice="Give this host more memory, or raise the limits of the service.",
+            ) from error
     return TableStats(table.name_count, table.total_bytes, table.body_sha256)
 
 

@@ -7,6 +7,7 @@ them, and refuses what the real one refuses. What a test may turn (time, who is 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Final
 
 from enforcer._native.probe import Table
 from enforcer.backends import list_tasks
+from enforcer.backends.sealed_table import SealedFile, writable
 from enforcer.core.name import Name
 from enforcer.core.target import ListSummary
 from enforcer.core.verdict import Action
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
-from enforcer.ports import CompileJob, GateMode, GateReport, TableStats
+from enforcer.ports import CompileJob, GateMode, GateReport, SealedTable, TableStats
 
 _A: Final = 1  # RFC 1035 §3.2.2
 
@@ -60,15 +62,17 @@ class InlineListWork:
         self._check_away()
         return await asyncio.to_thread(list_tasks.check_list, path)
 
-    async def compile(self, job: CompileJob) -> TableStats:
-        """Compile a table into ``job.out_path``.
+    async def compile(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
+        """Compile a base table.
 
         Raises:
             IntegrityError: a list does not have the hash that its order names.
         """
         self._check_away()
         self.jobs.append(job)
-        return await asyncio.to_thread(list_tasks.compile_table, job)
+        with writable() as fd:
+            stats = await asyncio.to_thread(list_tasks.compile_table, fd, job)
+            return SealedFile(fd), stats
 
     def _check_away(self) -> None:
         if self.is_away:
@@ -86,15 +90,17 @@ class MemoryGate:
         self._table: Table | None = None
         self._floor_ms = 0
 
-    async def load(self, path: Path) -> GateReport:
-        """Take a table.
+    async def load(self, base: SealedTable, overlay: SealedTable | None = None) -> GateReport:
+        """Take a base; there is no overlay.
 
         Raises:
             IntegrityError: it is damaged.
             ConflictError: it is older than the one held.
         """
+        if overlay is not None:
+            return await self.overlay(overlay)
         self._check_away()
-        table = Table(await asyncio.to_thread(path.read_bytes))
+        table = Table(os.pread(base.fileno(), os.fstat(base.fileno()).st_size, 0))
         if self._table is not None and _age(table) < _age(self._table):
             raise ConflictError(
                 "the table is older",
@@ -105,6 +111,16 @@ class MemoryGate:
         self._floor_ms = max(self._floor_ms, table.header.time_floor_ms)
         self.loads += 1
         return await self.status()
+
+    async def overlay(self, overlay: SealedTable) -> GateReport:
+        """Refuse it.
+
+        Raises:
+            RefusedError: always.
+        """
+        self._check_away()
+        what = f"this gate takes whole tables only, and no overlay as in {overlay.fileno()}"
+        raise RefusedError(what, advice="Hand over a base.")
 
     async def status(self, *, verify: bool = False) -> GateReport:
         """Tell what is held, and count how often that had to be verified."""

@@ -85,8 +85,10 @@ class Enforcer:
         compiled = self._tables.compiled
         if compiled is None or self.report is None or self._holds(compiled):
             await self.ask()
+        table = self._tables.table
         if compiled is not None and self.report is not None and not self._holds(compiled):
-            await self._talk(self._gate.load(self._tables.path))
+            if table is not None:
+                await self._talk(self._gate.load(table))
             if not self._holds(compiled):
                 self.problem = self.problem or "the gate holds another table than it was given"
         self._say()
@@ -169,7 +171,7 @@ class Enforcer:
             self.report = await call
         except UnavailableError as error:
             self.report = None
-            self.problem = f"the gate does not answer: {error.message}"
+            self.problem = error.message
         except EnforcerError as error:
             self.problem = f"the gate refused the table: {error.message}"
             floor_ms = error.data.get("present_time_floor_ms")

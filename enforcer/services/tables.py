@@ -18,12 +18,10 @@ import structlog
 
 from enforcer.core.table import OrderRow
 from enforcer.errors import EnforcerError, InputError
-from enforcer.ports import CompileJob, Contents, KeptFiles, ListWork, TableStats
+from enforcer.ports import CompileJob, Contents, KeptFiles, ListWork, SealedTable, TableStats
 from enforcer.services.node_time import Moment
 from enforcer.services.plan import Plan, Protections
 
-TABLE_FILE: Final = "table"
-NEXT_TABLE_FILE: Final = "table.next"
 PROTECTIONS_FILE: Final = "protections.json"
 ENDED_ROWS_MAX: Final = 8
 """So many ended orders may stay in the table; they block nothing."""
@@ -36,7 +34,7 @@ _log: Final = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The table in `TABLE_FILE`, and what it was made from."""
+    """A table, and what it was made from."""
 
     rows: tuple[OrderRow, ...]
     protections: Protections
@@ -58,14 +56,11 @@ class TableMaker:
         self._secret = secret
         self._hopeless: dict[Recipe, EnforcerError] = {}
         self.compiled: Compiled | None = None
-        """What is on disk; None until this process has compiled."""
+        """What was compiled last; None until this process has compiled."""
+        self.table: SealedTable | None = None
+        """The table itself."""
         self.protections = _read_protections(files)
         """What the table on disk was compiled with, by this process or one before it."""
-
-    @property
-    def path(self) -> Path:
-        """Where the table is."""
-        return self._files.path(TABLE_FILE)
 
     def begin(self, plan: Plan) -> None:
         """Hear what is planned now: another plan than before may be possible again."""
@@ -124,7 +119,6 @@ class TableMaker:
         protections = plan.protections or Protections(None, None)
         policy = plan.policy.payload
         job = CompileJob(
-            out_path=self._files.path(NEXT_TABLE_FILE),
             origin=plan.origin,
             ledger_size=plan.ledger_size,
             time_floor_ms=floor_ms,
@@ -136,8 +130,10 @@ class TableMaker:
             protected_core=self._path(protections.core),
             protected_names=self._path(protections.names),
         )
-        stats = await self._work.compile(job)
-        await asyncio.to_thread(self._files.rename, NEXT_TABLE_FILE, TABLE_FILE)
+        table, stats = await self._work.compile(job)
+        former, self.table = self.table, table
+        if former is not None:
+            former.close()
         self.compiled = Compiled(
             plan.rows,
             protections,

@@ -22,6 +22,7 @@ from enforcer._native.compiler import compile_table
 from enforcer._native.gate import COUNTER_NAMES
 from enforcer.backends.gate_messages import sealed_copy
 from enforcer.backends.gate_socket import GateClient
+from enforcer.backends.sealed_table import sealed_copy_of
 from enforcer.core.table import (
     NO_LOCAL_LAYER,
     Binding,
@@ -277,7 +278,8 @@ class GateUnderTest:
         return self.open.enter_context(closing(Asking(self.places[number], source)))
 
     def load(self, path: Path) -> GateReport:
-        return asyncio.run(self.client.load(path))
+        with closing(sealed_copy_of(path)) as table:
+            return asyncio.run(self.client.load(table))
 
     def status(self) -> GateReport:
         return asyncio.run(self.client.status())

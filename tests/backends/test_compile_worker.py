@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -18,11 +17,13 @@ import pytest
 from enforcer._native.probe import Table
 from enforcer.backends import list_tasks
 from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.gate_messages import is_sealed, seal
+from enforcer.backends.sealed_table import writable
 from enforcer.core.name import Name
 from enforcer.core.target import TargetKind
 from enforcer.core.verdict import Cause
 from enforcer.errors import InputError, IntegrityError, UnavailableError
-from enforcer.ports import CompileJob
+from enforcer.ports import CompileJob, SealedTable
 from tests.tables import SECRET, order_row, target_list
 
 LIST = target_list("exact www.example.com", "subtree example.org")
@@ -34,7 +35,6 @@ def job(tmp_path: Path) -> CompileJob:
     (tmp_path / "core").write_bytes(target_list("subtree safe.example.org"))
     (tmp_path / "protected").write_bytes(b"")
     return CompileJob(
-        out_path=tmp_path / "table",
         origin="example.org/ledger",
         ledger_size=7,
         time_floor_ms=900,
@@ -46,6 +46,20 @@ def job(tmp_path: Path) -> CompileJob:
         protected_core=tmp_path / "core",
         protected_names=tmp_path / "protected",
     )
+
+
+def octets_of(table: SealedTable) -> bytes:
+    return os.pread(table.fileno(), os.fstat(table.fileno()).st_size, 0)
+
+
+def open_count() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def compile_here(job: CompileJob) -> None:
+    with writable() as fd:
+        list_tasks.compile_table(fd, job)
+        os.close(fd)
 
 
 def worker_pid(worker: ListWorker) -> int:
@@ -74,12 +88,12 @@ async def test_a_worker_checks_normalises_compiles_and_survives_errors(
         assert "line 1, column 1" in caught.value.diagnostics()
 
         pid = worker_pid(worker)
-        stats = await worker.compile(job)
+        sealed, stats = await worker.compile(job)
         assert worker_pid(worker) == pid
 
-    table = Table(job.out_path.read_bytes())
+    table = Table(octets_of(sealed))
     assert stats.body_sha256 == table.header.body_sha256
-    assert stats.bytes == job.out_path.stat().st_size
+    assert stats.bytes == table.header.total_bytes
     assert stats.name_count == 3
     wire = Name.from_text("a.safe.example.org").wire
     assert table.decide(wire, 1, 1500).cause is Cause.PROTECTED_CORE
@@ -113,6 +127,8 @@ PARENT = """
 import asyncio, sys, time
 from pathlib import Path
 from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.gate_messages import is_sealed, seal
+from enforcer.backends.sealed_table import writable
 
 async def main():
     worker = ListWorker()
@@ -147,31 +163,42 @@ def test_a_worker_ends_with_a_parent_that_is_killed(job: CompileJob, tmp_path: P
 def test_a_list_of_another_hash_is_refused_by_name(job: CompileJob, tmp_path: Path):
     (tmp_path / "list").write_bytes(LIST.replace(b"example.org", b"example.net"))
     with pytest.raises(IntegrityError, match="XX-2026-000005") as caught:
-        list_tasks.compile_table(job)
+        compile_here(job)
     assert caught.value.data["expected"] == sha256(LIST).hexdigest()
-    assert not job.out_path.exists()
 
 
-def test_a_refused_job_leaves_the_table_before_and_no_litter(job: CompileJob, tmp_path: Path):
-    list_tasks.compile_table(job)
-    before = job.out_path.read_bytes()
-    files = set(tmp_path.iterdir())
-    with pytest.raises(InputError):
-        list_tasks.compile_table(replace(job, register_url="no URL"))
-    assert job.out_path.read_bytes() == before
-    assert set(tmp_path.iterdir()) == files
+async def test_a_table_is_sealed_and_a_refused_one_leaves_no_descriptor(job: CompileJob):
+    async with ListWorker() as worker:
+        sealed, _ = await worker.compile(job)
+        assert is_sealed(sealed.fileno())
+        before = open_count()
+        for _ in range(3):
+            with pytest.raises(InputError):
+                await worker.compile(replace(job, register_url="no URL"))
+        assert open_count() == before
+        sealed.close()
+        sealed.close()
+        assert open_count() == before - 1
+        with pytest.raises(ValueError, match="given back"):
+            sealed.fileno()
 
 
-def test_only_the_owner_may_read_a_table_for_it_holds_the_secret(job: CompileJob):
-    list_tasks.compile_table(job)
-    assert stat.S_IMODE(job.out_path.stat().st_mode) == 0o600
+def test_memory_that_cannot_be_had_is_told(job: CompileJob):
+    with writable() as fd:
+        seal(fd)  # it cannot grow
+        with pytest.raises(UnavailableError, match="cannot write a table") as caught:
+            list_tasks.compile_table(fd, job)
+        os.close(fd)
+    assert "memory" in caught.value.advice
 
 
 def test_a_file_that_is_away_is_told_by_its_path(job: CompileJob, tmp_path: Path):
     with pytest.raises(UnavailableError, match="absent"):
         list_tasks.check_list(tmp_path / "absent")
     with pytest.raises(UnavailableError, match="absent"):
-        list_tasks.compile_table(replace(job, out_path=tmp_path / "absent" / "table"))
+        list_tasks.compile_at(tmp_path / "absent", job)
+    with pytest.raises(UnavailableError, match="absent"):
+        compile_here(replace(job, protected_core=tmp_path / "absent"))
     with pytest.raises(UnavailableError, match="absent"):
         list_tasks.normalise_list(tmp_path / "absent", tmp_path / "out", TargetKind.EXACT)
 

@@ -10,43 +10,22 @@ Reads only ``wire[0 .. length)``; no allocation, no lock, work bounded by `lengt
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from names cimport POINTER_REACH, Proof, prove_name
+from rdata cimport (
+    TYPE_ANY, TYPE_CNAME, TYPE_DNAME, TYPE_HTTPS, TYPE_NS, TYPE_SVCB, prove_rdata,
+)
 from wire cimport (
-    CLASS_IN, FLAG_QR, FLAG_TC, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS, LABEL_OCTETS_MAX,
-    LABELS_MAX, NAME_OCTETS_MAX, RCODE_NOERROR, RCODE_NXDOMAIN, RCODE_SERVFAIL, RR_FIXED_OCTETS,
-    TYPE_A, TYPE_AAAA, TYPE_OPT, TYPE_SOA, get16, lower, options_fill,
+    FLAG_QR, FLAG_TC, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS, RCODE_NOERROR, RCODE_NXDOMAIN,
+    RCODE_SERVFAIL, RR_FIXED_OCTETS, TYPE_A, TYPE_AAAA, TYPE_OPT, TYPE_SOA, get16, options_fill,
 )
 
 cdef enum:
     RESPONSE_RECORDS_MAX = 512   # a message with more is served, not cached
     RESPONSE_ERRORS_OCTETS_MAX = 128
     RESPONSE_OCTETS_MAX = 65535
-    NAME_POINTERS_MAX = 127      # followed for one name: one for each label it can have
-    POINTER_REACH = 0x4000       # offsets that a compression pointer can name
     TTL_SECONDS_MAX = 0x7FFFFFFF  # RFC 2181 §8
     ERROR_TTL_SECONDS = 5        # RFC 2308 §7.1, RFC 9520 §3.2
     OPTION_EDE = 15              # RFC 8914 §2
-
-    TYPE_NS = 2
-    TYPE_MD = 3
-    TYPE_MF = 4
-    TYPE_CNAME = 5
-    TYPE_MB = 7
-    TYPE_MG = 8
-    TYPE_MR = 9
-    TYPE_PTR = 12
-    TYPE_MINFO = 14
-    TYPE_MX = 15
-    TYPE_RP = 17
-    TYPE_AFSDB = 18
-    TYPE_RT = 21
-    TYPE_SRV = 33
-    TYPE_KX = 36
-    TYPE_DNAME = 39
-    TYPE_RRSIG = 46
-    TYPE_NSEC = 47
-    TYPE_SVCB = 64
-    TYPE_HTTPS = 65
-    TYPE_ANY = 255
 
 
 cdef enum Answered:
@@ -95,22 +74,6 @@ cdef struct Response:
     uint8_t errors[RESPONSE_ERRORS_OCTETS_MAX]  # the upstream's EDE options, whole
 
 
-cdef struct WireName:
-    # A name expanded, in the shape of Query's.
-    uint8_t name_octets                # the root included
-    uint8_t label_count                # without the root
-    uint8_t label_at[LABELS_MAX + 1]   # where each label starts; the last is the root
-    uint8_t name[NAME_OCTETS_MAX + 1]  # lower case
-
-
-cdef struct Proof:
-    # What is carried along while a message is read.
-    const uint8_t *wire
-    size_t length
-    uint8_t is_plain             # all pointers lead to where a name or a label was seen to start
-    uint8_t starts[POINTER_REACH / 8]  # those places, one bit each
-
-
 cdef struct Found:
     # What the records amount to, while they are read.
     uint32_t least_seconds       # of all TTLs, and of the SOA's MINIMUM (RFC 2308 §5)
@@ -122,100 +85,6 @@ cdef struct Found:
 
 cdef inline uint32_t get32(const uint8_t *at) noexcept nogil:
     return (<uint32_t> get16(at) << 16) | get16(at + 2)
-
-
-cdef inline size_t prove_name(Proof *proof, size_t at, size_t stop) noexcept nogil:
-    """Return where the name at `at` ends, at most `stop`; 0 if it is no name.
-
-    Pointers must lead before the run of labels that they end, so each one leads further back;
-    the expanded name must have at most 255 octets.
-    """
-    cdef const uint8_t *wire = proof.wire
-    cdef size_t end = 0, size = 0, run = at, target
-    cdef uint32_t pointers = 0
-    cdef uint8_t octets
-    while at < stop:
-        octets = wire[at]
-        if end == 0 and at < POINTER_REACH:
-            proof.starts[at >> 3] |= <uint8_t> (1 << (at & 7))
-        if octets == 0:
-            return end if end else at + 1
-        if octets & 0xC0 == 0xC0:
-            if at + 2 > stop or pointers == NAME_POINTERS_MAX:
-                return 0
-            target = get16(wire + at) & 0x3FFF
-            if target < HEADER_OCTETS or target >= run:
-                return 0
-            if not (proof.starts[target >> 3] >> (target & 7)) & 1:
-                proof.is_plain = 0
-            if end == 0:
-                end = at + 2
-                stop = end  # what is pointed to lies before
-            at = run = target
-            pointers += 1
-            continue
-        size += octets + 1
-        if octets > LABEL_OCTETS_MAX or size + 1 > NAME_OCTETS_MAX:
-            return 0
-        at += octets + 1
-    return 0
-
-
-cdef inline bint is_written_out(const uint8_t *wire, size_t at) noexcept nogil:
-    """Tell whether the proven name at `at` has no pointer, as a TargetName must (RFC 9460 §2.2)."""
-    while wire[at]:
-        if wire[at] > LABEL_OCTETS_MAX:
-            return False
-        at += wire[at] + 1
-    return True
-
-
-cdef inline bint params_fill(const uint8_t *wire, size_t at, size_t stop) noexcept nogil:
-    """Tell whether SvcParams fill ``wire[at .. stop)`` exactly (RFC 9460 §2.2)."""
-    while at + 4 <= stop:
-        at += 4 + get16(wire + at + 2)
-    return at == stop
-
-
-cdef inline bint prove_rdata(
-    Proof *proof, uint16_t rrtype, uint16_t rrclass, size_t at, size_t stop
-) noexcept nogil:
-    """Tell whether ``wire[at .. stop)`` is rdata of `rrtype`, as far as it has names to read.
-
-    Types that are not listed here have none that may be compressed (RFC 3597 §4).
-    """
-    cdef uint32_t names = 1
-    cdef size_t start = at
-    if rrtype == TYPE_A:
-        return rrclass != CLASS_IN or stop - at == 4
-    if rrtype == TYPE_AAAA:
-        return rrclass != CLASS_IN or stop - at == 16
-    if rrtype in (
-        TYPE_CNAME, TYPE_NS, TYPE_PTR, TYPE_DNAME, TYPE_NSEC, TYPE_MD, TYPE_MF, TYPE_MB, TYPE_MG,
-        TYPE_MR,
-    ):
-        pass
-    elif rrtype in (TYPE_SOA, TYPE_MINFO, TYPE_RP):
-        names = 2
-    elif rrtype in (TYPE_MX, TYPE_AFSDB, TYPE_RT, TYPE_KX, TYPE_SVCB, TYPE_HTTPS):
-        start = at + 2
-    elif rrtype == TYPE_SRV:
-        start = at + 6
-    elif rrtype == TYPE_RRSIG:
-        start = at + 18
-    else:
-        return True
-    at = start
-    while names:
-        at = prove_name(proof, at, stop)
-        if at == 0:
-            return False
-        names -= 1
-    if rrtype == TYPE_SOA:
-        return stop - at == 20
-    if rrtype in (TYPE_SVCB, TYPE_HTTPS):
-        return is_written_out(proof.wire, start) and params_fill(proof.wire, at, stop)
-    return at == stop or rrtype in (TYPE_RRSIG, TYPE_NSEC)
 
 
 cdef inline bint keep_errors(Response *out, const uint8_t *options, size_t octets) noexcept nogil:
@@ -254,6 +123,10 @@ cdef inline void drop_additionals(Response *out) noexcept nogil:
     out.additionals = 0
 
 
+cdef inline bint is_inspected(uint16_t rrtype) noexcept nogil:
+    return rrtype in (TYPE_CNAME, TYPE_DNAME, TYPE_SVCB, TYPE_HTTPS, TYPE_A, TYPE_AAAA)
+
+
 cdef inline void note_record(
     const uint8_t *wire, Response *out, Found *found, size_t fixed, uint32_t section
 ) noexcept nogil:
@@ -271,9 +144,7 @@ cdef inline void note_record(
     if section == 1:
         out.answers += 1
         found.has_data |= rrtype == out.qtype or out.qtype == TYPE_ANY
-        out.has_links |= rrtype in (
-            TYPE_CNAME, TYPE_DNAME, TYPE_SVCB, TYPE_HTTPS, TYPE_A, TYPE_AAAA
-        )
+        out.has_links |= is_inspected(rrtype)
     elif section == 2:
         out.authorities += 1
         found.has_ns |= rrtype == TYPE_NS
@@ -285,9 +156,7 @@ cdef inline void note_record(
             )
     else:
         out.additionals += 1
-        out.has_links |= rrtype in (
-            TYPE_CNAME, TYPE_DNAME, TYPE_SVCB, TYPE_HTTPS, TYPE_A, TYPE_AAAA
-        )
+        out.has_links |= is_inspected(rrtype)
 
 
 cdef inline bint read_sections(

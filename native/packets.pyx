@@ -5,8 +5,8 @@ from libc.string cimport memset
 
 from reply cimport Block, write_block, write_error
 from wire cimport (
-    HEADER_OCTETS, READING_BADVERS, READING_QUERY, READING_REFUSED, UDP_OCTETS_MAX, Query, Reading,
-    read_query,
+    HEADER_OCTETS, READING_BADVERS, READING_QUERY, READING_REFUSED, UDP_OCTETS_MAX,
+    UDP_OCTETS_PLAIN, Query, Reading, read_query,
 )
 
 READINGS = (
@@ -63,6 +63,7 @@ def block(
     bytes register_url,
     ttl_seconds,
     serial,
+    room=None,
 ):
     """Return the reply that blocks a well-formed query; the arguments are reply.pxd's Block."""
     cdef Query query
@@ -89,7 +90,10 @@ def block(
     block.register_url_octets = len(register_url)
     block.ttl_seconds = ttl_seconds
     block.serial = serial
-    cdef size_t length = write_block(out, &wire[0], &query, &block)
+    cdef size_t octets = query.asker.reply_octets_max if room is None else room
+    if not UDP_OCTETS_PLAIN <= octets <= UDP_OCTETS_MAX:
+        raise ValueError("a client takes at least 512 octets, this window at most 1232")
+    cdef size_t length = write_block(out, octets, &wire[0], &query, &block)
     return guarded(out[:UDP_OCTETS_MAX + GUARD_OCTETS], length)
 
 

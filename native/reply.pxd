@@ -3,7 +3,7 @@
 A reply is a query's header and question, as the client spelled it, then what we add. A block
 always fits what the client takes: the EDE text goes first, then the register's domain in the
 SOA (only where it is over 140 octets), the block never.
-Writes only ``out[0 .. UDP_OCTETS_MAX)`` and returns how much; no allocation, no lock.
+Writes only the octets that it returns, at most the room given; no allocation, no lock.
 What stands here is fixed by DESIGN "Answers" and pinned field by field in tests.
 """
 
@@ -23,19 +23,18 @@ cdef enum:
     EDE_FORGED_ANSWER = 4      # RFC 8914 §4.5
     EDE_BLOCKED = 15           # §4.16: the operator chose to block
     EDE_CENSORED = 16          # §4.17: someone outside told the operator to block
+    EDE_PROHIBITED = 18        # §4.19: this client is not served here
     BLOCK_TTL_SECONDS_MAX = 30
     SOA_REFRESH_SECONDS = 3600
     SOA_RETRY_SECONDS = 600
     SOA_EXPIRE_SECONDS = 86400
-    # All of an answer that does not vary with the register's domain: header, longest question,
-    # SOA with the longest order id, OPT with two EDE. The domain gets what is left of 512.
-    BLOCK_OCTETS_FIXED = 12 + 259 + (12 + 33 + 13 + 20) + 11 + 12
+    SOA_OCTETS = 45            # without the owner, the order id and the register's domain
 
 
 cdef struct Block:
     # Everything about one block that the answer shows; pointers stay valid while it is written.
     uint8_t rcode                    # RCODE_NXDOMAIN, or RCODE_NOERROR for NODATA and pages
-    uint8_t zone_at                  # where in the qname the target starts
+    uint8_t zone_at                  # where in the denied name the target starts
     uint8_t info_code                # EDE_BLOCKED or EDE_CENSORED
     uint8_t is_block_page            # the measure is BLOCK_PAGE: EDE_FORGED_ANSWER too
     uint8_t page_octets              # 4 or 16: answer with the page's address; 0: deny
@@ -96,6 +95,15 @@ cdef inline uint8_t *put_opt(
     return put16(out, rdata_octets)
 
 
+cdef inline uint8_t *put_ede(
+    uint8_t *out, uint32_t info_code, uint32_t text_octets
+) noexcept nogil:
+    """Write one Extended DNS Error up to its text (RFC 8914 §2)."""
+    out = put16(out, EDNS_OPTION_EDE)
+    out = put16(out, 2 + text_octets)
+    return put16(out, info_code)
+
+
 cdef inline size_t write_error(
     uint8_t *out, const Asker *asker, const uint8_t *question, uint32_t rcode
 ) noexcept nogil:
@@ -110,20 +118,31 @@ cdef inline size_t write_error(
     return end - out
 
 
-cdef inline uint8_t *put_owner(uint8_t *out, const Query *query, uint8_t zone_at) noexcept nogil:
-    """Write the target's name as a pointer into the question, so in the client's own case."""
-    if zone_at + 1 >= query.name_octets:
-        return put8(out, 0)
-    return put16(out, 0xC000 | (HEADER_OCTETS + zone_at))
+cdef inline size_t write_error_ede(
+    uint8_t *out, const Asker *asker, const uint8_t *question, uint32_t rcode, uint32_t info_code
+) noexcept nogil:
+    """Write an answer as write_error does, with one Extended DNS Error: at most 288 octets."""
+    cdef uint8_t *end = put_header(out, asker, rcode, 0, 0)
+    end = put_octets(end, question, asker.question_octets)
+    if asker.has_edns:
+        end = put_ede(put_opt(end, asker, rcode, EDE_OCTETS), info_code, 0)
+    return end - out
+
+
+cdef inline uint8_t *put_owner(uint8_t *out, size_t at, bint is_root) noexcept nogil:
+    """Write a name as a pointer to `at`, which is below POINTER_REACH; the root as itself."""
+    return put8(out, 0) if is_root else put16(out, 0xC000 | <uint32_t> at)
 
 
 cdef inline uint8_t *put_soa(
-    uint8_t *out, const uint8_t *start, const Query *query, const Block *block
+    uint8_t *out, const uint8_t *start, const Block *block, bint has_domain
 ) noexcept nogil:
-    """Write the SOA of the empty zone that the target is (RFC 2308 §5: TTL equals MINIMUM)."""
+    """Write the SOA of the empty zone that the target is, from its type on.
+
+    Its TTL equals its MINIMUM (RFC 2308 §5).
+    """
     cdef uint8_t *rdata_octets
     cdef size_t domain_at
-    out = put_owner(out, query, block.zone_at)
     out = put16(out, TYPE_SOA)
     out = put16(out, CLASS_IN)
     out = put32(out, block.ttl_seconds)
@@ -132,7 +151,7 @@ cdef inline uint8_t *put_soa(
     out = put8(out, block.order_id_octets)
     out = put_octets(out, block.order_id, block.order_id_octets)
     domain_at = out - start
-    if BLOCK_OCTETS_FIXED + block.register_domain_octets <= query.asker.reply_octets_max:
+    if has_domain:
         out = put_octets(out, block.register_domain, block.register_domain_octets)
     else:
         out = put8(out, 0)
@@ -148,26 +167,22 @@ cdef inline uint8_t *put_soa(
     return out
 
 
-cdef inline uint8_t *put_ede(
-    uint8_t *out, uint32_t info_code, uint32_t text_octets
-) noexcept nogil:
-    """Write one Extended DNS Error up to its text (RFC 8914 §2)."""
-    out = put16(out, EDNS_OPTION_EDE)
-    out = put16(out, 2 + text_octets)
-    return put16(out, info_code)
+cdef inline uint32_t block_opt_octets(const Asker *asker, const Block *block) noexcept nogil:
+    """Return how long the OPT is without the text of its Extended DNS Error."""
+    if not asker.has_edns:
+        return 0
+    return OPT_OCTETS + EDE_OCTETS * (2 if block.is_block_page else 1)
 
 
 cdef inline uint8_t *put_block_opt(
-    uint8_t *out, size_t room, const Query *query, const Block *block
+    uint8_t *out, size_t room, const Asker *asker, const Block *block
 ) noexcept nogil:
     """Write OPT with the Extended DNS Errors; the text only where `room` octets hold it."""
-    cdef uint32_t errors = 2 if block.is_block_page else 1
+    cdef uint32_t options = block_opt_octets(asker, block) - OPT_OCTETS
     cdef uint32_t text = 2 * block.order_id_octets + 1 + block.register_url_octets
-    cdef uint32_t options
-    if OPT_OCTETS + errors * EDE_OCTETS + text > room:
+    if OPT_OCTETS + options + text > room:
         text = 0
-    options = errors * EDE_OCTETS + text
-    out = put_opt(out, &query.asker, 0, options)
+    out = put_opt(out, asker, 0, options + text)
     out = put_ede(out, block.info_code, text)
     if text:
         out = put_octets(out, block.order_id, block.order_id_octets)
@@ -179,27 +194,55 @@ cdef inline uint8_t *put_block_opt(
     return out
 
 
-cdef inline size_t write_block(
-    uint8_t *out, const uint8_t *wire, const Query *query, const Block *block
+cdef inline uint8_t *put_denial(
+    uint8_t *out,
+    const uint8_t *start,
+    size_t room,
+    size_t name_at,
+    uint32_t name_octets,
+    const Asker *asker,
+    const Block *block,
 ) noexcept nogil:
-    """Write the answer to a blocked query whose datagram is `wire`; return its octets.
+    """Write the end of a block: the page's address or the SOA, and the OPT; NULL if too long.
 
-    It fits ``query.asker.reply_octets_max``. With ``page_octets`` it is an A or AAAA record,
-    otherwise a negative answer as from an empty zone at the target.
+    The denied name stands written out at `name_at` of the message, which starts at `start`,
+    may have `room` octets, and ends below POINTER_REACH.
+    """
+    cdef bint is_root = block.zone_at + 1 >= <int> name_octets
+    cdef uint32_t opt_octets = block_opt_octets(asker, block)
+    cdef size_t left = room - (out - start)
+    cdef size_t soa_octets = 2 - is_root + SOA_OCTETS + block.order_id_octets
+    cdef bint has_domain = soa_octets + block.register_domain_octets + opt_octets <= left
+    if block.page_octets:
+        if 12 + block.page_octets + opt_octets > left:
+            return NULL
+        out = put_owner(out, name_at, name_octets == 1)
+        out = put16(out, TYPE_A if block.page_octets == 4 else TYPE_AAAA)
+        out = put16(out, CLASS_IN)
+        out = put32(out, block.ttl_seconds)
+        out = put16(out, block.page_octets)
+        out = put_octets(out, block.page, block.page_octets)
+    else:
+        if soa_octets + 1 + opt_octets > left:
+            return NULL
+        out = put_owner(out, name_at + block.zone_at, is_root)
+        out = put_soa(out, start, block, has_domain)
+    if asker.has_edns:
+        out = put_block_opt(out, room - (out - start), asker, block)
+    return out
+
+
+cdef inline size_t write_block(
+    uint8_t *out, size_t room, const uint8_t *wire, const Query *query, const Block *block
+) noexcept nogil:
+    """Write the answer to a blocked query whose message is `wire`; return its octets.
+
+    It fits `room`, which is at least UDP_OCTETS_PLAIN. With ``page_octets`` it is an A or AAAA
+    record, otherwise a negative answer as from an empty zone at the target.
     """
     cdef const Asker *asker = &query.asker
     cdef bint has_page = block.page_octets > 0
     cdef uint8_t *end = put_header(out, asker, block.rcode, has_page, not has_page)
     end = put_octets(end, wire + HEADER_OCTETS, asker.question_octets)
-    if has_page:
-        end = put16(end, 0xC000 | HEADER_OCTETS)
-        end = put16(end, TYPE_A if block.page_octets == 4 else TYPE_AAAA)
-        end = put16(end, CLASS_IN)
-        end = put32(end, block.ttl_seconds)
-        end = put16(end, block.page_octets)
-        end = put_octets(end, block.page, block.page_octets)
-    else:
-        end = put_soa(end, out, query, block)
-    if asker.has_edns:
-        end = put_block_opt(end, asker.reply_octets_max - (end - out), query, block)
+    end = put_denial(end, out, room, HEADER_OCTETS, query.name_octets, asker, block)
     return end - out

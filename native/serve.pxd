@@ -215,7 +215,9 @@ cdef inline void answer_block(
     block.register_url_octets = <uint16_t> held.table.header.register_url_bytes
     block.ttl_seconds = <uint32_t> min(left_seconds, <int64_t> BLOCK_TTL_SECONDS_MAX)
     block.serial = held.serial
-    length = write_block(out, inbox_octets(&loop.clients, i), &loop.query, &block)
+    length = write_block(
+        out, loop.query.asker.reply_octets_max, inbox_octets(&loop.clients, i), &loop.query, &block
+    )
     outbox_add(
         &loop.outbox, socket, &loop.clients.addresses[i],
         loop.clients.messages[i].msg_hdr.msg_namelen, out, length,

@@ -1,45 +1,11 @@
 """What the gate takes from an upstream's message, and what it refuses."""
 
-import struct
+from __future__ import annotations
 
 import pytest
 
 from enforcer._native import probe_message as message
-from enforcer.core.name import Name
-
-ROOT_OPT = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
-QNAME = b"\xc0\x0c"
-A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT, RRSIG, NSEC, SVCB, HTTPS, ANY = (
-    1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 41, 46, 47, 64, 65, 255,
-)  # fmt: skip
-
-
-def name(text: str) -> bytes:
-    return Name.from_text(text).wire
-
-
-def record(owner: bytes, rrtype: int, rdata: bytes, *, ttl: int = 300, rrclass: int = 1) -> bytes:
-    return owner + struct.pack("!HHIH", rrtype, rrclass, ttl, len(rdata)) + rdata
-
-
-def soa(owner: bytes = QNAME, *, ttl: int = 900, minimum: int = 60) -> bytes:
-    numbers = struct.pack("!5I", 1, 2, 3, 4, minimum)
-    return record(owner, SOA, b"\2ns" + QNAME + b"\4host" + QNAME + numbers, ttl=ttl)
-
-
-def response(
-    *sections: list[bytes],
-    qname: str = "www.example.org",
-    qtype: int = A,
-    qclass: int = 1,
-    flags: int = 0x8180,
-    counts: tuple[int, int, int] | None = None,
-) -> bytes:
-    """Return a response with these records in its answer, authority and additional sections."""
-    parts = [*sections, *[[]] * (3 - len(sections))]
-    header = struct.pack("!6H", 0x1234, flags, 1, *(counts or [len(part) for part in parts]))
-    question = name(qname) + struct.pack("!HH", qtype, qclass)
-    return header + question + b"".join(record for part in parts for record in part)
+from tests.messages import CNAME, QNAME, ROOT_OPT, A, name, record, response, soa
 
 
 def read(wire: bytes) -> dict[str, object]:

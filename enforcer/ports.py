@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
@@ -349,6 +349,17 @@ class ModeOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """How long something took, as counts of it by duration since the start."""
+
+    bounds_us: tuple[int, ...]
+    """Ascending; a duration of just as much belongs to the bound."""
+    counts: tuple[int, ...]
+    """Between one bound and the next, not cumulative; the last is what lies above all bounds."""
+    sum_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class GateReport:
     """What the gate says it holds; empty digests where it holds no table."""
 
@@ -368,6 +379,10 @@ class GateReport:
     mode: GateMode = GateMode.UNSPECIFIED
     override: ModeOverride | None = None
     """Why `mode` is not the configuration's."""
+    order_outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Order's entry index -> what it did to queries, by outcome, without what is 0."""
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+    """Latencies by stage: blocked, cached, upstream."""
 
 
 class Gate(Protocol):

@@ -17,7 +17,7 @@ from proxy cimport (
     PROXY_OCTETS_MAX, PROXY_WRITTEN_OCTETS_MAX, Proxied, proxy_read, proxy_write,
 )
 from rate cimport (
-    RATE_PER_SECOND_MAX, RATE_SETS, RATE_WAYS, Rate, rate_check, rate_close, rate_open, rate_sweep,
+    RATE_PER_SECOND_MAX, RATE_SETS, RATE_WAYS, Rate, rate_close, rate_open, rate_sweep, rate_take,
 )
 from sockets cimport sockaddr_in6, socklen_t
 
@@ -26,7 +26,7 @@ HEADER_OCTETS_MAX = PROXY_OCTETS_MAX
 PER_SECOND_MAX = RATE_PER_SECOND_MAX
 BUCKETS = RATE_SETS * RATE_WAYS
 RATES = ("UNSPECIFIED", "SEND", "SLIP", "DROP")
-PROXIED = ("UNSPECIFIED", "NONE", "PARTIAL", "BAD", "LOCAL", "CLIENT")
+PROXIED = ("UNSPECIFIED", "NONE", "PARTIAL", "BAD", "LOCAL", "PROXY")
 # Octets behind what is written, which must stay as they were.
 cdef enum:
     GUARD_OCTETS = 64
@@ -125,6 +125,8 @@ def read_proxy(const uint8_t[:] octets not None):
     cdef size_t header_octets = 99
     cdef uint8_t nothing = 0
     cdef const uint8_t *start = &octets[0] if octets.shape[0] else &nothing
+    address_clear(&client)
+    address_clear(&local)
     cdef Proxied proxied = proxy_read(start, octets.shape[0], &client, &local, &header_octets)
     return PROXIED[<int> proxied], spelled(&client), spelled(&local), header_octets
 
@@ -160,7 +162,7 @@ cdef class RateLimit:
         """Say what becomes of one more answer to the address, a text or None."""
         cdef Address client
         read_place(None if address is None else (address, 53), &client)
-        return RATES[<int> rate_check(&self.rate, &client, now_ms)]
+        return RATES[<int> rate_take(&self.rate, &client, now_ms)]
 
     def sweep(self, int64_t now_ms):
         """Wipe what is full again, everywhere."""

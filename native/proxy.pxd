@@ -10,7 +10,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from address cimport (
     ADDRESS_OCTETS_MAX, FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, MAPPED_OCTETS, Address,
-    address_clear, address_set4, address_set6,
+    address_set4, address_set6,
 )
 
 cdef enum:
@@ -36,12 +36,12 @@ cdef enum:
 cdef enum Proxied:
     """What the octets turned out to be; 0 never means that they may be taken."""
 
-    PROXIED_UNSPECIFIED = 0
-    PROXIED_NONE = 1       # no header of this protocol
-    PROXIED_PARTIAL = 2    # the beginning of one; in a datagram that is as bad as BAD
-    PROXIED_BAD = 3        # it begins as one and is none; the connection must be dropped
-    PROXIED_LOCAL = 4      # the peer speaks for itself, as it does to look whether we live
-    PROXIED_CLIENT = 5     # the peer speaks for `client`, who had asked `local`
+    PROXY_UNSPECIFIED = 0
+    PROXY_NONE = 1      # no header of this protocol
+    PROXY_PARTIAL = 2   # the beginning of one; in a datagram that is as bad as BAD
+    PROXY_BAD = 3       # it begins as one and is none; the connection must be dropped
+    PROXY_LOCAL = 4     # the peer speaks for itself, as it does to look whether we live
+    PROXY_PROXY = 5     # the peer speaks for `client`, who had asked `local`
 
 
 cdef inline void proxy_signature(uint8_t *out) noexcept nogil:
@@ -72,46 +72,44 @@ cdef inline Proxied proxy_read(
 ) noexcept nogil:
     """Read the header that `octets` may begin with.
 
-    CLIENT and LOCAL set `header_octets`, behind which the payload stands; the other outcomes
-    set it to 0. Both addresses are none but for CLIENT. What neither is an address of the
-    Internet nor forbidden (an UNSPEC family, a Unix socket) is LOCAL, as the standard asks.
+    PROXY and LOCAL set `header_octets`, behind which the payload stands; the other outcomes set
+    it to 0. Both addresses are written for PROXY alone. What neither is an address of the Internet
+    nor forbidden (an UNSPEC family, a Unix socket) is LOCAL, as the standard asks.
     """
     cdef uint8_t signature[PROXY_SIGNATURE_OCTETS]
     cdef uint32_t command, body_octets, addresses_octets
     cdef const uint8_t *body = octets + PROXY_FIXED_OCTETS
     header_octets[0] = 0
-    address_clear(client)
-    address_clear(local)
     proxy_signature(signature)
     if memcmp(octets, signature, min(length, <size_t> PROXY_SIGNATURE_OCTETS)) != 0:
-        return PROXIED_NONE
+        return PROXY_NONE
     if length < PROXY_FIXED_OCTETS:
-        return PROXIED_PARTIAL
+        return PROXY_PARTIAL
     command = octets[12] & 0x0F
     body_octets = proxy_get16(octets + 14)
     addresses_octets = 0
     if octets[12] & 0xF0 != PROXY_VERSION or command > PROXY_COMMAND_PROXY:
-        return PROXIED_BAD
+        return PROXY_BAD
     if PROXY_FIXED_OCTETS + body_octets > PROXY_OCTETS_MAX:
-        return PROXIED_BAD
+        return PROXY_BAD
     if command == PROXY_COMMAND_PROXY and octets[13] != PROXY_UNSPEC:
         addresses_octets = proxy_addresses_octets(octets[13])
         if addresses_octets == 0:
-            return PROXIED_BAD
+            return PROXY_BAD
     if body_octets < addresses_octets:
-        return PROXIED_BAD
+        return PROXY_BAD
     if length < PROXY_FIXED_OCTETS + body_octets:
-        return PROXIED_PARTIAL
+        return PROXY_PARTIAL
     header_octets[0] = PROXY_FIXED_OCTETS + body_octets
     if addresses_octets == PROXY_INET_OCTETS:
         address_set4(client, body, proxy_get16(body + 8))
         address_set4(local, body + 4, proxy_get16(body + 10))
-        return PROXIED_CLIENT
+        return PROXY_PROXY
     if addresses_octets == PROXY_INET6_OCTETS:
         address_set6(client, body, proxy_get16(body + 32))
         address_set6(local, body + 16, proxy_get16(body + 34))
-        return PROXIED_CLIENT
-    return PROXIED_LOCAL
+        return PROXY_PROXY
+    return PROXY_LOCAL
 
 
 cdef inline void proxy_put16(uint8_t *out, uint16_t number) noexcept nogil:

@@ -19,7 +19,7 @@ cdef enum:
     RATE_PER_SECOND_MAX = 1000000
     RATE_WAYS = 4
     RATE_SETS = 16384              # times RATE_WAYS: so many prefixes at once
-    RATE_SETS_SWEPT = 2            # by each check
+    RATE_SETS_SWEPT = 2            # by each answer
     RATE_TOKENS = 1000             # what one answer costs; a millisecond gives per_second of them
     RATE_PREFIX4_OCTETS = 3
     RATE_PREFIX6_OCTETS = 7
@@ -98,7 +98,7 @@ cdef inline uint32_t rate_refilled(
 cdef inline void rate_sweep(Rate *rate, uint32_t sets, int64_t now_ms) noexcept nogil:
     """Wipe the buckets that are full again, in the next `sets` sets.
 
-    Each check does a little; a thread that has nothing to do should do it all.
+    Each answer does a little; a thread that has nothing to do should do it all.
     """
     cdef uint32_t full = rate.per_second * RATE_TOKENS
     cdef uint32_t _, way
@@ -141,7 +141,7 @@ cdef inline Bucket *rate_bucket(
     return chosen
 
 
-cdef inline RateVerdict rate_check(
+cdef inline RateVerdict rate_take(
     Rate *rate, const Address *client, int64_t now_ms
 ) noexcept nogil:
     """Say what becomes of one more answer to `client` at `now_ms` (CLOCK_BOOTTIME).

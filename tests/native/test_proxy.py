@@ -28,21 +28,21 @@ def places(client: tuple[str, int], server: tuple[str, int]) -> bytes:
 def test_who_a_proxy_speaks_for_is_read():
     for family in (0x11, 0x12):  # a TLS client may be told of in a datagram
         wire = header(places(CLIENT4, SERVER4), family=family)
-        assert probe_net.read_proxy(wire + QUERY) == ("CLIENT", CLIENT4, SERVER4, 28)
+        assert probe_net.read_proxy(wire + QUERY) == ("PROXY", CLIENT4, SERVER4, 28)
     for family in (0x21, 0x22):
         wire = header(places(CLIENT6, SERVER6), family=family)
-        assert probe_net.read_proxy(wire + QUERY) == ("CLIENT", CLIENT6, SERVER6, 52)
+        assert probe_net.read_proxy(wire + QUERY) == ("PROXY", CLIENT6, SERVER6, 52)
 
 
 def test_a_mapped_client_is_an_ipv4_client():
     wire = header(places(("::ffff:192.0.2.7", 1), SERVER6), family=0x21)
-    assert probe_net.read_proxy(wire)[:3] == ("CLIENT", ("192.0.2.7", 1), SERVER6)
+    assert probe_net.read_proxy(wire)[:3] == ("PROXY", ("192.0.2.7", 1), SERVER6)
 
 
 def test_extensions_are_skipped_whatever_they_are():
     extensions = b"\x02\x00\x0bexample.org" + b"\xe0\xff\xff"
     wire = header(places(CLIENT4, SERVER4) + extensions)
-    assert probe_net.read_proxy(wire + QUERY) == ("CLIENT", CLIENT4, SERVER4, len(wire))
+    assert probe_net.read_proxy(wire + QUERY) == ("PROXY", CLIENT4, SERVER4, len(wire))
 
 
 def test_a_proxy_that_speaks_for_itself_is_local():
@@ -80,14 +80,14 @@ def test_a_header_that_breaks_the_standard_is_bad(wire):
 
 def test_the_longest_header_is_read():
     wire = header(places(CLIENT4, SERVER4) + bytes(probe_net.HEADER_OCTETS_MAX - 28))
-    assert probe_net.read_proxy(wire)[0] == "CLIENT"
+    assert probe_net.read_proxy(wire)[0] == "PROXY"
 
 
 def test_every_beginning_of_a_header_is_partial():
     wire = header(places(CLIENT6, SERVER6) + b"\x04\x00\x01x", family=0x21)
     for length in range(len(wire)):
         assert probe_net.read_proxy(wire[:length]) == ("PARTIAL", None, None, 0)
-    assert probe_net.read_proxy(wire)[0] == "CLIENT"
+    assert probe_net.read_proxy(wire)[0] == "PROXY"
 
 
 def test_a_query_is_no_header():
@@ -102,8 +102,8 @@ def test_no_octets_are_read_that_are_not_there(body, command, family):
         for length in range(len(wire) + 1):
             proxied, client, local, octets = probe_net.read_proxy(wire[:length])
             assert octets <= length
-            assert (client is not None) == (local is not None) == (proxied == "CLIENT")
-            assert (octets > 0) == (proxied in ("CLIENT", "LOCAL"))
+            assert (client is not None) == (local is not None) == (proxied == "PROXY")
+            assert (octets > 0) == (proxied in ("PROXY", "LOCAL"))
 
 
 @given(
@@ -114,7 +114,7 @@ def test_what_is_written_is_read_back(one, other, port, other_port, is_stream):
     client, local = (str(one), port), (str(other), other_port)
     wire = probe_net.write_proxy(client, local, is_stream)
     proxied, read_client, read_local, octets = probe_net.read_proxy(wire + QUERY)
-    assert (proxied, octets) == ("CLIENT", len(wire))
+    assert (proxied, octets) == ("PROXY", len(wire))
     for given_place, read_place in ((client, read_client), (local, read_local)):
         address = ip_address(given_place[0])
         seen = getattr(address, "ipv4_mapped", None) or address

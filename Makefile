@@ -5,10 +5,14 @@ export PYTHON
 # What some tests use from the system, as command:Debian-package.
 TEST_TOOLS = redis-server:redis-server dig:bind9-dnsutils unbound:unbound
 
-.PHONY: help build check fix test long bench demo clean dev tools
+# What bench-peers compares with, as command:Debian-package.
+PEERS = dnsperf:dnsperf dnsdist:dnsdist unbound:unbound pdns_recursor:pdns-recursor \
+	kresd:knot-resolver named:bind9
+
+.PHONY: help build check fix test long bench bench-peers demo clean dev tools
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## set up .venv and build the programs into it
 	@.ci/bootstrap run
@@ -39,6 +43,10 @@ long: dev tools ## the tests of minutes: killing, hostile packets, a million nam
 
 bench: dev tools ## measure; ARGS= goes to `python -m bench`
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: dev ## the gate beside other servers on one core, 20 minutes; ARGS=--quick for two
+	@.ci/bootstrap tools $(PEERS)
+	$(BIN)/python -m bench.peers $(ARGS)
 
 demo: build ## the whole path on loopback; KEEP=1 leaves it running
 	@$(BIN)/enforcer demo $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)

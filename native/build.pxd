@@ -1,9 +1,9 @@
 # cython: language_level=3
-"""Placing names into the slots of a table that is being compiled.
+"""Placing targets into the slots of a table that is being compiled.
 
 Works on checked lists: every line is canonical and ends with LF. A list that changes while
 it is read (a file that somebody writes to) is noticed or placed wrongly, but never read or
-written outside its bounds. Until `build_finish`, a slot's `posting` is a link of `chains`.
+written outside its bounds. Until `build_write_postings`, a slot's `posting` is a link of `chains`.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -19,6 +19,7 @@ from chain cimport (
     link_t,
 )
 from layout cimport *
+from place cimport keys_t, label_before, place_line, placed_t
 from siphash cimport hash128_t, siphash128
 from table cimport table_home
 
@@ -40,8 +41,9 @@ cdef enum:
 
 
 ctypedef struct build_t:
-    header_t *header  # secret and slot_count are set; the counts below are kept here
+    header_t *header  # secret and slot_count are set; counts and bitmaps are kept here
     slot_t *slots
+    keys_t keys
     chains_t chains
 
 
@@ -52,32 +54,16 @@ ctypedef struct cursor_t:
     int answer
 
 
-cdef inline size_t label_before(const uint8_t *text, size_t end) noexcept nogil:
-    """Return where the label that ends before `end` begins."""
-    while end and text[end - 1] != c".":
-        end -= 1
-    return end
-
-
-cdef inline uint32_t name_hash(
-    const uint8_t *text, size_t size, hash128_t secret, hash128_t *name
-) noexcept nogil:
-    """Hash a canonical name from the top down; return its labels, 0 when it has too many."""
-    cdef size_t at, end = size
-    cdef uint32_t depth = 0
-    name[0] = secret
-    while depth < TABLE_LABELS_MAX:
-        at = label_before(text, end)
-        name[0] = siphash128(name[0], text + at, end - at)
-        depth += 1
-        if at == 0:
-            return depth
-        end = at - 1
-    return 0
+cdef inline uint64_t build_used(const header_t *header) noexcept nogil:
+    """Return how many slots are taken."""
+    return header.name_count + header.network_count
 
 
 cdef inline slot_t *build_slot(build_t *build, hash128_t name, bint insert) noexcept nogil:
-    """Return the slot of `name`; a new one when `insert` is set and there is room, else NULL."""
+    """Return the slot of `name`; a new one when `insert` is set and there is room, else NULL.
+
+    A new one is empty still: whoever writes its posting counts it.
+    """
     cdef header_t *header = build.header
     cdef uint32_t at = table_home(name, header.slot_count)
     cdef uint32_t probes = 1
@@ -90,116 +76,115 @@ cdef inline slot_t *build_slot(build_t *build, hash128_t name, bint insert) noex
             return slot
         at = at + 1 if at + 1 < header.slot_count else 0
         probes += 1
-    if not insert or header.name_count + 1 >= header.slot_count:  # one slot stays empty
+    if not insert or build_used(header) + 1 >= header.slot_count:  # one slot stays empty
         return NULL
     slot.fingerprint_low = name.low
     slot.fingerprint_high = <uint32_t> name.high
-    header.name_count += 1
     if probes > header.probes_max:
         header.probes_max = probes
     return slot
 
 
-cdef inline void build_note_depth(header_t *header, uint32_t depth, bint is_subtree) noexcept nogil:
-    header.depths[depth >> 6] |= <uint64_t> 1 << (depth & 63)
-    if is_subtree:
-        header.subtree_depths[depth >> 6] |= <uint64_t> 1 << (depth & 63)
-    if depth > header.labels_max:
-        header.labels_max = depth
+cdef inline void build_note(header_t *header, const placed_t *placed, bint is_new) noexcept nogil:
+    """Count a target that is placed, and note where lookups must look for it."""
+    cdef uint64_t bit
+    if placed.kind == KIND_IP or placed.kind == KIND_NET:
+        header.network_count += is_new
+        bit = <uint64_t> 1 << (placed.length & 63)
+        header.prefixes[placed.family][placed.length >> 6] |= bit
+        return
+    header.name_count += is_new
+    bit = <uint64_t> 1 << (placed.depth & 63)
+    header.depths[placed.depth >> 6] |= bit
+    if placed.kind == KIND_SUBTREE:
+        header.subtree_depths[placed.depth >> 6] |= bit
+    if placed.depth > header.labels_max:
+        header.labels_max = placed.depth
 
 
-cdef inline uint32_t protection_flag(int role, uint32_t kind) noexcept nogil:
-    """Return the flag of a core or protected-list entry of `kind`."""
+cdef inline uint32_t protection_flag(int role, uint32_t event_kind) noexcept nogil:
+    """Return the flag of a core or protected-list entry of EVENT_EXACT or EVENT_SUBTREE."""
     cdef uint32_t flag = POSTING_CORE_EXACT if role == ROLE_CORE else POSTING_PROTECTED_EXACT
-    return flag << (kind - EVENT_EXACT)
+    return flag << (event_kind - EVENT_EXACT)
 
 
 cdef inline int build_place(
     build_t *build, cursor_t *cursor, int role, uint32_t order
 ) noexcept nogil:
-    """Place the names of a list, in its role; orders must come ascending, after the others.
+    """Place the targets of a list, in its role; orders must come ascending, after the others.
 
     Writes slots and chains. Returns a PLACE_ code; after PLACE_ASK, `cursor.at` is the line
     in question.
     """
     cdef const uint8_t *line
     cdef const uint8_t *end
-    cdef uint32_t kind, skip, depth, before, event
-    cdef hash128_t name
+    cdef uint32_t kind, before, event
+    cdef placed_t placed
     cdef slot_t *slot
     while cursor.at < cursor.size_bytes:
         line = cursor.text + cursor.at
         end = <const uint8_t *> memchr(line, c"\n", cursor.size_bytes - cursor.at)
-        if end == NULL:
+        if end == NULL or not place_line(line, end - line, &build.keys, &placed):
             return PLACE_CHANGED
-        kind = EVENT_EXACT if line[0] == c"e" else EVENT_SUBTREE
-        skip = 6 if kind == EVENT_EXACT else 8  # the word and its space
-        if line[0] == c"e" or line[0] == c"s":
-            if end - line <= skip:
-                return PLACE_CHANGED
-            depth = name_hash(line + skip, end - line - skip, build.header.secret, &name)
-            if depth == 0:
-                return PLACE_CHANGED
-            slot = build_slot(build, name, True)
-            if slot == NULL:
-                return PLACE_CHANGED
-            before = slot.posting
-            if role != ROLE_ORDER:
-                event = chain_event(EVENT_FLAG, protection_flag(role, kind))
-            elif build.chains.links[before].flags & protection_flag(ROLE_PROTECTED, kind):
-                if cursor.answer == ANSWER_NONE:
-                    return PLACE_ASK
+        slot = build_slot(build, placed.hash, True)
+        if slot == NULL:
+            return PLACE_CHANGED
+        kind = EVENT_EXACT if placed.kind == KIND_EXACT else EVENT_SUBTREE
+        before = slot.posting
+        event = chain_event(kind, order)
+        if role != ROLE_ORDER:
+            event = chain_event(EVENT_FLAG, protection_flag(role, kind))
+        elif build.chains.links[before].flags & protection_flag(ROLE_PROTECTED, kind):
+            if cursor.answer == ANSWER_NONE:
+                return PLACE_ASK
+            if cursor.answer == ANSWER_MAY_NOT_BLOCK:
                 event = 0
-                if cursor.answer == ANSWER_MAY_BLOCK:
-                    event = chain_event(kind, order)
-                cursor.answer = ANSWER_NONE
-            else:
-                event = chain_event(kind, order)
-            if event:
-                slot.posting = chain_add(&build.chains, before, event)
-                if slot.posting == 0:
-                    return PLACE_NO_MEMORY
-                build_note_depth(build.header, depth, kind == EVENT_SUBTREE)
+            cursor.answer = ANSWER_NONE
+        if event:
+            slot.posting = chain_add(&build.chains, before, event)
+            if slot.posting == 0:
+                return PLACE_NO_MEMORY
+            build_note(build.header, &placed, before == 0)
         cursor.at = end - cursor.text + 1
     return PLACE_DONE
+
+
+cdef inline bint build_flag_above(build_t *build, const uint8_t *text, size_t size) noexcept nogil:
+    """Flag what stands at a name and at its parents; return False without memory."""
+    cdef size_t at, label_end = size
+    cdef hash128_t name = build.header.secret
+    cdef slot_t *slot
+    cdef int _depth
+    for _depth in range(TABLE_LABELS_MAX):
+        at = label_before(text, label_end)
+        name = siphash128(name, text + at, label_end - at)
+        slot = build_slot(build, name, False)
+        if slot != NULL and not build.chains.links[slot.posting].flags & POSTING_PASS_INSIDE:
+            slot.posting = chain_add(
+                &build.chains, slot.posting, chain_event(EVENT_FLAG, POSTING_PASS_INSIDE)
+            )
+            if slot.posting == 0:
+                return False
+        if at == 0:
+            break
+        label_end = at - 1
+    return True
 
 
 cdef inline int build_pass_inside(build_t *build, cursor_t *cursor) noexcept nogil:
     """Flag every placed name that has a pass rule of this list at it or below it."""
     cdef const uint8_t *line
     cdef const uint8_t *end
-    cdef const uint8_t *text
-    cdef size_t at, label_end
-    cdef int _depth
-    cdef hash128_t name
-    cdef slot_t *slot
+    cdef placed_t placed
     while cursor.at < cursor.size_bytes:
         line = cursor.text + cursor.at
         end = <const uint8_t *> memchr(line, c"\n", cursor.size_bytes - cursor.at)
-        if end == NULL:
+        if end == NULL or not place_line(line, end - line, &build.keys, &placed):
             return PLACE_CHANGED
         cursor.at = end - cursor.text + 1
-        text = <const uint8_t *> memchr(line, c" ", end - line)
-        if text == NULL:
-            return PLACE_CHANGED
-        if line[0] != c"e" and line[0] != c"s":
-            continue
-        text += 1
-        name = build.header.secret
-        label_end = end - text
-        for _depth in range(TABLE_LABELS_MAX):
-            at = label_before(text, label_end)
-            name = siphash128(name, text + at, label_end - at)
-            slot = build_slot(build, name, False)
-            if slot != NULL and not build.chains.links[slot.posting].flags & POSTING_PASS_INSIDE:
-                slot.posting = chain_add(
-                    &build.chains, slot.posting, chain_event(EVENT_FLAG, POSTING_PASS_INSIDE)
-                )
-                if slot.posting == 0:
-                    return PLACE_NO_MEMORY
-            if at == 0:
-                break
-            label_end = at - 1
+        if placed.kind == KIND_EXACT or placed.kind == KIND_SUBTREE:
+            if not build_flag_above(build, placed.name, placed.name_bytes):
+                return PLACE_NO_MEMORY
     return PLACE_DONE
 
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from enforcer.core import target as core_target
 from enforcer.core.table import DnsMeasure
-from enforcer.core.table_frame import TableFrame, check_rows
+from enforcer.core.table_frame import TableFrame, check_overlay, check_rows
 from enforcer.errors import InputError, IntegrityError
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -22,12 +22,13 @@ from libc.string cimport memcpy
 from build cimport *
 from chain cimport chains_free, chains_open
 from layout cimport *
+from prefix cimport prefix_key
 from scan cimport scan_accept, scan_on, scan_reach_bytes, scan_t
 
 cdef enum:
     WORDS_MAX = 1 << 30  # 4 GiB of order slots: something is wrong long before
 
-NAME_MEASURES = frozenset((DnsMeasure.NEGATIVE, DnsMeasure.BLOCK_PAGE))
+ANSWER_MEASURES = frozenset((DnsMeasure.NEGATIVE, DnsMeasure.BLOCK_PAGE))
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class CompiledTable:
     """What was compiled."""
 
     name_count: int
+    network_count: int
     slot_count: int
     posting_count: int
     total_bytes: int
@@ -91,9 +93,9 @@ def scan(const uint8_t[::1] text not None, *, allow_empty=False):
 # --------------------------------------------------------------------- compile
 
 
-def slots_for(name_count):
-    """Return the slots that `name_count` names get: a load of three quarters."""
-    return name_count + name_count // 3 + 2
+def slots_for(placed_count):
+    """Return the slots that `placed_count` names and networks get: a load of three quarters."""
+    return placed_count + placed_count // 3 + 2
 
 
 cdef class Region:
@@ -135,6 +137,8 @@ cdef class Builder:
         memcpy(&self.build.header.secret, <const uint8_t *> secret, 16)
         self.build.header.slot_count = slot_count
         self.build.header.probes_max = 1
+        self.build.keys.secret = self.build.header.secret
+        self.build.keys.prefix_key = prefix_key(self.build.header.secret)
         if not chains_open(&self.build.chains):
             raise MemoryError
 
@@ -178,24 +182,23 @@ cdef class Builder:
         check_placed(outcome)
         return 0
 
-    def place_all(self, orders, core, protected, overrides):
-        """Place the protections, then the orders by slot, then what a pass rule implies."""
-        self.place(core, ROLE_CORE, 0, None)
-        self.place(protected, ROLE_PROTECTED, 0, None)
-        for slot, (row, text) in enumerate(orders):
-            if row.dns_measure in NAME_MEASURES:
-                self.place(
-                    text, ROLE_ORDER, slot, lambda line, row=row: (row.index, line) in overrides
-                )
-        self.flag_pass_inside(core)
-        self.flag_pass_inside(protected)
+    def place_all(self, lists):
+        """Place the protections, then the orders by row, then what a pass rule implies."""
+        self.place(lists.core, ROLE_CORE, 0, None)
+        self.place(lists.protected, ROLE_PROTECTED, 0, None)
+        for number, index, text in lists.answering:
+            self.place(
+                text, ROLE_ORDER, number, lambda line, index=index: (index, line) in lists.allowed
+            )
+        self.flag_pass_inside(lists.core)
+        self.flag_pass_inside(lists.protected)
 
     @property
-    def name_count(self):
-        """How many names are placed."""
-        return self.build.header.name_count
+    def placed_count(self):
+        """How many names and networks are placed."""
+        return build_used(self.build.header)
 
-    def finish(self, frame, rows):
+    def finish(self, frame, rows, lists):
         """Write all that is not slots, and the checksum; return the CompiledTable."""
         cdef header_t *header = self.build.header
         cdef bytes url = frame.register_url.encode("ascii")
@@ -218,6 +221,8 @@ cdef class Builder:
         header.header_bytes = TABLE_HEADER_BYTES
         copy_sha256(header.origin_sha256, frame.origin_sha256.hex())
         copy_sha256(header.table_digest, frame.table_digest)
+        copy_sha256(header.base_sha256, frame.base_sha256)
+        copy_sha256(header.protections_sha256, lists.protections_sha256)
         header.ledger_size = frame.ledger_size
         header.time_floor_ms = frame.time_floor_ms
         header.order_count = len(rows)
@@ -227,7 +232,6 @@ cdef class Builder:
         set_section(&header.slots, &end, <uint64_t> header.slot_count * sizeof(slot_t))
         set_section(&header.orders, &end, header.order_count * sizeof(order_t))
         set_section(&header.strings, &end, len(url) + len(domain))
-        set_section(&header.networks, &end, 0)
         set_section(
             &header.postings, &end, (<uint64_t> header.posting_count + 1) * sizeof(posting_t)
         )
@@ -251,7 +255,12 @@ cdef class Builder:
         digest = sha256(self.region.mapping).hexdigest()
         copy_sha256(header.body_sha256, digest)
         return CompiledTable(
-            header.name_count, header.slot_count, header.posting_count, end, digest
+            header.name_count,
+            header.network_count,
+            header.slot_count,
+            header.posting_count,
+            end,
+            digest,
         )
 
     def close(self):
@@ -299,6 +308,45 @@ cdef int fill_order(order_t *to, row) except -1:
     return 0
 
 
+class Lists:
+    """The checked lists of one compilation; `allowed` are (entry index, line) of overrides."""
+
+    def __init__(self, rows, orders, core, protected, overrides):
+        self.core = core
+        self.protected = protected
+        self.allowed = frozenset((index, target.line) for index, target in overrides)
+        number_of = {row.index: number for number, row in enumerate(rows)}
+        self.answering = []
+        self.target_count = 0
+        for text in (core, protected):
+            self.target_count += scan(text, allow_empty=True).target_count
+        for row, text in sorted(orders, key=lambda pair: pair[0].index):
+            count = scan(text, allow_empty=True).target_count
+            if row.dns_measure in ANSWER_MEASURES:
+                self.target_count += count
+                self.answering.append((number_of[row.index], row.index, text))
+
+    @property
+    def protections_sha256(self):
+        """The digest, in hex, by which an overlay knows the protections of its base."""
+        return sha256(sha256(self.core).digest() + sha256(self.protected).digest()).hexdigest()
+
+
+def write_table(fd, frame, rows, lists):
+    """Compile `lists` into the file, with `rows` as the ones that count."""
+    builder = Builder(fd, frame.secret, slots_for(lists.target_count))
+    builder.place_all(lists)
+    if slots_for(builder.placed_count) * 9 // 8 < slots_for(lists.target_count):
+        # What stands in several lists was counted in each: once more, at the true size.
+        slot_count = slots_for(builder.placed_count)
+        builder.close()
+        builder = Builder(fd, frame.secret, slot_count)
+        builder.place_all(lists)
+    stats = builder.finish(frame, rows, lists)
+    builder.close()
+    return stats
+
+
 def compile_table(
     fd,
     *,
@@ -328,21 +376,49 @@ def compile_table(
     frame = TableFrame(
         origin, ledger_size, time_floor_ms, table_digest, secret, register_url, register_domain
     )
-    orders = sorted(orders, key=lambda pair: pair[0].index)
-    rows = [row for row, _ in orders]
-    check_rows(rows)
-    texts = [core, protected, *(text for _, text in orders)]
-    name_count = sum(scan(text, allow_empty=True).name_count for text in texts)
-    allowed = frozenset((index, target.line) for index, target in overrides)
+    orders = list(orders)
+    rows = check_rows(row for row, _ in orders)
+    return write_table(fd, frame, rows, Lists(rows, orders, core, protected, overrides))
 
-    builder = Builder(fd, frame.secret, slots_for(name_count))
-    builder.place_all(orders, core, protected, allowed)
-    if slots_for(builder.name_count) * 9 // 8 < slots_for(name_count):
-        # Names that stand in several lists were counted in each: once more, at the true size.
-        slot_count = slots_for(builder.name_count)
-        builder.close()
-        builder = Builder(fd, frame.secret, slot_count)
-        builder.place_all(orders, core, protected, allowed)
-    stats = builder.finish(frame, rows)
-    builder.close()
-    return stats
+
+def compile_overlay(
+    fd,
+    *,
+    origin,
+    ledger_size,
+    time_floor_ms,
+    table_digest,
+    secret,
+    register_url,
+    register_domain,
+    base_sha256,
+    rows,
+    orders=(),
+    core=b"",
+    protected=b"",
+    overrides=(),
+):
+    """Compile an overlay for the base with `base_sha256` (hex), as `compile_table` does a base.
+
+    `rows` are all OrderRows that count from now on, in any order: a base's order that is not
+    among them, with the same index, list and DNS measure, ends. `orders` are those of them
+    whose targets are not in the base, with their lists. The secret, origin, `core` and
+    `protected` must be the base's, or no gate lays it over that base.
+
+    Raises:
+        InputError, IntegrityError, OSError: as `compile_table`; also an order not among `rows`.
+    """
+    frame = TableFrame(
+        origin,
+        ledger_size,
+        time_floor_ms,
+        table_digest,
+        secret,
+        register_url,
+        register_domain,
+        base_sha256,
+    )
+    orders = list(orders)
+    rows = check_rows(rows)
+    check_overlay(base_sha256, rows, (row for row, _ in orders))
+    return write_table(fd, frame, rows, Lists(rows, orders, core, protected, overrides))

@@ -26,7 +26,7 @@ from sockets cimport (
     close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, eventfd_read,
     eventfd_write, load_acquire, load_relaxed, now_ms, prctl, store_release, usleep,
 )
-from table cimport TABLE_VALID, table_open
+from tables cimport TABLE_VALID, tables_open
 
 import os
 
@@ -291,19 +291,17 @@ cdef class Gate:
         cdef int opened
         cdef uint32_t slot
         with nogil:
-            opened = table_open(octets, size, &held.table)
+            opened = tables_open(&held.tables, octets, size)
         if opened != TABLE_VALID:
             return False
-        held.counted_at = <uint32_t *> calloc(
-            held.table.header.order_count + 1, sizeof(uint32_t)
-        )
+        held.counted_at = <uint32_t *> calloc(held.tables.order_count + 1, sizeof(uint32_t))
         if held.counted_at is NULL:
             return False
-        held.begun_ms = begun_ms(max(held.table.header.time_floor_ms, floor_ms))
+        held.begun_ms = begun_ms(max(held.tables.header.time_floor_ms, floor_ms))
         held.begun_tick_ms = now_ms(CLOCK_BOOTTIME)
-        held.serial = <uint32_t> held.table.header.ledger_size
-        for slot in range(held.table.header.order_count):
-            held.counted_at[slot] = self._place(held.table.orders[slot].index)
+        held.serial = <uint32_t> held.tables.header.ledger_size
+        for slot in range(held.tables.order_count):
+            held.counted_at[slot] = self._place(held.tables.orders[slot].index)
         return True
 
     cdef uint32_t _place(self, uint64_t index) except? 0:

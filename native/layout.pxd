@@ -1,12 +1,13 @@
 # cython: language_level=3
-"""The table, format v1: the bytes that the compiler writes and the gate reads in place.
+"""The table, format v2: the bytes that the compiler writes and the gate reads in place.
 
-One little-endian region of `total_bytes`: header, slots, orders, strings, networks (empty in
-v1), postings, words, each at a multiple of 16. Zero says nothing anywhere: an empty slot, no
-posting, no measure. A name is not stored but found by a keyed hash: h(root) is the table's
-secret, h(label.parent) is SipHash-2-4-128 of the lower-case label under the key h(parent);
-96 of its bits are compared, the other 32 choose the slot. ARCHITECTURE.md argues the
-collision bound.
+One little-endian region of `total_bytes`: header, slots, orders, strings, postings, words,
+each at a multiple of 16. Zero says nothing anywhere: an empty slot, no posting, no measure.
+Names and prefixes are not stored but found by a keyed hash: h(root) is the table's secret,
+h(label.parent) is SipHash-2-4-128 of the lower-case label under the key h(parent), h(prefix)
+that of its length and masked octets under the key that an empty label would have, which no
+name holds. 96 bits are compared, the other 32 choose the slot: see ARCHITECTURE.md.
+A base has a zero `base_sha256`. An overlay names its base there; its rows replace the base's.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -14,10 +15,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from siphash cimport hash128_t
 
 cdef enum:
-    TABLE_VERSION = 1
+    TABLE_VERSION = 2
     TABLE_HEADER_BYTES = 512
     TABLE_ALIGNMENT = 16
     TABLE_LABELS_MAX = 127  # RFC 1035: what 255 octets hold
+    TABLE_PREFIX_LENGTHS_MAX = 128
     TABLE_ORDER_ID_BYTES_MAX = 32
     TABLE_REGISTER_URL_BYTES_MAX = 200
     TABLE_REGISTER_DOMAIN_BYTES_MAX = 222  # 255 less an order id as the label before it
@@ -53,7 +55,7 @@ cdef enum:
     QTYPE_DS = 43
     QTYPE_DNSKEY = 48
 
-# What may stand at one name; 0 says nothing and permits nothing.
+# What may stand at one name or prefix, which counts as SUBTREE; 0 says nothing and permits nothing.
 cdef enum:
     POSTING_CORE_EXACT = 1
     POSTING_CORE_SUBTREE = 2
@@ -79,9 +81,13 @@ ctypedef struct header_t:
     int64_t time_floor_ms
     uint8_t table_digest[32]
     hash128_t secret  # random for each node, and never leaves it
+    uint8_t base_sha256[32]  # body_sha256 of the base that an overlay lies on; zero in a base
+    uint8_t protections_sha256[32]  # of the digests of the core and the protected list
     uint64_t name_count
+    uint64_t network_count  # addresses included
     uint64_t depths[2]  # bit d: a name of d labels is stored
     uint64_t subtree_depths[2]  # bit d: one of them covers what is below it
+    uint64_t prefixes[2][3]  # [IPv4, IPv6], bit n: a prefix of n bits is stored
     uint32_t slot_count
     uint32_t probes_max  # slots that a lookup reads at most
     uint32_t labels_max  # of the deepest name stored
@@ -93,10 +99,9 @@ ctypedef struct header_t:
     section_t slots
     section_t orders
     section_t strings  # the register's URL, then its domain in wire form
-    section_t networks
     section_t postings
     section_t words  # order slots, as the postings name them
-    uint8_t reserved[192]
+    uint8_t reserved[88]
 
 
 ctypedef struct slot_t:

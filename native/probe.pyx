@@ -1,4 +1,4 @@
-"""Python windows on a table: what it holds and what it decides, for tests, checks and benches.
+"""Python windows on tables: what they hold and what they decide, for tests, checks and benches.
 
 A :class:`Table` is checked when it is made (checksum, then every offset, id and count) and
 answers as the gate does, by the same inlined code. It never changes what it reads.
@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from enforcer.core.name import Name
+from enforcer.core.network import network_around, plain_address
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure, OrderRow
 from enforcer.core.target import TargetKind
 from enforcer.core.verdict import Action, Cause, Denial, Verdict
 from enforcer.errors import InputError, IntegrityError
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from siphash cimport hash128_t
 from siphash cimport siphash128 as sip
-from table cimport (
+from tables cimport (
     ACTION_BLOCK,
     NO_ORDER,
     NO_ZONE,
@@ -33,8 +35,10 @@ from table cimport (
     TABLE_HEADER_BYTES,
     TABLE_LABELS_MAX,
     TABLE_MISALIGNED,
+    TABLE_NOT_BASE,
     TABLE_ORDER_ID_BYTES_MAX,
     TABLE_ORDERS_MAX,
+    TABLE_OTHER_BASE,
     TABLE_OTHER_VERSION,
     TABLE_REGISTER_DOMAIN_BYTES_MAX,
     TABLE_REGISTER_URL_BYTES_MAX,
@@ -45,9 +49,13 @@ from table cimport (
     order_t,
     posting_t,
     slot_t,
-    table_decide,
-    table_open,
     table_t,
+    tables_decide,
+    tables_decide_address,
+    tables_lay,
+    tables_next_change_ms,
+    tables_open,
+    tables_t,
     verdict_t,
 )
 
@@ -62,16 +70,18 @@ FAULTS = {
     TABLE_WRONG_SIZE: "its size is not what its header says",
     TABLE_BAD_COUNT: "a count in its header is out of bounds",
     TABLE_BAD_SECTION: "its sections do not follow one another to its end",
-    TABLE_BAD_SLOT: "a slot names a posting that is not there, or the names are miscounted",
+    TABLE_BAD_SLOT: "a slot names a posting that is not there, or the targets are miscounted",
     TABLE_BAD_POSTING: "a posting names words or orders that are not there",
     TABLE_BAD_ORDER: "an order's row is malformed or out of order",
     TABLE_BAD_STRING: "its register URL or domain is malformed",
+    TABLE_NOT_BASE: "it is an overlay and lies on no base",
+    TABLE_OTHER_BASE: "it lies on another base, or was compiled with other protections",
 }
 
 
 @dataclass(frozen=True)
 class TableHeader:
-    """The header of a table, digests in hex."""
+    """The header of a base or an overlay, digests in hex; a base's `base_sha256` is all zero."""
 
     total_bytes: int
     body_sha256: str
@@ -79,7 +89,10 @@ class TableHeader:
     ledger_size: int
     time_floor_ms: int
     table_digest: str
+    base_sha256: str
+    protections_sha256: str
     name_count: int
+    network_count: int
     slot_count: int
     probes_max: int
     labels_max: int
@@ -120,57 +133,73 @@ cdef inline uint32_t split_labels(
 
 
 cdef class Table:
-    """A table in a buffer, which must not change while this lives."""
+    """A base in a buffer, with or without an overlay in another; neither may change meanwhile."""
 
-    cdef const uint8_t[::1] region
-    cdef table_t table
-    cdef readonly object header
+    cdef const uint8_t[::1] region, overlay_region
+    cdef tables_t tables
+    cdef uint32_t *base_rows
+    cdef readonly object header, overlay_header
 
-    def __cinit__(self, const uint8_t[::1] region not None):
-        """Check the table in `region`, at a multiple of eight in memory.
+    def __cinit__(self, const uint8_t[::1] region, Table base=None):
+        """Check the base in `region`, at a multiple of eight in memory.
 
         Raises:
             IntegrityError: the checksum is wrong, or a lookup could leave the region.
         """
         cdef int found = TABLE_TOO_SHORT
+        if base is not None:
+            self.region, self.tables, self.header = base.region, base.tables, base.header
+            return
+        if region is None:
+            raise TypeError("a table is in a buffer")
         self.region = region
         if region.shape[0] >= TABLE_HEADER_BYTES:
             with nogil:
-                found = table_open(&region[0], region.shape[0], &self.table)
+                found = tables_open(&self.tables, &region[0], region.shape[0])
         if found != TABLE_VALID:
             raise integrity_error(FAULTS[found])
-        if body_sha256(region) != hex_of(self.table.header.body_sha256):
-            raise integrity_error("its checksum does not match")
-        self.header = self.read_header()
+        check_body(region, self.tables.header)
+        self.header = read_header(&self.tables.base)
 
-    cdef object read_header(self):
-        cdef const header_t *header = self.table.header
-        cdef const uint8_t *url = self.table.register_url
-        cdef const uint8_t *domain = self.table.register_domain
-        return TableHeader(
-            total_bytes=header.total_bytes,
-            body_sha256=hex_of(header.body_sha256),
-            origin_sha256=hex_of(header.origin_sha256),
-            ledger_size=header.ledger_size,
-            time_floor_ms=header.time_floor_ms,
-            table_digest=hex_of(header.table_digest),
-            name_count=header.name_count,
-            slot_count=header.slot_count,
-            probes_max=header.probes_max,
-            labels_max=header.labels_max,
-            order_count=header.order_count,
-            posting_count=header.posting_count,
-            word_count=header.word_count,
-            register_url=(<bytes> url[:header.register_url_bytes]).decode("ascii"),
-            register_domain=Name(<bytes> domain[:header.register_domain_bytes]).text,
+    def __dealloc__(self):
+        free(self.base_rows)
+
+    def with_overlay(self, const uint8_t[::1] region not None):
+        """Return this base with the overlay in `region`, and nothing that lay on it before.
+
+        The base is not checked again: this takes the overlay's time, whatever the base's size.
+
+        Raises:
+            IntegrityError: the overlay is damaged as a table can be, or for another base.
+        """
+        cdef Table laid = Table(None, self)
+        cdef int found = TABLE_TOO_SHORT
+        laid.base_rows = <uint32_t *> malloc(
+            (<size_t> self.tables.base.header.order_count + 1) * sizeof(uint32_t)
         )
+        if laid.base_rows is NULL:
+            raise MemoryError
+        if region.shape[0] >= TABLE_HEADER_BYTES:
+            with nogil:
+                found = tables_lay(&laid.tables, &region[0], region.shape[0], laid.base_rows)
+        if found != TABLE_VALID:
+            raise integrity_error(FAULTS[found])
+        check_body(region, laid.tables.header)
+        laid.overlay_region = region
+        laid.overlay_header = read_header(&laid.tables.overlay)
+        return laid
 
     def orders(self):
-        """Return the OrderRows that the table holds, ascending by entry index."""
-        return [self.order(slot) for slot in range(self.table.header.order_count)]
+        """Return the OrderRows that count, ascending by entry index."""
+        return [self.order(row) for row in range(self.tables.order_count)]
 
-    cdef object order(self, uint32_t slot):
-        cdef const order_t *row = self.table.orders + slot
+    def next_change_ms(self, int64_t t_ms):
+        """Return the first time after `t_ms` when some order begins or ends, or None."""
+        cdef int64_t next_ms = tables_next_change_ms(&self.tables, t_ms)
+        return None if next_ms == INT64_MAX else next_ms
+
+    cdef object order(self, uint32_t number):
+        cdef const order_t *row = self.tables.orders + number
         cdef const uint8_t *order_id = <const uint8_t *> row.order_id
         return OrderRow(
             index=row.index,
@@ -200,7 +229,7 @@ cdef class Table:
         if used == 0 or used != <size_t> len(name_wire):
             raise name_error()
         with nogil:
-            table_decide(&self.table, lower, label_at, label_count, qtype, t_ms, &verdict)
+            tables_decide(&self.tables, lower, label_at, label_count, qtype, t_ms, &verdict)
         zone = None
         if verdict.zone_at != NO_ZONE:
             zone = Name(<bytes> lower[verdict.zone_at:used])
@@ -211,6 +240,26 @@ cdef class Table:
             zone=zone,
             order=self.order(verdict.order) if verdict.order != NO_ORDER else None,
             denial=Denial(verdict.denial),
+        )
+
+    def decide_address(self, address, int64_t t_ms):
+        """Decide one address of the standard library's kinds."""
+        cdef bytes packed = address.packed
+        cdef uint32_t octets = len(packed)
+        cdef const uint8_t *given = packed
+        cdef verdict_t verdict
+        with nogil:
+            tables_decide_address(&self.tables, given, octets, t_ms, &verdict)
+        network = None
+        if verdict.prefix_length:
+            network = network_around(plain_address(address), verdict.prefix_length)
+        return Verdict(
+            action=Action(verdict.action),
+            cause=Cause(verdict.cause),
+            kind=TargetKind(verdict.kind),
+            order=self.order(verdict.order) if verdict.order != NO_ORDER else None,
+            denial=Denial(verdict.denial),
+            network=network,
         )
 
     def decide_many(self, const uint8_t[::1] wires not None, uint16_t qtype, int64_t t_ms):
@@ -233,7 +282,7 @@ cdef class Table:
             while at < size and used:
                 label_count = split_labels(&wires[at], size - at, lower, label_at, &used)
                 if used:
-                    table_decide(&self.table, lower, label_at, label_count, qtype, t_ms, &verdict)
+                    tables_decide(&self.tables, lower, label_at, label_count, qtype, t_ms, &verdict)
                     blocked += verdict.action == ACTION_BLOCK
                     count += 1
                     at += used
@@ -242,6 +291,38 @@ cdef class Table:
             raise name_error()
         elapsed_ns = (stop.tv_sec - start.tv_sec) * 1_000_000_000 + stop.tv_nsec - start.tv_nsec
         return count, blocked, elapsed_ns
+
+
+cdef object read_header(const table_t *table):
+    cdef const header_t *header = table.header
+    cdef const uint8_t *url = table.register_url
+    cdef const uint8_t *domain = table.register_domain
+    return TableHeader(
+        total_bytes=header.total_bytes,
+        body_sha256=hex_of(header.body_sha256),
+        origin_sha256=hex_of(header.origin_sha256),
+        ledger_size=header.ledger_size,
+        time_floor_ms=header.time_floor_ms,
+        table_digest=hex_of(header.table_digest),
+        base_sha256=hex_of(header.base_sha256),
+        protections_sha256=hex_of(header.protections_sha256),
+        name_count=header.name_count,
+        network_count=header.network_count,
+        slot_count=header.slot_count,
+        probes_max=header.probes_max,
+        labels_max=header.labels_max,
+        order_count=header.order_count,
+        posting_count=header.posting_count,
+        word_count=header.word_count,
+        register_url=(<bytes> url[:header.register_url_bytes]).decode("ascii"),
+        register_domain=Name(<bytes> domain[:header.register_domain_bytes]).text,
+    )
+
+
+cdef int check_body(const uint8_t[::1] region, const header_t *header) except -1:
+    if body_sha256(region) != hex_of(header.body_sha256):
+        raise integrity_error("its checksum does not match")
+    return 0
 
 
 def body_sha256(const uint8_t[::1] region not None):

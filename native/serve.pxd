@@ -20,9 +20,9 @@ from sockets cimport (
     CLOCK_BOOTTIME, CLOCK_REALTIME, add_relaxed, getrandom, iovec, load_acquire, load_relaxed,
     mmsghdr, now_ms, sockaddr_in6, store_relaxed, store_release,
 )
-from table cimport (
+from tables cimport (
     ACTION_BLOCK, ACTION_PASS, BINDING_BINDING, DENIAL_NXDOMAIN, DNS_BLOCK_PAGE, order_t,
-    table_decide, table_t, verdict_t,
+    tables_decide, tables_t, verdict_t,
 )
 from wire cimport (
     CLASS_ANY, CLASS_IN, FLAG_QR, FLAG_TC, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS,
@@ -69,7 +69,7 @@ cdef enum:
 
 cdef struct Held:
     # A published table; it and the region that it points into stay until the loop has left it.
-    table_t table
+    tables_t tables
     int64_t begun_ms           # it was this late already (Unix) ...
     int64_t begun_tick_ms      # ... at this CLOCK_BOOTTIME
     uint32_t serial            # the ledger's size, cut to 32 bits
@@ -188,7 +188,7 @@ cdef inline void answer_block(
 ) noexcept nogil:
     """Answer client datagram `i`, whose name `verdict` blocks, and count it for its order."""
     cdef const Held *held = loop.held
-    cdef const order_t *order = held.table.orders + verdict.order
+    cdef const order_t *order = held.tables.orders + verdict.order
     cdef int64_t left_seconds = (order.until_ms - loop.t_ms) // 1000
     cdef uint8_t *out = answer_octets(loop)
     cdef Block block
@@ -209,10 +209,10 @@ cdef inline void answer_block(
             block.page_octets = 16
     block.order_id = &order.order_id[0]
     block.order_id_octets = order.order_id_bytes
-    block.register_domain = held.table.register_domain
-    block.register_domain_octets = <uint16_t> held.table.header.register_domain_bytes
-    block.register_url = held.table.register_url
-    block.register_url_octets = <uint16_t> held.table.header.register_url_bytes
+    block.register_domain = held.tables.register_domain
+    block.register_domain_octets = <uint16_t> held.tables.header.register_domain_bytes
+    block.register_url = held.tables.register_url
+    block.register_url_octets = <uint16_t> held.tables.header.register_url_bytes
     block.ttl_seconds = <uint32_t> min(left_seconds, <int64_t> BLOCK_TTL_SECONDS_MAX)
     block.serial = held.serial
     length = write_block(
@@ -300,8 +300,8 @@ cdef inline void judge(Loop *loop, uint32_t socket, uint32_t i) noexcept nogil:
     verdict.action = ACTION_PASS
     if loop.held is not NULL and (query.qclass == CLASS_IN or query.qclass == CLASS_ANY):
         verdict.action = 0
-        table_decide(
-            &loop.held.table, query.name, query.label_at, query.label_count, query.qtype,
+        tables_decide(
+            &loop.held.tables, query.name, query.label_at, query.label_count, query.qtype,
             loop.t_ms, &verdict,
         )
     if verdict.action == ACTION_BLOCK:

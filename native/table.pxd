@@ -1,16 +1,17 @@
 # cython: language_level=3
-"""Looking up names in a table, and the check that comes before it.
+"""One table: the check that comes before its use, and finding what stands at a hash.
 
-`table_open` proves every offset, id and count of a region once; after it, `table_decide`
-reads only inside the region, whatever the bytes say. Neither blocks, allocates, locks nor
-calls Python. `body_sha256` is not compared here: that is the loader's part.
+`table_open` proves every offset, id and count of a region once; after it, `table_find`
+and whoever follows a posting read only inside the region, whatever the bytes say. Neither
+blocks, allocates, locks nor calls Python. `body_sha256` is not compared here: that is the
+loader's part.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from layout cimport *
-from siphash cimport hash128_t, siphash128
+from siphash cimport hash128_t
 
 cdef extern from *:
     void table_prefetch "__builtin_prefetch" (const void *address) noexcept nogil
@@ -31,6 +32,8 @@ cdef enum:
     TABLE_BAD_POSTING = 10
     TABLE_BAD_ORDER = 11
     TABLE_BAD_STRING = 12
+    TABLE_NOT_BASE = 13  # an overlay where a base belongs
+    TABLE_OTHER_BASE = 14  # an overlay for another base, ledger, secret or protections
 
 
 # A checked table: pointers into a region that the owner keeps mapped and unchanged.
@@ -44,33 +47,17 @@ ctypedef struct table_t:
     const uint8_t *register_domain
 
 
-ctypedef struct verdict_t:
-    uint8_t action
-    uint8_t cause
-    uint8_t kind
-    uint8_t denial
-    uint8_t zone_at  # octet of the qname where the deciding suffix begins, or NO_ZONE
-    uint8_t prefix_length  # of the network that decided; 0 where a name did, or nothing
-    uint32_t order  # slot in table_t.orders, or NO_ORDER
-
-
 # ----------------------------------------------------------------------- lookups
-
-
-cdef inline bint table_wants(
-    const table_t *table, uint32_t depth, uint32_t label_count
-) noexcept nogil:
-    """Tell whether a suffix of `depth` labels can decide a name of `label_count`."""
-    cdef uint32_t word = depth >> 6
-    cdef uint64_t depths = table.header.subtree_depths[word]
-    if depth == label_count:  # only at the name itself does EXACT matter
-        depths = table.header.depths[word]
-    return (depths >> (depth & 63)) & 1
 
 
 cdef inline uint32_t table_home(hash128_t name, uint32_t slot_count) noexcept nogil:
     """Return the slot where looking for `name` begins, from bits that are not compared."""
     return <uint32_t> (((name.high >> 32) * slot_count) >> 32)
+
+
+cdef inline void table_expect(const table_t *table, hash128_t name) noexcept nogil:
+    """Let the memory where looking for `name` begins come nearer."""
+    table_prefetch(table.slots + table_home(name, table.header.slot_count))
 
 
 cdef inline uint32_t table_find(const table_t *table, hash128_t name) noexcept nogil:
@@ -90,147 +77,6 @@ cdef inline uint32_t table_find(const table_t *table, hash128_t name) noexcept n
             at = 0
         left -= 1
     return 0
-
-
-cdef inline uint32_t table_deepest(const table_t *table, uint32_t label_count) noexcept nogil:
-    """Return how many labels, from the top, of a name of `label_count` can be stored."""
-    return label_count if label_count < table.header.labels_max else table.header.labels_max
-
-
-cdef inline bint table_find_suffixes(
-    const table_t *table,
-    const uint8_t *qname,
-    const uint8_t *label_at,
-    uint32_t label_count,
-    uint32_t *found,
-) noexcept nogil:
-    """Fill `found[depth]` with the posting of each suffix; tell whether there is any.
-
-    Writes found[1] (the top label) to found[table_deepest(...)]: the root is no target. All
-    suffixes are hashed before the first slot is read, so that their cache misses overlap.
-    """
-    cdef hash128_t hashes[TABLE_LABELS_MAX + 1]
-    cdef uint32_t deepest = table_deepest(table, label_count)
-    cdef uint32_t depth, any_found = 0
-    cdef uint8_t at
-    hashes[0] = table.header.secret
-    for depth in range(1, deepest + 1):
-        at = label_at[label_count - depth]
-        hashes[depth] = siphash128(hashes[depth - 1], qname + at + 1, qname[at])
-        if table_wants(table, depth, label_count):
-            table_prefetch(table.slots + table_home(hashes[depth], table.header.slot_count))
-    for depth in range(1, deepest + 1):
-        found[depth] = 0
-        if table_wants(table, depth, label_count):
-            found[depth] = table_find(table, hashes[depth])
-            any_found |= found[depth]
-    return any_found != 0
-
-
-cdef inline uint32_t table_first_in_force(
-    const table_t *table, uint32_t at, uint32_t count, int64_t t_ms
-) noexcept nogil:
-    """Return the first order in force at `t_ms` among words[at : at + count], or NO_ORDER."""
-    cdef const order_t *order
-    cdef uint32_t i
-    for i in range(count):
-        order = table.orders + table.words[at + i]
-        if order.from_ms <= t_ms < order.until_ms:
-            return table.words[at + i]
-    return NO_ORDER
-
-
-cdef inline void verdict_pass(
-    verdict_t *verdict, uint8_t cause, uint8_t kind, uint8_t zone_at
-) noexcept nogil:
-    verdict.action = ACTION_PASS
-    verdict.cause = cause
-    verdict.kind = kind
-    verdict.denial = DENIAL_NOT_BLOCKED
-    verdict.zone_at = zone_at
-    verdict.prefix_length = 0
-    verdict.order = NO_ORDER
-
-
-cdef inline void verdict_block(
-    verdict_t *verdict, uint8_t kind, uint8_t denial, uint8_t zone_at, uint32_t order
-) noexcept nogil:
-    verdict.action = ACTION_BLOCK
-    verdict.cause = CAUSE_ORDER
-    verdict.kind = kind
-    verdict.denial = denial
-    verdict.zone_at = zone_at
-    verdict.prefix_length = 0
-    verdict.order = order
-
-
-cdef inline bint qtype_is_of_zones(uint16_t qtype) noexcept nogil:
-    """Tell whether validating what passes below a name needs `qtype` at that name."""
-    return qtype in (QTYPE_NS, QTYPE_SOA, QTYPE_DS, QTYPE_DNSKEY)
-
-
-cdef inline void table_decide(
-    const table_t *table,
-    const uint8_t *qname,
-    const uint8_t *label_at,
-    uint32_t label_count,
-    uint16_t qtype,
-    int64_t t_ms,
-    verdict_t *verdict,
-) noexcept nogil:
-    """Decide one query of class IN at `t_ms`, as enforcer.core.verdict.decide does.
-
-    `qname` is an uncompressed wire name in lower case; `label_at[i]`, for i from 0 (the
-    leaf) to `label_count` - 1, is the octet of `qname` where a label's length stands;
-    `label_count` is at most 127. Reads the labels of `qname` and the table; writes
-    every field of `verdict` and nothing else.
-    """
-    cdef uint32_t found[TABLE_LABELS_MAX + 1]
-    cdef uint32_t deepest = table_deepest(table, label_count)
-    cdef const posting_t *posting
-    cdef uint32_t depth, order
-    cdef uint8_t at, denial
-
-    if not table_find_suffixes(table, qname, label_at, label_count, found):
-        verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
-        return
-
-    # Row 1: the protected core, EXACT at the name first, then SUBTREE from the leaf up.
-    if deepest == label_count and table.postings[found[deepest]].flags & POSTING_CORE_EXACT:
-        verdict_pass(verdict, CAUSE_PROTECTED_CORE, KIND_EXACT, 0)
-        return
-    for depth in range(deepest, 0, -1):
-        if table.postings[found[depth]].flags & POSTING_CORE_SUBTREE:
-            at = label_at[label_count - depth]
-            verdict_pass(verdict, CAUSE_PROTECTED_CORE, KIND_SUBTREE, at)
-            return
-
-    # Rows 2 and 3: EXACT at the name, then SUBTREE from the leaf up.
-    if deepest == label_count:
-        posting = table.postings + found[deepest]
-        if not qtype_is_of_zones(qtype):
-            order = table_first_in_force(table, posting.exact_at, posting.exact_count, t_ms)
-            if order != NO_ORDER:
-                verdict_block(verdict, KIND_EXACT, DENIAL_NODATA, 0, order)
-                return
-        if posting.flags & POSTING_PROTECTED_EXACT:
-            verdict_pass(verdict, CAUSE_PROTECTED_LIST, KIND_EXACT, 0)
-            return
-    for depth in range(deepest, 0, -1):
-        posting = table.postings + found[depth]
-        order = NO_ORDER
-        if not (posting.flags & POSTING_PASS_INSIDE and qtype_is_of_zones(qtype)):
-            order = table_first_in_force(table, posting.subtree_at, posting.subtree_count, t_ms)
-        if order != NO_ORDER:
-            denial = DENIAL_NODATA if posting.flags & POSTING_PASS_INSIDE else DENIAL_NXDOMAIN
-            at = label_at[label_count - depth]
-            verdict_block(verdict, KIND_SUBTREE, denial, at, order)
-            return
-        if posting.flags & POSTING_PROTECTED_SUBTREE:
-            at = label_at[label_count - depth]
-            verdict_pass(verdict, CAUSE_PROTECTED_LIST, KIND_SUBTREE, at)
-            return
-    verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
 
 
 # ------------------------------------------------------------------- validity check
@@ -256,7 +102,7 @@ cdef inline bint slots_are_valid(const table_t *table) noexcept nogil:
         if table.slots[at].posting > table.header.posting_count:
             return False
         used += table.slots[at].posting != 0
-    return used == table.header.name_count
+    return used == table.header.name_count + table.header.network_count
 
 
 cdef inline bint postings_are_valid(const table_t *table) noexcept nogil:
@@ -299,6 +145,18 @@ cdef inline bint orders_are_valid(const table_t *table) noexcept nogil:
     return True
 
 
+cdef inline bint prefixes_are_valid(const header_t *header) noexcept nogil:
+    """Check that no prefix is of no bits, or of more than an address has."""
+    cdef const uint64_t *v4 = header.prefixes[0]
+    cdef const uint64_t *v6 = header.prefixes[1]
+    return (
+        v4[0] & ~<uint64_t> 0x1FFFFFFFE == 0
+        and v4[1] | v4[2] == 0
+        and v6[0] & 1 == 0
+        and v6[2] & ~<uint64_t> 1 == 0
+    )
+
+
 cdef inline bint strings_are_valid(const table_t *table) noexcept nogil:
     cdef uint32_t size = table.header.register_domain_bytes
     cdef uint32_t at
@@ -335,7 +193,11 @@ cdef inline int table_open(
 
     if header.slot_count == 0 or not (1 <= header.probes_max <= header.slot_count):
         return TABLE_BAD_COUNT
-    if header.labels_max > TABLE_LABELS_MAX or header.name_count >= header.slot_count:
+    if header.labels_max > TABLE_LABELS_MAX or not prefixes_are_valid(header):
+        return TABLE_BAD_COUNT
+    if header.name_count >= header.slot_count:
+        return TABLE_BAD_COUNT
+    if header.network_count >= header.slot_count - header.name_count:
         return TABLE_BAD_COUNT
     if header.order_count > TABLE_ORDERS_MAX or header.posting_count > header.slot_count:
         return TABLE_BAD_COUNT
@@ -350,7 +212,6 @@ cdef inline int table_open(
         section_follows(&header.slots, &end, header.slot_count, sizeof(slot_t), size_bytes)
         and section_follows(&header.orders, &end, header.order_count, sizeof(order_t), size_bytes)
         and section_follows(&header.strings, &end, string_bytes, 1, size_bytes)
-        and section_follows(&header.networks, &end, 0, 1, size_bytes)
         and section_follows(
             &header.postings, &end, posting_rows, sizeof(posting_t), size_bytes
         )

@@ -1,43 +1,70 @@
 # cython: language_level=3
-"""Judging names and addresses by the tables in force: a base, and the changes laid over it.
+"""Deciding names and addresses: the precedence of enforcer.core.verdict, held to it by tests.
 
-The rows that count are `tables.orders`; a verdict names one of them. Everything that a region
-can say was proven once, by `tables_open`; after it nothing here reads outside the regions,
-blocks, allocates, locks or calls Python.
+Tables are taken with `tables_open` and `tables_lay` of overlay.pxd. Reads them and what it is
+given, writes the verdict and nothing else; work is bounded by the labels of a name, the lengths
+of a prefix and the orders at one target. Never blocks, allocates, locks or calls Python.
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from table cimport *
+from prefix cimport OCTETS_4, OCTETS_6, address_is_mapped, prefix_hash
+from siphash cimport hash128_t, siphash128
+from overlay cimport *
+from verdict cimport *
 
-
-# Checked tables: pointers into regions that the owner keeps mapped and unchanged. May be copied.
-ctypedef struct tables_t:
-    table_t base
-    table_t overlay  # its header is NULL when there is none
-    const header_t *header  # the newest: the overlay's, or the base's
-    const order_t *orders  # the rows that count: the overlay's, or the base's
-    uint32_t order_count
-    const uint32_t *base_rows  # with an overlay: base order slot -> row in `orders`, or NO_ORDER
-    const uint8_t *register_url  # the newest's, as is its length in `header`
-    const uint8_t *register_domain
+cdef extern from *:
+    int highest_zeros "__builtin_clzll" (uint64_t word) noexcept nogil
 
 
-cdef inline int tables_open(
-    tables_t *tables, const uint8_t *base, uint64_t base_bytes
+# -------------------------------------------------------------------------- names
+
+
+cdef inline bint table_wants(
+    const table_t *table, uint32_t depth, uint32_t label_count
 ) noexcept nogil:
-    """Check a base and fill `tables` with it alone; return TABLE_VALID or what is wrong."""
-    cdef int found
-    memset(tables, 0, sizeof(tables_t))
-    found = table_open(base, base_bytes, &tables.base)
-    tables.header = tables.base.header
-    tables.orders = tables.base.orders
-    tables.register_url = tables.base.register_url
-    tables.register_domain = tables.base.register_domain
-    if found == TABLE_VALID:
-        tables.order_count = tables.header.order_count
-    return found
+    """Tell whether a suffix of `depth` labels can decide a name of `label_count`."""
+    cdef uint32_t word = depth >> 6
+    cdef uint64_t depths = table.header.subtree_depths[word]
+    if depth == label_count:  # only at the name itself does EXACT matter
+        depths = table.header.depths[word]
+    return (depths >> (depth & 63)) & 1
+
+
+cdef inline uint32_t find_suffixes(
+    const tables_t *tables,
+    const uint8_t *qname,
+    const uint8_t *label_at,
+    uint32_t label_count,
+    place_t *found,
+) noexcept nogil:
+    """Fill `found[depth]` with what stands at each suffix; return 0 when nothing does at any.
+
+    Writes found[1] (the top label) to found[deepest], the lesser of `label_count` and the
+    deepest name stored: the root is no target. All suffixes are hashed once, and before the
+    first slot is read, so that their cache misses overlap.
+    """
+    cdef hash128_t hashes[TABLE_LABELS_MAX + 1]
+    cdef uint32_t deepest = min(label_count, tables.labels_max)
+    cdef uint32_t depth, any_found = 0
+    cdef uint8_t at
+    hashes[0] = tables.header.secret
+    for depth in range(1, deepest + 1):
+        at = label_at[label_count - depth]
+        hashes[depth] = siphash128(hashes[depth - 1], qname + at + 1, qname[at])
+        if table_wants(&tables.base, depth, label_count):
+            table_expect(&tables.base, hashes[depth])
+    for depth in range(1, deepest + 1):
+        found[depth].base = found[depth].overlay = 0
+        if table_wants(&tables.base, depth, label_count):
+            found[depth].base = table_find(&tables.base, hashes[depth])
+            any_found |= found[depth].base
+    if tables.overlay.header != NULL:
+        for depth in range(1, deepest + 1):
+            if table_wants(&tables.overlay, depth, label_count):
+                found[depth].overlay = table_find(&tables.overlay, hashes[depth])
+                any_found |= found[depth].overlay
+    return any_found
 
 
 cdef inline void tables_decide(
@@ -53,9 +80,100 @@ cdef inline void tables_decide(
 
     `qname` is an uncompressed wire name in lower case; `label_at[i]`, for i from 0 (the
     leaf) to `label_count` - 1, is the octet of `qname` where a label's length stands;
-    `label_count` is at most 127. Writes every field of `verdict` and nothing else.
+    `label_count` is at most 127. Reads the labels of `qname`; writes every field of `verdict`.
     """
-    table_decide(&tables.base, qname, label_at, label_count, qtype, t_ms, verdict)
+    cdef place_t found[TABLE_LABELS_MAX + 1]
+    cdef uint32_t deepest = min(label_count, tables.labels_max)
+    cdef uint32_t depth, flags, order
+    cdef uint8_t at, denial
+
+    if not find_suffixes(tables, qname, label_at, label_count, found):
+        verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
+        return
+
+    # Row 1: the protected core, EXACT at the name first, then SUBTREE from the leaf up.
+    if deepest == label_count and place_flags(tables, found[deepest]) & POSTING_CORE_EXACT:
+        verdict_pass(verdict, CAUSE_PROTECTED_CORE, KIND_EXACT, 0)
+        return
+    for depth in range(deepest, 0, -1):
+        if place_flags(tables, found[depth]) & POSTING_CORE_SUBTREE:
+            at = label_at[label_count - depth]
+            verdict_pass(verdict, CAUSE_PROTECTED_CORE, KIND_SUBTREE, at)
+            return
+
+    # Rows 2 and 3: EXACT at the name, then SUBTREE from the leaf up.
+    if deepest == label_count:
+        if not qtype_is_of_zones(qtype):
+            order = exact_order(tables, found[deepest], t_ms)
+            if order != NO_ORDER:
+                verdict_block(verdict, KIND_EXACT, DENIAL_NODATA, 0, order)
+                return
+        if place_flags(tables, found[deepest]) & POSTING_PROTECTED_EXACT:
+            verdict_pass(verdict, CAUSE_PROTECTED_LIST, KIND_EXACT, 0)
+            return
+    for depth in range(deepest, 0, -1):
+        flags = place_flags(tables, found[depth])
+        order = NO_ORDER
+        if not (flags & POSTING_PASS_INSIDE and qtype_is_of_zones(qtype)):
+            order = subtree_order(tables, found[depth], t_ms)
+        if order != NO_ORDER:
+            denial = DENIAL_NODATA if flags & POSTING_PASS_INSIDE else DENIAL_NXDOMAIN
+            at = label_at[label_count - depth]
+            verdict_block(verdict, KIND_SUBTREE, denial, at, order)
+            return
+        if flags & POSTING_PROTECTED_SUBTREE:
+            at = label_at[label_count - depth]
+            verdict_pass(verdict, CAUSE_PROTECTED_LIST, KIND_SUBTREE, at)
+            return
+    verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
+
+
+# ---------------------------------------------------------------------- addresses
+
+
+cdef inline bint table_has_prefixes(
+    const table_t *table, uint32_t family, uint32_t length
+) noexcept nogil:
+    if table.header == NULL:
+        return False
+    return (table.header.prefixes[family][length >> 6] >> (length & 63)) & 1
+
+
+cdef inline uint32_t find_prefixes(
+    const tables_t *tables,
+    const uint8_t *address,
+    uint32_t octets,
+    uint8_t *lengths,
+    place_t *found,
+) noexcept nogil:
+    """Fill `found` with what stands at each prefix of `address`, `lengths` with their bits.
+
+    The longest comes first; returns how many there are, at most TABLE_PREFIX_LENGTHS_MAX.
+    Only the lengths that are stored are hashed.
+    """
+    cdef uint32_t family = octets == OCTETS_6
+    cdef uint32_t count = 0, length
+    cdef uint64_t bits
+    cdef hash128_t name
+    cdef int word
+    for word in range(2, -1, -1):
+        bits = tables.base.header.prefixes[family][word]
+        if tables.overlay.header != NULL:
+            bits |= tables.overlay.header.prefixes[family][word]
+        while bits:
+            length = 63 - highest_zeros(bits)
+            bits ^= <uint64_t> 1 << length
+            length += word << 6
+            name = prefix_hash(tables.prefix_key, address, octets, length)
+            found[count].base = found[count].overlay = 0
+            if table_has_prefixes(&tables.base, family, length):
+                found[count].base = table_find(&tables.base, name)
+            if table_has_prefixes(&tables.overlay, family, length):
+                found[count].overlay = table_find(&tables.overlay, name)
+            if found[count].base | found[count].overlay:
+                lengths[count] = <uint8_t> length
+                count += 1
+    return count
 
 
 cdef inline void tables_decide_address(
@@ -65,25 +183,34 @@ cdef inline void tables_decide_address(
     int64_t t_ms,
     verdict_t *verdict,
 ) noexcept nogil:
-    """Decide an address of 4 or 16 `octets` at `t_ms`; other lengths match nothing.
+    """Decide an address of 4 or 16 `octets` at `t_ms`, as core.verdict.decide_address does.
 
-    Writes every field of `verdict` and nothing else; its `zone_at` is NO_ZONE.
+    Reads those octets; writes every field of `verdict`; its `zone_at` is NO_ZONE.
     """
+    cdef place_t found[TABLE_PREFIX_LENGTHS_MAX + 1]
+    cdef uint8_t lengths[TABLE_PREFIX_LENGTHS_MAX + 1]
+    cdef uint32_t count, i, order
+    cdef uint8_t kind
+    if octets == OCTETS_6 and address_is_mapped(address):
+        address += OCTETS_6 - OCTETS_4
+        octets = OCTETS_4
+    count = find_prefixes(tables, address, octets, lengths, found)
     verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
 
-
-cdef inline int64_t tables_next_change_ms(const tables_t *tables, int64_t t_ms) noexcept nogil:
-    """Return the first time after `t_ms` when some row begins or ends, or INT64_MAX.
-
-    Walks all rows: once for a table and a change, not for a query.
-    """
-    cdef int64_t next_ms = INT64_MAX
-    cdef const order_t *order
-    cdef uint32_t row
-    for row in range(tables.order_count):
-        order = tables.orders + row
-        if t_ms < order.from_ms < next_ms:
-            next_ms = order.from_ms
-        if t_ms < order.until_ms < next_ms:
-            next_ms = order.until_ms
-    return next_ms
+    for i in range(count):
+        if place_flags(tables, found[i]) & POSTING_CORE_SUBTREE:
+            kind = KIND_IP if lengths[i] == octets * 8 else KIND_NET
+            verdict_pass(verdict, CAUSE_PROTECTED_CORE, kind, NO_ZONE)
+            verdict.prefix_length = lengths[i]
+            return
+    for i in range(count):
+        kind = KIND_IP if lengths[i] == octets * 8 else KIND_NET
+        order = subtree_order(tables, found[i], t_ms)
+        if order != NO_ORDER:
+            verdict_block(verdict, kind, DENIAL_NODATA, NO_ZONE, order)
+        elif place_flags(tables, found[i]) & POSTING_PROTECTED_SUBTREE:
+            verdict_pass(verdict, CAUSE_PROTECTED_LIST, kind, NO_ZONE)
+        else:
+            continue
+        verdict.prefix_length = lengths[i]
+        return

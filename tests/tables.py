@@ -76,3 +76,39 @@ def compile_bytes(
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)
+
+
+def compile_overlay_bytes(
+    base_sha256: str,
+    rows: Iterable[OrderRow],
+    orders: Iterable[tuple[OrderRow, bytes]] = (),
+    *,
+    core: bytes = b"",
+    protected: bytes = b"",
+    overrides: Collection[tuple[int, Target]] = (),
+    secret: bytes = SECRET,
+    origin: str = "example.org/ledger",
+    ledger_size: int = 8,
+) -> bytes:
+    """Return the octets of an overlay for what `compile_bytes` compiles."""
+    descriptor = os.memfd_create("overlay")
+    try:
+        compiler.compile_overlay(
+            descriptor,
+            origin=origin,
+            ledger_size=ledger_size,
+            time_floor_ms=950,
+            table_digest="cd" * 32,
+            secret=secret,
+            register_url="https://register.example.org/new/",
+            register_domain="new.register.example.org",
+            base_sha256=base_sha256,
+            rows=rows,
+            orders=orders,
+            core=core,
+            protected=protected,
+            overrides=overrides,
+        )
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    finally:
+        os.close(descriptor)

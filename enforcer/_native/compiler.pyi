@@ -17,13 +17,14 @@ class ScanResult:
 @dataclass(frozen=True)
 class CompiledTable:
     name_count: int
+    network_count: int
     slot_count: int
     posting_count: int
     total_bytes: int
     body_sha256: str
 
 def scan(text: Buffer, *, allow_empty: bool = False) -> ScanResult: ...
-def slots_for(name_count: int) -> int: ...
+def slots_for(placed_count: int) -> int: ...
 def compile_table(
     fd: int,
     *,
@@ -35,6 +36,23 @@ def compile_table(
     register_url: str,
     register_domain: str,
     orders: Iterable[tuple[OrderRow, Buffer]],
+    core: Buffer = b"",
+    protected: Buffer = b"",
+    overrides: Collection[tuple[int, Target]] = (),
+) -> CompiledTable: ...
+def compile_overlay(
+    fd: int,
+    *,
+    origin: str,
+    ledger_size: int,
+    time_floor_ms: int,
+    table_digest: str,
+    secret: bytes,
+    register_url: str,
+    register_domain: str,
+    base_sha256: str,
+    rows: Iterable[OrderRow],
+    orders: Iterable[tuple[OrderRow, Buffer]] = (),
     core: Buffer = b"",
     protected: Buffer = b"",
     overrides: Collection[tuple[int, Target]] = (),

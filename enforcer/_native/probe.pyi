@@ -1,10 +1,11 @@
-"""Python windows on a table; see native/probe.pyx."""
+"""Python windows on tables; see native/probe.pyx."""
 
 from dataclasses import dataclass
 from typing import Final, final
 
 from typing_extensions import Buffer
 
+from enforcer.core.network import Address
 from enforcer.core.table import OrderRow
 from enforcer.core.verdict import Verdict
 
@@ -19,7 +20,10 @@ class TableHeader:
     ledger_size: int
     time_floor_ms: int
     table_digest: str
+    base_sha256: str
+    protections_sha256: str
     name_count: int
+    network_count: int
     slot_count: int
     probes_max: int
     labels_max: int
@@ -34,8 +38,13 @@ class Table:
     def __init__(self, region: Buffer) -> None: ...
     @property
     def header(self) -> TableHeader: ...
+    @property
+    def overlay_header(self) -> TableHeader | None: ...
+    def with_overlay(self, region: Buffer) -> Table: ...
+    def next_change_ms(self, t_ms: int) -> int | None: ...
     def orders(self) -> list[OrderRow]: ...
     def decide(self, name_wire: bytes, qtype: int, t_ms: int) -> Verdict: ...
+    def decide_address(self, address: Address, t_ms: int) -> Verdict: ...
     def decide_many(self, wires: Buffer, qtype: int, t_ms: int) -> tuple[int, int, int]: ...
 
 def body_sha256(region: Buffer) -> str: ...

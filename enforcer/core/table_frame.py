@@ -6,7 +6,7 @@ native code cannot fail. The limits are those of native/layout.pxd; a test holds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -20,6 +20,7 @@ ORDER_ID_BYTES_MAX: Final = 32
 REGISTER_URL_BYTES_MAX: Final = 200
 REGISTER_DOMAIN_BYTES_MAX: Final = 222  # 255 octets less an order id as the label before it
 SECRET_BYTES: Final = 16
+NO_BASE: Final = "00" * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,14 @@ class TableFrame:
     secret: bytes
     register_url: str
     register_domain: str
+    base_sha256: str = NO_BASE
+    """The checksum of the base that an overlay lies on."""
 
     def __post_init__(self) -> None:
         _check_number("ledger_size", self.ledger_size, 63)
         _check_number("time_floor_ms", self.time_floor_ms, 63)
         _check_sha256("table_digest", self.table_digest)
+        _check_sha256("base_sha256", self.base_sha256)
         if len(self.secret) != SECRET_BYTES:
             what = f"the hash secret has {len(self.secret)} octets, not {SECRET_BYTES}"
             raise _error("secret", what, "Draw it with secrets.token_bytes(16).")
@@ -63,12 +67,13 @@ class TableFrame:
         return Name.from_text(self.register_domain).wire
 
 
-def check_rows(rows: Sequence[OrderRow]) -> None:
-    """Check that `rows`, ascending by entry index, fit into a table.
+def check_rows(rows: Iterable[OrderRow]) -> list[OrderRow]:
+    """Check that `rows` fit into a table, and return them ascending by entry index.
 
     Raises:
         InputError: with ``field`` in ``data``; two rows of one entry index, too.
     """
+    rows = sorted(rows, key=lambda row: row.index)
     if len(rows) > ORDERS_MAX:
         raise _error("orders", f"there are over {ORDERS_MAX} orders", "Let some expire first.")
     previous = -1
@@ -89,6 +94,22 @@ def check_rows(rows: Sequence[OrderRow]) -> None:
         if not (row.dns_measure and row.ip_measure and row.binding):
             what = f"order {row.order_id} has an unspecified measure or binding"
             raise _error("measure", what, "Name the measures, NONE where there is none.")
+    return rows
+
+
+def check_overlay(base_sha256: str, rows: Iterable[OrderRow], new: Iterable[OrderRow]) -> None:
+    """Check that an overlay names a base, and that its `new` rows are once among all its `rows`.
+
+    Raises:
+        InputError: with ``field`` in ``data``.
+    """
+    if base_sha256 == NO_BASE:
+        raise _error("base_sha256", "the overlay names no base", "Give the base's checksum.")
+    left = {row.index: row for row in rows}
+    for row in new:
+        if left.pop(row.index, None) != row:
+            what = f"order {row.order_id} is not once among the rows"
+            raise _error("rows", what, "Give the overlay every row in force.")
 
 
 def _is_visible(text: str) -> bool:

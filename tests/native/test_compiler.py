@@ -83,7 +83,7 @@ def test_the_digest_can_be_computed_again_from_the_rows_held():
     assert held == digest == table.header.table_digest
 
 
-def test_only_orders_with_a_dns_measure_place_names():
+def test_only_orders_with_a_dns_measure_place_targets():
     rows = [
         order_row(1, LIST, dns_measure=DnsMeasure.NONE),
         order_row(2, LIST, dns_measure=DnsMeasure.BLOCK_PAGE),
@@ -91,12 +91,15 @@ def test_only_orders_with_a_dns_measure_place_names():
     table = Table(compile_bytes([(row, LIST) for row in rows]))
     assert table.orders() == rows
     assert blocked_by(table, "www.example.com") == 2
-    without_names = Table(compile_bytes([(rows[0], LIST)]))
-    assert without_names.header.name_count == 0
+    header = Table(compile_bytes([(rows[0], LIST)])).header
+    assert (header.name_count, header.network_count) == (0, 0)
+    assert header.slot_count == compiler.slots_for(0)
 
 
-def test_addresses_in_a_list_are_no_names():
-    assert Table(compile_bytes([(ROW, LIST)])).header.name_count == 2
+def test_names_and_networks_are_counted_each_once():
+    other = target_list("ip 192.0.2.1", "net 192.0.2.0/24", "exact www.example.com")
+    header = Table(compile_bytes([(ROW, LIST), (order_row(8, other), other)])).header
+    assert (header.name_count, header.network_count) == (2, 2)
 
 
 def test_a_million_names_of_one_order_share_one_posting():

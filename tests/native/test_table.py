@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,13 @@ from enforcer.core.verdict import Action, Cause
 from enforcer.errors import InputError, IntegrityError
 from tests.tables import compile_bytes, order_row, target_list
 
-LIST = target_list("exact www.example.com", "subtree example.org", "subtree a.b.c.d.example.net")
+LIST = target_list(
+    "exact www.example.com",
+    "subtree example.org",
+    "subtree a.b.c.d.example.net",
+    "ip 192.0.2.7",
+    "net 2001:db8::/32",
+)
 OTHER = target_list("exact www.example.com", "subtree example.org")
 ROWS = [order_row(5, LIST), order_row(8, OTHER, until_ms=3000)]
 TABLE = compile_bytes(
@@ -37,9 +44,12 @@ QNAMES = [ROOT] + [
     )
 ]
 
+ADDRESSES = [ip_address(text) for text in ("192.0.2.7", "192.0.2.8", "2001:db8::1", "::1")]
+
 # native/layout.pxd, by hand: where the fields of the header stand.
+BASE_SHA256_AT = 152
 U32 = {"version": 8, "header_bytes": 12} | {
-    field: 192 + 4 * number
+    field: 312 + 4 * number
     for number, field in enumerate(
         (
             "slot_count",
@@ -53,9 +63,10 @@ U32 = {"version": 8, "header_bytes": 12} | {
         )
     )
 }
-SECTIONS = ("slots", "orders", "strings", "networks", "postings", "words")
-U64 = {"total_bytes": 16, "name_count": 152} | {
-    f"{section}.{field}": 224 + 16 * number + 8 * (field == "size_bytes")
+SECTIONS = ("slots", "orders", "strings", "postings", "words")
+PREFIXES = {f"prefixes.{word}": 264 + 8 * word for word in range(6)}
+U64 = {"total_bytes": 16, "name_count": 216, "network_count": 224, **PREFIXES} | {
+    f"{section}.{field}": 344 + 16 * number + 8 * (field == "size_bytes")
     for number, section in enumerate(SECTIONS)
     for field in ("offset", "size_bytes")
 }
@@ -105,6 +116,11 @@ def use(region: bytes) -> None:
             assert verdict.action in (Action.PASS, Action.BLOCK)
             assert (verdict.action is Action.BLOCK) == (verdict.order is not None)
             assert (verdict.cause is Cause.NO_MATCH) == (verdict.zone is None)
+    for address in ADDRESSES:
+        verdict = table.decide_address(address, 1500)
+        assert verdict.action in (Action.PASS, Action.BLOCK)
+        assert (verdict.action is Action.BLOCK) == (verdict.order is not None)
+        assert (verdict.cause is Cause.NO_MATCH) == (verdict.network is None)
 
 
 def test_the_layout_is_the_one_that_others_repeat():
@@ -119,7 +135,7 @@ def test_the_layout_is_the_one_that_others_repeat():
         "register_url_bytes_max": table_frame.REGISTER_URL_BYTES_MAX,
         "register_domain_bytes_max": table_frame.REGISTER_DOMAIN_BYTES_MAX,
     }
-    assert TABLE[:16] == b"ENFTABLE" + struct.pack("<II", 1, 512)
+    assert TABLE[:16] == b"ENFTABLE" + struct.pack("<II", 2, 512)
     assert read("total_bytes") == len(TABLE)
     assert read("name_count") == 5
     assert read("word_count") == 5
@@ -201,7 +217,7 @@ def test_forged_rows_are_refused_or_stay_in_bounds(changes: list[tuple[int, int]
     ("region", "words"),
     [
         (sealed(b"NOTTABLE" + TABLE[8:]), "does not begin as a table"),
-        (forged("version", 2), "another format version"),
+        (forged("version", 1), "another format version"),
         (forged("header_bytes", 256), "another format version"),
         (forged("total_bytes", len(TABLE) + 1), "size"),
         (forged("slot_count", 0), "count"),
@@ -221,7 +237,15 @@ def test_forged_rows_are_refused_or_stay_in_bounds(changes: list[tuple[int, int]
         (forged("slots.offset", 0), "sections"),
         (forged("words.offset", 2**64 - 16), "sections"),
         (forged("postings.size_bytes", 2**64 - 1), "sections"),
-        (forged("networks.size_bytes", 16), "sections"),
+        (forged("network_count", read("slot_count") - read("name_count")), "count"),
+        (forged("network_count", read("network_count") + 1), "miscounted"),
+        (forged("prefixes.0", 1), "count"),
+        (forged("prefixes.0", 1 << 33), "count"),
+        (forged("prefixes.1", 1), "count"),
+        (forged("prefixes.2", 1), "count"),
+        (forged("prefixes.3", 1), "count"),
+        (forged("prefixes.5", 2), "count"),
+        (forged_at(BASE_SHA256_AT, b"\1"), "lies on no base"),
         (forged_at(read("postings.offset"), b"\1"), "posting"),
         (forged_at(read("postings.offset") + 20, b"\x20"), "posting"),
         (forged_at(read("postings.offset") + 20 + 4, b"\xff" * 4), "posting"),

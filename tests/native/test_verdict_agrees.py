@@ -2,117 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enforcer._native.probe import Table
 from enforcer.core.name import ROOT, Name
-from enforcer.core.table import DnsMeasure, OrderRow
 from enforcer.core.target import Target, TargetKind
-from enforcer.core.verdict import Cause, Rules, decide
-from tests.tables import compile_bytes, order_row, target_list
-
-QTYPES = [1, 2, 6, 15, 28, 43, 48, 65, 255, 0, 65535]
-TIMES_MS = [0, 999, 1000, 1001, 1999, 2000, 2001, 3000, 2**62]
-
-
-@dataclass(frozen=True)
-class World:
-    """Everything that can decide, as both implementations take it."""
-
-    orders: list[tuple[OrderRow, bytes]]
-    core: bytes = b""
-    protected: bytes = b""
-    overrides: frozenset[tuple[int, Target]] = frozenset()
-
-    def rules(self) -> Rules:
-        return Rules(
-            self.orders, core=self.core, protected=self.protected, overrides=self.overrides
-        )
-
-    def table(self) -> Table:
-        return Table(
-            compile_bytes(
-                self.orders, core=self.core, protected=self.protected, overrides=self.overrides
-            )
-        )
+from enforcer.core.verdict import Cause, decide
+from tests.native.worlds import (
+    QTYPES,
+    World,
+    around,
+    assert_addresses_agree,
+    assert_names_agree,
+    near,
+    placed,
+    wire_or_none,
+    worlds,
+)
+from tests.tables import order_row, target_list
 
 
 def assert_agree(world: World, qnames: list[Name]) -> None:
-    rules, table = world.rules(), world.table()
-    for qname in qnames:
-        for qtype in QTYPES:
-            for t_ms in TIMES_MS:
-                expected = decide(rules, qname, qtype, t_ms)
-                assert table.decide(qname.wire, qtype, t_ms) == expected, (qname, qtype, t_ms)
-
-
-# Few labels, so that names share suffixes and meet; long ones, so that limits are met too.
-labels = st.sampled_from(["a", "b", "c1", "_x", "x" * 63, "y" * 62, "0"])
-tops = st.sampled_from(["org", "com", "z" * 63])
-short_names = st.builds(
-    lambda inner, top: ".".join([*inner, top]), st.lists(labels, min_size=1, max_size=3), tops
-).filter(lambda text: len(text) <= 253)
-long_names = st.sampled_from(
-    [
-        "a." * 126 + "a",  # 127 labels
-        "a." * 125 + "a",
-        ".".join(["x" * 63] * 3 + ["y" * 61]),  # 255 octets
-        ".".join(["x" * 63] * 3 + ["y" * 59, "a"]),
-    ]
-)
-names = st.one_of(short_names, short_names, short_names, long_names)
-targets = st.builds(Target, st.sampled_from([TargetKind.EXACT, TargetKind.SUBTREE]), names)
-lists = st.lists(targets, max_size=6).map(
-    lambda chosen: target_list(*(target.line.decode().rstrip("\n") for target in chosen))
-)
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> World:
-    indices = draw(st.lists(st.integers(0, 99), unique=True, max_size=4))
-    orders = []
-    for index in indices:
-        text = draw(lists)
-        from_ms = draw(st.sampled_from([0, 1000, 2000]))
-        row = order_row(
-            index,
-            text,
-            from_ms=from_ms,
-            until_ms=from_ms + draw(st.sampled_from([0, 1, 1000])),
-            dns_measure=draw(st.sampled_from(list(DnsMeasure)[1:])),
-        )
-        orders.append((row, text))
-    protected_targets = draw(st.lists(targets, max_size=3))
-    protected = target_list(*(target.line.decode().rstrip("\n") for target in protected_targets))
-    overrides = frozenset(
-        (index, target) for index in indices for target in protected_targets if draw(st.booleans())
-    )
-    core = draw(st.just(b"") | lists)
-    return World(orders, core, protected, overrides)
-
-
-def wire_or_none(labels: list[bytes]) -> Name | None:
-    wire = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-    return Name.from_wire(wire) if len(wire) <= 255 and len(labels) <= 127 else None
-
-
-def near(name: Name, octets: bytes) -> list[Name]:
-    """Return the name, its parents, a child, a sibling and near misses, where they fit."""
-    parts = list(name.labels)
-    relatives = [
-        [octets, *parts],
-        [b"a", *parts],
-        [octets, *parts[1:]],
-        [b"\0", *parts],
-        [*parts, b"a"],
-        [parts[0] + octets[:1], *parts[1:]] if len(parts[0]) < 63 else parts,
-    ]
-    found = [wire_or_none(relative) for relative in relatives]
-    return [*name.ancestors(), *(relative for relative in found if relative is not None)]
+    assert_names_agree(world.rules(), world.table(), qnames, QTYPES)
 
 
 @settings(max_examples=100, deadline=None)
@@ -133,17 +47,14 @@ def test_table_and_function_agree_on_thousands_of_worlds(
 
 
 def assert_agree_on_some(world: World, octets: bytes, data: st.DataObject) -> None:
-    texts = [text for _, text in world.orders] + [world.core, world.protected]
-    placed = sorted({line.partition(b" ")[2] for text in texts for line in text.split(b"\n")[:-1]})
-    chosen = data.draw(st.lists(st.sampled_from(placed), max_size=4)) if placed else []
-    qnames = [name for value in chosen for name in near(Name.from_text(value.decode()), octets)]
-    rules, table = world.rules(), world.table()
+    names, networks = placed([*(text for _, text in world.orders), world.core, world.protected])
+    chosen = data.draw(st.lists(st.sampled_from(names), max_size=4)) if names else []
+    qnames = [name for text in chosen for name in near(Name.from_text(text), octets)]
     qtypes = data.draw(st.lists(st.sampled_from(QTYPES), min_size=1, max_size=3))
-    for qname in [ROOT, *qnames]:
-        for qtype in qtypes:
-            for t_ms in TIMES_MS:
-                expected = decide(rules, qname, qtype, t_ms)
-                assert table.decide(qname.wire, qtype, t_ms) == expected, (qname, qtype, t_ms)
+    rules, table = world.rules(), world.table()
+    assert_names_agree(rules, table, [ROOT, *qnames], qtypes)
+    few = data.draw(st.lists(st.sampled_from(networks), max_size=3)) if networks else []
+    assert_addresses_agree(rules, table, [one for network in few for one in around(network)])
 
 
 @settings(max_examples=200, deadline=None)
@@ -236,3 +147,33 @@ def test_deep_queries_below_shallow_targets_agree():
 
 def test_an_empty_table_passes_everything():
     assert_agree(World([]), [ROOT, Name.from_text("example.org")])
+
+
+def test_every_prefix_length_is_told_from_its_neighbours():
+    lines = [f"net 192.0.0.0/{length}" for length in range(16, 32)] + ["ip 192.0.0.0"]
+    lines += [f"net 2001:db8::/{length}" for length in range(32, 128)] + ["ip 2001:db8::"]
+    listed = [ip_network(line.split()[1]) for line in lines]
+    for number, line in enumerate(lines):
+        world = World([(order_row(5, text), text) for text in [target_list(line)]])
+        nearby = listed[max(number - 1, 0) : number + 2]
+        asked = [one for network in nearby for one in around(network)]
+        assert_addresses_agree(world.rules(), world.table(), asked, times_ms=[1500])
+
+
+def test_all_prefix_lengths_at_once_agree():
+    lists = [target_list(f"net 192.0.0.0/{n}", f"net 2001:db8::/{n + 16}") for n in range(16, 32)]
+    lists += [target_list(f"net 2001:db8::/{n}") for n in range(32, 128)]
+    rows = [order_row(n, text, until_ms=1000 + n) for n, text in enumerate(lists)]
+    world = World(list(zip(rows, lists, strict=True)))
+    rules, table = world.rules(), world.table()
+    for text in ("192.0.0.1", "2001:db8::1", "2001:db8:8000::", "::ffff:192.0.0.0"):
+        for t_ms in range(1000, 1130, 3):
+            assert_addresses_agree(rules, table, [ip_address(text)], times_ms=[t_ms])
+
+
+def test_no_name_of_any_octets_is_taken_for_an_address():
+    text = target_list("ip 192.0.2.7", "net 192.0.2.0/24")
+    world = World([(order_row(5, text), text)])
+    octets = bytes([32, 192, 0, 2, 7])
+    wire = bytes([len(octets)]) + octets + b"\0"
+    assert world.table().decide(wire, 1, 1500).cause is Cause.NO_MATCH

@@ -1,6 +1,7 @@
 # cython: language_level=3
-"""SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012; reference code, 2014).
+"""SipHash-2-4 with 128 bits of output, SipHash-1-3 with 64 (Aumasson, Bernstein; 2012, 2014).
 
+The first is for where a hash stands for a name, the second for where names are compared as well.
 Pure arithmetic on its arguments: reads exactly `size` octets of `data`, never blocks,
 allocates or fails. A 128-bit value is two words, `low` being the first eight octets of
 the reference's output, little-endian.
@@ -99,3 +100,33 @@ cdef inline hash128_t siphash128(
     state.v1 ^= 0xDD
     digest.high = sip_final(&state)
     return digest
+
+
+cdef inline uint64_t siphash13(
+    hash128_t key, uint64_t first, const uint8_t *data, size_t size
+) noexcept nogil:
+    """Return SipHash-1-3 under `key` of `first`, as eight octets, and `size` octets of `data`."""
+    cdef sip_t state
+    cdef uint64_t block
+    cdef size_t at = 0
+    state.v0 = key.low ^ <uint64_t> 0x736F6D6570736575
+    state.v1 = key.high ^ <uint64_t> 0x646F72616E646F6D
+    state.v2 = key.low ^ <uint64_t> 0x6C7967656E657261
+    state.v3 = key.high ^ <uint64_t> 0x7465646279746573 ^ first
+    sip_round(&state)
+    state.v0 ^= first
+    while size - at >= 8:
+        memcpy(&block, data + at, 8)
+        state.v3 ^= block
+        sip_round(&state)
+        state.v0 ^= block
+        at += 8
+    block = (<uint64_t> (size + 8) << 56) | sip_tail(data + at, size - at)
+    state.v3 ^= block
+    sip_round(&state)
+    state.v0 ^= block
+    state.v2 ^= 0xFF
+    sip_round(&state)
+    sip_round(&state)
+    sip_round(&state)
+    return state.v0 ^ state.v1 ^ state.v2 ^ state.v3

@@ -71,11 +71,11 @@ def through_kernel(bytes sockaddr not None):
 
 
 cdef class AccessSet:
-    """A sealed set of prefixes."""
+    """A set of prefixes."""
 
     cdef Access *access
 
-    def __cinit__(self, networks):
+    def __cinit__(self, networks, *, bint is_sealed=True):
         """Take networks as ipaddress has them.
 
         Raises:
@@ -90,7 +90,8 @@ cdef class AccessSet:
             packed = network.network_address.packed
             if not access_add(self.access, network.version, packed, network.prefixlen):
                 raise ValueError(f"{network} was not taken")
-        access_seal(self.access)
+        if is_sealed:
+            access_seal(self.access)
 
     def __dealloc__(self):
         free(self.access)

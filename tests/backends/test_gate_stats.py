@@ -90,7 +90,7 @@ def test_orders_beyond_the_slots_are_counted_together(stats):
     slots = stats.slots(range(counts.ORDERS_MAX + 5))
     assert slots[counts.ORDERS_MAX - 2] == counts.ORDERS_MAX - 1
     assert slots[counts.ORDERS_MAX - 1] == slots[counts.ORDERS_MAX + 4] == 0
-    for slot in (slots[counts.ORDERS_MAX - 2], 0, counts.ORDERS_MAX, 1 << 31):
+    for slot in (slots[counts.ORDERS_MAX - 2], 0, counts.ORDERS_MAX + 5, (1 << 31) + 9):
         probe_stats.count_order(memory, region, 0, slot, NXDOMAIN)
     assert stats.order_counts() == {
         counts.ORDERS_MAX - 2: {"blocked_nxdomain": 1},

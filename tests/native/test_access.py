@@ -51,6 +51,12 @@ def test_a_mapped_address_is_an_ipv4_address():
     assert probe_net.through_kernel(wire) == (place, 0, sockaddr4("192.0.2.7", 53))
 
 
+@pytest.mark.parametrize("address", ["::ff00:c000:207", "::ff:c000:207", "1::ffff:c000:207"])
+def test_what_is_not_quite_mapped_stays_an_ipv6_address(address):
+    wire = sockaddr6(address, 53)
+    assert probe_net.through_kernel(wire) == ((str(ip_address(address)), 53), 0, wire)
+
+
 @pytest.mark.parametrize(
     "wire",
     [
@@ -139,6 +145,12 @@ def test_a_set_is_full_at_its_bound_and_works_there():
 )
 def test_a_malformed_prefix_is_not_taken(family, address, bits):
     assert not probe_net.takes_prefix(family, ip_address(address).packed, bits)
+
+
+def test_a_set_that_is_not_sealed_serves_nobody():
+    everybody = [ip_network("0.0.0.0/0"), ip_network("::/0")]
+    for address in ("127.0.0.1", "::1"):
+        assert not probe_net.AccessSet(everybody, is_sealed=False).allows(address)
 
 
 def test_a_sealed_set_takes_no_more():

@@ -60,6 +60,8 @@ def test_neighbours_share_one_bucket_and_strangers_have_their_own():
     assert flood(limit, "2001:db8:0:100::1", 5) == {"SEND": 5}
     assert limit.check("2001:db8:0:1ff::1", START_MS) == "SLIP"
     assert limit.check("2001:db8:0:200::1", START_MS) == "SEND"
+    assert flood(limit, "10.0.0.1", 6) == {"SEND": 5, "SLIP": 1}
+    assert limit.check("a00::1", START_MS) == "SEND"  # the same octets, of the other family
 
 
 def test_clients_of_no_family_are_limited_too():

@@ -51,8 +51,10 @@ def drive(
     command += ["-c", str(SOCKETS), "-q", str(OUTSTANDING)]
     command += ["-n", "1"] if is_once else []
     command += ["-Q", str(rate), "-v"] if rate else []
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    run = read(said)
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    run = read(done.stdout)
     if run.lost > LOST_SHARE_MAX * max(run.completed, 1):
         raise SystemExit(f"{run.lost} of {run.lost + run.completed} queries were not answered")
     return run

@@ -22,7 +22,9 @@ from bench.peers.names import Names, target_list
 from bench.peers.server import Server
 from enforcer._native.compiler import compile_table
 from enforcer.backends.gate_socket import GateClient
+from enforcer.backends.sealed_table import SealedFile, writable
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure, OrderRow
+from enforcer.ports import SealedTable
 
 ORIGIN = "ledger.example.org/bench"
 DAY_MS = 86_400_000
@@ -43,10 +45,9 @@ class Gate(Server):
 
     def prepare(self, names: Names) -> None:
         """Compile the table and have a gate take it, so that it is the last good one."""
-        table = compiled(self.folder / "table", [target_list(names.blocked)])
-        self.hand_over(table, names.some_blocked)
+        self.hand_over(compiled([target_list(names.blocked)]), names.some_blocked)
 
-    def hand_over(self, table: Path, blocked: Sequence[str]) -> None:
+    def hand_over(self, table: SealedTable, blocked: Sequence[str]) -> None:
         """Make `table` what the next start begins with; it blocks `blocked`."""
         text = CONFIG.format(
             origin=ORIGIN,
@@ -60,16 +61,19 @@ class Gate(Server):
         if os.getuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+        started = time.monotonic()
         self.start()
-        client = GateClient(self.folder / "gate.sock")
-        while not (self.folder / "gate.sock").exists():
-            self.processes()
-            time.sleep(0.01)
-        asyncio.run(client.status())
-        self.empty_mb = self.memory_mb()
-        asyncio.run(client.load(table))
-        wait_until_blocked(self, blocked, time.monotonic())
-        self.stop()
+        try:
+            client = GateClient(self.folder / "gate.sock")
+            while not (self.folder / "gate.sock").exists():
+                self.processes()
+                time.sleep(0.01)
+            asyncio.run(client.status())
+            self.empty_mb = self.memory_mb()
+            asyncio.run(client.load(table))
+            wait_until_blocked(self, blocked, started)
+        finally:
+            self.stop()
 
     def command(self) -> list[str]:
         program = Path(sys.executable).with_name("enforcer")
@@ -81,7 +85,7 @@ class Gate(Server):
         return done.stdout.strip()
 
 
-def compiled(path: Path, lists: Sequence[bytes]) -> Path:
+def compiled(lists: Sequence[bytes]) -> SealedTable:
     """Compile a table of one order for each canonical list, in force for a day."""
     now_ms = time.time_ns() // 1_000_000
     rows = [
@@ -99,9 +103,9 @@ def compiled(path: Path, lists: Sequence[bytes]) -> Path:
         )
         for number, text in enumerate(lists, start=1)
     ]
-    with path.open("w+b") as file:
+    with writable() as fd:
         compile_table(
-            file.fileno(),
+            fd,
             origin=ORIGIN,
             ledger_size=len(lists),
             time_floor_ms=now_ms,
@@ -111,4 +115,4 @@ def compiled(path: Path, lists: Sequence[bytes]) -> Path:
             register_domain="register.example.org",
             orders=list(zip(rows, lists, strict=True)),
         )
-    return path
+        return SealedFile(fd)

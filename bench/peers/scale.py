@@ -35,8 +35,7 @@ class Scale(Gate):
 
     def prepare_names(self) -> None:
         """Compile the table, hand it over, and draw what is asked."""
-        self.hand_over(compiled(self.folder / "table", list(lists(self.count))), self.sample)
-        (self.folder / "table").unlink()
+        self.hand_over(compiled(list(lists(self.count))), self.sample)
         draw = random.Random(3)
         with self.queries.open("w") as file:
             drawn = (draw.randrange(self.count) for _ in range(QUERIES))

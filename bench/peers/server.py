@@ -109,12 +109,13 @@ def search_path() -> str:
 
 
 def pinned(core: int) -> list[str]:
-    """Return what runs a command on one core; before all others there with PEERS_REALTIME=1.
+    """Return what runs a command on one core; before others there with PEERS_FIRST=1.
 
-    That (sched(7), SCHED_FIFO) needs root, and is for a machine that does other things as well.
+    That (sched(7), the autogroup's nice value) needs root and a session of the command's own. It
+    is for a machine that does other things as well.
     """
-    first = ["chrt", "-f", "1"] if os.environ.get("PEERS_REALTIME") == "1" else []
-    return [*first, "taskset", "-c", str(core)]
+    first = ["sh", "-c", 'echo -20 >/proc/self/autogroup; exec "$@"', "sh"]
+    return [*(first if os.environ.get("PEERS_FIRST") == "1" else []), "taskset", "-c", str(core)]
 
 
 def launch(command: Sequence[str], core: int, log: int, folder: Path) -> subprocess.Popen[bytes]:

@@ -15,11 +15,12 @@ import stat
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Final, Self, TypeVar, get_args
+from typing import Annotated, Final, Literal, Self, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
+from enforcer.core.name import Name
 from enforcer.core.note import VerifierKey
 from enforcer.core.state import Roots
 from enforcer.core.trust import Trust
@@ -73,6 +74,21 @@ class Address(str):
     def port(self) -> int:
         """The port."""
         return int(self.rpartition(":")[2])
+
+
+class Prefix(str):
+    """Addresses that begin alike: ``192.0.2.0/24``, ``2001:db8::/32``."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Check `text`.
+
+        Raises:
+            ValueError: it is no prefix, or has bits behind its length.
+        """
+        ipaddress.ip_network(text)
+        return super().__new__(cls, text)
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -226,8 +242,9 @@ class GateConfig(File, frozen=True, kw_only=True):
 
     origin: Origin
     listen: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=64)]
-    upstream: Address
-    """The resolver behind the gate."""
+    """UDP and TCP at each; 0.0.0.0 and [::] are all of this host's addresses."""
+    upstreams: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=16)]
+    """The resolvers behind the gate, in the order of preference."""
     state_dir: Path
     control_socket: Path
     user: str | None = None
@@ -235,10 +252,43 @@ class GateConfig(File, frozen=True, kw_only=True):
     allowed_uids: Annotated[tuple[int, ...], Meta(max_length=64)] | None = None
     """Who may speak at the control socket; null: this process's user and root."""
     block_page: BlockPage = BlockPage()
+    workers: Annotated[int, Meta(ge=0, le=64)] = 0
+    """0: one for each core."""
+    mode: Literal["enforce", "shadow"] = "enforce"
+    """shadow: decide and count, and pass everything."""
+    golden_names: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
+    """Names that no table may block: one that does is given back."""
+    probe_name: str = "."
+    """Asked with type NS to see whether an upstream, or the gate itself, answers."""
+    allow: Annotated[tuple[Prefix, ...], Meta(max_length=4_096)] | None = None
+    """Who may ask; null: loopback, private, link-local and shared addresses."""
+    cache_bytes_max: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
+    """Of each worker; 0 switches the cache off."""
+    serve_stale_seconds_max: Annotated[int, Meta(ge=0, le=604_800)] = 86_400
+    """How long an expired answer may stand in for an upstream that is away (RFC 8767)."""
+    responses_per_second_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Over UDP to one /24 or /56; 0: no limit."""
+    proxy_from: Annotated[tuple[Prefix, ...], Meta(max_length=4_096)] = ()
+    """From these a PROXY header (version 2) says who the client is."""
+    proxy_to_upstream: bool = False
+    """Say the same to the upstream; switches the cache off."""
+    udp_octets_max: Annotated[int, Meta(ge=512, le=4_096)] = 1_232
+    tcp_connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    """Of each worker."""
+    tcp_idle_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    upstream_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 2_000
+    """In all, over every try."""
+    upstream_try_ms: Annotated[int, Meta(ge=10, le=60_000)] = 600
+    dns64_prefixes: Annotated[tuple[Prefix, ...], Meta(max_length=16)] = (Prefix("64:ff9b::/96"),)
 
     def __post_init__(self) -> None:
-        """Raise ValueError when the socket's path does not fit into an address."""
+        """Raise ValueError for a socket's path that is too long, or a name that is none."""
         _check_socket_path(self.control_socket, "control_socket")
+        for name in (*self.golden_names, self.probe_name):
+            try:
+                Name.from_text(name)
+            except InputError as error:
+                raise ValueError(f"{name!r} is no domain name: {error.message}") from error
 
 
 class ClientConfig(File, frozen=True, kw_only=True):

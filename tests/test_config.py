@@ -25,7 +25,7 @@ ca = "ca.crt"
 GATE = """\
 origin = "example.org/ledger"
 listen = ["127.0.0.1:53", "[::1]:53"]
-upstream = "127.0.0.1:5353"
+upstreams = ["127.0.0.1:5353"]
 state_dir = "state"
 control_socket = "gate.sock"
 """
@@ -60,7 +60,7 @@ def test_paths_are_relative_to_the_file_and_come_out_absolute(read, tmp_path):
 def test_an_address_has_a_host_and_a_port(read):
     made = read(GATE, config.GateConfig)
     assert [(each.host, each.port) for each in made.listen] == [("127.0.0.1", 53), ("::1", 53)]
-    assert str(made.upstream) == "127.0.0.1:5353"
+    assert made.upstreams == ("127.0.0.1:5353",)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_address_has_a_host_and_a_port(read):
 )
 def test_what_is_no_address_is_refused(read, text):
     error = refused(read, GATE.replace('"127.0.0.1:5353"', f'"{text}"'), config.GateConfig)
-    assert error.data["key"] == "upstream"
+    assert error.data["key"] == "upstreams[0]"
 
 
 def test_an_unknown_key_is_named_with_the_one_that_was_meant(read):

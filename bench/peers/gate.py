@@ -31,9 +31,10 @@ DAY_MS = 86_400_000
 CONFIG = """\
 origin = "{origin}"
 listen = ["{host}:{port}"]
-upstream = "{host}:{upstream_port}"
+upstreams = ["{host}:{upstream_port}"]
 state_dir = "{folder}/state"
 control_socket = "{folder}/gate.sock"
+workers = 1
 {user}
 """
 

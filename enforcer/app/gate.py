@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enforcer.backends.gate_process import GateSettings, run
+from enforcer.backends.gate_process import run
+from enforcer.backends.gate_settings import OWN_CLIENTS, GateSettings
 from enforcer.config import GateConfig
 
 
@@ -12,17 +13,37 @@ def run_gate(config: GateConfig) -> None:
     Raises:
         InputError, UnavailableError: it cannot start.
     """
-    run(
-        GateSettings(
-            origin=config.origin,
-            listen=tuple((each.host, each.port) for each in config.listen),
-            upstream=(config.upstream.host, config.upstream.port),
-            state_dir=config.state_dir,
-            control_socket=config.control_socket,
-            user=config.user,
-            group=config.group,
-            block_page_ipv4=config.block_page.ipv4,
-            block_page_ipv6=config.block_page.ipv6,
-            allowed_uids=config.allowed_uids,
-        )
+    run(settings_of(config))
+
+
+def settings_of(config: GateConfig) -> GateSettings:
+    """Return what the gate's process takes."""
+    allow = OWN_CLIENTS if config.allow is None else tuple(map(str, config.allow))
+    return GateSettings(
+        origin=config.origin,
+        listen=tuple((each.host, each.port) for each in config.listen),
+        upstreams=tuple((each.host, each.port) for each in config.upstreams),
+        state_dir=config.state_dir,
+        control_socket=config.control_socket,
+        user=config.user,
+        group=config.group,
+        allowed_uids=config.allowed_uids,
+        workers=config.workers,
+        mode=config.mode,
+        golden_names=config.golden_names,
+        probe_name=config.probe_name,
+        block_page_ipv4=config.block_page.ipv4,
+        block_page_ipv6=config.block_page.ipv6,
+        cache_bytes_max=config.cache_bytes_max,
+        serve_stale_seconds_max=config.serve_stale_seconds_max,
+        responses_per_second_max=config.responses_per_second_max,
+        proxy_from=tuple(map(str, config.proxy_from)),
+        proxy_to_upstream=config.proxy_to_upstream,
+        udp_octets_max=config.udp_octets_max,
+        tcp_connections_max=config.tcp_connections_max,
+        tcp_idle_ms=config.tcp_idle_ms,
+        upstream_timeout_ms=config.upstream_timeout_ms,
+        upstream_try_ms=config.upstream_try_ms,
+        dns64_prefixes=tuple(map(str, config.dns64_prefixes)),
+        allow=allow,
     )

@@ -295,8 +295,12 @@ def _gate_toml(plan: Plan) -> str:
 # enforcer gate --config gate.toml
 origin = {json.dumps(plan.origin)}
 listen = [{listen}]
-# The resolver behind the gate.
-upstream = {json.dumps(plan.dns_upstream)}
+# The resolvers behind the gate, in the order of preference.
+upstreams = [{json.dumps(plan.dns_upstream)}]
+# Who may ask, when not only loopback, private, link-local and shared addresses:
+# allow = ["192.0.2.0/24", "2001:db8::/32"]
+# Names that no order may ever block here: a table that does is given back.
+# golden_names = ["www.example.org"]
 state_dir = "state"
 control_socket = "gate.sock"
 # Who the process becomes after binding, when root starts it.

@@ -1,17 +1,16 @@
 """The gate's control socket: who may speak, how much, and that garbage never hurts.
 
 One request is answered at a time, in the order in which they come; queries do not wait for
-it, they are served by another thread. Whoever is not on the list of user ids is turned away
+it, they are served by other processes. Whoever is not on the list of user ids is turned away
 with an error, and a peer that does not read its answer is hung up on.
 """
 
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from enforcer.backends.gate_messages import (
     Request,
     sealed_copy,
 )
+from enforcer.backends.watch import Watch
 from enforcer.errors import (
     ConflictError,
     EnforcerError,
@@ -38,11 +38,13 @@ from enforcer.errors import (
 CONNECTIONS_MAX: Final = 16
 BACKLOG_MAX: Final = 128
 SOCKET_MODE: Final = 0o660
+TABLES_MAX: Final = 2
+"""Descriptors that come with one request: a base and its overlay."""
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid of unix(7)
 
 log: Final = structlog.get_logger()
 
-Answer = Callable[[Request, int | None], Reply]
+Answer = Callable[[Request, Sequence[int]], Reply]
 
 
 def listen(path: Path) -> socket.socket:
@@ -81,37 +83,29 @@ class ControlSocket:
     """The listening socket, and the conversations that are open."""
 
     def __init__(
-        self, listener: socket.socket, allowed_uids: Collection[int], answer: Answer
+        self,
+        listener: socket.socket,
+        allowed_uids: Collection[int],
+        answer: Answer,
+        watch: Watch,
     ) -> None:
-        self._listener = listener
+        self.listener = listener
         self._allowed_uids = frozenset(allowed_uids)
         self._answer = answer
+        self._watch = watch
         self._open: dict[int, socket.socket] = {}  # in the order in which they came
+        watch.add(listener, self._accept)
 
-    def serve(
-        self, is_over: Callable[[], bool], wake: socket.socket, tend: Callable[[], float]
-    ) -> None:
-        """Answer until `is_over`, which is asked after each octet that comes from `wake`.
+    def close(self) -> None:
+        """Hang up on everybody, and take no more requests."""
+        for peer in tuple(self._open.values()):
+            self._hang_up(peer)
+        self._watch.forget(self.listener)
+        self.listener.close()
 
-        `tend` does what is due besides, and returns after how many seconds more will be.
-        """
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(wake, selectors.EVENT_READ)
-            while not is_over():
-                for key, _ in selector.select(tend()):
-                    if key.fileobj is wake:
-                        wake.recv(4_096)
-                    elif key.fileobj is self._listener:
-                        self._accept(selector)
-                    elif key.fd in self._open:
-                        self._serve_one(selector, self._open[key.fd])
-            for peer in tuple(self._open.values()):
-                self._hang_up(selector, peer)
-
-    def _accept(self, selector: selectors.BaseSelector) -> None:
+    def _accept(self) -> None:
         try:
-            peer, _ = self._listener.accept()
+            peer, _ = self.listener.accept()
         except OSError:  # it went away, or we are out of descriptors: the next one may work
             return
         peer.setblocking(False)
@@ -123,16 +117,16 @@ class ControlSocket:
             peer.close()
             return
         if len(self._open) == CONNECTIONS_MAX:
-            self._hang_up(selector, next(iter(self._open.values())))
+            self._hang_up(next(iter(self._open.values())))
         self._open[peer.fileno()] = peer
-        selector.register(peer, selectors.EVENT_READ)
+        self._watch.add(peer, lambda: self._serve_one(peer))
 
-    def _serve_one(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
+    def _serve_one(self, peer: socket.socket) -> None:
         """Answer one request; hang up when the peer is done, or does not take the answer."""
         try:
             # One octet more than allowed shows a request that is too long.
             data, fds, _, _ = socket.recv_fds(
-                peer, REQUEST_BYTES_MAX + 1, 1, socket.MSG_CMSG_CLOEXEC
+                peer, REQUEST_BYTES_MAX + 1, TABLES_MAX, socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
             return
@@ -142,17 +136,17 @@ class ControlSocket:
             for fd in fds:
                 closing.callback(os.close, fd)
             if not data or not _send(peer, self._reply(data, fds)):
-                self._hang_up(selector, peer)
+                self._hang_up(peer)
 
     def _reply(self, data: bytes, fds: list[int]) -> Reply:
         try:
-            return self._answer(_request(data), fds[0] if fds else None)
+            return self._answer(_request(data), fds)
         except EnforcerError as error:
             log.warning("control_error", kind=type(error).__name__, message=error.message)
             return Reply(refusal=Refusal.of(error))
 
-    def _hang_up(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
-        selector.unregister(peer)
+    def _hang_up(self, peer: socket.socket) -> None:
+        self._watch.forget(peer)
         del self._open[peer.fileno()]
         peer.close()
 

@@ -1,54 +1,84 @@
-"""The gate's UDP sockets: bound ones for clients, connected ones for the resolver behind it.
+"""The gate's sockets: bound ones for clients, connected ones for the resolvers behind it.
 
-A client's socket is bound to one address, so its answers leave from where the query came to.
-An upstream socket is connected: the kernel drops what comes from anyone else, and chose its
-port, which is, beside the id, what a forger has to guess.
+The supervisor makes the bound ones once, a set for each worker: who has dropped root could not
+bind again. With several workers the kernel spreads clients over the sets (SO_REUSEPORT). A
+wildcard is allowed, for workers learn where a query came to (IP_PKTINFO). An upstream socket is
+connected: the kernel drops what comes from anyone else, and chose its port, which is, beside
+the id, what a forger has to guess.
 """
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from enforcer.backends.gate_settings import Place
 from enforcer.errors import InputError, UnavailableError
 
 BUFFER_BYTES: Final = 4 << 20
 """What is asked for; the kernel gives at most net.core.rmem_max and wmem_max."""
+BIND_SECONDS_MAX: Final = 3.0
+"""Workers of a supervisor that was killed need up to two seconds to drain."""
+PORT_DRAWS_MAX: Final = 16
 
 # Linux's, which the socket module does not name. OMIT: never believe a path MTU that somebody
 # sent us, and let no answer be cut into fragments smaller than the interface's own.
+_IP_PKTINFO: Final = 8
 _IP_MTU_DISCOVER: Final = 10
 _IPV6_MTU_DISCOVER: Final = 23
 _PMTUDISC_OMIT: Final = 5
 
-Place: TypeAlias = tuple[str, int]
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def bound_sockets(places: Sequence[Place], upstream: Place) -> list[socket.socket]:
-    """Return a socket bound to each of `places`.
+@dataclass(frozen=True, slots=True)
+class ClientSockets:
+    """Where one worker takes queries: UDP and TCP for each place, in the order of `listen`."""
+
+    udp: tuple[socket.socket, ...]
+    tcp: tuple[socket.socket, ...]
+
+    def close(self) -> None:
+        """Close them here; a worker keeps its own."""
+        for each in (*self.udp, *self.tcp):
+            each.close()
+
+    @property
+    def places(self) -> list[Place]:
+        """Where they are bound."""
+        return [each.getsockname()[:2] for each in self.udp]
+
+
+def bound_sockets(
+    places: Sequence[Place], upstreams: Sequence[Place], workers: int
+) -> list[ClientSockets]:
+    """Return a set of sockets for each worker; port 0 becomes the same port for all of them.
 
     Raises:
-        InputError: one is no address, a wildcard, or the upstream itself.
+        InputError: one is no address, or is an upstream itself.
         UnavailableError: one cannot be bound.
     """
+    addresses = [_listening(place, upstreams) for place in places]
     with ExitStack() as undoing:
-        made: list[socket.socket] = []
-        for place in places:
-            made.append(undoing.enter_context(_socket(_listening(place, upstream))))
-            try:
-                made[-1].bind(place)
-            except OSError as error:
-                raise UnavailableError(
-                    f"cannot listen on {place[0]} port {place[1]}: {error.strerror}",
-                    advice="Stop what listens there, or start as root for ports below 1024.",
-                    field="listen",
-                ) from error
+        sets: list[tuple[list[socket.socket], list[socket.socket]]] = [
+            ([], []) for _ in range(workers)
+        ]
+        for address, (host, port) in zip(addresses, places, strict=True):
+            for udp, tcp in sets:
+                pair = _bound_pair(address, host, port, is_shared=workers > 1)
+                for each in pair:
+                    undoing.enter_context(each)
+                udp.append(pair[0])
+                tcp.append(pair[1])
+                port = pair[0].getsockname()[1]  # noqa: PLW2901 - the others share it
         undoing.pop_all()
-        return made
+        return [ClientSockets(tuple(udp), tuple(tcp)) for udp, tcp in sets]
 
 
 def connected_sockets(upstream: Place, count: int) -> list[socket.socket]:
@@ -58,15 +88,9 @@ def connected_sockets(upstream: Place, count: int) -> list[socket.socket]:
         InputError: it is no address, or port 0.
         UnavailableError: there is no way to it.
     """
-    address = _address(upstream[0], "upstream")
-    if address.is_unspecified or upstream[1] == 0:
-        raise InputError(
-            f"{upstream[0]} port {upstream[1]} is nowhere to send queries to",
-            advice="Name the address and port of the resolver behind the gate.",
-            field="upstream",
-        )
+    address = upstream_address(upstream)
     with ExitStack() as undoing:
-        made = [undoing.enter_context(_socket(address)) for _ in range(count)]
+        made = [undoing.enter_context(_udp(address)) for _ in range(count)]
         try:
             for each in made:
                 each.connect(upstream)
@@ -74,10 +98,26 @@ def connected_sockets(upstream: Place, count: int) -> list[socket.socket]:
             raise UnavailableError(
                 f"no way to the upstream {upstream[0]} port {upstream[1]}: {error.strerror}",
                 advice="Check the address and this host's routes.",
-                field="upstream",
+                field="upstreams",
             ) from error
         undoing.pop_all()
         return made
+
+
+def upstream_address(upstream: Place) -> Address:
+    """Return the address of a resolver.
+
+    Raises:
+        InputError: it is no address, or port 0.
+    """
+    address = _address(upstream[0], "upstreams")
+    if address.is_unspecified or upstream[1] == 0:
+        raise InputError(
+            f"{upstream[0]} port {upstream[1]} is nowhere to send queries to",
+            advice="Name the address and port of a resolver behind the gate.",
+            field="upstreams",
+        )
+    return address
 
 
 def page_octets(ipv4: str | None, ipv6: str | None) -> tuple[bytes, bytes]:
@@ -99,22 +139,55 @@ def page_octets(ipv4: str | None, ipv6: str | None) -> tuple[bytes, bytes]:
         ) from error
 
 
-def _listening(place: Place, upstream: Place) -> Address:
+def _listening(place: Place, upstreams: Sequence[Place]) -> Address:
     """Return the address of a place where clients can be served."""
     address = _address(place[0], "listen")
-    if address.is_unspecified:
-        raise InputError(
-            f"cannot listen on {place[0]}: an answer must leave from the address that was asked",
-            advice="List each of this host's own addresses in listen.",
-            field="listen",
-        )
-    if place == upstream:
+    if place in upstreams:
         raise InputError(
             f"the upstream {place[0]} port {place[1]} is the gate itself",
             advice="Let the resolver behind the gate listen elsewhere.",
-            field="upstream",
+            field="upstreams",
         )
     return address
+
+
+def _bound_pair(
+    address: Address, host: str, port: int, *, is_shared: bool
+) -> tuple[socket.socket, socket.socket]:
+    """Return a UDP and a TCP socket on one port, drawing again while a drawn one is half taken."""
+    for draws_left in reversed(range(PORT_DRAWS_MAX)):
+        with ExitStack() as undoing:
+            udp = undoing.enter_context(_udp(address, is_shared=is_shared))
+            tcp = undoing.enter_context(_tcp(address, is_shared=is_shared))
+            _set_pktinfo(udp, address)
+            _bind(udp, host, port)
+            try:
+                _bind(tcp, host, udp.getsockname()[1])
+            except UnavailableError:
+                if port == 0 and draws_left:
+                    continue
+                raise
+            undoing.pop_all()
+            return udp, tcp
+    raise AssertionError
+
+
+def _bind(made: socket.socket, host: str, port: int) -> None:
+    until_seconds = time.monotonic() + BIND_SECONDS_MAX
+    while True:
+        try:
+            made.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and port and time.monotonic() < until_seconds:
+                time.sleep(0.05)
+                continue
+            kind = "TCP" if made.type == socket.SOCK_STREAM else "UDP"
+            raise UnavailableError(
+                f"cannot listen on {host} port {port} ({kind}): {error.strerror}",
+                advice="Stop what listens there, or start as root for ports below 1024.",
+                field="listen",
+            ) from error
+        return
 
 
 def _address(text: str, key: str) -> Address:
@@ -128,15 +201,39 @@ def _address(text: str, key: str) -> Address:
         ) from error
 
 
-def _socket(address: Address) -> socket.socket:
-    is_ipv6 = isinstance(address, ipaddress.IPv6Address)
-    family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+def _udp(address: Address, *, is_shared: bool = False) -> socket.socket:
+    made = _socket(address, socket.SOCK_DGRAM, is_shared=is_shared)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-    if is_ipv6:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if isinstance(address, ipaddress.IPv6Address):
         made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_OMIT)
     else:
         made.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_OMIT)
     return made
+
+
+def _tcp(address: Address, *, is_shared: bool) -> socket.socket:
+    made = _socket(address, socket.SOCK_STREAM, is_shared=is_shared)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past TIME_WAIT of the one before
+    return made
+
+
+def _socket(address: Address, kind: int, *, is_shared: bool) -> socket.socket:
+    is_ipv6 = isinstance(address, ipaddress.IPv6Address)
+    family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
+    made = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    if is_shared:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if is_ipv6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return made
+
+
+def _set_pktinfo(made: socket.socket, address: Address) -> None:
+    """Have each query say which address it came to, where that is not the socket's own."""
+    if not address.is_unspecified:
+        return
+    if isinstance(address, ipaddress.IPv6Address):
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        made.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -44,13 +45,13 @@ HOUR_MS = 3_600_000
 MAIN = """
 import json, sys
 from pathlib import Path
-from enforcer.backends.gate_process import GateSettings, run
+from enforcer.backends.gate_process import run
+from enforcer.backends.gate_settings import GateSettings
 settings = json.loads(sys.argv[1])
 for key in ("state_dir", "control_socket"):
     settings[key] = Path(settings[key])
-for key in ("listen",):
+for key in ("listen", "upstreams"):
     settings[key] = tuple(map(tuple, settings[key]))
-settings["upstream"] = tuple(settings["upstream"])
 def ready(places):
     print(json.dumps(places), flush=True)
 sys.exit(run(GateSettings(**settings), ready))
@@ -241,7 +242,7 @@ class GateUnderTest:
         self.settings = {
             "origin": ORIGIN,
             "listen": [("127.0.0.1", 0)],
-            "upstream": resolver,
+            "upstreams": [resolver],
             "state_dir": str(folder / "state"),
             "control_socket": str(folder / "gate.sock"),
             "user": "nobody" if os.getuid() == 0 else None,
@@ -304,6 +305,13 @@ class GateUnderTest:
             for fd in fds:
                 os.close(fd)
             return json.loads(peer.recv(65_536))
+
+    def workers(self) -> list[int]:
+        """Return the process ids of its workers that live and have ever served."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        served = re.findall(r'"pid": (\d+), "event": "worker_serves"', self.log.read_text())
+        return [int(each) for each in served if each in children]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         process = self.process

@@ -335,7 +335,7 @@ class TestPassed:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
             closed.bind(("127.0.0.1", 0))
             place = closed.getsockname()
-        gate = start_gate(upstream=place, upstream_timeout_ms=100)
+        gate = start_gate(upstreams=[place], upstream_timeout_ms=100)
         asking = gate.asking()
         for qid in range(40):
             assert asking.ask(query("free.example", qid=qid))[3] & 0x0F == SERVFAIL
@@ -410,6 +410,7 @@ class TestTables:
 
     def test_a_killed_gate_blocks_again_from_its_last_good_table(self, gate, tmp_path):
         loaded = gate.load(compiled(tmp_path / "t", order()))
+        eventually((gate.control.parent / "state" / "last-good.table").exists)
         assert gate.end(9) == -9
         gate.start()
         assert DNSRecord.parse(gate.asking().ask(query())).header.rcode == NXDOMAIN
@@ -436,7 +437,7 @@ class TestTables:
         gate.start()
         assert DNSRecord.parse(gate.asking().ask(query())).rr != []
         assert '"last_good_table_refused"' in gate.log.read_text()
-        assert '"no_table"' in gate.log.read_text().splitlines()[-2]
+        assert gate.log.read_text().count('"no_table"') == 2
         gate.load(path)
         assert DNSRecord.parse(gate.asking().ask(query())).header.rcode == NXDOMAIN
 
@@ -492,8 +493,8 @@ class TestTables:
         shutil.rmtree(gate.control.parent / "state")
         gate.load(compiled(tmp_path / "t", order()))
         assert DNSRecord.parse(asking.ask(query())).header.rcode == NXDOMAIN
+        eventually(lambda: gate.counters()["tables_unkept"] == 1)
         assert '"table_not_kept"' in gate.log.read_text()
-        assert gate.counters()["tables_unkept"] == 1
 
 
 class TestControl:
@@ -609,14 +610,15 @@ class TestProcess:
         assert gate.end() == 0
 
     def test_the_process_is_a_nobody_that_gains_nothing(self, gate):
-        lines = Path(f"/proc/{gate.process.pid}/status").read_text().splitlines()
-        status = dict(line.split(":\t", 1) for line in lines)
-        assert status["NoNewPrivs"] == "1"
-        assert set(status["Uid"].split()) == {str(gate.control.stat().st_uid)} != {"0"}
-        if os.getuid() == 0:
-            held = ("CapInh", "CapPrm", "CapEff", "CapAmb")
-            assert [int(status[kind], 16) for kind in held] == [0, 0, 0, 0]
-            assert status["Groups"].strip() == ""
+        for pid in (gate.process.pid, *gate.workers()):
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            status = dict(line.split(":\t", 1) for line in lines)
+            assert status["NoNewPrivs"] == "1"
+            assert set(status["Uid"].split()) == {str(gate.control.stat().st_uid)} != {"0"}
+            if os.getuid() == 0:
+                held = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+                assert [int(status[kind], 16) for kind in held] == [0, 0, 0, 0]
+                assert status["Groups"].strip() == ""
 
     def test_the_control_socket_is_for_its_owner_and_group(self, gate):
         assert gate.control.stat().st_mode & 0o777 == 0o660
@@ -631,11 +633,11 @@ class TestProcess:
     @pytest.mark.parametrize(
         ("settings", "words"),
         [
-            ({"listen": [("0.0.0.0", 0)]}, "must leave from the address"),
-            ({"listen": [("::", 0)]}, "must leave from the address"),
+            ({"workers": 65}, "no number for workers"),
+            ({"allow": ["192.0.2.1/24"]}, "is no prefix"),
             ({"listen": [("localhost", 0)]}, "is no IP address"),
-            ({"listen": []}, "0 listening"),
-            ({"upstream": ("192.0.2.1", 0)}, "nowhere to send"),
+            ({"listen": []}, "0 is no number for listen"),
+            ({"upstreams": [("192.0.2.1", 0)]}, "nowhere to send"),
             ({"block_page_ipv4": "2001:db8::1"}, "block page's address is wrong"),
             ({"user": "no-such-user-here"}, "no user"),
             ({"inflight_max": 1}, "queries in flight"),
@@ -727,15 +729,16 @@ def open_files(gate):
 
 
 def memory(gate):
-    """Return what the process can write: its heap, stacks and mapped memory."""
+    """Return what its processes can write: their heaps, stacks and mapped memory."""
     octets = bytearray()
-    with Path(f"/proc/{gate.process.pid}/mem").open("rb", buffering=0) as image:
-        for line in Path(f"/proc/{gate.process.pid}/maps").read_text().splitlines():
-            span, rights = line.split()[:2]
-            if rights.startswith("rw"):
-                start, end = (int(edge, 16) for edge in span.split("-"))
-                image.seek(start)
-                octets += image.read(end - start)
+    for pid in (gate.process.pid, *gate.workers()):
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as image:
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                span, rights = line.split()[:2]
+                if rights.startswith("rw"):
+                    start, end = (int(edge, 16) for edge in span.split("-"))
+                    image.seek(start)
+                    octets += image.read(end - start)
     return octets
 
 

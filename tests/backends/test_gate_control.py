@@ -11,6 +11,7 @@ import pytest
 
 from enforcer.backends.gate_control import CONNECTIONS_MAX, ControlSocket, listen
 from enforcer.backends.gate_messages import Reply
+from enforcer.backends.watch import Watch
 from tests.backends.gate_world import WAIT_SECONDS
 
 STRANGER_UID = os.getuid() + 1
@@ -43,22 +44,28 @@ class World:
     def __init__(self, path, closing):
         self._path, self._closing = path, closing
         self.listener = closing.enter_context(Listener(fileno=listen(path).detach()))
-        control = ControlSocket(self.listener, {os.getuid()}, lambda request, fd: Reply())
+        self._watch = closing.enter_context(Watch())
+        self._control = ControlSocket(
+            self.listener, {os.getuid()}, lambda request, fds: Reply(), self._watch
+        )
         wake, self._waker = socket.socketpair()
         closing.enter_context(wake)
         closing.enter_context(self._waker)
-        self._thread = threading.Thread(
-            target=control.serve, args=(self.is_over, wake, lambda: None)
-        )
-        self._is_over = threading.Event()
+        self._is_over = False
+        self._watch.add(wake, self._told)
+        self._thread = threading.Thread(target=self._serve)
         closing.callback(self.end)
         self._thread.start()
 
-    def is_over(self):
-        return self._is_over.is_set()
+    def _told(self):
+        self._is_over = True
+
+    def _serve(self):
+        while not self._is_over:
+            self._watch.turn(WAIT_SECONDS)
+        self._control.close()
 
     def end(self):
-        self._is_over.set()
         self._waker.send(b"\0")
         self._thread.join(WAIT_SECONDS)
 

@@ -1,17 +1,15 @@
-"""What the gate says it holds, by itself and in this process."""
+"""What the gate's supervisor says it holds, with workers that agree to everything."""
 
 import os
-import socket
-from contextlib import closing
 
 import pytest
 
-from enforcer._native.gate import Gate
 from enforcer.backends import gate_table
+from enforcer.backends.gate_channel import Answer
 from enforcer.backends.gate_messages import Load, Status, sealed_copy
-from enforcer.backends.gate_process import GateProcess
-from enforcer.backends.gate_table import LastGood
-from enforcer.backends.gate_time import TimeFloor
+from enforcer.backends.gate_settings import GateSettings
+from enforcer.backends.gate_supervisor import Supervisor
+from enforcer.backends.watch import Watch
 from tests.backends.gate_world import ORIGIN, compiled, order
 
 DAMAGED = "0" * 64
@@ -38,28 +36,71 @@ def hashing(monkeypatch):
     return made
 
 
+class Agreeing:
+    """A crew without workers."""
+
+    serving = ()
+
+    def ask(self):
+        return [Answer()]
+
+    def tell(self, message, fds, to):
+        return [Answer()]
+
+    def counters(self):
+        return {}
+
+    def order_counts(self):
+        return {}
+
+
 @pytest.fixture
-def process(tmp_path):
-    with (
-        closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client,
-        closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as upstream,
-    ):
-        gate = Gate(
-            [client.fileno()], [upstream.fileno()], inflight_max=64, timeout_ms=1, drain_ms=0
+def watch():
+    with Watch() as made:
+        yield made
+
+
+@pytest.fixture
+def begin(tmp_path, watch):
+    made = []
+
+    def begin():
+        made.append(
+            Supervisor(
+                GateSettings(
+                    origin=ORIGIN,
+                    listen=(),
+                    upstreams=(),
+                    state_dir=tmp_path,
+                    control_socket=tmp_path / "gate.sock",
+                ),
+                watch,
+            )
         )
-        yield GateProcess(gate, ORIGIN, LastGood(tmp_path), TimeFloor(tmp_path, ORIGIN), 60_000)
+        made[-1].crew = Agreeing()
+        made[-1].begin()
+        return made[-1]
+
+    yield begin
+    for each in made:
+        each.finish()
+
+
+@pytest.fixture
+def process(begin):
+    return begin()
 
 
 def load(process, path):
     fd = sealed_copy(path.read_bytes(), "test")
     try:
-        return process.answer(Load(), fd).report
+        return process.answer(Load(), [fd]).report
     finally:
         os.close(fd)
 
 
 def status(process, *, verify=False):
-    return process.answer(Status(verify=verify), None).report
+    return process.answer(Status(verify=verify), []).report
 
 
 def test_the_table_is_hashed_when_that_is_asked_and_after_a_load(process, hashing, tmp_path):
@@ -89,9 +130,9 @@ def test_without_a_table_there_is_nothing_to_hash(process, hashing):
     assert hashing.times == 0
 
 
-def test_a_table_from_the_disk_is_what_its_check_found(process, hashing, tmp_path):
+def test_a_table_from_the_disk_is_what_its_check_found(begin, hashing, tmp_path):
+    process = begin()
     loaded = load(process, compiled(tmp_path / "t", order()))
-    process.held = None
-    process.begin()
-    assert status(process).body_sha256 == loaded.body_sha256
+    process.finish()
+    assert status(begin()).body_sha256 == loaded.body_sha256
     assert hashing.times == 1

@@ -1,0 +1,237 @@
+"""What a gate's supervisor does with requests: tables taken, kept, reported; the time floor.
+
+Never fatal: a bad table; the gate keeps the one it has, or passes everything and says so. A
+request is answered when every worker has done it. Time never goes back behind what the tables
+and a clock that nobody can set say. No client or query name is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from enforcer.backends.gate_channel import Answer, Swap
+from enforcer.backends.gate_crew import Crew, Worker
+from enforcer.backends.gate_last_good import Keeper, LastGood
+from enforcer.backends.gate_messages import Check, CheckReport, Load, Overlay, Reply, Request
+from enforcer.backends.gate_settings import GateSettings
+from enforcer.backends.gate_table import Tables, open_table, refuse_older
+from enforcer.backends.gate_time import TimeFloor
+from enforcer.backends.watch import Watch
+from enforcer.core.name import Name
+from enforcer.core.verdict import Action, Cause, Denial
+from enforcer.errors import EnforcerError, InputError, NotFoundError, RefusedError, UnavailableError
+from enforcer.ports import GateMode, GateReport
+
+FINISH_SECONDS_MAX: Final = 10.0
+
+log: Final = structlog.get_logger()
+
+
+class Supervisor:
+    """The tables in use, and what was done with tables since the start; one thread uses it."""
+
+    def __init__(self, settings: GateSettings, watch: Watch) -> None:
+        self._settings = settings
+        self._last_good = LastGood(settings.state_dir)
+        self._keeper = Keeper(self._last_good, watch)
+        self._floor = TimeFloor(settings.state_dir, settings.origin)
+        self._floor_ms = 0
+        """The latest that is known: from the disk, then from the workers."""
+        self._floor_due_seconds = 0.0  # time.monotonic
+        self._is_floor_kept = True
+        self._body_sha256 = ""  # of the base, as it was last hashed
+        self.tables: Tables | None = None
+        self.counts = dict.fromkeys(("tables_loaded", "tables_refused", "floors_unkept"), 0)
+        self.crew: Crew
+
+    def begin(self) -> None:
+        """Take the time floor and the last good table from the disk, each if it is good."""
+        try:
+            self._floor_ms = self._floor.read()
+        except EnforcerError as error:
+            log.warning("time_floor_refused", problem=error.message, advice=error.advice)
+        try:
+            found = self._last_good.open(self._settings.origin)
+        except NotFoundError:
+            log.warning("no_table", consequence="everything passes until the node hands one over")
+        except EnforcerError as error:
+            self.counts["tables_refused"] += 1
+            log.warning("last_good_table_refused", problem=error.message, advice=error.advice)
+            log.warning("no_table", consequence="everything passes until the node hands one over")
+        else:
+            self._hold(found)
+            log.info("last_good_table", **_facts(found))
+
+    def present(self, worker: Worker) -> None:
+        """Give a worker that does not serve yet what the others have.
+
+        Raises:
+            EnforcerError: it refuses.
+        """
+        if self.tables is not None:
+            self._give(self.tables, [worker])
+
+    def tend(self) -> float:
+        """Keep tables and the time floor when that is due; return the seconds until it is again."""
+        now_seconds = time.monotonic()
+        if now_seconds >= self._floor_due_seconds:
+            self._floor_due_seconds = now_seconds + self._settings.floor_interval_ms / 1_000
+            self.learn_floor(self.crew.ask())
+            self.keep_floor()
+        return min(self._floor_due_seconds - now_seconds, self._keeper.tend())
+
+    def learn_floor(self, answers: Sequence[Answer]) -> None:
+        """Take the latest time floor that workers vouch for."""
+        if floors := [each.time_floor_ms for each in answers if each.time_floor_ms]:
+            self._floor_ms = max(floors)
+
+    def keep_floor(self) -> None:
+        """Put the time floor on the disk, if there is one; failing is said and counted."""
+        if self.tables is None:
+            return
+        try:
+            self._floor.keep(self._floor_ms)
+        except UnavailableError as error:
+            self.counts["floors_unkept"] += 1
+            if self._is_floor_kept:
+                log.warning("time_floor_not_kept", problem=error.message, advice=error.advice)
+            self._is_floor_kept = False
+        else:
+            self._is_floor_kept = True
+
+    def finish(self) -> None:
+        """Put on the disk what is not there yet."""
+        self.keep_floor()
+        self._keeper.finish(FINISH_SECONDS_MAX)
+
+    def answer(self, request: Request, fds: Sequence[int]) -> Reply:
+        """Answer one request from the control socket.
+
+        Raises:
+            EnforcerError: what is wrong with it; nothing has changed.
+        """
+        if isinstance(request, Load):
+            return Reply(report=self._load(fds))
+        if isinstance(request, Check):
+            return Reply(check=self._check(request))
+        if isinstance(request, Overlay):
+            self.counts["tables_refused"] += 1
+            raise RefusedError(
+                "this gate takes whole tables only", advice="Hand over a base without an overlay."
+            )
+        if request.verify and self.tables is not None:
+            self._body_sha256 = self.tables.base.body_sha256()
+        return Reply(report=self._report())
+
+    def _load(self, fds: Sequence[int]) -> GateReport:
+        try:
+            if not fds:
+                raise InputError(
+                    "no table came with the request",
+                    advice="Send the descriptor of a sealed memfd along (SCM_RIGHTS).",
+                )
+            new = Tables(open_table(fds[0], self._settings.origin))
+            refuse_older(new, self.tables)
+            self._swap(new)
+        except EnforcerError:
+            self.counts["tables_refused"] += 1
+            raise
+        self.counts["tables_loaded"] += 1
+        log.info("table", **_facts(new))
+        self._keeper.keep(new)
+        self._body_sha256 = new.base.body_sha256()  # read back, last of all
+        return self._report()
+
+    def _swap(self, new: Tables) -> None:
+        """Have every worker judge by `new`, or all by what they had.
+
+        Raises:
+            EnforcerError: a worker refuses it.
+        """
+        before = self.tables
+        try:
+            self._give(new, self.crew.serving)
+        except EnforcerError:
+            if before is not None:
+                self._give(before, self.crew.serving)
+            raise
+        self._hold(new)
+
+    def _give(self, tables: Tables, workers: Sequence[Worker]) -> None:
+        # What a worker has reached carries over in itself: the floor is for one that has nothing.
+        fresh = [each for each in workers if not each.has_table]
+        others = [each for each in workers if each.has_table]
+        for some, floor_ms in ((fresh, self._floor_ms), (others, 0)):
+            self.learn_floor(self.crew.tell(Swap(floor_ms), tables.fds, to=some))
+            for each in some:
+                each.has_table = True
+
+    def _hold(self, tables: Tables) -> None:
+        self.tables = tables
+        self._body_sha256 = tables.base.table.header.body_sha256  # as it was found a moment ago
+
+    def _report(self) -> GateReport:
+        self.learn_floor(self.crew.ask())
+        newest = self.tables.newest if self.tables else None
+        header = newest.table.header if newest else None
+        return GateReport(
+            table_digest=header.table_digest if header else "",
+            body_sha256=self._body_sha256,
+            ledger_size=header.ledger_size if header else 0,
+            name_count=header.name_count if header else 0,
+            rows=tuple(newest.table.orders()) if newest else (),
+            counters=self.crew.counters()
+            | self.counts
+            | {
+                "has_table": int(self.tables is not None),
+                "tables_unkept": self._keeper.failures,
+                "workers": self._settings.worker_count,
+            },
+            order_counters=self.crew.order_counts(),
+            mode=GateMode.ENFORCE,
+        )
+
+    def _check(self, request: Check) -> CheckReport:
+        at_ms = time.time_ns() // 1_000_000
+        qname = Name.from_text(request.qname)
+        if self.tables is None:
+            return CheckReport(
+                action=Action.PASS.name,
+                cause=Cause.NO_MATCH.name,
+                kind="UNSPECIFIED",
+                denial=Denial.NOT_BLOCKED.name,
+                zone=None,
+                order_id=None,
+                order_index=None,
+                at_ms=at_ms,
+                state="NO_TABLE",
+            )
+        self.learn_floor(self.crew.ask())
+        at_ms = max(at_ms, self._floor_ms)
+        verdict = self.tables.newest.table.decide(qname.wire, request.qtype, at_ms)
+        return CheckReport(
+            action=verdict.action.name,
+            cause=verdict.cause.name,
+            kind=verdict.kind.name,
+            denial=verdict.denial.name,
+            zone=verdict.zone.text if verdict.zone else None,
+            order_id=verdict.order.order_id if verdict.order else None,
+            order_index=verdict.order.index if verdict.order else None,
+            at_ms=at_ms,
+            state="SERVING",
+        )
+
+
+def _facts(tables: Tables) -> dict[str, str | int]:
+    header = tables.newest.table.header
+    return {
+        "table_digest": header.table_digest,
+        "ledger_size": header.ledger_size,
+        "name_count": header.name_count,
+        "order_count": header.order_count,
+        "total_bytes": header.total_bytes,
+    }

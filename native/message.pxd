@@ -11,12 +11,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from names cimport POINTER_REACH, Proof, prove_name
-from rdata cimport (
-    TYPE_ANY, TYPE_CNAME, TYPE_DNAME, TYPE_HTTPS, TYPE_NS, TYPE_SVCB, prove_rdata,
-)
+from rdata cimport TYPE_ANY, TYPE_NS, is_inspected, prove_rdata
 from wire cimport (
     FLAG_QR, FLAG_TC, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS, RCODE_NOERROR, RCODE_NXDOMAIN,
-    RCODE_SERVFAIL, RR_FIXED_OCTETS, TYPE_A, TYPE_AAAA, TYPE_OPT, TYPE_SOA, get16, options_fill,
+    RCODE_SERVFAIL, RR_FIXED_OCTETS, TYPE_OPT, TYPE_SOA, get16, options_fill,
 )
 
 cdef enum:
@@ -121,10 +119,6 @@ cdef inline void drop_additionals(Response *out) noexcept nogil:
         out.ttls -= 1
     out.octets = out.additionals_at
     out.additionals = 0
-
-
-cdef inline bint is_inspected(uint16_t rrtype) noexcept nogil:
-    return rrtype in (TYPE_CNAME, TYPE_DNAME, TYPE_SVCB, TYPE_HTTPS, TYPE_A, TYPE_AAAA)
 
 
 cdef inline void note_record(

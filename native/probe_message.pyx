@@ -3,9 +3,8 @@
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
-from inspect cimport (
-    DNS64_PREFIXES_MAX, INSPECTION_BLOCK, Dns64, Inspected, Inspection, inspect_response,
-)
+from inspect cimport Inspected, inspect_response
+from judge cimport DNS64_PREFIXES_MAX, INSPECTION_BLOCK, Dns64, Inspection
 from message cimport (
     ANSWERED_WHOLE, RESPONSE_OCTETS_MAX, Answered, Response, drop_additionals, read_response,
 )

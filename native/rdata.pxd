@@ -29,6 +29,11 @@ cdef enum:
     TYPE_ANY = 255
 
 
+cdef inline bint is_inspected(uint16_t rrtype) noexcept nogil:
+    """Tell whether records of this type lead to a name or give an address."""
+    return rrtype in (TYPE_CNAME, TYPE_DNAME, TYPE_SVCB, TYPE_HTTPS, TYPE_A, TYPE_AAAA)
+
+
 cdef inline bint params_fill(const uint8_t *wire, size_t at, size_t stop) noexcept nogil:
     """Tell whether SvcParams fill ``wire[at .. stop)`` exactly (RFC 9460 §2.2)."""
     while at + 4 <= stop:

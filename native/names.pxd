@@ -30,7 +30,7 @@ cdef struct Proof:
     const uint8_t *wire
     size_t length
     uint8_t is_plain             # all pointers lead to where a name or a label was seen to start
-    uint8_t starts[POINTER_REACH / 8]  # those places, one bit each
+    uint8_t starts[POINTER_REACH // 8]  # those places, one bit each
 
 
 cdef inline size_t prove_name(Proof *proof, size_t at, size_t stop) noexcept nogil:

@@ -20,8 +20,9 @@ from links cimport (
 from message cimport Response
 from names cimport WireName, expand_name, names_equal
 from rdata cimport TYPE_CNAME, TYPE_DNAME, is_inspected
-from table cimport DENIAL_NODATA, verdict_t
+from layout cimport DENIAL_NODATA
 from tables cimport tables_t
+from verdict cimport verdict_t
 from wire cimport CLASS_ANY, CLASS_IN, LABEL_OCTETS_MAX, Query, get16
 
 cdef enum:

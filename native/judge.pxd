@@ -11,8 +11,9 @@ from libc.string cimport memcmp
 from links cimport behind_name, behind_record
 from names cimport WireName, expand_name
 from rdata cimport TYPE_CNAME, TYPE_DNAME
-from table cimport ACTION_BLOCK, ACTION_PASS, verdict_t
+from layout cimport ACTION_BLOCK, ACTION_PASS
 from tables cimport tables_decide, tables_decide_address, tables_t
+from verdict cimport verdict_t
 from wire cimport RR_FIXED_OCTETS, TYPE_A, TYPE_AAAA, get16
 
 cdef enum:

@@ -15,6 +15,7 @@ from wire cimport (
 cdef enum:
     NAME_POINTERS_MAX = 127  # followed for one name: one for each label it can have
     POINTER_REACH = 0x4000   # offsets that a compression pointer can name
+    STARTS_OCTETS = 0x800    # a bit for each of them
 
 
 cdef struct WireName:
@@ -30,7 +31,7 @@ cdef struct Proof:
     const uint8_t *wire
     size_t length
     uint8_t is_plain             # all pointers lead to where a name or a label was seen to start
-    uint8_t starts[POINTER_REACH // 8]  # those places, one bit each
+    uint8_t starts[STARTS_OCTETS]  # those places, one bit each
 
 
 cdef inline size_t prove_name(Proof *proof, size_t at, size_t stop) noexcept nogil:

@@ -5,13 +5,15 @@ from libc.string cimport memcpy, memset
 
 from inspect cimport Inspected, inspect_response
 from judge cimport DNS64_PREFIXES_MAX, INSPECTION_BLOCK, Dns64, Inspection
+from layout cimport DENIAL_NXDOMAIN
 from message cimport (
     ANSWERED_WHOLE, RESPONSE_OCTETS_MAX, Answered, Response, drop_additionals, read_response,
 )
+from overlay cimport tables_open
 from reply cimport EDE_CENSORED, Block
 from reply_chain cimport write_blocked_chain
-from table cimport DENIAL_NXDOMAIN, TABLE_VALID
-from tables cimport tables_open, tables_t
+from table cimport TABLE_VALID
+from tables cimport tables_t
 from wire cimport (
     HEADER_OCTETS, RCODE_NOERROR, RCODE_NXDOMAIN, READING_QUERY, UDP_OCTETS_PLAIN, Query,
     read_query,

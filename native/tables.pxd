@@ -114,7 +114,10 @@ cdef inline void tables_decide(
     for depth in range(deepest, 0, -1):
         flags = place_flags(tables, found[depth])
         order = NO_ORDER
-        if not (flags & POSTING_PASS_INSIDE and qtype_is_of_zones(qtype)):
+        # DS at the target is its parent zone's.
+        if not (flags & POSTING_PASS_INSIDE and qtype_is_of_zones(qtype)) and not (
+            depth == label_count and qtype == QTYPE_DS
+        ):
             order = subtree_order(tables, found[depth], t_ms)
         if order != NO_ORDER:
             denial = DENIAL_NODATA if flags & POSTING_PASS_INSIDE else DENIAL_NXDOMAIN

@@ -4,7 +4,9 @@
 2. The longest matching target wins: EXACT at the name, SUBTREE at it, SUBTREE at each parent.
    Protected-list names take part as pass rules; at the same target they lose only to an
    order with a recorded override. DS, DNSKEY, NS and SOA are not matched by an EXACT order,
-   nor by a SUBTREE order with a pass rule inside: what passes below keeps validating.
+   nor by a SUBTREE order with a pass rule inside: what passes below keeps validating. DS is
+   not matched at a SUBTREE order's own name either: it is the parent zone's (RFC 4035 §2.4),
+   and tells validators whether the zone that is denied has signatures.
 3. Several orders at one target: the earliest in the ledger is named, while it is in force.
 4. Nothing matches: pass.
 
@@ -138,8 +140,9 @@ def decide(rules: Rules, qname: Name, qtype: int, t_ms: int) -> Verdict:
         if match is None:
             continue
         denies_children = kind is TargetKind.SUBTREE and not rules.has_pass_inside(zone)
+        is_of_parent = zone == qname and qtype == QTYPE_DS
         order = None
-        if denies_children or qtype not in QTYPES_OF_ZONES:
+        if qtype not in QTYPES_OF_ZONES or (denies_children and not is_of_parent):
             order = _first_in_force(match, t_ms)
         if order is not None:
             denial = Denial.NXDOMAIN if denies_children else Denial.NODATA

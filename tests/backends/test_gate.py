@@ -95,7 +95,7 @@ class TestBlocked:
         reply = DNSRecord.parse(asking.ask(query("one.example", qtype)))
         assert (reply.auth, len(resolver.seen)) == ([], 1)
         gate.load(compiled(tmp_path / "t", order(names=b"subtree one.example\n"), ledger_size=101))
-        reply = DNSRecord.parse(asking.ask(query("one.example", qtype)))
+        reply = DNSRecord.parse(asking.ask(query("www.one.example", qtype)))
         assert (reply.header.rcode, len(resolver.seen)) == (NXDOMAIN, 1)
 
     @pytest.mark.parametrize("dnssec_ok", [False, True])

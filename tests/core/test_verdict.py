@@ -88,7 +88,15 @@ def test_subtree_answers_nodata_where_a_pass_rule_stands_inside(layer: str, kind
 @pytest.mark.parametrize("qtype", [NS, SOA, DS, DNSKEY])
 def test_exact_passes_what_children_need_to_validate(qtype: int):
     assert judge(rules(EXACT), "www.example.org", qtype).action is Action.PASS
-    assert judge(rules(SUBTREE), "example.org", qtype).action is Action.BLOCK
+    assert judge(rules(SUBTREE), "www.example.org", qtype).action is Action.BLOCK
+
+
+def test_subtree_leaves_to_the_parent_zone_whether_the_target_is_signed():
+    given = rules(SUBTREE, target_list("subtree www.example.org"))
+    assert judge(rules(SUBTREE), "example.org", DS).action is Action.PASS
+    for qtype in (A, NS, SOA, DNSKEY):
+        assert judge(rules(SUBTREE), "example.org", qtype).denial is Denial.NXDOMAIN
+    assert order_of(judge(given, "www.example.org", DS)) == 1  # that of the target above
 
 
 @pytest.mark.parametrize("qtype", [NS, SOA, DS, DNSKEY])

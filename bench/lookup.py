@@ -88,10 +88,10 @@ def map_file(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def row_of(text: bytes | mmap.mmap) -> OrderRow:
+def row_of(text: bytes | mmap.mmap, index: int = 1) -> OrderRow:
     return OrderRow(
-        index=1,
-        order_id="XX-2026-000001",
+        index=index,
+        order_id=f"XX-2026-{index:06}",
         version=1,
         target_list_sha256=sha256(text).hexdigest(),
         target_count=1,
@@ -103,7 +103,7 @@ def row_of(text: bytes | mmap.mmap) -> OrderRow:
     )
 
 
-def compile_to(path: Path, text: bytes | mmap.mmap) -> None:
+def compile_to(path: Path, text: bytes | mmap.mmap, protected: bytes = b"") -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     compiler.compile_table(
         descriptor,
@@ -115,6 +115,7 @@ def compile_to(path: Path, text: bytes | mmap.mmap) -> None:
         register_url="https://register.example.org/o/",
         register_domain="register.example.org",
         orders=[(row_of(text), text)],
+        protected=protected,
     )
     os.close(descriptor)
 

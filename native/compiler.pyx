@@ -11,9 +11,10 @@ import os
 from dataclasses import dataclass
 from hashlib import sha256
 
+from enforcer._native.rows import pack_rows
 from enforcer.core import target as core_target
 from enforcer.core.table import DnsMeasure
-from enforcer.core.table_frame import TableFrame, check_overlay, check_rows
+from enforcer.core.table_frame import TableFrame, by_index, check_overlay, row_number
 from enforcer.errors import InputError, IntegrityError
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -198,15 +199,15 @@ cdef class Builder:
         """How many names and networks are placed."""
         return build_used(self.build.header)
 
-    def finish(self, frame, rows, lists):
+    def finish(self, frame, lists):
         """Write all that is not slots, and the checksum; return the CompiledTable."""
         cdef header_t *header = self.build.header
         cdef bytes url = frame.register_url.encode("ascii")
         cdef bytes domain = frame.domain_wire
+        cdef bytes rows = lists.packed_rows
         cdef uint64_t end = TABLE_HEADER_BYTES
         cdef uint64_t word_count
         cdef uint8_t *region
-        cdef Py_ssize_t i
         with nogil:
             word_count = build_number_postings(&self.build)
         if word_count > WORDS_MAX:
@@ -225,12 +226,12 @@ cdef class Builder:
         copy_sha256(header.protections_sha256, lists.protections_sha256)
         header.ledger_size = frame.ledger_size
         header.time_floor_ms = frame.time_floor_ms
-        header.order_count = len(rows)
+        header.order_count = len(lists.rows)
         header.word_count = word_count
         header.register_url_bytes = len(url)
         header.register_domain_bytes = len(domain)
         set_section(&header.slots, &end, <uint64_t> header.slot_count * sizeof(slot_t))
-        set_section(&header.orders, &end, header.order_count * sizeof(order_t))
+        set_section(&header.orders, &end, len(rows))
         set_section(&header.strings, &end, len(url) + len(domain))
         set_section(
             &header.postings, &end, (<uint64_t> header.posting_count + 1) * sizeof(posting_t)
@@ -242,8 +243,7 @@ cdef class Builder:
         self.map_slots()
         header = self.build.header
         region = &self.region.bytes[0]
-        for i in range(len(rows)):
-            fill_order(<order_t *> (region + header.orders.offset) + i, rows[i])
+        memcpy(region + header.orders.offset, <const uint8_t *> rows, len(rows))
         memcpy(region + header.strings.offset, <const uint8_t *> url, len(url))
         memcpy(region + header.strings.offset + len(url), <const uint8_t *> domain, len(domain))
         with nogil:
@@ -291,40 +291,27 @@ cdef void set_section(section_t *section, uint64_t *end, uint64_t size_bytes) no
     end[0] = section.offset + size_bytes
 
 
-cdef int fill_order(order_t *to, row) except -1:
-    """Write one OrderRow; core.table_digest can be computed again from it."""
-    cdef bytes order_id = row.order_id.encode("ascii")
-    to.from_ms = row.from_ms
-    to.until_ms = row.until_ms
-    to.index = row.index
-    to.target_count = row.target_count
-    to.version = row.version
-    to.dns_measure = row.dns_measure
-    to.ip_measure = row.ip_measure
-    to.binding = row.binding
-    to.order_id_bytes = len(order_id)
-    copy_sha256(to.list_sha256, row.target_list_sha256)
-    memcpy(to.order_id, <const uint8_t *> order_id, len(order_id))
-    return 0
-
-
 class Lists:
-    """The checked lists of one compilation; `allowed` are (entry index, line) of overrides."""
+    """What one compilation is given, checked: the rows that count and the lists to place.
+
+    `orders` ascend by entry index; `allowed` are (entry index, line) of overrides.
+    """
 
     def __init__(self, rows, orders, core, protected, overrides):
         self.core = core
         self.protected = protected
+        self.rows = rows
+        self.packed_rows = pack_rows(rows)
         self.allowed = frozenset((index, target.line) for index, target in overrides)
-        number_of = {row.index: number for number, row in enumerate(rows)}
         self.answering = []
         self.target_count = 0
         for text in (core, protected):
             self.target_count += scan(text, allow_empty=True).target_count
-        for row, text in sorted(orders, key=lambda pair: pair[0].index):
+        for row, text in orders:
             count = scan(text, allow_empty=True).target_count
             if row.dns_measure in ANSWER_MEASURES:
                 self.target_count += count
-                self.answering.append((number_of[row.index], row.index, text))
+                self.answering.append((row_number(rows, row), row.index, text))
 
     @property
     def protections_sha256(self):
@@ -332,8 +319,8 @@ class Lists:
         return sha256(sha256(self.core).digest() + sha256(self.protected).digest()).hexdigest()
 
 
-def write_table(fd, frame, rows, lists):
-    """Compile `lists` into the file, with `rows` as the ones that count."""
+def write_table(fd, frame, lists):
+    """Compile `lists` into the file."""
     builder = Builder(fd, frame.secret, slots_for(lists.target_count))
     builder.place_all(lists)
     if slots_for(builder.placed_count) * 9 // 8 < slots_for(lists.target_count):
@@ -342,7 +329,7 @@ def write_table(fd, frame, rows, lists):
         builder.close()
         builder = Builder(fd, frame.secret, slot_count)
         builder.place_all(lists)
-    stats = builder.finish(frame, rows, lists)
+    stats = builder.finish(frame, lists)
     builder.close()
     return stats
 
@@ -376,9 +363,9 @@ def compile_table(
     frame = TableFrame(
         origin, ledger_size, time_floor_ms, table_digest, secret, register_url, register_domain
     )
-    orders = list(orders)
-    rows = check_rows(row for row, _ in orders)
-    return write_table(fd, frame, rows, Lists(rows, orders, core, protected, overrides))
+    orders = sorted(orders, key=lambda pair: pair[0].index)
+    rows = [row for row, _ in orders]
+    return write_table(fd, frame, Lists(rows, orders, core, protected, overrides))
 
 
 def compile_overlay(
@@ -418,7 +405,7 @@ def compile_overlay(
         register_domain,
         base_sha256,
     )
-    orders = list(orders)
-    rows = check_rows(rows)
-    check_overlay(base_sha256, rows, (row for row, _ in orders))
-    return write_table(fd, frame, rows, Lists(rows, orders, core, protected, overrides))
+    orders = sorted(orders, key=lambda pair: pair[0].index)
+    check_overlay(base_sha256, [row for row, _ in orders])
+    rows = sorted(rows, key=by_index)
+    return write_table(fd, frame, Lists(rows, orders, core, protected, overrides))

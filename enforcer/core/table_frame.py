@@ -6,9 +6,12 @@ native code cannot fail. The limits are those of native/layout.pxd; a test holds
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
+from operator import attrgetter
 from typing import Final
 
 from enforcer.core.name import Name
@@ -21,6 +24,9 @@ REGISTER_URL_BYTES_MAX: Final = 200
 REGISTER_DOMAIN_BYTES_MAX: Final = 222  # 255 octets less an order id as the label before it
 SECRET_BYTES: Final = 16
 NO_BASE: Final = "00" * 32
+
+by_index = attrgetter("index")
+"""The key that rows are sorted by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,12 @@ class TableFrame:
         return Name.from_text(self.register_domain).wire
 
 
-def check_rows(rows: Iterable[OrderRow]) -> list[OrderRow]:
-    """Check that `rows` fit into a table, and return them ascending by entry index.
+def check_rows(rows: Sequence[OrderRow]) -> None:
+    """Check that `rows`, ascending by entry index, fit into a table.
 
     Raises:
         InputError: with ``field`` in ``data``; two rows of one entry index, too.
     """
-    rows = sorted(rows, key=lambda row: row.index)
     if len(rows) > ORDERS_MAX:
         raise _error("orders", f"there are over {ORDERS_MAX} orders", "Let some expire first.")
     previous = -1
@@ -94,22 +99,32 @@ def check_rows(rows: Iterable[OrderRow]) -> list[OrderRow]:
         if not (row.dns_measure and row.ip_measure and row.binding):
             what = f"order {row.order_id} has an unspecified measure or binding"
             raise _error("measure", what, "Name the measures, NONE where there is none.")
-    return rows
 
 
-def check_overlay(base_sha256: str, rows: Iterable[OrderRow], new: Iterable[OrderRow]) -> None:
-    """Check that an overlay names a base, and that its `new` rows are once among all its `rows`.
+def check_overlay(base_sha256: str, new: Sequence[OrderRow]) -> None:
+    """Check that an overlay names a base, and that its `new` orders, ascending, are there once.
 
     Raises:
         InputError: with ``field`` in ``data``.
     """
     if base_sha256 == NO_BASE:
         raise _error("base_sha256", "the overlay names no base", "Give the base's checksum.")
-    left = {row.index: row for row in rows}
-    for row in new:
-        if left.pop(row.index, None) != row:
-            what = f"order {row.order_id} is not once among the rows"
-            raise _error("rows", what, "Give the overlay every row in force.")
+    for row, following in pairwise(new):
+        if row.index == following.index:
+            raise _error("orders", f"order {row.order_id} is there twice", "Give it once.")
+
+
+def row_number(rows: Sequence[OrderRow], row: OrderRow) -> int:
+    """Return where `row` is among `rows`, which ascend by entry index.
+
+    Raises:
+        InputError: it is not, with ``field`` in ``data``.
+    """
+    number = bisect_left(rows, row.index, key=by_index)
+    if number == len(rows) or rows[number] != row:
+        what = f"order {row.order_id} is not among the rows"
+        raise _error("rows", what, "Give the overlay every row in force.")
+    return number
 
 
 def _is_visible(text: str) -> bool:

@@ -272,6 +272,8 @@ key_file = "signing.key"
 gate_socket = "../gate/gate.sock"
 # Where this node takes stops over gRPC, beside the feed.
 {listen}
+# Where it shows /metrics to Prometheus, and /health; for `enforcer node dashboard`.
+# metrics_listen = "127.0.0.1:9464"
 
 [control]
 address = {json.dumps(plan.control_address)}

@@ -20,6 +20,7 @@ import structlog
 from enforcer.api.client import ControlClient
 from enforcer.api.control_link import GrpcControlLink
 from enforcer.api.identity import trust_domain
+from enforcer.api.metrics_server import metrics_served
 from enforcer.api.server import Server
 from enforcer.api.stop_service import StopService
 from enforcer.app.logs import configure_logs
@@ -64,7 +65,9 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
         loop.add_signal_handler(number, told.set)
     async with assembled(config) as node:
         await node.start(progress)
-        async with _listening(config, node):
+        shown = config.metrics_listen
+        place = (shown.host, shown.port) if shown is not None else None
+        async with _listening(config, node), metrics_served(place, node.view):
             running = asyncio.create_task(node.run())
             ending = asyncio.create_task(told.wait())
             await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)

@@ -47,7 +47,7 @@ app.command("init")(init.init)
 app.add_typer(key.app, name="key")
 app.add_typer(trust.app, name="trust")
 app.command("control")(run.control)
-app.command("node")(run.node)
+app.add_typer(run.node_app, name="node")
 app.command("gate")(run.gate)
 app.command("demo")(demo.demo)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,14 +24,34 @@ def control(
         asyncio.run(run_control(settings, lambda done, total: advance("fold", done, total)))
 
 
-def node(*, config: Annotated[Path, typer.Option("--config", "-c", help="Its node.toml.")]) -> None:
+node_app = typer.Typer(invoke_without_command=True)
+
+
+@node_app.callback()
+def node(
+    context: typer.Context,
+    *,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Its node.toml.")] = None,
+) -> None:
     """Run a node: follows and verifies, keeps a gate's table."""
+    if context.invoked_subcommand is not None:
+        return
+    if config is None:
+        raise typer.BadParameter("it is needed to run a node", param_hint="'--config' / '-c'")
     from enforcer.app.node import run_node
     from enforcer.config import NodeConfig, read
 
     settings = read(config, NodeConfig)
     with progress() as advance:
         asyncio.run(run_node(settings, lambda done, total: advance("fold", done, total)))
+
+
+@node_app.command("dashboard")
+def node_dashboard() -> None:
+    """Print a Grafana dashboard over what nodes show."""
+    from enforcer.app.dashboard import dashboard
+
+    sys.stdout.write(dashboard())
 
 
 def gate(*, config: Annotated[Path, typer.Option("--config", "-c", help="Its gate.toml.")]) -> None:

@@ -24,6 +24,7 @@ from enforcer.services.follow import Follower
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node_status import status_text
 from enforcer.services.node_time import NodeTime
+from enforcer.services.node_view import Applying, NodeView, omissions_of, order_ids_of
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.plan import Plan, make_plan, wanted_lists
 from enforcer.services.replica import Replica
@@ -65,6 +66,8 @@ class Node:
         self._source = source
         self._files = files
         self._pace = pace
+        self._applying = Applying()
+        self._shown: Plan | None = None  # the last that the gate was compared with
         self._changed = asyncio.Event()
         self._lists_wanted = asyncio.Event()
         self._round = 0  # of `_enforce`; a plan made in a later one knows what came before it
@@ -94,6 +97,29 @@ class Node:
     def state(self) -> State:
         """What holds by the ledger as far as it was read; only to be read."""
         return self._replica.state
+
+    def view(self) -> NodeView:
+        """Return what this node knows about itself and its gate, as of now."""
+        plan, report = self._shown, self._enforcer.report
+        gate = GateState.UNREACHABLE if report is None else GateState.DIFFERS
+        wanted = wanted_lists(self._replica.state, self._time.now_ms())
+        return NodeView(
+            t_ms=self._time.now_ms(),
+            ledger_size=self._replica.size,
+            recorded_at_ms=self._replica.state.recorded_at_ms,
+            feed=self._follower.health,
+            feed_faults=sum(self._source.faults.values()),
+            planned_size=plan.ledger_size if plan is not None else 0,
+            orders_in_force=len(plan.in_force) if plan is not None else 0,
+            omissions=omissions_of(plan),
+            omission_count=plan.omission_count if plan is not None else 0,
+            unlogged_stops=len(self._stops.unlogged),
+            missing_lists=len(self._lists.missing(wanted)),
+            gate=self._enforcer.state(plan) if plan is not None else gate,
+            report=report,
+            order_ids=order_ids_of(self._replica.state, report),
+            applied=self._applying.applied,
+        )
 
     async def start(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Prove and fold the own copy, and find what is at hand.
@@ -156,8 +182,11 @@ class Node:
             if plan is None:
                 await self._enforcer.ask()
             else:
+                self._applying.begin()
                 plan = await self._enforcer.bring(plan, moment)
+                self._applying.end(self._enforcer.report)
                 await self._attest(plan)
+            self._shown = plan
             async with self._round_done:
                 self._done = self._round
                 self._round_done.notify_all()

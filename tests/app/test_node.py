@@ -13,6 +13,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -51,8 +53,12 @@ class Host:
         self.publisher = RedisFeedPublisher(redis.url, ORIGIN)
         self.book = open_copy(folder / "book", self.log)
         self.authority = Authority.create(ORIGIN)
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as free,
+            socket.create_server(("127.0.0.1", 0)) as other,
+        ):
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
+            self.metrics = f"127.0.0.1:{other.getsockname()[1]}"
         self.process: subprocess.Popen[bytes] | None = None
         self._write(redis)
 
@@ -74,6 +80,7 @@ class Host:
         (self.folder / "node.toml").write_text(
             f'node_id = "node-1"\nstate_dir = "state"\ntrust_file = "trust.toml"\n'
             f'key_file = "node.key"\ngate_socket = "gate.sock"\nlisten = "{self.address}"\n'
+            f'metrics_listen = "{self.metrics}"\n'
             f'[redis]\nurl = "{url}"\npassword_file = "password"\n'
             '[control]\naddress = "127.0.0.1:1"\n'
             '[tls]\ncertificate = "tls.pem"\nkey = "tls.key"\nca = "ca.pem"\n'
@@ -167,6 +174,11 @@ async def push(host: Host, person: Person, envelope: Envelope):
         return await client.push_stop(envelope)
 
 
+def get(place: str, path: str) -> bytes:
+    with urlopen(f"http://{place}{path}", timeout=20) as answer:
+        return answer.read()
+
+
 async def test_an_agent_with_read_only_rights_follows_and_ends_when_told(host):
     digest = host.book.lists.put(BAD)
     await host.publisher.put_list(digest, host.book.lists.path(digest))
@@ -176,6 +188,10 @@ async def test_an_agent_with_read_only_rights_follows_and_ends_when_told(host):
     await host.reached()
     await until(lambda: host.status["orders_in_force"] == 1 and not host.status["missing_lists"])
     assert host.status["gate"]["state"] == "UNREACHABLE"
+    shown = await asyncio.to_thread(get, host.metrics, "/metrics")
+    assert b"\nenforcer_node_orders_in_force 1.0\n" in shown
+    with pytest.raises(HTTPError, match="503"):
+        await asyncio.to_thread(get, host.metrics, "/health")
     assert (host.folder / "state" / "attestation.json").exists()
     assert (host.folder / "state" / "hash-secret").stat().st_mode & 0o777 == 0o600
     assert host.end() == 0

@@ -25,6 +25,7 @@ def test_the_readme_lists_every_group_of_commands():
         "enforcer order",
         "enforcer key",
         "enforcer trust",
+        "enforcer node",
         "enforcer audit",
     }
 

@@ -9,8 +9,9 @@ from enforcer.core.name import Name
 ROOT_OPT = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
 DO_OPT = b"\0" + struct.pack("!HHIH", 41, 1232, 0x8000, 0)
 QNAME = b"\xc0\x0c"
-A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT, RRSIG, NSEC, SVCB, HTTPS, ANY = (
-    1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 41, 46, 47, 64, 65, 255,
+ROOT = b"\0"
+A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT, DS, RRSIG, NSEC, SVCB, HTTPS, ANY = (
+    1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 41, 43, 46, 47, 64, 65, 255,
 )  # fmt: skip
 
 
@@ -60,3 +61,11 @@ def svcb(owner: bytes, target: bytes, *params: tuple[int, bytes], priority: int 
     for key, value in params:
         rdata += struct.pack("!HH", key, len(value)) + value
     return record(owner, HTTPS, rdata)
+
+
+def chain(*names: str) -> list[bytes]:
+    """Return the CNAME records that lead from the qname along `names`."""
+    owners = [QNAME, *map(name, names)]
+    return [
+        record(owner, CNAME, name(target)) for owner, target in zip(owners, names, strict=False)
+    ]

@@ -19,7 +19,7 @@ from wire cimport (
     read_query,
 )
 
-# Octets behind an answer that must stay as they were.
+# Octets behind the room for an answer that must stay as they were.
 cdef enum:
     GUARD_OCTETS = 64
 
@@ -134,8 +134,8 @@ cdef class World:
             octets, room_octets, &asked[0] + HEADER_OCTETS, &answered[0], &response, &query,
             &found, &block,
         )
-        if length > room_octets or out[length:] != b"\xa5" * (len(out) - length):
-            raise AssertionError(f"octets were written beyond the answer's {length}")
+        if length > room_octets or out[room_octets:] != b"\xa5" * GUARD_OCTETS:
+            raise AssertionError(f"octets were written beyond the room of {room_octets}")
         return INSPECTIONS[<int> inspection], {
             "order": order.index,
             "links": found.links,

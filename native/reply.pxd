@@ -1,8 +1,8 @@
 """Writes the answers that the gate gives itself: errors and blocks (RFC 1035, 2308, 6891, 8914).
 
 A reply is a query's header and question, as the client spelled it, then what we add. A block
-always fits what the client takes: the EDE text goes first, then the register's domain in the
-SOA (only where it is over 140 octets), the block never.
+always fits what the client takes: the register's domain in the SOA stays where it fits (always
+if it has at most 140 octets and the answer no links), the EDE text where it fits beside that.
 Writes only the octets that it returns, at most the room given; no allocation, no lock.
 What stands here is fixed by DESIGN "Answers" and pinned field by field in tests.
 """

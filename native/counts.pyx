@@ -7,6 +7,7 @@ trust that `fits` said yes; they read words that other processes write, never ha
 from hashlib import sha256
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from sockets cimport load_relaxed
@@ -106,25 +107,33 @@ def enter(uint8_t[::1] memory not None, uint32_t slot, uint64_t index):
 
 def counters(const uint8_t[::1] memory not None, workers):
     """Return every counter, summed over both threads of the workers with these numbers."""
-    sums = summed(memory, workers, 8, STATS_COUNTED - 1)
+    sums = summed_list(memory, workers, 8, STATS_COUNTED - 1)
     return dict(zip(COUNTER_NAMES, sums, strict=True))
 
 
-def order_words(const uint8_t[::1] memory not None, workers, uint32_t slots):
-    """Return for each slot from 0 on its outcomes' sums, one after the other, in order."""
-    cdef uint32_t slot
+def orders(const uint8_t[::1] memory not None, workers, uint32_t slots):
+    """Return for each slot below `slots` its outcomes by name, without what is 0."""
+    cdef uint64_t *sums
+    cdef uint32_t slot, outcome
+    cdef uint64_t *words
     check(slots <= STATS_ORDERS_MAX)
-    sums = summed(memory, workers, STATS_ORDERS_AT, slots * STATS_ORDER_WORDS)
-    return [
-        tuple(sums[slot * STATS_ORDER_WORDS + 1:slot * STATS_ORDER_WORDS + ORDER_OUTCOMES])
-        for slot in range(slots)
-    ]
+    sums = summed(memory, workers, STATS_ORDERS_AT, <size_t> slots * STATS_ORDER_WORDS)
+    found = {}
+    try:
+        for slot in range(slots):
+            words = sums + <size_t> slot * STATS_ORDER_WORDS
+            for outcome in range(1, <uint32_t> ORDER_OUTCOMES):
+                if words[outcome]:
+                    found.setdefault(slot, {})[OUTCOME_NAMES[outcome - 1]] = words[outcome]
+    finally:
+        free(sums)
+    return found
 
 
 def stage(const uint8_t[::1] memory not None, workers, str name not None):
     """Return a stage's counts, one for each bucket, and the nanoseconds spent in all."""
     cdef size_t number = STAGE_NAMES.index(name) + 1
-    sums = summed(
+    sums = summed_list(
         memory, workers, STATS_STAGES_AT + number * STATS_STAGE_WORDS * 8, STATS_BUCKETS + 1
     )
     return tuple(sums[:STATS_BUCKETS]), sums[STATS_SUM_NS]
@@ -144,23 +153,36 @@ def bury(uint8_t[::1] memory not None, uint32_t worker):
     return lost
 
 
-cdef list summed(const uint8_t[::1] memory, workers, size_t at, size_t words):
-    """Sum `words` words at `at` octets into the regions of `workers`, word by word."""
-    cdef list sums = [0] * <Py_ssize_t> words
+cdef uint64_t *summed(
+    const uint8_t[::1] memory, workers, size_t at, size_t words
+) except NULL:
+    """Sum `words` words at `at` octets into the regions of `workers`; the caller frees them."""
     cdef uint32_t worker, thread
-    cdef uint64_t word
     cdef size_t i
     cdef const uint8_t *region
+    cdef uint64_t *sums
     check(<size_t> memory.shape[0] == stats_octets())
-    for worker in workers:
-        check(worker < STATS_WORKERS_MAX)
+    numbers = list(workers)
+    check(all(0 <= number < STATS_WORKERS_MAX for number in numbers))
+    sums = <uint64_t *> calloc(words, sizeof(uint64_t))
+    if sums is NULL:
+        raise MemoryError
+    for worker in numbers:
         for thread in range(<uint32_t> STATS_THREADS):
-            region = stats_region(<uint8_t *> &memory[0], worker, thread)
+            region = stats_region(<uint8_t *> &memory[0], worker, thread) + at
             for i in range(words):
-                word = stats_read(region + at + i * 8)
-                if word:
-                    sums[i] += word
+                sums[i] += stats_read(region + i * 8)
     return sums
+
+
+cdef list summed_list(const uint8_t[::1] memory, workers, size_t at, size_t words):
+    """Return what `summed` does as Python's numbers."""
+    cdef uint64_t *sums = summed(memory, workers, at, words)
+    cdef size_t i
+    try:
+        return [sums[i] for i in range(words)]
+    finally:
+        free(sums)
 
 
 cdef int check(bint holds) except -1:

@@ -131,13 +131,9 @@ class GateStats:
 
         Orders that have no slot of their own are together at index -1.
         """
-        words = counts.order_words(self._memory, counts.claimed(self._memory), len(self._slots) + 1)
-        found = {}
-        for index, slot in ((-1, 0), *self._slots.items()):
-            if any(words[slot]):
-                named = zip(counts.OUTCOME_NAMES, words[slot], strict=True)
-                found[index] = {name: count for name, count in named if count}
-        return found
+        found = counts.orders(self._memory, counts.claimed(self._memory), len(self._slots) + 1)
+        indices = {slot: index for index, slot in self._slots.items()} | {0: -1}
+        return {indices[slot]: outcomes for slot, outcomes in found.items()}
 
     def histograms(self) -> dict[str, Histogram]:
         """Return the latencies of each stage."""

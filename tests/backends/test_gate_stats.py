@@ -12,14 +12,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer._native import counts, probe_stats
 from enforcer.backends import gate_stats
+from enforcer.backends.gate_messages import Reply
 from enforcer.backends.gate_stats import GateStats, map_counts
 from enforcer.errors import InputError, IntegrityError
+from enforcer.ports import GateReport
 
 RECEIVED, IN_FLIGHT, RELAYED = (
     counts.COUNTER_NAMES.index(name) + 1 for name in ("received", "in_flight", "relayed")
@@ -254,6 +257,18 @@ def test_a_latency_at_its_bound_is_within_it():
         assert probe_stats.bound_us(number) == bound_us
         assert probe_stats.bucket(bound_us * 1_000) == number
         assert probe_stats.bucket(bound_us * 1_000 + 1) == number + 1
+
+
+def test_what_is_counted_crosses_the_control_socket_whole(stats):
+    memory, region = memory_of(stats), stats.region_of(0)
+    probe_stats.observe(memory, region, 0, BLOCKED, 5_000, 3)
+    probe_stats.count_order(memory, region, 0, stats.slots([9])[9], NXDOMAIN)
+    report = GateReport(
+        "", "", 0, 0, (), stats.counters(), {},
+        order_outcomes=stats.order_counts(), histograms=stats.histograms(),
+    )  # fmt: skip
+    sent = msgspec.json.encode(Reply(report=report))
+    assert msgspec.json.decode(sent, type=Reply).report == report
 
 
 def test_a_clock_that_steps_back_takes_no_time(stats):

@@ -13,7 +13,7 @@ from message cimport (
     RESPONSE_DATA, RESPONSE_ERROR, RESPONSE_NODATA, RESPONSE_NXDOMAIN, Response,
 )
 from reply cimport put16
-from wire cimport CLASS_IN, FLAG_AD, FLAG_CD, HEADER_OCTETS, RCODE_SERVFAIL, Query
+from wire cimport CLASS_IN, FLAG_AD, FLAG_CD, HEADER_OCTETS, Query
 
 cdef enum:
     POSITIVE_SECONDS_MAX = 86400     # RFC 8767 §4 asks for a bound of days
@@ -125,7 +125,7 @@ cdef inline uint32_t response_seconds(const Response *response) noexcept nogil:
         seconds = POSITIVE_SECONDS_MAX
     elif response.sort == RESPONSE_NODATA or response.sort == RESPONSE_NXDOMAIN:
         seconds = NEGATIVE_SECONDS_MAX
-    elif response.sort == RESPONSE_ERROR and response.rcode == RCODE_SERVFAIL:
+    elif response.sort == RESPONSE_ERROR:  # SERVFAIL: no other error is cacheable
         seconds = ERROR_SECONDS_MAX
     return min(seconds, response.ttl_seconds)
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer._native.probe_cache import AnswerCache, relay
-from tests.native import answer_twin
-from tests.native.test_message import (
+from tests.messages import (
     AAAA,
     CNAME,
     NS,
@@ -21,6 +20,7 @@ from tests.native.test_message import (
     response,
     soa,
 )  # fmt: skip
+from tests.native import answer_twin
 
 SECRET = bytes(range(16))
 EDE_TEXT = struct.pack("!HHH", 15, 10, 22) + b"a reason"

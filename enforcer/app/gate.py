@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enforcer.backends.gate_process import run
+from enforcer.backends.gate_process import check, run
 from enforcer.backends.gate_settings import OWN_CLIENTS, GateSettings
 from enforcer.config import GateConfig
 
@@ -14,6 +14,15 @@ def run_gate(config: GateConfig) -> None:
         InputError, UnavailableError: it cannot start.
     """
     run(settings_of(config))
+
+
+def check_gate(config: GateConfig) -> str:
+    """Return in one line what a reload cannot change; a running gate compares it.
+
+    Raises:
+        InputError: the file's values do not make a gate.
+    """
+    return check(settings_of(config))
 
 
 def settings_of(config: GateConfig) -> GateSettings:

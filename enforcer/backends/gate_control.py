@@ -94,13 +94,30 @@ class ControlSocket:
         self._answer = answer
         self._watch = watch
         self._open: dict[int, socket.socket] = {}  # in the order in which they came
-        watch.add(listener, self._accept)
+        self._is_open = False
+
+    def open(self) -> None:
+        """Take requests from now on; before, those who come wait."""
+        self._watch.add(self.listener, self._accept)
+        self._is_open = True
+
+    @property
+    def peers(self) -> list[int]:
+        """The descriptors of the conversations that are open."""
+        return list(self._open)
+
+    def adopt(self, fd: int) -> None:
+        """Go on with a conversation of a former image of this process."""
+        peer = socket.socket(fileno=fd)
+        peer.setblocking(False)
+        self._join(peer)
 
     def close(self) -> None:
         """Hang up on everybody, and take no more requests."""
         for peer in tuple(self._open.values()):
             self._hang_up(peer)
-        self._watch.forget(self.listener)
+        if self._is_open:
+            self._watch.forget(self.listener)
         self.listener.close()
 
     def _accept(self) -> None:
@@ -116,6 +133,9 @@ class ControlSocket:
             _send(peer, Reply(refusal=Refusal.of(_not_allowed(uid))))
             peer.close()
             return
+        self._join(peer)
+
+    def _join(self, peer: socket.socket) -> None:
         if len(self._open) == CONNECTIONS_MAX:
             self._hang_up(next(iter(self._open.values())))
         self._open[peer.fileno()] = peer

@@ -75,6 +75,8 @@ class Worker:
     since_seconds: float = field(default_factory=time.monotonic)
     """When it began to start, to serve, or to drain."""
     has_table: bool = False
+    is_former: bool = False
+    """Of the image of this process before an upgrade: to be replaced."""
     said: Answer = field(default_factory=Answer)
     """What it said last."""
 
@@ -119,9 +121,18 @@ class Crew:
         for number in range(len(self.sockets)):
             self._spawn(number)
 
-    def adopt(self, number: int, pid: int, end: socket.socket) -> None:
-        """Take over a worker that serves since before this image of the supervisor."""
-        self._add(Worker(number, pid, os.pidfd_open(pid), Channel(end), Stage.SERVING))
+    def adopt(self, number: int, pid: int, channel: int) -> None:
+        """Take over a worker of a former image of this process."""
+        end = socket.socket(fileno=channel)
+        end.settimeout(ANSWER_SECONDS_MAX)
+        worker = Worker(number, pid, os.pidfd_open(pid), Channel(end), Stage.SERVING)
+        worker.has_table = worker.is_former = True
+        self._add(worker)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether every worker serves and none is to be replaced."""
+        return self.is_complete and len(self.serving) == len(self.workers) == len(self.sockets)
 
     def tell(
         self, message: ToWorker, fds: Sequence[int] = (), *, to: Sequence[Worker] | None = None
@@ -244,6 +255,8 @@ class Crew:
         self._former_orders.update(worker.said.order_counts)
         if worker.stage is Stage.DRAINING or self._is_ending:
             log.info("worker_ended", number=worker.number, status=status)
+            if worker.is_former and self.is_steady:
+                log.info("handover_complete", workers=len(self.workers))
             return
         self.counts["workers_died"] += 1
         served_seconds = time.monotonic() - worker.since_seconds
@@ -251,7 +264,7 @@ class Crew:
         failures = 1 if is_steady else self._failures[worker.number] + 1
         self._failures[worker.number] = failures
         pause_seconds = 0.0 if failures == 1 else min(0.1 * 2**failures, PAUSE_SECONDS_MAX)
-        if not any(each.number == worker.number for each in self.workers):
+        if not any(each.number == worker.number and not each.is_former for each in self.workers):
             self._due[worker.number] = time.monotonic() + pause_seconds
         log.error(
             "worker_died",
@@ -264,7 +277,9 @@ class Crew:
             log.critical(
                 "worker_cannot_start",
                 number=worker.number,
-                consequence="queries that come to its sockets are lost; the other workers go on",
+                consequence="the former one goes on"
+                if any(each.number == worker.number for each in self.workers)
+                else "queries that come to its sockets are lost; the other workers go on",
                 advice="See the lines before; it is tried again every half minute at most.",
             )
 

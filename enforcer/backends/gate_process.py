@@ -2,7 +2,8 @@
 
 Fatal at the start: a socket that cannot be had, root without a user to become, a worker that
 cannot begin. Later nothing is: a worker that ends is replaced. SIGTERM has the workers drain
-what is in flight within two seconds, and ends with 0.
+what is in flight within two seconds, and ends with 0; SIGHUP has this process become the program
+as it is installed now (gate_handover).
 """
 
 from __future__ import annotations
@@ -16,9 +17,22 @@ from typing import Final
 
 import structlog
 
+from enforcer import __version__
 from enforcer.backends.durable import make_directory
 from enforcer.backends.gate_control import ControlSocket, listen
 from enforcer.backends.gate_crew import DRAIN_SECONDS_MAX, Crew
+from enforcer.backends.gate_handover import (
+    CHECK_SECONDS_MAX,
+    FORMAT,
+    SIGNALS,
+    Checking,
+    Handed,
+    HandedWorker,
+    fixed_text,
+    hand_over,
+    own_command,
+    take_over,
+)
 from enforcer.backends.gate_rights import Identity, drop_rights, identity_of
 from enforcer.backends.gate_settings import GateSettings, Place, check_settings
 from enforcer.backends.gate_sockets import (
@@ -30,34 +44,52 @@ from enforcer.backends.gate_sockets import (
 from enforcer.backends.gate_supervisor import Supervisor
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.watch import Watch
-from enforcer.errors import UnavailableError
+from enforcer.errors import EnforcerError, UnavailableError
 
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+ENDINGS: Final = (signal.SIGTERM, signal.SIGINT)
 
 log: Final = structlog.get_logger()
+
+
+def check(settings: GateSettings) -> str:
+    """Return what a running gate compares before it becomes this program.
+
+    Raises:
+        InputError: the settings are wrong.
+    """
+    check_settings(settings)
+    for upstream in settings.upstreams:
+        upstream_address(upstream)
+    page_octets(settings.block_page_ipv4, settings.block_page_ipv6)
+    return fixed_text(settings)
 
 
 def run(settings: GateSettings, on_ready: Callable[[list[Place]], None] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, in the main thread; return the exit code.
 
-    `on_ready` is told where it listens, once queries are served.
+    `on_ready` is told where it listens, once queries are served. On SIGHUP the process becomes
+    the program that its command line names now, and serves on.
 
     Raises:
         InputError: the settings are wrong.
         UnavailableError, ConflictError: a socket or the state directory cannot be had.
     """
     log_to_stderr()
-    check_settings(settings)
-    for upstream in settings.upstreams:
-        upstream_address(upstream)
-    page_octets(settings.block_page_ipv4, settings.block_page_ipv6)
+    check(settings)
+    handed = take_over(settings)
     identity = identity_of(settings.user, settings.group)
-    make_directory(settings.state_dir)
-    listener = listen(settings.control_socket)
-    sockets = bound_sockets(settings.listen, settings.upstreams, settings.worker_count)
-    drop_rights(identity, owning=(settings.state_dir, settings.control_socket))
+    if handed is not None:
+        listener = socket.socket(fileno=handed.listener)
+        sockets = [ClientSockets.of(*fds) for fds in handed.sockets]
+        drop_rights(None, owning=())  # they are gone; but a new image can be looked into again
+    else:
+        make_directory(settings.state_dir)
+        listener = listen(settings.control_socket)
+        sockets = bound_sockets(settings.listen, settings.upstreams, settings.worker_count)
+        drop_rights(identity, owning=(settings.state_dir, settings.control_socket))
     with Watch() as watch:
-        return _Process(settings, identity, listener, sockets, watch).run(on_ready)
+        process = _Process(settings, _allowed(settings, identity), listener, sockets, watch)
+        return process.run(handed, on_ready)
 
 
 class _Process:
@@ -66,7 +98,7 @@ class _Process:
     def __init__(
         self,
         settings: GateSettings,
-        identity: Identity | None,
+        allowed_uids: tuple[int, ...],
         listener: socket.socket,
         sockets: list[ClientSockets],
         watch: Watch,
@@ -76,12 +108,12 @@ class _Process:
         self._supervisor = Supervisor(settings, watch)
         self._crew = Crew(settings, sockets, watch, self._supervisor.present)
         self._supervisor.crew = self._crew
-        self._allowed = _allowed(settings, identity)
-        self._listener = listener
-        self._control: ControlSocket | None = None
+        self._control = ControlSocket(listener, allowed_uids, self._supervisor.answer, watch)
         self._is_told_to_end = False
+        self._checking: Checking | None = None
+        self._is_checked = False
 
-    def run(self, on_ready: Callable[[list[Place]], None] | None) -> int:
+    def run(self, handed: Handed | None, on_ready: Callable[[list[Place]], None] | None) -> int:
         """Start, serve until a signal comes, end; return the exit code."""
         wake, waker = socket.socketpair()
         with wake, waker:
@@ -91,20 +123,26 @@ class _Process:
             for number in SIGNALS:  # for good: a second one must not cut us short
                 signal.signal(number, lambda *_: None)
             signal.set_wakeup_fd(waker.fileno())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # a former image blocked them
             try:
-                self._start(on_ready)
+                if handed is None:
+                    self._start()
+                else:
+                    self._resume(handed)
+                self._control.open()
+                self._say_ready(on_ready)
                 while not self._is_told_to_end:
-                    self._watch.turn(min(self._crew.tend(), self._supervisor.tend()))
+                    self._watch.turn(self._tend())
             finally:
                 self._end()
                 signal.set_wakeup_fd(-1)
         return 0
 
-    def _start(self, on_ready: Callable[[list[Place]], None] | None) -> None:
-        """Have every worker serve, then take requests.
+    def _start(self) -> None:
+        """Have every worker serve.
 
         Raises:
-            EnforcerError: why a worker cannot begin.
+            EnforcerError: why one cannot begin.
         """
         self._supervisor.begin()
         self._crew.start()
@@ -117,27 +155,91 @@ class _Process:
                     "a worker of the gate ended before it served",
                     advice="See the lines before.",
                 )
-        self._control = ControlSocket(
-            self._listener, self._allowed, self._supervisor.answer, self._watch
-        )
+
+    def _resume(self, handed: Handed) -> None:
+        """Go on where a former image of this process was; its workers serve until others do."""
+        self._supervisor.resume(handed)
+        for each in handed.workers:
+            self._crew.adopt(each.number, each.pid, each.channel)
+        self._crew.counts |= {name: handed.counts.get(name, 0) for name in self._crew.counts}
+        for fd in handed.peers:
+            self._control.adopt(fd)
+        self._crew.start()
+
+    def _say_ready(self, on_ready: Callable[[list[Place]], None] | None) -> None:
         places = self._crew.sockets[0].places
         log.info(
             "serving",
             listen=places,
             upstreams=self._settings.upstreams,
             workers=len(self._crew.serving),
+            release=__version__,
         )
         if on_ready is not None:
             on_ready(places)
 
+    def _tend(self) -> float:
+        """Do what is due; return after how many seconds something will be."""
+        if self._is_checked and not self._supervisor.is_writing:
+            self._become()
+        checking_seconds = (
+            self._checking.tend() if self._checking is not None else CHECK_SECONDS_MAX
+        )
+        return min(self._crew.tend(), self._supervisor.tend(), checking_seconds)
+
     def _signalled(self, numbers: bytes) -> None:
-        if any(number in SIGNALS for number in numbers):
+        if any(number in ENDINGS for number in numbers):
             self._is_told_to_end = True
+        elif signal.SIGHUP in numbers:
+            self._reload()
+
+    def _reload(self) -> None:
+        """Have the new program check itself; what speaks against it is said, no more."""
+        if self._checking is not None or self._is_checked or not self._crew.is_steady:
+            log.error(
+                "reload_refused",
+                problem="another reload goes on, or a worker is being replaced",
+                advice="Reload again in a moment.",
+            )
+            return
+        log.info("reload_begins", release=__version__)
+        try:
+            self._checking = Checking(own_command(), self._settings, self._watch, self._checked)
+        except EnforcerError as error:
+            self._checked(error)
+
+    def _checked(self, error: EnforcerError | None) -> None:
+        self._checking = None
+        self._is_checked = error is None
+        if error is not None:
+            log.error("reload_refused", problem=error.message, advice=error.advice)
+
+    def _become(self) -> None:
+        """Become the new program; return only if the kernel refuses."""
+        self._is_checked = False
+        tables, floor_ms = self._supervisor.left()
+        handed = Handed(
+            format=FORMAT,
+            fixed=fixed_text(self._settings),
+            listener=self._control.listener.fileno(),
+            peers=tuple(self._control.peers),
+            sockets=tuple(each.descriptors for each in self._crew.sockets),
+            tables=tables,
+            workers=tuple(
+                HandedWorker(each.number, each.pid, each.channel.fileno())
+                for each in self._crew.serving
+            ),
+            floor_ms=floor_ms,
+            counts=self._crew.counts | self._supervisor.counts,
+        )
+        try:
+            hand_over(handed, own_command())
+        except EnforcerError as error:
+            self._checked(error)
 
     def _end(self) -> None:
         """Drain, keep, and give everything back; in this order, whatever fails."""
-        if self._control is not None:
-            self._control.close()
+        self._control.close()
         self._supervisor.learn_floor(self._crew.ask())
         self._crew.drain()
         until_seconds = time.monotonic() + DRAIN_SECONDS_MAX + 1
@@ -145,7 +247,6 @@ class _Process:
             self._watch.turn(min(self._crew.tend(), 1.0))
         self._supervisor.finish()
         log.info("stopped", **self._crew.counters())
-        self._listener.close()
         for each in self._crew.sockets:
             each.close()
         # Python gives signals back to the kernel before it ends: a second one would kill us then.

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from enforcer.backends.gate_settings import Place
 from enforcer.errors import InputError, UnavailableError
@@ -43,6 +43,22 @@ class ClientSockets:
 
     udp: tuple[socket.socket, ...]
     tcp: tuple[socket.socket, ...]
+
+    @classmethod
+    def of(cls, udp: Sequence[int], tcp: Sequence[int]) -> Self:
+        """Return the sockets with these descriptors, which are theirs from now on."""
+        return cls(
+            tuple(socket.socket(fileno=fd) for fd in udp),
+            tuple(socket.socket(fileno=fd) for fd in tcp),
+        )
+
+    @property
+    def descriptors(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return those for UDP and those for TCP."""
+        return (
+            tuple(each.fileno() for each in self.udp),
+            tuple(each.fileno() for each in self.tcp),
+        )
 
     def close(self) -> None:
         """Close them here; a worker keeps its own."""

@@ -15,10 +15,11 @@ import structlog
 
 from enforcer.backends.gate_channel import Answer, Swap
 from enforcer.backends.gate_crew import Crew, Worker
+from enforcer.backends.gate_handover import Handed
 from enforcer.backends.gate_last_good import Keeper, LastGood
 from enforcer.backends.gate_messages import Check, CheckReport, Load, Overlay, Reply, Request
 from enforcer.backends.gate_settings import GateSettings
-from enforcer.backends.gate_table import Tables, open_table, refuse_older
+from enforcer.backends.gate_table import Tables, refuse_older, tables_of
 from enforcer.backends.gate_time import TimeFloor
 from enforcer.backends.watch import Watch
 from enforcer.core.name import Name
@@ -65,6 +66,30 @@ class Supervisor:
         else:
             self._hold(found)
             log.info("last_good_table", **_facts(found))
+
+    def resume(self, handed: Handed) -> None:
+        """Go on with what a former image of this process held.
+
+        Raises:
+            EnforcerError: what it left is no good.
+        """
+        self._floor_ms = handed.floor_ms
+        self.counts |= {name: handed.counts.get(name, 0) for name in self.counts}
+        if handed.tables:
+            found = tables_of(handed.tables, self._settings.origin)
+            self._hold(found)
+            self._keeper.keep(found)  # again, if a child was at it
+            log.info("table_handed_over", **_facts(found))
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether tables are being put on the disk."""
+        return self._keeper.is_writing
+
+    def left(self) -> tuple[tuple[int, ...], int]:
+        """Return what a successor needs: the descriptors of the tables, and the time floor."""
+        self.learn_floor(self.crew.ask())
+        return (tuple(self.tables.fds) if self.tables else ()), self._floor_ms
 
     def present(self, worker: Worker) -> None:
         """Give a worker that does not serve yet what the others have.
@@ -134,7 +159,7 @@ class Supervisor:
                     "no table came with the request",
                     advice="Send the descriptor of a sealed memfd along (SCM_RIGHTS).",
                 )
-            new = Tables(open_table(fds[0], self._settings.origin))
+            new = tables_of(fds, self._settings.origin)
             refuse_older(new, self.tables)
             self._swap(new)
         except EnforcerError:

@@ -11,6 +11,7 @@ import hashlib
 import mmap
 import os
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,6 +72,15 @@ def open_table(fd: int, origin: str) -> HeldTable:
     held = HeldTable(octets, table, os.dup(fd))
     weakref.finalize(held, os.close, held.fd)
     return held
+
+
+def tables_of(fds: Sequence[int], origin: str) -> Tables:
+    """Map and check a base; the descriptors may be closed afterwards.
+
+    Raises:
+        IntegrityError: it is not sealed, is damaged, or belongs to another ledger.
+    """
+    return Tables(open_table(fds[0], origin))
 
 
 def refuse_older(new: Tables, present: Tables | None) -> None:

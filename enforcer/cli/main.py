@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from enforcer import __version__
-from enforcer.cli import audit, check, demo, init, key, order, run, status, trust
+from enforcer.cli import audit, check, demo, gate, init, key, order, run, status, trust
 from enforcer.cli.output import show_error
 from enforcer.errors import UNEXPECTED_EXIT_CODE, EnforcerError
 
@@ -48,7 +48,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(trust.app, name="trust")
 app.command("control")(run.control)
 app.add_typer(run.node_app, name="node")
-app.command("gate")(run.gate)
+app.add_typer(gate.app, name="gate")
 app.command("demo")(demo.demo)
 
 

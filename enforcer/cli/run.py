@@ -1,4 +1,4 @@
-"""``enforcer control|node|gate``: the three programs, each in the foreground."""
+"""``enforcer control|node``: two of the programs, each in the foreground; `gate` is the third."""
 
 from __future__ import annotations
 
@@ -52,11 +52,3 @@ def node_dashboard() -> None:
     from enforcer.app.dashboard import dashboard
 
     sys.stdout.write(dashboard())
-
-
-def gate(*, config: Annotated[Path, typer.Option("--config", "-c", help="Its gate.toml.")]) -> None:
-    """Run a gate: answers DNS by the table, or passes it on."""
-    from enforcer.app.gate import run_gate
-    from enforcer.config import GateConfig, read
-
-    run_gate(read(config, GateConfig))

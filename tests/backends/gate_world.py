@@ -45,16 +45,32 @@ HOUR_MS = 3_600_000
 MAIN = """
 import json, sys
 from pathlib import Path
-from enforcer.backends.gate_process import run
+from enforcer.backends.gate_process import check, run
 from enforcer.backends.gate_settings import GateSettings
-settings = json.loads(sys.argv[1])
+settings = json.loads(Path(sys.argv[1]).read_text())
 for key in ("state_dir", "control_socket"):
     settings[key] = Path(settings[key])
 for key in ("listen", "upstreams"):
     settings[key] = tuple(map(tuple, settings[key]))
+settings = GateSettings(**settings)
+if "--check" in sys.argv:
+    print(check(settings))
+    sys.exit(0)
 def ready(places):
     print(json.dumps(places), flush=True)
-sys.exit(run(GateSettings(**settings), ready))
+sys.exit(run(settings, ready))
+"""
+
+# Gives whoever this root becomes a way to the interpreter, in a world of mounts of its own.
+REACHABLE = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs /mnt
+mkdir /mnt/home && mount --bind "$1" /mnt/home
+mount -t tmpfs -o mode=755 tmpfs "$1"
+mkdir "$1/$2" && mount --bind "/mnt/home/$2" "$1/$2"
+shift 2
+exec "$@"
 """
 
 OUTCOMES = (
@@ -236,9 +252,12 @@ class GateUnderTest:
         resolver: tuple[str, int],
         *,
         env: dict[str, str] | None = None,
+        prefix: Iterable[str] = (),
         **settings: object,
     ) -> None:
         self.env = os.environ | (env or {})
+        self._prefix = list(prefix)
+        self._file = folder / "settings.json"
         self.settings = {
             "origin": ORIGIN,
             "listen": [("127.0.0.1", 0)],
@@ -248,6 +267,7 @@ class GateUnderTest:
             "user": "nobody" if os.getuid() == 0 else None,
             **settings,
         }
+        self.change({})
         self.control = folder / "gate.sock"
         self.log = folder / "gate.log"
         self.client = GateClient(self.control)
@@ -258,7 +278,7 @@ class GateUnderTest:
     def start(self) -> "GateUnderTest":
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", MAIN, json.dumps(self.settings)],
+                [*self._prefix, sys.executable, "-c", MAIN, str(self._file)],
                 cwd=ROOT,
                 env=self.env,
                 stdout=subprocess.PIPE,
@@ -266,10 +286,27 @@ class GateUnderTest:
                 text=True,
                 extra_groups=[1] if os.getuid() == 0 else None,  # one more right to lose
             )
+        self.wait_until_ready()
+        return self
+
+    def change(self, settings: dict[str, object]) -> None:
+        """Change what its next start, or the next upgrade, finds in its file."""
+        self.settings |= settings
+        self._file.write_text(json.dumps(self.settings))
+        self._file.chmod(0o644)
+
+    def wait_until_ready(self) -> None:
+        """Wait until the process, or what it became, says where it serves."""
         line = self.process.stdout.readline()
         assert line, self.log.read_text()
         self.places = [tuple(place) for place in json.loads(line)]
-        return self
+
+    def upgrade(self) -> None:
+        """Have it become the program as it is now, and wait until only new workers serve."""
+        complete = self.log.read_text().count('"handover_complete"')
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_until_ready()
+        eventually(lambda: self.log.read_text().count('"handover_complete"') > complete)
 
     @property
     def place(self) -> tuple[str, int]:
@@ -323,6 +360,18 @@ class GateUnderTest:
             process.kill()  # does nothing to one that has ended
             process.wait()
             process.stdout.close()
+
+
+def reaching_python() -> list[str]:
+    """Return what to put before a command so that its user `nobody` can run this interpreter.
+
+    An interpreter below a home that is its owner's alone is out of reach for everybody else.
+    """
+    for folder in reversed(Path(sys.executable).resolve().parents):
+        if os.getuid() == 0 and not folder.stat().st_mode & 0o001:
+            below = Path(sys.executable).resolve().relative_to(folder).parts[0]
+            return ["unshare", "-m", "sh", "-c", REACHABLE, "sh", str(folder), below]
+    return []
 
 
 @contextmanager

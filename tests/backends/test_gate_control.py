@@ -48,6 +48,7 @@ class World:
         self._control = ControlSocket(
             self.listener, {os.getuid()}, lambda request, fds: Reply(), self._watch
         )
+        self._control.open()
         wake, self._waker = socket.socketpair()
         closing.enter_context(wake)
         closing.enter_context(self._waker)

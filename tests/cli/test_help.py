@@ -26,6 +26,7 @@ def test_the_readme_lists_every_group_of_commands():
         "enforcer key",
         "enforcer trust",
         "enforcer node",
+        "enforcer gate",
         "enforcer audit",
     }
 

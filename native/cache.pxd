@@ -15,9 +15,9 @@ from entry cimport (
 )
 from message cimport Response
 from slots cimport (
-    BUCKET_SLOTS, POSITION_BITS, TAG_BITS, Cache, cache_bucket, cache_forget, entry_at, find_slot,
-    is_candidate, key_hash, next_lap, position_behind, read_entry_soon, read_soon, slot_of,
-    take_slot,
+    BUCKET_SLOTS, POSITION_BITS, TAG_BITS, Cache, cache_bucket, cache_close, cache_forget,
+    cache_open, entry_at, find_slot, is_candidate, key_hash, next_lap, position_behind,
+    read_entry_soon, read_soon, slot_of, take_slot,
 )
 from wire cimport HEADER_OCTETS, Query
 

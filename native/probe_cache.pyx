@@ -5,7 +5,8 @@ from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 
 from answer cimport Answer, answer_of_entry, answer_of_response, answer_write
 from cache cimport (
-    cache_find, cache_find_answer, cache_hash, cache_prefetch, cache_prefetch_entry, cache_put,
+    Cache as CacheState, cache_close, cache_find, cache_find_answer, cache_hash, cache_open,
+    cache_prefetch, cache_prefetch_entry, cache_put,
 )
 from entry cimport (
     RING_UNIT_OCTETS, Entry, entry_errors, entry_is_failing, entry_is_fresh,
@@ -14,8 +15,7 @@ from entry cimport (
 from message cimport ANSWERED_WHOLE, RESPONSE_OCTETS_MAX, Response, read_response
 from siphash cimport hash128_t, siphash13 as sip
 from slots cimport (
-    BUCKET_SLOTS, TAG_BITS, Cache as CacheState, cache_bucket, cache_close, cache_open, entry_at,
-    key_hash, next_lap, position_behind,
+    BUCKET_SLOTS, TAG_BITS, cache_bucket, entry_at, key_hash, next_lap, position_behind,
 )
 from wire cimport HEADER_OCTETS, READING_QUERY, UDP_OCTETS_MAX, Query, read_query
 

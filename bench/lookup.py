@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter_ns
 
 from bench import ROOT, Row, data_path, median_row, peak_memory_mb
-from enforcer._native import compiler
+from enforcer._native import compiler, scanner
 from enforcer._native.probe import Table
 from enforcer.core.name import Name
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure, OrderRow
@@ -180,7 +180,7 @@ def per_lookup(names: list, look_up: Callable) -> list[float]:
 
 STEPS: dict[str, Callable[[Path, Path], dict]] = {
     "empty": lambda _text, _table: timed(lambda: None),
-    "scan": lambda text, _table: timed(lambda: compiler.scan(map_file(text))),
+    "scan": lambda text, _table: timed(lambda: scanner.scan(map_file(text))),
     "check_list": lambda text, _table: timed(lambda: check_list(text.read_bytes())),
     "compile": lambda text, table: timed(lambda: compile_to(table, map_file(text))),
     "open": lambda _text, table: timed(lambda: Table(map_file(table))),

@@ -1,30 +1,26 @@
-"""Target lists, whole: checked and compiled; see native/compiler.pyx."""
+"""Target lists compiled into tables; see native/compiler.pyx."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 
 from typing_extensions import Buffer
 
+from enforcer._native.builder import CompiledTable
 from enforcer.core.table import OrderRow
 from enforcer.core.target import Target
 
-@dataclass(frozen=True)
-class ScanResult:
-    target_count: int
-    name_count: int
-    address_count: int
+class Lists:
+    rows: Sequence[OrderRow]
+    def __init__(
+        self,
+        rows: Sequence[OrderRow],
+        orders: Iterable[tuple[OrderRow, Buffer]],
+        core: Buffer,
+        protected: Buffer,
+        overrides: Collection[tuple[int, Target]],
+    ) -> None: ...
+    @property
+    def protections_sha256(self) -> str: ...
 
-@dataclass(frozen=True)
-class CompiledTable:
-    name_count: int
-    network_count: int
-    slot_count: int
-    posting_count: int
-    total_bytes: int
-    body_sha256: str
-
-def scan(text: Buffer, *, allow_empty: bool = False) -> ScanResult: ...
-def slots_for(placed_count: int) -> int: ...
 def compile_table(
     fd: int,
     *,

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final, TypeAlias
 
-from enforcer._native import compiler
+from enforcer._native import compiler, scanner
 from enforcer.backends import durable
 from enforcer.backends.list_import import NormaliseReport, normalise
 from enforcer.core.target import ListSummary, TargetKind
@@ -46,7 +46,7 @@ def check_list(path: Path) -> ListSummary:
     """
     with _bounded_memory(), ExitStack() as stack:
         text = stack.enter_context(mapped(path))
-        result = compiler.scan(text)
+        result = scanner.scan(text)
         digest = sha256(text).hexdigest()
     return ListSummary(digest, result.target_count, result.name_count)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from enforcer._native import compiler
+from enforcer._native.builder import slots_for
 from enforcer._native.probe import Table
 from enforcer.core.name import Name
 from enforcer.core.table import (
@@ -93,7 +94,7 @@ def test_only_orders_with_a_dns_measure_place_targets():
     assert blocked_by(table, "www.example.com") == 2
     header = Table(compile_bytes([(rows[0], LIST)])).header
     assert (header.name_count, header.network_count) == (0, 0)
-    assert header.slot_count == compiler.slots_for(0)
+    assert header.slot_count == slots_for(0)
 
 
 def test_names_and_networks_are_counted_each_once():
@@ -117,7 +118,7 @@ def test_names_in_many_lists_do_not_make_the_table_larger():
     header = Table(region).header
     assert header.name_count == 2000
     assert header.posting_count == 1
-    assert header.slot_count == compiler.slots_for(2000)
+    assert header.slot_count == slots_for(2000)
     assert header.word_count == 20
     assert blocked_by(Table(region), "000007.example.org") == 0
 

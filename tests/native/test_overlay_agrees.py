@@ -177,6 +177,8 @@ def test_an_earlier_order_that_comes_later_is_named_before_the_base():
     assert order_of_address(laid, "192.0.2.8") == 1
     later = laid_on_base([*BASE.orders, (order_row(9, NEW), NEW)])
     assert order_of(later, "example.net") == 3
+    between = [(order_row(0, b""), b""), *BASE.orders[1:], (order_row(4, NEW), NEW)]
+    assert order_of(laid_on_base(between), "example.net") == 4
 
 
 def test_an_order_of_another_list_or_measure_is_not_the_one_of_the_base():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from enforcer._native import compiler
+from enforcer._native import scanner
 from enforcer.core import target
 from enforcer.core.target import check_list
 from enforcer.errors import InputError
@@ -29,7 +29,7 @@ def python_outcome(text: bytes) -> Outcome:
 
 def native_outcome(text: bytes) -> Outcome:
     try:
-        result = compiler.scan(text)
+        result = scanner.scan(text)
     except InputError as error:
         return error.message, dict(error.data)
     assert result.target_count == result.name_count + result.address_count
@@ -190,10 +190,10 @@ def test_a_mapped_file_is_read_in_place(tmp_path: Path):
     path = tmp_path / "list"
     path.write_bytes(GOOD[1])
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        assert compiler.scan(text).name_count == 2
+        assert scanner.scan(text).name_count == 2
 
 
 @pytest.mark.parametrize("text", [*GOOD[:3], b"net 2001:db8:8000::/33\n"])
 def test_plain_lines_never_reach_python(text: bytes, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(target, "read_line")
-    assert compiler.scan(text).target_count == text.count(b"\n")
+    assert scanner.scan(text).target_count == text.count(b"\n")

@@ -61,7 +61,8 @@ def test_the_overlay_that_was_made_for_the_base_lies_on_it():
     ],
 )
 def test_an_overlay_for_another_base_is_refused(other: dict[str, Any]):
-    given: dict[str, Any] = {"base_sha256": BASE_SHA256, "rows": ROWS, "core": CORE, **other}
+    orders = [(ROWS[1], NEW)]
+    given = {"base_sha256": BASE_SHA256, "rows": ROWS, "orders": orders, "core": CORE, **other}
     with pytest.raises(IntegrityError, match="another base"):
         laid(compile_overlay_bytes(**given))
 
@@ -143,3 +144,23 @@ def test_a_base_that_has_no_checksum_to_be_named_by_is_refused():
         compile_overlay_bytes("ab", ROWS)
     with pytest.raises(InputError):
         compile_overlay_bytes(NO_BASE, ROWS)
+
+
+def test_an_overlay_that_adds_nothing_needs_no_protections_and_ends_what_it_leaves_out():
+    address, name = ip_address("192.0.2.1"), Name.from_text("b.example.org").wire
+    ending = laid(compile_overlay_bytes(BASE_SHA256, []))
+    assert ending.orders() == []
+    assert ending.decide(name, 1, 1500).action is Action.PASS
+    assert ending.decide_address(address, 1500).action is Action.PASS
+    going_on = laid(compile_overlay_bytes(BASE_SHA256, [ROWS[0]]))
+    assert going_on.decide(name, 1, 1500).action is Action.BLOCK
+    assert going_on.decide_address(address, 1500).action is Action.BLOCK
+    core = Name.from_text("a.safe.example.org").wire
+    assert going_on.decide(core, 1, 1500).action is Action.PASS
+
+
+def test_an_overlay_that_adds_an_address_alone_needs_the_protections():
+    one = target_list("ip 192.0.2.7")
+    row = order_row(9, one)
+    with pytest.raises(IntegrityError):
+        laid(compile_overlay_bytes(BASE_SHA256, [row], [(row, one)]))

@@ -272,8 +272,9 @@ class CompileJob:
     register_domain: str
     orders: tuple[tuple[OrderRow, Path], ...]
     """The orders whose names go into the table; in an overlay those that its base lacks."""
-    protected_core: Path | None
-    protected_names: Path | None
+    protected_core: tuple[str, Path] | None
+    """A list's SHA-256, and where it is."""
+    protected_names: tuple[str, Path] | None
     base_sha256: str | None = None
     """An overlay's base, by its ``body_sha256``; None: this is a base."""
     rows: tuple[OrderRow, ...] = ()
@@ -320,9 +321,12 @@ class ListWork(Protocol):
         """Compile a base table.
 
         Raises:
-            IntegrityError: a list does not have the hash that its order names.
+            IntegrityError: a list does not have its hash, which is ``expected`` in the data.
             InputError: an order, or all together, have no place in a table.
         """
+
+    async def compile_overlay(self, job: CompileJob) -> tuple[SealedTable, TableStats]:
+        """Compile an overlay, at once, whatever else is being worked on; as `compile` otherwise."""
 
 
 class GateMode(IntEnum):

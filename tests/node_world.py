@@ -230,6 +230,15 @@ def omitted(world: World) -> list[int]:
     return [each.order_index for each in attested.omissions] if attested is not None else []
 
 
+def cannot(world: World) -> list[int]:
+    """Return the orders that the last attestation says cannot be enforced here."""
+    return [
+        each.order_index
+        for each in (world.attested.omissions if world.attested is not None else ())
+        if each.reason is NotEnforced.CANNOT_ENFORCE
+    ]
+
+
 def stopped_here(world: World) -> list[int]:
     """Return the orders that the last attestation says are stopped ahead of the ledger."""
     return [

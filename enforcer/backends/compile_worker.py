@@ -1,8 +1,9 @@
 """Work on whole lists, in a process of its own: :class:`enforcer.ports.ListWork`.
 
 A list of millions of targets neither blocks the event loop nor grows the memory of the agent
-or the control plane. One job at a time, in order. A worker that dies fails the jobs it had;
-the next call starts another one. It ends with its parent, however that ends.
+or the control plane. One job at a time, in order; overlays alone, which are small, are compiled
+in this process. A worker that dies fails the jobs it had; the next call starts another one. It
+ends with its parent, however that ends.
 """
 
 from __future__ import annotations
@@ -68,8 +69,19 @@ class ListWorker:
         with writable() as fd:
             # The worker writes into our memory by its name there: nothing is copied back.
             path = Path(f"/proc/{os.getpid()}/fd/{fd}")
-            stats = await self._run(list_tasks.compile_at, path, job)
+            inode = os.fstat(fd).st_ino
+            stats = await self._run(list_tasks.compile_at, path, inode, job)
             return SealedFile(fd), stats
+
+    async def compile_overlay(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
+        """Compile an overlay, in a thread of this process: it waits for no other job.
+
+        Raises:
+            IntegrityError: a list does not have the SHA-256 that its order names.
+            InputError: a list or a field is wrong.
+            UnavailableError: a list cannot be read, or memory has run out.
+        """
+        return await asyncio.to_thread(list_tasks.compile_here, job)
 
     async def normalise(
         self, path_in: Path, path_out: Path, default_kind: TargetKind

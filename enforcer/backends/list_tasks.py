@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final, TypeAlias
@@ -20,6 +21,7 @@ from typing import IO, Final, TypeAlias
 from enforcer._native import compiler, scanner
 from enforcer.backends import durable
 from enforcer.backends.list_import import NormaliseReport, normalise
+from enforcer.backends.sealed_table import SealedFile, writable
 from enforcer.core.target import ListSummary, TargetKind
 from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, TableStats
@@ -51,38 +53,51 @@ def check_list(path: Path) -> ListSummary:
     return ListSummary(digest, result.target_count, result.name_count)
 
 
-def compile_at(path: Path, job: CompileJob) -> TableStats:
-    """Compile a table into the file at `path`, such as one in the memory of another process.
+def compile_at(path: Path, inode: int, job: CompileJob) -> TableStats:
+    """Compile a table into a file in the memory of another process, which has this `inode`.
 
     Raises:
-        UnavailableError: it cannot be opened or written; else as `compile_table`.
+        UnavailableError: it is not there any more; else as `compile_table`.
     """
     with durable.reporting(path, "open"):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
+        if os.fstat(descriptor).st_ino != inode:  # the number may mean another file by now
+            raise UnavailableError(f"{path} was given back", advice="Compile the table again.")
         return compile_table(descriptor, job)
     finally:
         os.close(descriptor)
 
 
+def compile_here(job: CompileJob) -> tuple[SealedFile, TableStats]:
+    """Compile a table into sealed memory of this process; as `compile_table` otherwise."""
+    with writable() as fd:
+        stats = compile_table(fd, job)
+        return SealedFile(fd), stats
+
+
 def compile_table(fd: int, job: CompileJob) -> TableStats:
-    """Compile a table into the file `fd`, replacing all of it. Syncs nothing.
+    """Compile a base or an overlay into the file `fd`, replacing all of it. Syncs nothing.
 
     Raises:
-        IntegrityError: a list does not have the SHA-256 that its order names.
+        IntegrityError: a list does not have its SHA-256, which is ``expected`` in the data.
         InputError: a list or a field of the job is wrong.
         UnavailableError: a list cannot be read, the table not written, or memory has run out.
     """
     with _bounded_memory(), ExitStack() as stack:
-        orders = []
-        for row, path in job.orders:
-            text = stack.enter_context(mapped(path))
-            _verify(text, row.target_list_sha256, row.order_id)
-            orders.append((row, text))
-        core = stack.enter_context(mapped(job.protected_core))
-        protected = stack.enter_context(mapped(job.protected_names))
+        orders = [
+            (row, stack.enter_context(_verified(row.target_list_sha256, path)))
+            for row, path in job.orders
+        ]
+        core, protected = (
+            stack.enter_context(_verified(*listed)) if listed is not None else b""
+            for listed in (job.protected_core, job.protected_names)
+        )
+        compile_ = compiler.compile_table
+        if job.base_sha256 is not None:
+            compile_ = partial(compiler.compile_overlay, base_sha256=job.base_sha256, rows=job.rows)
         try:
-            table = compiler.compile_table(
+            table = compile_(
                 fd,
                 origin=job.origin,
                 ledger_size=job.ledger_size,
@@ -137,17 +152,25 @@ def mapped(path: Path | None) -> Iterator[Text]:
     yield text
 
 
-def _verify(text: Text, expected: str, order_id: str) -> None:
-    got = sha256(text).hexdigest()
-    if got != expected:
-        raise IntegrityError(
-            f"the target list of {order_id} hashes to {got}, not to {expected}",
-            advice="Fetch the list again; the copy on this disk was altered or cut.",
-            problem="other content",
-            order_id=order_id,
-            expected=expected,
-            got=got,
-        )
+@contextmanager
+def _verified(expected: str, path: Path) -> Iterator[Text]:
+    """Map the list of that SHA-256.
+
+    Raises:
+        IntegrityError: it has another.
+        UnavailableError: it cannot be read.
+    """
+    with mapped(path) as text:
+        got = sha256(text).hexdigest()
+        if got != expected:
+            raise IntegrityError(
+                f"the target list {path.name} hashes to {got}, not to {expected}",
+                advice="Fetch the list again; the copy on this disk was altered or cut.",
+                problem="other content",
+                expected=expected,
+                got=got,
+            )
+        yield text
 
 
 @contextmanager

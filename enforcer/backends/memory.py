@@ -15,7 +15,7 @@ from typing import Final
 
 from enforcer._native.probe import Table
 from enforcer.backends import list_tasks
-from enforcer.backends.sealed_table import SealedFile, writable
+from enforcer.backends.sealed_table import SealedFile
 from enforcer.core.name import Name
 from enforcer.core.target import ListSummary
 from enforcer.core.verdict import Action
@@ -51,7 +51,10 @@ class InlineListWork:
 
     def __init__(self) -> None:
         self.is_away = False
-        self.jobs: list[CompileJob] = []
+        self.may_compile = asyncio.Event()
+        self.may_compile.set()
+        self.bases: list[CompileJob] = []
+        self.overlays: list[CompileJob] = []
 
     async def check_list(self, path: Path) -> ListSummary:
         """Check a canonical target list.
@@ -69,10 +72,18 @@ class InlineListWork:
             IntegrityError: a list does not have the hash that its order names.
         """
         self._check_away()
-        self.jobs.append(job)
-        with writable() as fd:
-            stats = await asyncio.to_thread(list_tasks.compile_table, fd, job)
-            return SealedFile(fd), stats
+        self.bases.append(job)
+        await self.may_compile.wait()
+        return await asyncio.to_thread(list_tasks.compile_here, job)
+
+    async def compile_overlay(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
+        """Compile an overlay: it waits for nothing.
+
+        Raises:
+            IntegrityError: a list does not have the hash that its order names.
+        """
+        self.overlays.append(job)
+        return await asyncio.to_thread(list_tasks.compile_here, job)
 
     def _check_away(self) -> None:
         if self.is_away:
@@ -85,42 +96,50 @@ class MemoryGate:
     def __init__(self, clock: ManualClock) -> None:
         self.is_away = False
         self.loads = 0
+        """How often tables were taken, and how often a base was among them."""
+        self.bases = 0
         self.verifications = 0
         self._clock = clock
         self._table: Table | None = None
         self._floor_ms = 0
 
     async def load(self, base: SealedTable, overlay: SealedTable | None = None) -> GateReport:
-        """Take a base; there is no overlay.
+        """Take a base, and its overlay.
 
         Raises:
-            IntegrityError: it is damaged.
-            ConflictError: it is older than the one held.
+            IntegrityError: a table is damaged.
+            ConflictError: they are older than what is held.
         """
-        if overlay is not None:
-            return await self.overlay(overlay)
         self._check_away()
-        table = Table(os.pread(base.fileno(), os.fstat(base.fileno()).st_size, 0))
+        table = Table(_octets(base))
+        self._take(table if overlay is None else table.with_overlay(_octets(overlay)))
+        self.bases += 1
+        return await self.status()
+
+    async def overlay(self, overlay: SealedTable) -> GateReport:
+        """Lay an overlay over the base that is held.
+
+        Raises:
+            IntegrityError: it is damaged, or another base's.
+            ConflictError: it is older than what is held, or there is no base.
+        """
+        self._check_away()
+        if self._table is None:
+            raise ConflictError("there is no base", advice="Hand over a base first.")
+        self._take(self._table.with_overlay(_octets(overlay)))
+        return await self.status()
+
+    def _take(self, table: Table) -> None:
+        header = table.overlay_header or table.header
         if self._table is not None and _age(table) < _age(self._table):
             raise ConflictError(
                 "the table is older",
                 advice="Hand over a newer one.",
-                present_time_floor_ms=self._table.header.time_floor_ms,
+                present_time_floor_ms=_age(self._table)[1],
             )
         self._table = table
-        self._floor_ms = max(self._floor_ms, table.header.time_floor_ms)
         self.loads += 1
-        return await self.status()
-
-    async def overlay(self, overlay: SealedTable) -> GateReport:
-        """Refuse it.
-
-        Raises:
-            RefusedError: always.
-        """
-        self._check_away()
-        what = f"this gate takes whole tables only, and no overlay as in {overlay.fileno()}"
-        raise RefusedError(what, advice="Hand over a base.")
+        self._floor_ms = max(self._floor_ms, header.time_floor_ms)
 
     async def status(self, *, verify: bool = False) -> GateReport:
         """Tell what is held, and count how often that had to be verified."""
@@ -128,15 +147,17 @@ class MemoryGate:
         self.verifications += verify
         if self._table is None:
             return GateReport("", "", 0, 0, (), {}, {}, mode=GateMode.ENFORCE)
-        header = self._table.header
+        base, overlay = self._table.header, self._table.overlay_header
+        header = overlay or base
         return GateReport(
             table_digest=header.table_digest,
-            body_sha256=header.body_sha256,
+            body_sha256=base.body_sha256,
             ledger_size=header.ledger_size,
             name_count=header.name_count,
             rows=tuple(self._table.orders()),
             counters={},
             order_counters={},
+            overlay_sha256=overlay.body_sha256 if overlay is not None else "",
             mode=GateMode.ENFORCE,
         )
 
@@ -199,5 +220,10 @@ class MemoryControl:
             raise UnavailableError("the control plane is away", advice="Start it.")
 
 
+def _octets(table: SealedTable) -> bytes:
+    return os.pread(table.fileno(), os.fstat(table.fileno()).st_size, 0)
+
+
 def _age(table: Table) -> tuple[int, int]:
-    return table.header.ledger_size, table.header.time_floor_ms
+    header = table.overlay_header or table.header
+    return header.ledger_size, header.time_floor_ms

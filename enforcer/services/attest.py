@@ -54,11 +54,16 @@ class Attester:
         self._newest: bytes | None = None
         self._wake = asyncio.Event()
 
-    def is_due(self, plan: Plan, gate: GateState) -> bool:
-        """Tell whether there is something new to say, or a minute is over."""
+    def is_due(self, plan: Plan, gate: GateState, *, is_settled: bool) -> bool:
+        """Tell whether there is something new to say, or a minute is over.
+
+        Unless it is settled what the gate holds, only what is newly omitted is worth a word.
+        """
         # A clock that was far ahead may have been set right: then it is the past that is ahead.
         is_old = not 0 <= plan.t_ms - self._made_at_ms < INTERVAL_MS
-        return is_old or _claim(plan, gate) != self._claim
+        said = self._claim.omissions if self._claim is not None else ()
+        is_news = bool(set(plan.omissions) - set(said))
+        return is_old or is_news or (is_settled and _claim(plan, gate) != self._claim)
 
     def attest(self, plan: Plan, gate: GateState, ineffective: tuple[int, ...]) -> None:
         """Sign what holds now, keep it, and have it delivered."""

@@ -1,38 +1,40 @@
-"""From a plan to what the gate holds: compile, hand over, read back.
+"""From a plan to what the gate holds: laid over a base, handed over, read back.
 
-Refuses to call anything enforced that the gate did not read back. Always true: a gate that
-holds anything else than the last table gets that again, and no order that cannot be compiled
-keeps another from ending: then what the gate has is compiled without what must go, and the
-rest is listed as not enforced.
+What ends, and what is new and small, goes out at once as an overlay over the base that the gate
+has; large changes wait for a new base, compiled meanwhile. Refuses to call anything enforced that
+the gate did not read back. Always true: no compilation, no disk and no order that cannot be
+compiled keeps another from ending, or a small one from beginning.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from math import inf
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from enforcer.core.attestation import GateState, NotEnforced
-from enforcer.core.table import OrderRow
-from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
-from enforcer.ports import Contents, Gate, GateReport, KeptFiles, ListWork, TableStats
+from enforcer.errors import IntegrityError, RefusedError, UnavailableError
+from enforcer.ports import Contents, Gate, GateReport, KeptFiles, ListWork
+from enforcer.services.base_table import Base, read_kept, unknown_base
+from enforcer.services.bases import BaseCompiler
+from enforcer.services.gate_link import GateLink
+from enforcer.services.impossible import Impossible
+from enforcer.services.layers import is_base_due
+from enforcer.services.laying import Layer
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node_time import Moment
 from enforcer.services.plan import Held, Plan
-from enforcer.services.tables import Compiled, TableMaker
+from enforcer.services.tables import TableMaker
 
-VERIFY_SECONDS: Final = 60.0
-"""How often the gate hashes the table that it holds: some 20 ms for a million names."""
+COMPILING: Final = "a new base table is being compiled"
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Enforcer:
-    """Keeps one gate in step with the plan; one call at a time."""
+    """Keeps one gate in step with the plan; one call at a time, and `run` beside them."""
 
     def __init__(
         self,
@@ -45,147 +47,181 @@ class Enforcer:
         secret: bytes,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gate = gate
+        self._link = GateLink(gate, seconds)
         self._lists = lists
-        self._seconds = seconds
-        self._verify_seconds = -inf  # when the gate's table is to be hashed again
-        self._tables = TableMaker(work=work, contents=contents, files=files, secret=secret)
-        self._gate_floor_ms = 0  # of a table that the gate would not go back behind
-        self.report: GateReport | None = None
-        """What the gate said last, until it stops answering."""
+        tables = TableMaker(work=work, contents=contents, secret=secret)
+        self._bases = BaseCompiler(tables, files, seconds)
+        self._base = read_kept(files)  # that the gate has, or had when it was last heard
+        self._impossible = Impossible()
+        self._layer = Layer(
+            link=self._link, tables=tables, lists=lists, impossible=self._impossible
+        )
+        self._is_waiting = False  # something of the plan waits for a base
         self._said = self.problem = "nothing was handed over yet"
         """Why the gate does not hold the plan; empty when it does."""
 
     @property
-    def held(self) -> Held:
-        """What the gate has, as far as is known."""
-        return Held(self._at_gate, self._tables.protections)
+    def report(self) -> GateReport | None:
+        """What the gate said last, until it stops answering."""
+        return self._link.report
 
     @property
-    def stats(self) -> TableStats | None:
-        """What was compiled last."""
-        compiled = self._tables.compiled
-        return compiled.stats if compiled is not None else None
+    def held(self) -> Held:
+        """What the gate has, as far as is known."""
+        base = self._base
+        return Held(self._link.rows, base.protections if base is not None else None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing of the last plan waits for a base that is being compiled."""
+        return not (self._is_waiting and self._bases.is_compiling)
+
+    def wake_with(self, on_change: Callable[[], None]) -> None:
+        """Have `on_change` called whenever `bring` is to be called again."""
+        self._bases.on_done = on_change
+
+    async def run(self) -> None:
+        """Compile bases, and keep what is to be kept; it never returns."""
+        await self._bases.run()
 
     async def ask(self) -> None:
         """Ask the gate what it holds, and once a minute whether memory has kept it."""
-        now_seconds = self._seconds()
-        verify = now_seconds >= self._verify_seconds
-        if await self._talk(self._gate.status(verify=verify)) and verify:
-            self._verify_seconds = now_seconds + VERIFY_SECONDS
+        await self._link.ask()
+        self.problem = self._link.problem
 
     async def bring(self, plan: Plan, moment: Moment) -> Plan:
         """Have the gate hold what the plan says, or know in `problem` why it does not.
 
+        `ask` comes first while there is no report: a plan must know what the gate has.
         Returns the plan without the orders that turned out to be impossible, which it lists:
         that is what to attest.
         """
-        self.problem = ""
-        plan = await self._compile(plan, moment)
-        compiled = self._tables.compiled
-        if compiled is None or self.report is None or self._holds(compiled):
-            await self.ask()
-        table = self._tables.table
-        if compiled is not None and self.report is not None and not self._holds(compiled):
-            if table is not None:
-                await self._talk(self._gate.load(table))
-            if not self._holds(compiled):
-                self.problem = self.problem or "the gate holds another table than it was given"
+        self._hear_of_bases(plan)
+        plan = self._impossible.part(plan)
+        if self.report is not None and not self._link.holds:
+            await self._link.ask()
+        heard = self._link.calls
+        brought = await self._bring(plan, moment)
+        if (
+            self.report is not None and self._link.calls == heard
+        ):  # nothing was handed over: does it still hold what it had?
+            await self._link.ask()
+            if not self._link.holds:
+                brought = await self._bring(plan, moment)
+        self.problem = self.problem or self._impossible.problem
         self._say()
-        return plan
+        return brought
 
     def state(self, plan: Plan) -> GateState:
         """Say whether what the gate read back is what the plan says."""
         if self.report is None:
             return GateState.UNREACHABLE
-        held = [row for row in self.report.rows if row.is_in_force(plan.t_ms)]
+        held = tuple(row for row in self.report.rows if row.is_in_force(plan.t_ms))
+        given = self._link.given
         is_right = (
-            self._tables.compiled is not None
-            and self._holds(self._tables.compiled)
-            and tuple(held) == plan.in_force == plan.attested_rows
+            given is not None
+            and given.base.is_known
+            and self._link.holds
+            and held == plan.in_force == plan.attested_rows
         )
         return GateState.HOLDS_TABLE if is_right else GateState.DIFFERS
 
-    @property
-    def _at_gate(self) -> tuple[OrderRow, ...]:
-        return self.report.rows if self.report is not None else ()
+    async def _bring(self, plan: Plan, moment: Moment) -> Plan:
+        self._is_waiting = False
+        self.problem = self._link.problem if self.report is None else ""
+        if self.report is not None:
+            plan = await self._take_base(plan, moment)
+        base = self._present()
+        if base is None and plan.protections is None:
+            self.problem = self.problem or "the lists of protected names are not at hand"
+        elif base is None:
+            self._want(plan, moment)
+            self._wait()
+        elif self.report is not None:
+            plan = await self._lay_over(plan, moment, base)
+        return plan
 
-    async def _compile(self, plan: Plan, moment: Moment) -> Plan:
-        """Have a table on disk for as much of the plan as can be; return that much."""
-        self._tables.begin(plan)
-        error = await self._make(plan, moment)
-        while isinstance(error, IntegrityError):
-            altered = [
-                row for row in plan.rows if row.target_list_sha256 == error.data.get("expected")
-            ]
-            if not altered:
-                break
-            self._lists.distrust(altered[0].target_list_sha256)
-            plan = plan.without(altered, NotEnforced.LIST_MISSING)
-            error = await self._make(plan, moment)
-        return plan if error is None else await self._compile_less(plan, moment, error)
-
-    async def _compile_less(self, plan: Plan, moment: Moment, error: EnforcerError) -> Plan:
-        """Have what must end at the gate end there, though the plan as such cannot be compiled."""
-        if self.report is None:
-            await self.ask()
-        self.problem = f"cannot compile: {error.message}"
-        if self.report is None:
-            return plan  # there is no gate that could block anything too long
-        may_stay = {row.index for row in plan.rows}
-        must_end = any(
-            row.is_in_force(plan.t_ms) and row.index not in may_stay for row in self._at_gate
-        )
-        if isinstance(error, UnavailableError) and not must_end:
-            return plan  # it is tried again
-        compiled = self._tables.compiled
-        before = compiled.rows if compiled is not None else ()
-        proven = {row.index for row in (*self._at_gate, *before)}
-        new = [row for row in plan.rows if row.index not in proven]
-        part = plan.without(new, NotEnforced.CANNOT_ENFORCE)
-        error_of_part = await self._make(part, moment)
-        if error_of_part is None:
-            return part
-        if isinstance(error_of_part, UnavailableError) or not must_end:
+    async def _take_base(self, plan: Plan, moment: Moment) -> Plan:
+        """Hand over the base that has become ready, with the overlay of what changed since."""
+        base = self._bases.take()
+        if base is None:
             return plan
-        # Some of it must end, and no part can be compiled: all of it ends. A block too many is
-        # worse than one too few.
-        nothing = replace(plan.without(plan.rows, NotEnforced.CANNOT_ENFORCE), protections=None)
-        return nothing if await self._make(nothing, moment) is None else plan
-
-    async def _make(self, plan: Plan, moment: Moment) -> EnforcerError | None:
-        return await self._tables.make(plan, moment, self._at_gate, self._gate_floor_ms)
-
-    def _holds(self, compiled: Compiled) -> bool:
-        report = self.report
-        return (
-            report is not None
-            and report.body_sha256 == compiled.stats.body_sha256
-            and report.table_digest == compiled.digest
-            and report.rows == compiled.rows
-        )
-
-    async def _talk(self, call: Awaitable[GateReport]) -> bool:
-        """Take what the gate reports, or say why it does not; tell which."""
-        try:
-            self.report = await call
-        except UnavailableError as error:
-            self.report = None
-            self.problem = error.message
-        except EnforcerError as error:
-            self.problem = f"the gate refused the table: {error.message}"
-            floor_ms = error.data.get("present_time_floor_ms")
-            if isinstance(floor_ms, int):
-                self._gate_floor_ms = floor_ms
+        if base.protections != plan.protections:
+            base.close()
+            return plan
+        outcome = await self._layer.put(plan, moment, base)
+        if outcome.error is None:
+            former, self._base = self._base, base
+            if former is not None:
+                former.close()
+            self._bases.keep(base)
+        elif isinstance(outcome.error, UnavailableError):
+            self._bases.take_back(base)
         else:
-            return True
-        return False
+            self._bases.refused(plan)
+            base.close()
+        return outcome.plan
+
+    def _present(self) -> Base | None:
+        """Return the base that the gate has, or that it can be given again."""
+        base, report = self._base, self.report
+        if base is not None and (base.table is not None or self._link.has(base)):
+            return base
+        if report is not None and report.body_sha256:
+            return unknown_base(report.body_sha256, report.rows)
+        return None
+
+    async def _lay_over(self, plan: Plan, moment: Moment, base: Base) -> Plan:
+        """Lay the plan over the base that the gate has, and have the rest wait for a new one."""
+        outcome = await self._layer.put(plan, moment, base)
+        plan, layers = outcome.plan, outcome.layers
+        self.problem = outcome.problem
+        if isinstance(outcome.error, IntegrityError | RefusedError) and base is self._base:
+            # What the gate has is not what we think: a new base will be.
+            _log.error("the gate refused an overlay of its base", problem=outcome.problem)
+            base.close()
+            self._base = None
+        if plan.protections is None:
+            return plan.without(layers.waiting, NotEnforced.LIST_MISSING)
+        is_hopeless = False
+        if self._base is None or is_base_due(plan, base, layers):
+            is_hopeless = not self._want(plan, moment)
+        if layers.waiting:
+            self._wait()
+        if is_hopeless:
+            return plan.without(layers.waiting, NotEnforced.CANNOT_ENFORCE)
+        return plan
+
+    def _want(self, plan: Plan, moment: Moment) -> bool:
+        """Have a base compiled of all that there are lists for; tell whether there is hope."""
+        absent = [row for row in plan.rows if not self._lists.has_for(row)]
+        part = plan.without(absent, NotEnforced.LIST_MISSING)
+        self._bases.want(part, self._layer.floor_ms(moment))
+        return not self._bases.is_hopeless(part)
+
+    def _wait(self) -> None:
+        """Say why something of the plan waits for a base."""
+        self._is_waiting = True
+        error = self._bases.error
+        if not self.problem and error is not None:
+            self.problem = f"cannot compile: {error.message}"
+        self.problem = self.problem or COMPILING
+
+    def _hear_of_bases(self, plan: Plan) -> None:
+        """Take in what the last base had to leave out, and which list it found altered."""
+        culprits, altered = self._bases.take_faults()
+        self._impossible.add(culprits, plan)
+        if altered is not None:
+            self._lists.distrust(altered)
 
     def _say(self) -> None:
         """Log a problem when it is new, and when it is over."""
-        if self.problem != self._said:
-            if self.problem:
-                _log.error("the gate differs from the ledger", problem=self.problem)
-            else:
-                _log.info("the gate holds the table")
-            self._said = self.problem
+        if self.problem == self._said:
+            return
+        self._said = self.problem
+        if self.problem == COMPILING:
+            _log.info("the gate waits for a new base table")
+        elif self.problem:
+            _log.error("the gate differs from the ledger", problem=self.problem)
+        else:
+            _log.info("the gate holds the table")

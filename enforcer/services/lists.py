@@ -41,6 +41,10 @@ class ListKeeper:
         """Tell whether an order's list is here, checked, and as long as the order says."""
         return self._counts.get(row.target_list_sha256) == row.target_count
 
+    def count(self, sha256: str) -> int | None:
+        """Return how many targets a list has; None where it is not at hand."""
+        return self._counts.get(sha256)
+
     def missing(self, wanted: Sequence[str]) -> list[str]:
         """Return which lists are not at hand."""
         return [each for each in wanted if each not in self._counts]

@@ -73,6 +73,10 @@ class Node:
         self._round = 0  # of `_enforce`; a plan made in a later one knows what came before it
         self._done = 0
         self._round_done = asyncio.Condition()
+        self._news = asyncio.Event()
+        self._to_tell: tuple[Plan | None, GateState, bool] = (None, GateState.UNREACHABLE, False)
+        """The last plan, what the gate has of it, and whether that is to last."""
+        enforcer.wake_with(self._changed.set)
         self._paths = StopPaths(
             stops=stops,
             replica=replica,
@@ -141,6 +145,8 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             for loop in (
                 self._enforce,
+                self._tell,
+                self._enforcer.run,
                 self._fetch_lists,
                 self._follower.run,
                 self._paths.follow_feed,
@@ -173,29 +179,48 @@ class Node:
         self._lists_wanted.set()
 
     async def _enforce(self) -> None:
-        """Keep the gate in step, attest, and show the status."""
+        """Keep the gate in step; nothing else is waited for."""
         while True:
             self._changed.clear()
             self._round += 1
+            if self._enforcer.report is None:
+                await self._enforcer.ask()
             moment = self._time.moment()
             plan = self._plan(moment.t_ms)
             if plan is None:
                 await self._enforcer.ask()
+                is_there = self._enforcer.report is not None
+                state = GateState.DIFFERS if is_there else GateState.UNREACHABLE
             else:
                 self._applying.begin()
                 plan = await self._enforcer.bring(plan, moment)
                 self._applying.end(self._enforcer.report)
-                await self._attest(plan)
+                state = self._enforcer.state(plan)
             self._shown = plan
+            self._to_tell = plan, state, self._enforcer.is_settled
+            self._news.set()
             async with self._round_done:
                 self._done = self._round
                 self._round_done.notify_all()
-            await self._show(plan)
             try:
-                async with asyncio.timeout(self._pause_seconds(plan)):
+                async with asyncio.timeout(self._pause_seconds(plan, state)):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    async def _tell(self) -> None:
+        """Attest what the gate has of the newest plan, and show the status."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            plan, state, is_settled = self._to_tell
+            if plan is not None and self._attester.is_due(plan, state, is_settled=is_settled):
+                # Before the word is out: a clock stepped back must not take it back.
+                await asyncio.to_thread(self._time.keep)
+                # The replica may be ahead of what is attested.
+                known = tuple(at for at in self._replica.ineffective if at < plan.ledger_size)
+                self._attester.attest(plan, state, known)
+            await self._show(plan, state)
 
     def _plan(self, t_ms: int) -> Plan | None:
         return make_plan(
@@ -208,18 +233,9 @@ class Node:
             held=self._enforcer.held,
         )
 
-    async def _attest(self, plan: Plan) -> None:
-        gate = self._enforcer.state(plan)
-        if self._attester.is_due(plan, gate):
-            # Before the word is out: a clock stepped back must not take it back.
-            await asyncio.to_thread(self._time.keep)
-            # The replica may be ahead of what is attested.
-            known = tuple(at for at in self._replica.ineffective if at < plan.ledger_size)
-            self._attester.attest(plan, gate, known)
-
-    def _pause_seconds(self, plan: Plan | None) -> float:
+    def _pause_seconds(self, plan: Plan | None, state: GateState) -> float:
         """Return how long nothing needs to be looked at, if nothing changes."""
-        if plan is None or self._enforcer.state(plan) is not GateState.HOLDS_TABLE:
+        if plan is None or state is not GateState.HOLDS_TABLE:
             return self._pace.gate_retry_seconds
         next_ms = plan.next_change_ms
         if next_ms is None:
@@ -227,7 +243,7 @@ class Node:
         left_seconds = max(next_ms - self._time.now_ms(), 1) / 1_000
         return min(left_seconds, self._pace.gate_poll_seconds)
 
-    async def _show(self, plan: Plan | None) -> None:
+    async def _show(self, plan: Plan | None, state: GateState) -> None:
         missing = self._lists.missing(wanted_lists(self._replica.state, self._time.now_ms()))
         text = status_text(
             node_id=self._node_id,
@@ -236,6 +252,7 @@ class Node:
             feed=self._follower.health,
             faults=self._source.faults,
             plan=plan,
+            gate=state,
             enforcer=self._enforcer,
             stops=self._stops,
             missing=missing,

@@ -24,13 +24,13 @@ def status_text(
     feed: FeedHealth,
     faults: Mapping[str, int],
     plan: Plan | None,
+    gate: GateState,
     enforcer: Enforcer,
     stops: StopKeeper,
     missing: Sequence[str],
 ) -> bytes:
     """Return the status as JSON, sorted so that two can be compared by eye."""
     report = enforcer.report
-    gate = enforcer.state(plan) if plan is not None else _without_plan(enforcer)
     shown = {
         "node_id": node_id,
         "t_ms": t_ms,
@@ -84,7 +84,3 @@ def status_text(
         "missing_lists": list(missing),
     }
     return json.dumps(shown, indent=2, sort_keys=True).encode("ascii") + b"\n"
-
-
-def _without_plan(enforcer: Enforcer) -> GateState:
-    return GateState.UNREACHABLE if enforcer.report is None else GateState.DIFFERS

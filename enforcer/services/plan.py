@@ -1,14 +1,16 @@
 """What a node should enforce now: a pure function of its state, its time and what it has at hand.
 
-Orders whose list is missing here are left out and listed, others go on. Without the names that
-the policy protects nothing new is blocked: what the gate holds already may stay, and stops are
-obeyed all the same. What this node cannot carry out as it was ordered is left out and listed.
+Orders whose list is missing here are left out and listed, unless the gate holds them already;
+others go on. Without the names that the policy protects nothing new is blocked: what the gate
+holds may stay, and stops are obeyed all the same. What this node cannot carry out as it was
+ordered is left out and listed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from enforcer.core.attestation import OMISSIONS_MAX, NotEnforced, Omission, enforced_rows
@@ -47,7 +49,7 @@ class Held:
     protections: Protections | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What should be in force at ``t_ms``, by the first ``ledger_size`` entries."""
 
@@ -59,7 +61,7 @@ class Plan:
     rows: tuple[OrderRow, ...]
     """What the table holds, ascending: those whose time is to come, too."""
     protections: Protections | None
-    """What the table is compiled with; None: there is nothing that it could be compiled with."""
+    """What new names are compiled with; None: there is nothing that they could be compiled with."""
     is_frozen: bool
     """A pinned list is missing, so that `rows` only has what the gate holds already."""
     omission_count: int
@@ -69,18 +71,20 @@ class Plan:
     attested_rows: tuple[OrderRow, ...]
     """The ledger's rows in force at ``t_ms``, without all that are omitted."""
 
-    @property
+    @cached_property
     def in_force(self) -> tuple[OrderRow, ...]:
         """The rows of the table that block at ``t_ms``: equal to `attested_rows`."""
         return tuple(row for row in self.rows if row.is_in_force(self.t_ms))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The table digest that the node attests, and that an auditor recomputes."""
         return table_digest(self.origin, self.policy.ref, self.attested_rows, NO_LOCAL_LAYER)
 
     def without(self, rows: Collection[OrderRow], reason: NotEnforced) -> Plan:
         """Return the plan less these of its rows, listed with the reason where in force."""
+        if not rows:
+            return self
         absent = {row.index for row in rows}
         more = [
             Omission(row.index, reason, None, row.from_ms)
@@ -96,7 +100,7 @@ class Plan:
             attested_rows=tuple(row for row in self.attested_rows if row.index not in absent),
         )
 
-    @property
+    @cached_property
     def next_change_ms(self) -> int | None:
         """When the next order begins or ends by itself."""
         times = (time for row in self.rows for time in (row.from_ms, row.until_ms))
@@ -147,21 +151,13 @@ def make_plan(
         (row for row in state.approved_rows() if row.until_ms > t_ms), key=lambda row: row.index
     )
     at_gate = {row.index for row in held.rows}
-    if protections is None:
-        # Nothing can be compiled. What the gate holds may stay as a whole; when some of it must
-        # go, all of it goes: a block too many is worse than one too few.
-        may_stay = {
-            row.index for row in lasting if row.order_id not in stopped and can_enforce(row)
-        }
-        if any(row.is_in_force(t_ms) and row.index not in may_stay for row in held.rows):
-            at_gate = set()
     rows: list[OrderRow] = []
     omissions: list[Omission] = []
     in_force = [row for row in lasting if row.is_in_force(t_ms)]
     for row in lasting:
         stop = stopped.get(row.order_id)
-        has_all = protections is None or has_order_list(row)
-        is_possible = can_enforce(row) and has_all and (row.index in at_gate or not is_frozen)
+        has_all = row.index in at_gate or (has_order_list(row) and not is_frozen)
+        is_possible = can_enforce(row) and has_all
         if stop is None and is_possible:
             rows.append(row)
         elif row.is_in_force(t_ms):

@@ -1,124 +1,119 @@
-"""The table that a node has on disk, and what it was compiled from.
+"""Compiling what a plan says: bases from all its lists, overlays from those that are new.
 
-Compiles when the table there does not do for a plan, and not before; what turned out to be
-impossible is not tried again until something else is planned. Always true: the last table stays
-until the next one is whole.
+An order that cannot be compiled is found and left out, and the others are compiled without it.
+Refuses nothing else: what is in force when is the plan's to say.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import structlog
 
 from enforcer.core.table import OrderRow
-from enforcer.errors import EnforcerError, InputError
-from enforcer.ports import CompileJob, Contents, KeptFiles, ListWork, SealedTable, TableStats
-from enforcer.services.node_time import Moment
+from enforcer.errors import InputError
+from enforcer.ports import CompileJob, Contents, ListWork, SealedTable, TableStats
+from enforcer.services.base_table import Base, Made, RowKey, key_of
+from enforcer.services.layers import Layers
 from enforcer.services.plan import Plan, Protections
 
-PROTECTIONS_FILE: Final = "protections.json"
-ENDED_ROWS_MAX: Final = 8
-"""So many ended orders may stay in the table; they block nothing."""
+CULPRITS_MAX: Final = 8
+"""So many orders that cannot be compiled are looked for at a time."""
 
-Recipe: TypeAlias = tuple[tuple[OrderRow, ...], Protections | None, str, str]
-"""All that decides whether a table can be compiled: rows, protections, register."""
+Compiled = tuple[SealedTable, TableStats]
 
 _log: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
-    """A table, and what it was made from."""
+class Result:
+    """A table, and the orders that turned out to be impossible on the way to it."""
 
-    rows: tuple[OrderRow, ...]
-    protections: Protections
-    register: tuple[str, str]
-    time_floor_ms: int
-    digest: str
+    table: SealedTable
     stats: TableStats
+    culprits: dict[RowKey, InputError] = field(default_factory=dict)
 
 
 class TableMaker:
-    """Makes the tables of one node; one call at a time."""
+    """Compiles the tables of one node."""
 
-    def __init__(
-        self, *, work: ListWork, contents: Contents, files: KeptFiles, secret: bytes
-    ) -> None:
+    def __init__(self, *, work: ListWork, contents: Contents, secret: bytes) -> None:
         self._work = work
         self._contents = contents
-        self._files = files
         self._secret = secret
-        self._hopeless: dict[Recipe, EnforcerError] = {}
-        self.compiled: Compiled | None = None
-        """What was compiled last; None until this process has compiled."""
-        self.table: SealedTable | None = None
-        """The table itself."""
-        self.protections = _read_protections(files)
-        """What the table on disk was compiled with, by this process or one before it."""
 
-    def begin(self, plan: Plan) -> None:
-        """Hear what is planned now: another plan than before may be possible again."""
-        if _recipe(plan) not in self._hopeless:
-            self._hopeless.clear()
+    async def base(self, plan: Plan, floor_ms: int) -> tuple[Base, dict[RowKey, InputError]]:
+        """Compile a base of what the plan says; return it, and what it had to leave out.
 
-    async def make(
-        self, plan: Plan, moment: Moment, at_gate: Sequence[OrderRow], gate_floor_ms: int = 0
-    ) -> EnforcerError | None:
-        """Compile if the table on disk does not do; return what kept that from being done.
-
-        `at_gate` is what the gate holds. It takes no table with a time floor before
-        `gate_floor_ms`, which the table gets as well unless that is to come.
+        Raises:
+            IntegrityError: a list does not have its hash, which is ``expected`` in the data.
+            InputError: it cannot be compiled whatever orders are left out.
+            UnavailableError: not now.
         """
-        least_ms = gate_floor_ms if gate_floor_ms <= moment.t_ms else 0
-        floor_ms = max(moment.floor_ms, least_ms)
-        recipe = _recipe(plan)
-        if recipe in self._hopeless:
-            return self._hopeless[recipe]
-        try:
-            compiled = self.compiled
-            is_refused = compiled is not None and compiled.time_floor_ms < least_ms
-            if is_refused or self._is_needed(plan, moment, at_gate):
-                await self._compile(plan, floor_ms)
-        except EnforcerError as error:
-            _log.error("compiled no table", problem=error.message, advice=error.advice)
-            if isinstance(error, InputError):  # it is in the plan, and comes again
-                self._hopeless[recipe] = error
-            return error
-        return None
-
-    def _is_needed(self, plan: Plan, moment: Moment, at_gate: Sequence[OrderRow]) -> bool:
-        if plan.protections is None:
-            return not plan.rows and any(row.is_in_force(plan.t_ms) for row in at_gate)
-        compiled = self.compiled
-        if compiled is None:
-            return True
-        policy = plan.policy.payload
-        lasting = tuple(row for row in compiled.rows if row.until_ms > plan.t_ms)
-        # A gate goes by its clock, but never before its table's floor. When that clock was
-        # stepped back over the beginning or end of an order, the floor must be raised.
-        gate_ms = max(moment.own_ms, compiled.time_floor_ms)
-        return (
-            lasting != plan.rows
-            or len(compiled.rows) - len(lasting) > ENDED_ROWS_MAX
-            or compiled.protections != plan.protections
-            or compiled.register != (policy.register_url, policy.register_domain)
-            or any(
-                gate_ms < time <= moment.floor_ms
-                for row in compiled.rows
-                for time in (row.from_ms, row.until_ms)
-            )
-        )
-
-    async def _compile(self, plan: Plan, floor_ms: int) -> None:
         protections = plan.protections or Protections(None, None)
+
+        async def compile_(rows: Sequence[OrderRow]) -> Compiled:
+            return await self._work.compile(self._job(plan, floor_ms, rows, protections))
+
+        result = await compiled_most(plan.rows, compile_)
+        rows = tuple(row for row in plan.rows if key_of(row) not in result.culprits)
+        base = Base(
+            sha256=result.stats.body_sha256,
+            counts={key_of(row): row.target_count for row in rows},
+            protections=protections,
+            made=_made(plan, floor_ms, rows, result.stats),
+            table=result.table,
+        )
+        _log.info(
+            "compiled a base table",
+            ledger_size=plan.ledger_size,
+            orders=len(rows),
+            names=result.stats.name_count,
+            size_bytes=result.stats.bytes,
+        )
+        return base, result.culprits
+
+    async def overlay(
+        self, plan: Plan, base: Base, layers: Layers, floor_ms: int
+    ) -> tuple[SealedTable, Made, dict[RowKey, InputError]]:
+        """Compile the overlay of `layers` over `base`; return it, and what it had to leave out.
+
+        Raises:
+            IntegrityError: a list does not have its hash, which is ``expected`` in the data.
+            InputError: it cannot be compiled whatever orders are left out.
+            UnavailableError: not now.
+        """
+        laid = {row.index for row in layers.laid}
+
+        def rows_with(new: Sequence[OrderRow]) -> tuple[OrderRow, ...]:
+            absent = laid - {row.index for row in new}
+            return tuple(row for row in layers.rows if row.index not in absent)
+
+        async def compile_(new: Sequence[OrderRow]) -> Compiled:
+            # Protections decide about what is new: without that the base has all it needs.
+            protections = base.protections if new else None
+            job = self._job(plan, floor_ms, new, protections, base.sha256, rows_with(new))
+            return await self._work.compile_overlay(job)
+
+        result = await compiled_most(layers.laid, compile_)
+        rows = tuple(row for row in layers.rows if key_of(row) not in result.culprits)
+        made = _made(plan, floor_ms, rows, result.stats)
+        return result.table, made, result.culprits
+
+    def _job(
+        self,
+        plan: Plan,
+        floor_ms: int,
+        orders: Sequence[OrderRow],
+        protections: Protections | None,
+        base_sha256: str | None = None,
+        rows: tuple[OrderRow, ...] = (),
+    ) -> CompileJob:
         policy = plan.policy.payload
-        job = CompileJob(
+        return CompileJob(
             origin=plan.origin,
             ledger_size=plan.ledger_size,
             time_floor_ms=floor_ms,
@@ -126,50 +121,65 @@ class TableMaker:
             secret=self._secret,
             register_url=policy.register_url,
             register_domain=policy.register_domain,
-            orders=tuple((row, self._contents.path(row.target_list_sha256)) for row in plan.rows),
-            protected_core=self._path(protections.core),
-            protected_names=self._path(protections.names),
-        )
-        table, stats = await self._work.compile(job)
-        former, self.table = self.table, table
-        if former is not None:
-            former.close()
-        self.compiled = Compiled(
-            plan.rows,
-            protections,
-            (policy.register_url, policy.register_domain),
-            floor_ms,
-            plan.digest,
-            stats,
-        )
-        if protections != self.protections:
-            await asyncio.to_thread(self._files.write, PROTECTIONS_FILE, _spell(protections))
-            self.protections = protections
-        _log.info(
-            "compiled a table",
-            ledger_size=plan.ledger_size,
-            orders=len(plan.rows),
-            names=stats.name_count,
-            size_bytes=stats.bytes,
+            orders=tuple((row, self._contents.path(row.target_list_sha256)) for row in orders),
+            protected_core=self._listed(protections.core if protections else None),
+            protected_names=self._listed(protections.names if protections else None),
+            base_sha256=base_sha256,
+            rows=rows,
         )
 
-    def _path(self, sha256: str | None) -> Path | None:
-        return self._contents.path(sha256) if sha256 is not None else None
+    def _listed(self, sha256: str | None) -> tuple[str, Path] | None:
+        return (sha256, self._contents.path(sha256)) if sha256 is not None else None
 
 
-def _recipe(plan: Plan) -> Recipe:
+async def compiled_most(
+    rows: Sequence[OrderRow], compile_: Callable[[Sequence[OrderRow]], Awaitable[Compiled]]
+) -> Result:
+    """Compile as many of `rows` as can be compiled together, the earliest first.
+
+    Raises:
+        InputError: there are over `CULPRITS_MAX` that cannot be, or it is not for the rows.
+    """
+    left = list(rows)
+    culprits: dict[RowKey, InputError] = {}
+    while True:
+        try:
+            return Result(*await compile_(left), culprits)
+        except InputError as error:
+            if not left or len(culprits) == CULPRITS_MAX:
+                raise
+            culprit = left.pop(await _first_bad(left, compile_))
+            culprits[key_of(culprit)] = error
+            _log.error("cannot compile an order", index=culprit.index, problem=error.message)
+
+
+async def _first_bad(
+    rows: Sequence[OrderRow], compile_: Callable[[Sequence[OrderRow]], Awaitable[Compiled]]
+) -> int:
+    """Return the first of `rows` with which, after all before it, compiling fails.
+
+    Raises:
+        InputError: it fails without any of them.
+    """
+    (await compile_(rows[:0]))[0].close()
+    good, bad = 0, len(rows)  # so many succeed, so many fail
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            (await compile_(rows[:middle]))[0].close()
+            good = middle
+        except InputError:
+            bad = middle
+    return good
+
+
+def _made(plan: Plan, floor_ms: int, rows: tuple[OrderRow, ...], stats: TableStats) -> Made:
     policy = plan.policy.payload
-    return plan.rows, plan.protections, policy.register_url, policy.register_domain
-
-
-def _spell(protections: Protections) -> bytes:
-    return json.dumps({"core": protections.core, "names": protections.names}).encode("ascii")
-
-
-def _read_protections(files: KeptFiles) -> Protections | None:
-    """Read what the table on disk was compiled with; None when that is not known."""
-    try:
-        plain = json.loads(files.read(PROTECTIONS_FILE) or b"null")
-        return Protections(plain["core"], plain["names"])
-    except (ValueError, TypeError, KeyError):
-        return None
+    return Made(
+        sha256=stats.body_sha256,
+        rows=rows,
+        digest=plan.digest,
+        ledger_size=plan.ledger_size,
+        time_floor_ms=floor_ms,
+        register=(policy.register_url, policy.register_domain),
+    )

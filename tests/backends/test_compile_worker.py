@@ -27,12 +27,13 @@ from enforcer.ports import CompileJob, SealedTable
 from tests.tables import SECRET, order_row, target_list
 
 LIST = target_list("exact www.example.com", "subtree example.org")
+CORE = target_list("subtree safe.example.org")
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> CompileJob:
     (tmp_path / "list").write_bytes(LIST)
-    (tmp_path / "core").write_bytes(target_list("subtree safe.example.org"))
+    (tmp_path / "core").write_bytes(CORE)
     (tmp_path / "protected").write_bytes(b"")
     return CompileJob(
         origin="example.org/ledger",
@@ -43,8 +44,8 @@ def job(tmp_path: Path) -> CompileJob:
         register_url="https://register.example.org/o/",
         register_domain="register.example.org",
         orders=((order_row(5, LIST), tmp_path / "list"),),
-        protected_core=tmp_path / "core",
-        protected_names=tmp_path / "protected",
+        protected_core=(sha256(CORE).hexdigest(), tmp_path / "core"),
+        protected_names=(sha256(b"").hexdigest(), tmp_path / "protected"),
     )
 
 
@@ -54,12 +55,6 @@ def octets_of(table: SealedTable) -> bytes:
 
 def open_count() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def compile_here(job: CompileJob) -> None:
-    with writable() as fd:
-        list_tasks.compile_table(fd, job)
-        os.close(fd)
 
 
 def worker_pid(worker: ListWorker) -> int:
@@ -160,11 +155,38 @@ def test_a_worker_ends_with_a_parent_that_is_killed(job: CompileJob, tmp_path: P
     pytest.fail("the worker outlives its parent")
 
 
-def test_a_list_of_another_hash_is_refused_by_name(job: CompileJob, tmp_path: Path):
-    (tmp_path / "list").write_bytes(LIST.replace(b"example.org", b"example.net"))
-    with pytest.raises(IntegrityError, match="XX-2026-000005") as caught:
-        compile_here(job)
-    assert caught.value.data["expected"] == sha256(LIST).hexdigest()
+@pytest.mark.parametrize("name", ["list", "core"])
+def test_a_list_of_another_hash_is_refused_by_its_own(job: CompileJob, tmp_path: Path, name: str):
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole.replace(b"example.org", b"example.net"))
+    with pytest.raises(IntegrityError, match="hashes to") as caught:
+        list_tasks.compile_here(job)
+    assert caught.value.data["expected"] == sha256(whole).hexdigest()
+
+
+def test_a_file_that_was_given_back_is_not_written_into(job: CompileJob, tmp_path: Path):
+    other = tmp_path / "other"
+    other.write_bytes(b"the ledger")
+    with pytest.raises(UnavailableError, match="given back"):
+        list_tasks.compile_at(other, other.stat().st_ino + 1, job)
+    assert other.read_bytes() == b"the ledger"
+
+
+async def test_an_overlay_is_compiled_while_a_base_is(job: CompileJob):
+    async with ListWorker() as worker:
+        base, stats = await worker.compile(job)
+        pid = worker_pid(worker)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            waiting = asyncio.create_task(worker.compile(job))
+            new = replace(job, base_sha256=stats.body_sha256, rows=(job.orders[0][0],), orders=())
+            overlay, _ = await worker.compile_overlay(new)
+            assert not waiting.done()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await waiting
+    table = Table(octets_of(base)).with_overlay(octets_of(overlay))
+    assert table.orders() == [job.orders[0][0]]
 
 
 async def test_a_table_is_sealed_and_a_refused_one_leaves_no_descriptor(job: CompileJob):
@@ -196,9 +218,9 @@ def test_a_file_that_is_away_is_told_by_its_path(job: CompileJob, tmp_path: Path
     with pytest.raises(UnavailableError, match="absent"):
         list_tasks.check_list(tmp_path / "absent")
     with pytest.raises(UnavailableError, match="absent"):
-        list_tasks.compile_at(tmp_path / "absent", job)
+        list_tasks.compile_at(tmp_path / "absent", 0, job)
     with pytest.raises(UnavailableError, match="absent"):
-        compile_here(replace(job, protected_core=tmp_path / "absent"))
+        list_tasks.compile_here(replace(job, protected_core=("ab" * 32, tmp_path / "absent")))
     with pytest.raises(UnavailableError, match="absent"):
         list_tasks.normalise_list(tmp_path / "absent", tmp_path / "out", TargetKind.EXACT)
 

@@ -9,16 +9,20 @@ import pytest
 
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.memory import ManualClock, MemoryGate
-from enforcer.core.attestation import GateState, NotEnforced
+from enforcer.core.attestation import GateState
 from enforcer.core.order import Measure
 from enforcer.core.policy import Pins
 from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import InputError, UnavailableError
-from enforcer.services.enforce import VERIFY_SECONDS, Enforcer
+from enforcer.services import layers
+from enforcer.services.enforce import Enforcer
+from enforcer.services.gate_link import VERIFY_SECONDS
 from tests.node_world import (
     WORSE,
     World,
     blocking,
+    cannot,
+    holds,
     in_the_ledger,
     stays,
     stopped_here,
@@ -37,26 +41,20 @@ def world(tmp_path: Path) -> World:
 
 def poison(world: World, *indices: int, error: Exception | None = None) -> list[int]:
     """Have every compilation fail that has one of these orders in it; return how often it did."""
-    compile_ = world.work.compile
     failed = []
 
-    async def compile_most(job):
-        if {row.index for row, _ in job.orders} & set(indices):
-            failed.append(job.ledger_size)
-            raise error or InputError("it does not fit", advice="Order something else.")
-        return await compile_(job)
+    def most_of(compile_):
+        async def compile_most(job):
+            if {row.index for row, _ in job.orders} & set(indices):
+                failed.append(job.ledger_size)
+                raise error or InputError("it does not fit", advice="Order something else.")
+            return await compile_(job)
 
-    world.work.compile = compile_most
+        return compile_most
+
+    world.work.compile = most_of(world.work.compile)
+    world.work.compile_overlay = most_of(world.work.compile_overlay)
     return failed
-
-
-def cannot(world: World) -> list[int]:
-    """Return the orders that the last attestation says cannot be enforced here."""
-    return [
-        each.order_index
-        for each in (world.attested.omissions if world.attested is not None else ())
-        if each.reason is NotEnforced.CANNOT_ENFORCE
-    ]
 
 
 def is_true(world: World) -> bool:
@@ -106,16 +104,36 @@ async def test_logged_stops_reach_the_gate_though_an_order_cannot_be_compiled(wo
         await until(lambda: not world.gate.blocks("bad.example.org"))
 
 
-async def test_when_the_impossible_order_is_stopped_new_ones_are_enforced_again(world):
+async def test_an_impossible_order_keeps_no_new_one_from_beginning(world):
     async with world.running():
         _, bad, _ = await poisoned(world)
-        new = await in_the_ledger(world, NEW)
-        await until(lambda: cannot(world) == [bad.entry_index, new.entry_index])
-        assert not world.gate.blocks("new.example.org")
-        world.land.stop(bad)
+        await blocking(world, NEW, "new.example.org")
+        await until(lambda: cannot(world) == [bad.entry_index] and is_true(world))
+
+
+async def test_many_impossible_orders_are_each_found_and_the_others_begin(world):
+    async with world.running():
+        await blocking(world)
+        bad = poison(world, *range(world.land.state.size, world.land.state.size + 16, 4))
+        names = [b"n%d.example.org" % number for number in range(8)]
+        for name in names:
+            world.bring(b"exact %s\n" % name)
+            world.land.in_force_order(b"exact %s\n" % name)
         await world.publish()
-        await until(lambda: world.gate.blocks("new.example.org"))
-        await until(lambda: not cannot(world) and is_true(world))
+        await until(lambda: len(cannot(world)) == 4 and is_true(world))
+        blocked = [world.gate.blocks(name.decode()) for name in names]
+        assert blocked == [False, True] * 4
+        assert bad
+
+
+async def test_what_was_impossible_beside_another_order_is_tried_when_that_is_gone(world):
+    async with world.running():
+        ref, _, failed = await poisoned(world)
+        await until(lambda: cannot(world))
+        count = len(failed)
+        world.land.stop(ref)
+        await world.publish()
+        await until(lambda: len(failed) > count)
 
 
 async def test_what_is_impossible_is_not_tried_again_all_the_time(world):
@@ -145,15 +163,29 @@ async def test_a_worker_that_dies_of_a_new_order_does_not_keep_a_stop_from_actin
         await until(lambda: not world.gate.blocks("bad.example.org"))
 
 
-async def test_when_not_even_a_part_can_be_compiled_a_stop_ends_all_blocks(world):
+async def test_when_nothing_new_can_be_compiled_a_stop_ends_its_block_all_the_same(world):
     async with world.running() as node:
         ref = await blocking(world)
         kept = await blocking(world, WORSE, "worse.example.org")
         poison(world, kept.entry_index)
         await node.offer_stop(world.stop_bytes(ref))
         await until(lambda: not world.gate.blocks("bad.example.org"))
+        # Its names are in the overlay, which cannot be compiled any more: better one block less.
         assert not world.gate.blocks("worse.example.org")
         await until(lambda: cannot(world) == [kept.entry_index] and is_true(world))
+
+
+async def test_a_stop_needs_nothing_of_what_is_in_the_base_to_be_compiled(world, monkeypatch):
+    monkeypatch.setattr(layers, "REBASE_TARGETS", 0)
+    async with world.running() as node:
+        ref = await blocking(world)
+        kept = await blocking(world, WORSE, "worse.example.org")
+        await until(lambda: len(world.work.bases[-1].orders) == 2 and holds(world))
+        await until(lambda: world.gate.bases == len(world.work.bases))
+        poison(world, kept.entry_index)
+        await node.offer_stop(world.stop_bytes(ref))
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        assert world.gate.blocks("worse.example.org")
 
 
 async def test_a_list_that_was_altered_does_not_delay_a_stop_of_another_order(world):
@@ -164,11 +196,11 @@ async def test_a_list_that_was_altered_does_not_delay_a_stop_of_another_order(wo
         digest = world.bring(WORSE)
         (world.state_dir / "ledger" / "lists" / digest).write_bytes(b"exact a.example.org\n")
         world.feed.lists.clear()
-        before = len(world.work.jobs)
+        before = len(world.work.overlays)
         await node.offer_stop(world.stop_bytes(ref))
         await until(lambda: not world.gate.blocks("bad.example.org"))
         await until(lambda: stopped_here(world) == [ref.entry_index])
-        for job in world.work.jobs[before:]:
+        for job in world.work.overlays[before:]:
             assert whole.entry_index in {row.index for row, _ in job.orders}
 
 

@@ -193,6 +193,14 @@ def test_what_does_not_fit_goes_in_order_texts_then_additionals_then_all():
     assert (counts_of(cut), flags_of(cut)) == ((1, 0, 0, 1), 0x8380)
 
 
+def test_no_ttl_is_written_of_a_record_that_was_left_off():
+    extra = record(QNAME, 65280, bytes(300))
+    said = response([record(QNAME, A, bytes(4))] * 15, [], [extra, ADDRESS])
+    for room in range(len(said) - len(ADDRESS) - 11 - 64, len(said) - 11):
+        wire = relay(query(edns=opt()), said, room=room)  # which looks behind what was written
+        assert counts_of(wire) == (1, 15, 0, 1)
+
+
 def test_the_client_says_how_much_fits():
     said = response([record(QNAME, A, bytes(4))] * 50)
     assert flags_of(relay(query(), said)) & 0x0200

@@ -73,6 +73,7 @@ class Node:
         self._round = 0  # of `_enforce`; a plan made in a later one knows what came before it
         self._done = 0
         self._round_done = asyncio.Condition()
+        self._is_warned = False
         self._news = asyncio.Event()
         self._to_tell: tuple[Plan | None, GateState, bool] = (None, GateState.UNREACHABLE, False)
         """The last plan, what the gate has of it, and whether that is to last."""
@@ -139,6 +140,7 @@ class Node:
         wanted = wanted_lists(self._replica.state, self._time.now_ms())
         await self._lists.look([*wanted, *(held.lists if held is not None else ())])
         _log.info("started from its own copy", ledger_size=self._replica.size)
+        self._warn_of_trust()
 
     async def run(self) -> None:
         """Do everything a node does, until cancelled; `start` comes first."""
@@ -174,7 +176,17 @@ class Node:
                     await self._round_done.wait_for(lambda: self._done >= round_after)
         return outcome
 
+    def _warn_of_trust(self) -> None:
+        """Say it when the ledger's first entry, which founds all others, is refused here."""
+        if 0 in self._replica.ineffective and not self._is_warned:
+            self._is_warned = True
+            _log.error(
+                "entry 0 is refused, so that nothing in this ledger has an effect here",
+                advice="Compare root_keys and root_threshold in the trust file with the ledger's.",
+            )
+
     def _progressed(self) -> None:
+        self._warn_of_trust()
         self._changed.set()
         self._lists_wanted.set()
 

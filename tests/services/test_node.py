@@ -10,12 +10,14 @@ from pathlib import Path
 from shutil import rmtree
 
 import pytest
+from structlog.testing import capture_logs
 
 from enforcer.backends.memory_feed import StreamEntry
 from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.core.entry import Entry, encode
 from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
 from enforcer.core.policy import Pins
+from enforcer.core.state import Roots
 from enforcer.errors import ConflictError, InputError, IntegrityError, NotFoundError, RefusedError
 from enforcer.services.stops import StopOutcome
 from tests.node_world import (
@@ -128,6 +130,32 @@ async def test_attestations_wait_for_the_control_plane_and_only_the_newest_comes
         world.control.is_away = False
         await until(lambda: world.attested and world.attested.ledger_size == len(world.land.leaves))
         assert len(world.control.attestations) < 3
+
+
+# What a node is told to trust.
+
+
+async def test_a_trust_file_that_refuses_the_first_entry_is_said_once_in_each_life(world):
+    world.land.state.roots = Roots(world.land.state.roots.public_keys, 3)  # two have signed
+    lives = []
+    for _ in range(2):
+        with capture_logs() as logs:
+            async with world.running():
+                if world.book.size == 0:
+                    await world.publish()
+                await until(lambda: world.status.get("ledger", {}).get("ineffective"))
+        lives.append([each for each in logs if "entry 0 is refused" in each["event"]])
+    for said in lives:
+        assert len(said) == 1
+        assert said[0]["log_level"] == "error"
+        assert "root_threshold" in said[0]["advice"]
+
+
+async def test_a_trust_file_that_fits_the_ledger_is_not_warned_of(world):
+    with capture_logs() as logs:
+        async with world.running():
+            await blocking(world)
+    assert not [each for each in logs if "entry 0" in each["event"]]
 
 
 # Time.

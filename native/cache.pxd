@@ -35,13 +35,19 @@ cdef inline void cache_prefetch(const Cache *cache, uint64_t hash) noexcept nogi
     read_soon(cache_bucket(cache, hash))
 
 
-cdef inline void cache_prefetch_entry(const Cache *cache, uint64_t hash) noexcept nogil:
-    """Let the entry come closer too, some time after `cache_prefetch`."""
+cdef inline bint cache_prefetch_entry(const Cache *cache, uint64_t hash) noexcept nogil:
+    """Let the entry come closer too, some time after `cache_prefetch`; False if there is none.
+
+    True says that there may be one: only `cache_find` compares.
+    """
     cdef uint64_t *slots = cache_bucket(cache, hash)
+    cdef bint is_likely = False
     cdef uint32_t i
     for i in range(<uint32_t> BUCKET_SLOTS):
         if is_candidate(cache, slots[i], hash):
             read_entry_soon(cache, slots[i] >> TAG_BITS)
+            is_likely = True
+    return is_likely
 
 
 cdef inline Entry *find_entry(

@@ -31,22 +31,21 @@ cdef inline bint table_wants(
     return (depths >> (depth & 63)) & 1
 
 
-cdef inline uint32_t find_suffixes(
+cdef inline void tables_expect(
     const tables_t *tables,
     const uint8_t *qname,
     const uint8_t *label_at,
     uint32_t label_count,
-    place_t *found,
+    hash128_t *hashes,
 ) noexcept nogil:
-    """Fill `found[depth]` with what stands at each suffix; return 0 when nothing does at any.
+    """Hash the suffixes of a name, and let what stands at them in the base come nearer.
 
-    Writes found[1] (the top label) to found[deepest], the lesser of `label_count` and the
-    deepest name stored: the root is no target. All suffixes are hashed once, and before the
-    first slot is read, so that their cache misses overlap.
+    Fills `hashes`, which has room for TABLE_LABELS_MAX + 1, for `tables_decide_expected` with
+    the same tables and name. A batch expects all its names before it decides the first one, so
+    that their cache misses overlap: two of them are most of what a lookup costs.
     """
-    cdef hash128_t hashes[TABLE_LABELS_MAX + 1]
     cdef uint32_t deepest = min(label_count, tables.labels_max)
-    cdef uint32_t depth, any_found = 0
+    cdef uint32_t depth
     cdef uint8_t at
     hashes[0] = tables.header.secret
     for depth in range(1, deepest + 1):
@@ -54,6 +53,18 @@ cdef inline uint32_t find_suffixes(
         hashes[depth] = siphash128(hashes[depth - 1], qname + at + 1, qname[at])
         if table_wants(&tables.base, depth, label_count):
             table_expect(&tables.base, hashes[depth])
+
+
+cdef inline uint32_t find_suffixes(
+    const tables_t *tables, const hash128_t *hashes, uint32_t label_count, place_t *found
+) noexcept nogil:
+    """Fill `found[depth]` with what stands at each suffix; return 0 when nothing does at any.
+
+    Writes found[1] (the top label) to found[deepest], the lesser of `label_count` and the
+    deepest name stored: the root is no target.
+    """
+    cdef uint32_t deepest = min(label_count, tables.labels_max)
+    cdef uint32_t depth, any_found = 0
     for depth in range(1, deepest + 1):
         found[depth].base = found[depth].overlay = 0
         if table_wants(&tables.base, depth, label_count):
@@ -67,27 +78,22 @@ cdef inline uint32_t find_suffixes(
     return any_found
 
 
-cdef inline void tables_decide(
+cdef inline void tables_decide_expected(
     const tables_t *tables,
-    const uint8_t *qname,
+    const hash128_t *hashes,
     const uint8_t *label_at,
     uint32_t label_count,
     uint16_t qtype,
     int64_t t_ms,
     verdict_t *verdict,
 ) noexcept nogil:
-    """Decide one query of class IN at `t_ms`, as enforcer.core.verdict.decide does.
-
-    `qname` is an uncompressed wire name in lower case; `label_at[i]`, for i from 0 (the
-    leaf) to `label_count` - 1, is the octet of `qname` where a label's length stands;
-    `label_count` is at most 127. Reads the labels of `qname`; writes every field of `verdict`.
-    """
+    """Decide as `tables_decide` does, `hashes` being what `tables_expect` has filled."""
     cdef place_t found[TABLE_LABELS_MAX + 1]
     cdef uint32_t deepest = min(label_count, tables.labels_max)
     cdef uint32_t depth, flags, order
     cdef uint8_t at, denial
 
-    if not find_suffixes(tables, qname, label_at, label_count, found):
+    if not find_suffixes(tables, hashes, label_count, found):
         verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
         return
 
@@ -129,6 +135,26 @@ cdef inline void tables_decide(
             verdict_pass(verdict, CAUSE_PROTECTED_LIST, KIND_SUBTREE, at)
             return
     verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
+
+
+cdef inline void tables_decide(
+    const tables_t *tables,
+    const uint8_t *qname,
+    const uint8_t *label_at,
+    uint32_t label_count,
+    uint16_t qtype,
+    int64_t t_ms,
+    verdict_t *verdict,
+) noexcept nogil:
+    """Decide one query of class IN at `t_ms`, as enforcer.core.verdict.decide does.
+
+    `qname` is an uncompressed wire name in lower case; `label_at[i]`, for i from 0 (the
+    leaf) to `label_count` - 1, is the octet of `qname` where a label's length stands;
+    `label_count` is at most 127. Reads the labels of `qname`; writes every field of `verdict`.
+    """
+    cdef hash128_t hashes[TABLE_LABELS_MAX + 1]
+    tables_expect(tables, qname, label_at, label_count, hashes)
+    tables_decide_expected(tables, hashes, label_at, label_count, qtype, t_ms, verdict)
 
 
 # ---------------------------------------------------------------------- addresses

@@ -20,7 +20,7 @@ from enforcer.core.name import Name
 from enforcer.core.target import ListSummary
 from enforcer.core.verdict import Action
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
-from enforcer.ports import CompileJob, GateMode, GateReport, SealedTable, TableStats
+from enforcer.ports import CompileJob, GateMode, GateReport, ModeOverride, SealedTable, TableStats
 
 _A: Final = 1  # RFC 1035 §3.2.2
 
@@ -95,6 +95,8 @@ class MemoryGate:
 
     def __init__(self, clock: ManualClock) -> None:
         self.is_away = False
+        self.mode = GateMode.ENFORCE
+        self.override: ModeOverride | None = None
         self.loads = 0
         """How often tables were taken, and how often a base was among them."""
         self.bases = 0
@@ -146,7 +148,7 @@ class MemoryGate:
         self._check_away()
         self.verifications += verify
         if self._table is None:
-            return GateReport("", "", 0, 0, (), {}, {}, mode=GateMode.ENFORCE)
+            return GateReport("", "", 0, 0, (), {}, {}, mode=self.mode)
         base, overlay = self._table.header, self._table.overlay_header
         header = overlay or base
         return GateReport(
@@ -158,7 +160,8 @@ class MemoryGate:
             counters={},
             order_counters={},
             overlay_sha256=overlay.body_sha256 if overlay is not None else "",
-            mode=GateMode.ENFORCE,
+            mode=self.mode,
+            override=self.override,
         )
 
     def blocks(self, name: str) -> bool:

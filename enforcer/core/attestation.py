@@ -30,6 +30,14 @@ class NotEnforced(IntEnum):
     LIST_MISSING = 2
     SUSPENDED = 3
     CANNOT_ENFORCE = 4
+    BYPASSED = 5
+    """The operator has switched blocking off: no order is enforced."""
+    SHADOW = 6
+    """The gate counts what it would block, and blocks nothing."""
+
+
+NOTHING_ENFORCED: Final = frozenset({NotEnforced.BYPASSED, NotEnforced.SHADOW})
+"""Reasons that are the whole gate's: where one is named, every order in force is omitted."""
 
 
 class GateState(IntEnum):
@@ -85,15 +93,21 @@ def expected_digest(
 ) -> str | None:
     """Return the table digest that the ledger, at the attested size, gives at the attested time.
 
-    None where more orders are omitted than an attestation can name: nobody can recompute that.
-    `state` must have been folded to exactly ``attestation.ledger_size`` entries and have a policy.
+    None where more orders are omitted than an attestation can name, unless all are: nobody can
+    recompute that. `state` must have been folded to exactly ``attestation.ledger_size`` entries
+    and have a policy.
     """
     if state.policy is None or state.size != attestation.ledger_size:
         raise ValueError("the state is not that of the attested ledger size")
-    if attestation.omission_count != len(attestation.omissions):
+    rows = in_force(state, attestation.t_ms)
+    if any(each.reason in NOTHING_ENFORCED for each in attestation.omissions):
+        if attestation.omission_count != len(rows):
+            return None
+        rows = ()
+    elif attestation.omission_count != len(attestation.omissions):
         return None
-    rows = enforced_rows(in_force(state, attestation.t_ms), attestation.omissions)
-    return table_digest(state.origin, state.policy.ref, rows, local)
+    enforced = enforced_rows(rows, attestation.omissions)
+    return table_digest(state.origin, state.policy.ref, enforced, local)
 
 
 def parse_attestation(envelope: Envelope) -> Attestation:

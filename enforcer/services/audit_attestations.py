@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from enforcer.core.attestation import (
+    NOTHING_ENFORCED,
     OMISSIONS_MAX,
     Attestation,
     GateState,
@@ -190,13 +191,25 @@ class AttestationAudit:
                 index,
                 place,
             )
+        off = [each for each in attestation.omissions if each.reason in NOTHING_ENFORCED]
+        if off:
+            yield Finding(
+                Code.GATE_OFF,
+                f"{who}, {utc(attestation.t_ms)}, enforces none of {attestation.omission_count} "
+                f"orders: {off[0].reason.name} since {utc(off[0].since_ms)}",
+                index,
+                place,
+            )
         for omission in attestation.omissions:
-            yield from self._check_omission(state, who, omission, place)
+            if omission not in off:
+                yield from self._check_omission(state, who, omission, place)
 
     def _check_table(self, state: State, who: str, claim: _Claim) -> Iterator[Finding]:
         """Compute the table that the ledger gives, and compare."""
         attestation, place, index = claim.attestation, claim.place, state.size - 1
         unnamed = attestation.omission_count - len(attestation.omissions)
+        if any(each.reason in NOTHING_ENFORCED for each in attestation.omissions):
+            unnamed = 0  # it names all of them by naming one
         if attestation.local_digest != NO_LOCAL_LAYER.digest:
             yield Finding(
                 Code.LOCAL_LAYER_UNKNOWN,

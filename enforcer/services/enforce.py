@@ -16,7 +16,7 @@ import structlog
 
 from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.errors import IntegrityError, RefusedError, UnavailableError
-from enforcer.ports import Contents, Gate, GateReport, KeptFiles, ListWork
+from enforcer.ports import Contents, Gate, GateMode, GateReport, KeptFiles, ListWork
 from enforcer.services.base_table import Base, read_kept, unknown_base
 from enforcer.services.bases import BaseCompiler
 from enforcer.services.gate_link import GateLink
@@ -29,6 +29,11 @@ from enforcer.services.plan import Held, Plan
 from enforcer.services.tables import TableMaker
 
 COMPILING: Final = "a new base table is being compiled"
+
+_NOTHING_ENFORCED: Final = {
+    GateMode.BYPASS: NotEnforced.BYPASSED,
+    GateMode.SHADOW: NotEnforced.SHADOW,
+}
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -57,6 +62,7 @@ class Enforcer:
             link=self._link, tables=tables, lists=lists, impossible=self._impossible
         )
         self._is_waiting = False  # something of the plan waits for a base
+        self._off_since_ms: int | None = None  # since when the gate blocks nothing at all
         self._said = self.problem = "nothing was handed over yet"
         """Why the gate does not hold the plan; empty when it does."""
 
@@ -119,12 +125,26 @@ class Enforcer:
         held = tuple(row for row in self.report.rows if row.is_in_force(plan.t_ms))
         given = self._link.given
         is_right = (
-            given is not None
+            self.report.mode is not GateMode.UNSPECIFIED
+            and given is not None
             and given.base.is_known
             and self._link.holds
             and held == plan.in_force == plan.attested_rows
         )
         return GateState.HOLDS_TABLE if is_right else GateState.DIFFERS
+
+    def attested(self, plan: Plan) -> Plan:
+        """Return what of the plan is really enforced, by what the gate says that it does."""
+        report = self.report
+        reason = _NOTHING_ENFORCED.get(report.mode) if report is not None else None
+        if report is None or reason is None:
+            self._off_since_ms = None
+            return plan
+        if report.override is not None:
+            self._off_since_ms = report.override.since_ms
+        elif self._off_since_ms is None:
+            self._off_since_ms = plan.t_ms
+        return plan.enforcing_nothing(reason, self._off_since_ms)
 
     async def _bring(self, plan: Plan, moment: Moment) -> Plan:
         self._is_waiting = False

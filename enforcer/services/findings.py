@@ -53,6 +53,7 @@ class Code(IntEnum):
     OMISSIONS_UNNAMED = 23
     ATTESTATION_GONE = 24
     DOCUMENT_ALTERED = 25
+    GATE_OFF = 26
 
 
 SEVERITY: Final = {
@@ -81,6 +82,7 @@ SEVERITY: Final = {
     Code.OMISSIONS_UNNAMED: Severity.INCOMPLETE,
     Code.ATTESTATION_GONE: Severity.NOTE,
     Code.DOCUMENT_ALTERED: Severity.VIOLATION,
+    Code.GATE_OFF: Severity.NOTE,
 }
 
 

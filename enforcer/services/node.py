@@ -209,7 +209,8 @@ class Node:
                 self._applying.end(self._enforcer.report)
                 state = self._enforcer.state(plan)
             self._shown = plan
-            self._to_tell = plan, state, self._enforcer.is_settled
+            told = self._enforcer.attested(plan) if plan is not None else None
+            self._to_tell = told, state, self._enforcer.is_settled
             self._news.set()
             async with self._round_done:
                 self._done = self._round

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from enforcer.core.attestation import GateState
 from enforcer.services.enforce import Enforcer
@@ -51,6 +52,8 @@ def status_text(
         "gate": {
             "state": gate.name,
             "problem": enforcer.problem,
+            "mode": report.mode.name if report is not None else None,
+            "override": asdict(report.override) if report and report.override else None,
             "ledger_size": report.ledger_size if report is not None else None,
             "name_count": report.name_count if report is not None else None,
             "counters": report.counters if report is not None else {},

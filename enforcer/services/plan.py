@@ -100,6 +100,22 @@ class Plan:
             attested_rows=tuple(row for row in self.attested_rows if row.index not in absent),
         )
 
+    def enforcing_nothing(self, reason: NotEnforced, since_ms: int) -> Plan:
+        """Return what to attest while the gate as a whole blocks nothing for `reason`.
+
+        The table holds what it holds. Stops that were obeyed ahead of the ledger are named first,
+        for they must be.
+        """
+        more = [Omission(row.index, reason, None, since_ms) for row in self.attested_rows]
+        stops = [each for each in self.omissions if each.reason is NotEnforced.STOPPED_UNLOGGED]
+        others = [each for each in self.omissions if each not in stops]
+        return replace(
+            self,
+            omission_count=self.omission_count + len(more),
+            omissions=(*stops, *more, *others)[:OMISSIONS_MAX],
+            attested_rows=(),
+        )
+
     @cached_property
     def next_change_ms(self) -> int | None:
         """When the next order begins or ends by itself."""

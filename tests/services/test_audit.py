@@ -461,6 +461,30 @@ def test_what_a_node_says_it_does_not_enforce_is_noted(archive):
     assert worst(findings) is Severity.NOTE
 
 
+def test_a_gate_that_was_switched_off_is_noted_once_for_all_its_orders(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    archive.land.in_force_order(b"exact other.example.org\n")
+    since_ms = archive.land.now_ms - HOUR_MS
+    omission = Omission(ref.entry_index, NotEnforced.BYPASSED, None, since_ms)
+    digest = digest_of(archive.land.state, ())
+    archive.attest(omission_count=2, omissions=(omission,), table_digest=digest)
+    archive.write(lists=[TARGETS, b"exact other.example.org\n"])
+    (finding,) = archive.audit()
+    assert finding.code is Code.GATE_OFF
+    assert "enforces none of 2 orders: BYPASSED since" in finding.words
+    assert finding.severity is Severity.NOTE
+
+
+def test_a_gate_that_is_said_to_be_off_for_some_orders_is_a_violation(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    archive.land.in_force_order(b"exact other.example.org\n")
+    omission = Omission(ref.entry_index, NotEnforced.BYPASSED, None, archive.land.now_ms)
+    archive.attest(omission_count=1, omissions=(omission,))
+    archive.write(lists=[TARGETS, b"exact other.example.org\n"])
+    codes = {each.code for each in archive.audit()}
+    assert codes == {Code.GATE_OFF, Code.ATTESTED_OTHER_TABLE}
+
+
 def test_omissions_that_nobody_names_are_a_violation_unless_there_are_too_many(archive):
     archive.attest(omission_count=1)
     archive.write()

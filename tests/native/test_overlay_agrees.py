@@ -199,6 +199,15 @@ def test_a_protection_of_the_base_holds_against_what_is_new():
     assert denial is Denial.NODATA
 
 
+def test_a_protection_inside_a_target_that_only_the_overlay_has_is_known_there():
+    new = target_list("subtree example.com")
+    kept = {"protected": target_list("exact bank.example.com")}
+    laid = laid_on_base([*BASE.orders, (order_row(9, new), new)], **kept)
+    assert order_of(laid, "bank.example.com") is None
+    assert laid.decide(Name.from_text("x.example.com").wire, 1, 1500).denial is Denial.NODATA
+    assert laid.decide(Name.from_text("x.example.net").wire, 1, 1500).denial is Denial.NXDOMAIN
+
+
 def test_overlays_replace_one_another_and_the_base_stays_itself():
     first = laid_on_base([(order_row(9, NEW), NEW)])
     assert order_of(first, "b.example.org") == 9

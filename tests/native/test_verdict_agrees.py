@@ -171,6 +171,16 @@ def test_all_prefix_lengths_at_once_agree():
             assert_addresses_agree(rules, table, [ip_address(text)], times_ms=[t_ms])
 
 
+@pytest.mark.parametrize("layer", ["core", "protected"])
+@pytest.mark.parametrize("line", ["net 192.0.0.0/16", "net 192.0.2.0/24", "ip 192.0.2.7"])
+def test_protected_prefixes_around_at_and_inside_an_order_agree(layer: str, line: str):
+    text = target_list("net 192.0.2.0/24", "ip 192.0.2.9")
+    kept = {layer: target_list(line)}
+    world = World([(order_row(5, text), text)], **kept)
+    asked = [ip_address(f"192.0.{third}.{last}") for third in (1, 2, 3) for last in (0, 7, 8, 9)]
+    assert_addresses_agree(world.rules(), world.table(), asked)
+
+
 def test_no_name_of_any_octets_is_taken_for_an_address():
     text = target_list("ip 192.0.2.7", "net 192.0.2.0/24")
     world = World([(order_row(5, text), text)])

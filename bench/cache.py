@@ -3,8 +3,9 @@
 A hit is everything from the query as it was read to the whole answer: hash, lookup, TTLs, OPT;
 one query after the other, or 32 at a time with what the others need fetched ahead. Names are
 asked for in random order, from few that stay near the processor to a cache that is nearly full.
-Times are the processor's. Beside them, for the floor, a Python dict of the same names that only
-finds; beside the hit ratio, that of least recently used with room for as many answers.
+Times are the processor's; the first writes into a cache also pay for its pages. Beside them, for
+the floor, a Python dict of the same names that only finds; beside the hit ratio, that of least
+recently used with room for as many answers.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """What the answer cache keeps, for whom, how long, and in how much memory."""
 
+import os
 import random
 import struct
 from collections import OrderedDict
@@ -262,7 +263,8 @@ def test_memory_stays_the_same_over_hundreds_of_thousands_of_answers():
     assert answers.counts["octets"] == 1 << 20
     assert answers.counts["written"] == 200_000
     assert min(wholes) > 100
-    assert resident_octets() - before < 2 << 20
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):  # which keeps what Python has let go
+        assert resident_octets() - before < 2 << 20
 
 
 def test_few_answers_are_lost_to_a_full_bucket():

@@ -15,7 +15,9 @@ class Plan:
     steady_seconds: float
     steady_rate: int
     """Queries a second that every server can bear: BIND's 47 µs make 21,000."""
+    update_seconds: float
+    """Of each quiet and each updated part."""
 
 
-WHOLE = Plan(rounds=3, seconds=4.0, steady_seconds=2.0, steady_rate=10_000)
-QUICK = Plan(rounds=1, seconds=1.0, steady_seconds=0.5, steady_rate=10_000)
+WHOLE = Plan(rounds=3, seconds=4.0, steady_seconds=2.0, steady_rate=10_000, update_seconds=10.0)
+QUICK = Plan(rounds=1, seconds=1.0, steady_seconds=0.5, steady_rate=10_000, update_seconds=2.0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from bench.peers import scale
+from bench.peers import scale, updates
 from bench.peers.aims import Aim, aims
 from bench.peers.floor import Upstream
 from bench.peers.gate import Gate
@@ -35,9 +35,9 @@ def measured(
         parts = [tables(servers, found)]
         decided = list(aims([peer.name for peer in peers], found))
         if has_gate and plan is not QUICK:
-            text, aim = scaled(folder, plan)
-            parts.append(text)
-            decided.append(aim)
+            for text, aim in (scaled(folder, plan), updates.measure(folder, names, plan)):
+                parts.append(text)
+                decided.append(aim)
     finally:
         upstream.stop()
     parts += [f"{server}: refused: {why}" for server, why in refusals.items()]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bench.peers.asking import wait_until_blocked
 from bench.peers.dnsperf import drive
-from bench.peers.gate import Gate, compiled
+from bench.peers.gate import Gate
+from bench.peers.made_tables import Tables
 from bench.peers.plan import Plan
 from bench.peers.progress import note
 
@@ -35,7 +36,7 @@ class Scale(Gate):
 
     def prepare_names(self) -> None:
         """Compile the table, hand it over, and draw what is asked."""
-        self.hand_over(compiled(list(lists(self.count))), self.sample)
+        self.hand_over(Tables().base(list(lists(self.count))), self.sample)
         draw = random.Random(3)
         with self.queries.open("w") as file:
             drawn = (draw.randrange(self.count) for _ in range(QUERIES))

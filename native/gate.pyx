@@ -1,58 +1,72 @@
-"""The gate's loop: UDP queries in, verdicts by the table, answers or the upstream's out.
+"""The gate's two loops, datagrams and streams: verdicts by the tables, answers from here or behind.
 
-One thread runs it without the GIL; per packet it allocates nothing, takes no lock and calls no
-Python. It writes the counters and `in_use`; the other thread writes `published` and `stop`.
-A new table is taken between two batches, and the old one is given back only after that.
-It owns no socket: descriptors are handed in, so that another process can go on with them.
-Never kept, counted or shown: a client's address or a name asked for.
+Each loop runs in a thread of its own without the GIL; per packet it allocates nothing, takes no
+lock and calls no Python. New tables are taken between two batches, and the old ones are given
+back only after both loops have left them. Sockets and the statistics' memory are handed in, so
+that another process can go on with them. Never kept, counted or shown: a client's address or a
+name asked for.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
+from access cimport Access, access_add, access_open, access_seal
+from address cimport FAMILY_IPV4, FAMILY_IPV6, address_from_sockaddr
 from batch cimport BATCH, inbox_open, outbox_open
+from cache cimport cache_close, cache_open
+from engine cimport (
+    MODE_BYPASS, MODE_ENFORCE, RANDOM_OCTETS, Engine, Held, Options, engine_begin_batch,
+    held_floor_ms,
+)
 from inflight cimport inflight_close, inflight_open
+from judge cimport DNS64_PREFIXES_MAX
+from rate cimport rate_close, rate_open
 from serve cimport (
-    COUNTERS, RANDOM_OCTETS, SOCKETS_MAX, Held, Loop, begin_batch, expire, held_floor_ms,
-    serve_clients, serve_upstream, wait_ms,
+    SOCKETS_MAX, Datagrams, serve_clients, serve_upstream, tend, wait_ms,
+)
+from serve_stream cimport (
+    LISTENERS_MAX, STREAMS_EACH_MAX, Streams, accept_client, begin_drain, serve_due,
+    serve_stream, tend_streams,
 )
 from sockets cimport (
-    CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, EPOLL_CLOEXEC,
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_GET_PDEATHSIG,
-    PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, add_relaxed, clear_capabilities,
-    close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, eventfd_read,
-    eventfd_write, load_acquire, load_relaxed, now_ms, prctl, store_release, usleep,
+    CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLEXCLUSIVE, EPOLLIN,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
+    clear_capabilities, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd,
+    eventfd_read, eventfd_write, getpeername, getsockname, load_acquire, load_relaxed, now_ms,
+    prctl,
+    sockaddr, sockaddr_in6, socklen_t, store_relaxed, store_release, usleep,
 )
-from tables cimport TABLE_VALID, tables_open
+from stats cimport STAT_IN_FLIGHT, stats_fits, stats_region, stats_set
+from stream cimport streams_close, streams_open
+from overlay cimport tables_lay, tables_open
+from table cimport TABLE_OTHER_BASE, TABLE_VALID
+from wire cimport HEADER_OCTETS
+from upstream cimport UPSTREAM_SOCKETS_MAX, UPSTREAMS_MAX, Upstreams
 
+import ipaddress
 import os
+from dataclasses import dataclass
 
 from enforcer.errors import InputError, IntegrityError
 
 cdef enum:
     EVENTS = 64
     INFLIGHT_MAX = 1 << 20
-    ORDERS_COUNTED_MAX = 1 << 20
+    STREAMS_MAX = 60000
     CLOCK_TRUST_MS = 120000     # as far as a node lets the ledger's clock be ahead of its own
     TIME_MS_MAX = 1000000000000000  # floors stop there, so that adding to one never overflows
-    EVENT_WAKE = 0xFFFFFFFF     # epoll data: the eventfd; else the socket's number
-    EVENT_UPSTREAM = 0x10000    # added to an upstream socket's number
-
-# In the order of serve.pxd's counters.
-COUNTER_NAMES = (
-    "received", "blocked_nxdomain", "blocked_nodata", "blocked_page", "passed", "formerr",
-    "notimp", "badvers", "refused", "undecided", "dropped_runt", "dropped_response", "relayed",
-    "timed_out", "evicted", "upstream_unsent", "upstream_received", "upstream_malformed",
-    "upstream_unknown_id", "upstream_wrong_question", "upstream_cut", "upstream_errors",
-    "replies_unsent",
-)
-assert len(COUNTER_NAMES) == COUNTERS
+    EVENT_WAKE = 1 << 20        # epoll data: the eventfd; else a socket's or stream's number ...
+    EVENT_OTHER_SIDE = 1 << 16  # ... with this: of an upstream's socket, or of a listener
 
 
-cdef int run_loop(Loop *loop) noexcept nogil:
+# --------------------------------------------------------------------------- loops
+
+
+cdef int run_datagrams(Datagrams *udp) noexcept nogil:
     """Serve until told to stop, then drain what is in flight; return 0, or an errno."""
     cdef epoll_event events[EVENTS]
     cdef uint32_t number
@@ -60,32 +74,79 @@ cdef int run_loop(Loop *loop) noexcept nogil:
     cdef int64_t drain_until_ms = 0
     cdef int ready, i
     while True:
-        begin_batch(loop)
-        expire(loop)
-        if drain_until_ms == 0 and load_relaxed(&loop.stop):
-            drain_until_ms = loop.tick_ms + loop.drain_ms
-            for i in range(<int> loop.client_count):
-                epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, loop.client_fds[i], NULL)
-        if drain_until_ms and (loop.inflight.taken == 0 or loop.tick_ms >= drain_until_ms):
+        engine_begin_batch(&udp.engine)
+        if not tend(udp):
+            return errno
+        stats_set(udp.engine.stats, STAT_IN_FLIGHT, udp.waiting)
+        if drain_until_ms == 0 and load_relaxed(&udp.engine.stop):
+            drain_until_ms = udp.engine.tick_ms + udp.drain_ms
+            udp.is_draining = 1
+            for i in range(<int> udp.client_count):
+                epoll_ctl(udp.epoll_fd, EPOLL_CTL_DEL, udp.client_fds[i], NULL)
+        if drain_until_ms and (udp.waiting == 0 or udp.engine.tick_ms >= drain_until_ms):
             return 0
-        ready = epoll_wait(loop.epoll_fd, events, EVENTS, <int> wait_ms(loop, drain_until_ms))
+        ready = epoll_wait(udp.epoll_fd, events, EVENTS, <int> wait_ms(udp, drain_until_ms))
         if ready < 0 and errno != EINTR:
             return errno
         for i in range(ready):
-            number = events[i].data.u32
+            number = <uint32_t> events[i].data.u64
             if number == EVENT_WAKE:
-                eventfd_read(loop.wake_fd, &ignored)
-            elif number >= EVENT_UPSTREAM:
-                serve_upstream(loop, number - EVENT_UPSTREAM)
-            elif not serve_clients(loop, number):
+                eventfd_read(udp.wake_fd, &ignored)
+            elif number & EVENT_OTHER_SIDE:
+                if not serve_upstream(udp, number & ~<uint32_t> EVENT_OTHER_SIDE):
+                    return errno
+            elif not serve_clients(udp, number):
                 return errno
 
 
-cdef int watch(Loop *loop, int fd, uint32_t number) noexcept nogil:
+cdef int run_streams(Streams *tcp) noexcept nogil:
+    """Serve until told to stop, then drain what is in flight; return 0, or an errno."""
+    cdef epoll_event events[EVENTS]
+    cdef uint32_t number
+    cdef uint64_t ignored
+    cdef int64_t drain_until_ms = 0
+    cdef int ready, i
+    while True:
+        engine_begin_batch(&tcp.engine)
+        if tcp.engine.tick_ms >= tcp.tend_ms:
+            tend_streams(tcp)
+        while tcp.has_due:
+            serve_due(tcp)
+        stats_set(tcp.engine.stats, STAT_IN_FLIGHT, tcp.waiting)
+        if drain_until_ms == 0 and load_relaxed(&tcp.engine.stop):
+            drain_until_ms = tcp.engine.tick_ms + tcp.drain_ms
+            for i in range(<int> tcp.listener_count):
+                epoll_ctl(tcp.epoll_fd, EPOLL_CTL_DEL, tcp.listener_fds[i], NULL)
+            begin_drain(tcp)
+        if drain_until_ms and (tcp.open == 0 or tcp.engine.tick_ms >= drain_until_ms):
+            return 0
+        ready = epoll_wait(
+            tcp.epoll_fd, events, EVENTS,
+            <int> max(tcp.tend_ms - now_ms(CLOCK_BOOTTIME), <int64_t> 0) if busy(tcp) else -1,
+        )
+        if ready < 0 and errno != EINTR:
+            return errno
+        engine_begin_batch(&tcp.engine)
+        for i in range(ready):
+            number = <uint32_t> events[i].data.u64
+            if number == EVENT_WAKE:
+                eventfd_read(tcp.wake_fd, &ignored)
+            elif number & EVENT_OTHER_SIDE:
+                accept_client(tcp, tcp.listener_fds[number & ~<uint32_t> EVENT_OTHER_SIDE])
+            else:
+                serve_stream(tcp, number, events[i].events)
+
+
+cdef bint busy(const Streams *tcp) noexcept nogil:
+    """Tell whether something will be due: a stream is open, or a query waits."""
+    return tcp.open > 0 or tcp.waiting > 0
+
+
+cdef int watch(int epoll_fd, int fd, uint32_t number, uint32_t events) noexcept nogil:
     cdef epoll_event event
-    event.events = EPOLLIN
-    event.data.u32 = number
-    return epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, fd, &event)
+    event.events = events
+    event.data.u64 = number
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event)
 
 
 cdef int64_t begun_ms(int64_t floor_ms) noexcept nogil:
@@ -96,6 +157,9 @@ cdef int64_t begun_ms(int64_t floor_ms) noexcept nogil:
     """
     floor_ms = max(<int64_t> 0, min(floor_ms, <int64_t> TIME_MS_MAX))
     return max(floor_ms, min(now_ms(CLOCK_REALTIME), floor_ms + CLOCK_TRUST_MS))
+
+
+# -------------------------------------------------------------------------- rights
 
 
 def give_up_rights() -> None:
@@ -129,208 +193,463 @@ def set_parent_death_signal(int number) -> None:
         raise OSError(errno, os.strerror(errno))
 
 
+# ------------------------------------------------------------------------ settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    """What a gate does, for as long as it runs; prefixes are texts that ipaddress reads."""
+
+    inflight_max: int = 16_384
+    timeout_ms: int = 5_000
+    try_ms: int = 500
+    drain_ms: int = 2_000
+    page4: bytes = b""
+    page6: bytes = b""
+    cache_octets_max: int = 64 << 20
+    stale_seconds_max: int = 86_400
+    allow: tuple = ("0.0.0.0/0", "::/0")
+    proxy_from: tuple = ()
+    proxy_to_upstream: bool = False
+    responses_per_second_max: int = 0
+    dns64_prefixes: tuple = ("64:ff9b::/96",)
+    tcp_connections_max: int = 1_000
+    tcp_connections_per_client_max: int = 100
+    tcp_idle_ms: int = 10_000
+    probe_name: bytes = b"\0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateNow:
+    """What a gate is doing."""
+
+    in_flight: int
+    streams: int
+    upstreams_down: tuple
+
+
+cdef int fill_access(Access *access, prefixes) except -1:
+    cdef bytes octets
+    access_open(access)
+    for prefix in prefixes:
+        network = ipaddress.ip_network(prefix)
+        octets = network.network_address.packed
+        if not access_add(
+            access, FAMILY_IPV4 if network.version == 4 else FAMILY_IPV6,
+            <const uint8_t *> octets, network.prefixlen,
+        ):
+            raise InputError(
+                "there are too many prefixes",
+                advice="Name fewer, shorter ones.",
+                prefixes=len(prefixes),
+            )
+    access_seal(access)
+    return 0
+
+
+cdef int fill_options(Options *to, options) except -1:
+    """Fill the engines' options from a GateOptions.
+
+    Raises:
+        InputError: what it says cannot be.
+    """
+    cdef bytes octets
+    cdef uint32_t i
+    if not (BATCH <= options.inflight_max <= INFLIGHT_MAX) or options.timeout_ms < 1:
+        raise InputError(
+            f"{options.inflight_max} queries in flight, each for {options.timeout_ms} ms",
+            advice=f"Allow {BATCH} to {INFLIGHT_MAX} queries and at least a millisecond.",
+        )
+    if len(options.page4) not in (0, 4) or len(options.page6) not in (0, 16):
+        raise InputError(
+            "the block page's address has a wrong length",
+            advice="Give 4 octets for IPv4 and 16 for IPv6, or none.",
+        )
+    if not (1 <= len(options.probe_name) <= 255):
+        raise InputError("the probe's name is none", advice="Give a name in wire form.")
+    if not (1 <= options.tcp_connections_max <= STREAMS_MAX):
+        raise InputError(
+            f"{options.tcp_connections_max} connections",
+            advice=f"Allow 1 to {STREAMS_MAX} connections.",
+        )
+    to.has_page4 = len(options.page4) == 4
+    to.has_page6 = len(options.page6) == 16
+    memcpy(to.page4, <const uint8_t *> <bytes> options.page4, len(options.page4))
+    memcpy(to.page6, <const uint8_t *> <bytes> options.page6, len(options.page6))
+    # Behind the PROXY protocol an upstream answers by client: nothing of it is for all.
+    to.has_cache = options.cache_octets_max > 0 and not options.proxy_to_upstream
+    to.stale_seconds_max = options.stale_seconds_max
+    fill_access(&to.clients, options.allow)
+    fill_access(&to.proxies, options.proxy_from)
+    if len(options.dns64_prefixes) > DNS64_PREFIXES_MAX:
+        raise InputError(
+            f"{len(options.dns64_prefixes)} DNS64 prefixes",
+            advice=f"Name at most {DNS64_PREFIXES_MAX}.",
+        )
+    for i, prefix in enumerate(options.dns64_prefixes):
+        network = ipaddress.IPv6Network(prefix)
+        if network.prefixlen not in (32, 40, 48, 56, 64, 96):
+            raise InputError(
+                f"{prefix} is no DNS64 prefix",
+                advice="Use 32, 40, 48, 56, 64 or 96 bits (RFC 6052).",
+            )
+        to.dns64.bits[i] = network.prefixlen
+        octets = network.network_address.packed
+        memcpy(to.dns64.prefixes[i], <const uint8_t *> octets, 16)
+    to.dns64.count = len(options.dns64_prefixes)
+    return 0
+
+
+cdef int fill_upstreams(Upstreams *to, upstreams, uint32_t inflight_max) except -1:
+    cdef sockaddr_in6 place
+    cdef socklen_t octets
+    cdef uint32_t i, j
+    to.inflight_max = (inflight_max + len(upstreams) - 1) // len(upstreams)
+    for i, fds in enumerate(upstreams):
+        for j, fd in enumerate(fds):
+            to.each[i].fds[j] = fd
+        to.each[i].fd_count = len(fds)
+        octets = sizeof(sockaddr_in6)
+        if getpeername(fds[0], <sockaddr *> &place, &octets) != 0:
+            raise OSError(errno, os.strerror(errno))
+        to.each[i].place = place
+        to.each[i].place_octets = octets
+    to.count = len(upstreams)
+    return 0
+
+
+# ---------------------------------------------------------------------------- gate
+
+
 cdef class Gate:
-    """The loop with its buffers; `run` in one thread, everything else from one other thread."""
+    """The loops with their buffers.
 
-    cdef Loop *loop
-    cdef const Held *held      # the last published; owned here
-    cdef Py_buffer region       # what `held` points into
-    cdef bint is_running        # changed with the GIL held
-    cdef dict counted           # order's ledger index -> its place in order_counts
+    `run_datagrams` in one thread, `run_streams` in another, everything else from a third.
+    """
 
-    def __cinit__(
-        self,
-        client_fds,
-        upstream_fds,
-        *,
-        uint32_t inflight_max,
-        uint32_t timeout_ms,
-        uint32_t drain_ms,
-        bytes page4=b"",
-        bytes page6=b"",
-    ):
-        if not (1 <= len(client_fds) <= SOCKETS_MAX and 1 <= len(upstream_fds) <= SOCKETS_MAX):
+    cdef Options options
+    cdef Datagrams *udp
+    cdef Streams *tcp
+    cdef const Held *held       # the last published; owned here
+    cdef Py_buffer base         # what `held` points into
+    cdef Py_buffer overlay
+    cdef Py_buffer stats
+    cdef bint has_stats
+    cdef bint is_udp_running    # changed with the GIL held
+    cdef bint is_tcp_running
+
+    def __cinit__(self, udp_fds, tcp_fds, upstreams, options, stats, uint32_t worker=0):
+        if not (1 <= len(udp_fds) <= SOCKETS_MAX) or len(tcp_fds) > LISTENERS_MAX:
             raise InputError(
-                f"{len(client_fds)} listening and {len(upstream_fds)} upstream sockets",
-                advice=f"Use 1 to {SOCKETS_MAX} of each.",
+                f"{len(udp_fds)} UDP and {len(tcp_fds)} TCP sockets",
+                advice=f"Use 1 to {SOCKETS_MAX} of the first and at most as many of the other.",
             )
-        if not (BATCH <= inflight_max <= INFLIGHT_MAX) or timeout_ms == 0:
+        if not (1 <= len(upstreams) <= UPSTREAMS_MAX) or not all(
+            1 <= len(fds) <= UPSTREAM_SOCKETS_MAX for fds in upstreams
+        ):
             raise InputError(
-                f"{inflight_max} queries in flight, each for {timeout_ms} ms",
-                advice=f"Allow {BATCH} to {INFLIGHT_MAX} queries and at least a millisecond.",
+                f"{len(upstreams)} upstreams",
+                advice=f"Use 1 to {UPSTREAMS_MAX} of them, each with 1 to "
+                f"{UPSTREAM_SOCKETS_MAX} sockets.",
             )
-        if len(page4) not in (0, 4) or len(page6) not in (0, 16):
-            raise InputError(
-                "the block page's address has a wrong length",
-                advice="Give 4 octets for IPv4 and 16 for IPv6, or none.",
-            )
-        self.counted = {}
-        self.loop = <Loop *> calloc(1, sizeof(Loop))
-        if self.loop is NULL:
+        fill_options(&self.options, options)
+        self.udp = <Datagrams *> calloc(1, sizeof(Datagrams))
+        self.tcp = <Streams *> calloc(1, sizeof(Streams))
+        if self.udp is NULL or self.tcp is NULL:
             raise MemoryError
-        self.loop.epoll_fd = self.loop.wake_fd = -1
-        self.loop.order_counts = <uint64_t *> calloc(ORDERS_COUNTED_MAX, sizeof(uint64_t))
-        if self.loop.order_counts is NULL or not inflight_open(&self.loop.inflight, inflight_max):
-            raise MemoryError
-        self.loop.timeout_ms = timeout_ms
-        self.loop.drain_ms = drain_ms
-        self.loop.random_at = RANDOM_OCTETS
-        self.loop.has_page4 = len(page4) == 4
-        self.loop.has_page6 = len(page6) == 16
-        memcpy(self.loop.page4, <const uint8_t *> page4, len(page4))
-        memcpy(self.loop.page6, <const uint8_t *> page6, len(page6))
-        self._open_buffers()
-        self._open_sockets(client_fds, upstream_fds)
+        self.udp.epoll_fd = self.udp.wake_fd = self.tcp.epoll_fd = self.tcp.wake_fd = -1
+        PyObject_GetBuffer(stats, &self.stats, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        self.has_stats = True
+        if not stats_fits(<const uint8_t *> self.stats.buf, self.stats.len):
+            raise IntegrityError(
+                "the statistics' memory is of another release",
+                advice="Have the supervisor make it anew.",
+            )
+        self._open_engine(&self.udp.engine, options, worker, 0, options.cache_octets_max)
+        self._open_engine(&self.tcp.engine, options, worker, 1, options.cache_octets_max // 8)
+        self._open_datagrams(udp_fds, upstreams, options)
+        self._open_streams(tcp_fds, upstreams, options)
 
-    cdef _open_buffers(self):
-        cdef uint32_t i
-        inbox_open(&self.loop.clients, True)
-        inbox_open(&self.loop.answers, False)
-        outbox_open(&self.loop.outbox)
-        for i in range(<uint32_t> BATCH):
-            self.loop.out.messages[i].msg_hdr.msg_iov = &self.loop.out.vectors[i]
-            self.loop.out.messages[i].msg_hdr.msg_iovlen = 1
+    cdef _open_engine(self, Engine *engine, options, worker, thread, cache_octets):
+        cdef bytes secret = os.urandom(16)
+        engine.options = &self.options
+        engine.mode = MODE_ENFORCE
+        engine.random_at = RANDOM_OCTETS
+        engine.stats = stats_region(<uint8_t *> self.stats.buf, worker, thread)
+        if engine.stats is NULL:
+            raise InputError(f"worker {worker} has no statistics", advice="Start fewer workers.")
+        if self.options.has_cache and not cache_open(
+            &engine.cache, cache_octets, options.stale_seconds_max, <const uint8_t *> secret
+        ):
+            raise InputError(
+                f"a cache of {cache_octets} octets cannot be had",
+                advice="Give it 2 MiB to 1 TiB, less than the memory that is free, or 0 for none.",
+            )
+        secret = os.urandom(16)
+        if not rate_open(
+            &engine.rate, 0 if thread else options.responses_per_second_max,
+            <const uint8_t *> secret,
+        ):
+            raise InputError(
+                f"{options.responses_per_second_max} responses a second cannot be counted",
+                advice="Allow at most a million, or 0 for any number.",
+            )
 
-    cdef _open_sockets(self, client_fds, upstream_fds):
+    cdef _open_datagrams(self, udp_fds, upstreams, options):
+        cdef Datagrams *udp = self.udp
+        cdef sockaddr_in6 place
+        cdef socklen_t octets
+        cdef uint32_t i, j, way
         cdef int result
-        cdef uint32_t i
-        self.loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
-        self.loop.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        result = watch(self.loop, self.loop.wake_fd, EVENT_WAKE)
-        for i in range(<uint32_t> len(client_fds)):
-            self.loop.client_fds[i] = client_fds[i]
-            result |= watch(self.loop, self.loop.client_fds[i], i)
-        for i in range(<uint32_t> len(upstream_fds)):
-            self.loop.upstream_fds[i] = upstream_fds[i]
-            result |= watch(self.loop, self.loop.upstream_fds[i], EVENT_UPSTREAM + i)
+        cdef bytes probe
+        inbox_open(&udp.clients, True)
+        inbox_open(&udp.answers, False)
+        outbox_open(&udp.outbox)
+        outbox_open(&udp.queries)
+        udp.timeout_ms = options.timeout_ms
+        udp.try_ms = options.try_ms
+        udp.drain_ms = options.drain_ms
+        udp.proxies_to_upstream = options.proxy_to_upstream
+        probe = options.probe_name + b"\0\2\0\1"  # its NS, class IN
+        udp.probe_octets = HEADER_OCTETS + len(probe)
+        memcpy(udp.probe + HEADER_OCTETS, <const uint8_t *> probe, len(probe))
+        if not inflight_open(&udp.inflight, options.inflight_max):
+            raise MemoryError
+        fill_upstreams(&udp.upstreams, upstreams, options.inflight_max)
+        udp.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        udp.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        result = watch(udp.epoll_fd, udp.wake_fd, EVENT_WAKE, EPOLLIN)
+        for i in range(<uint32_t> len(udp_fds)):
+            udp.client_fds[i] = udp_fds[i]
+            octets = sizeof(sockaddr_in6)
+            result |= getsockname(udp.client_fds[i], <sockaddr *> &place, &octets)
+            address_from_sockaddr(&udp.client_places[i], &place, octets)
+            result |= watch(udp.epoll_fd, udp.client_fds[i], i, EPOLLIN)
+        for i in range(udp.upstreams.count):
+            for j in range(udp.upstreams.each[i].fd_count):
+                way = i * UPSTREAM_SOCKETS_MAX + j
+                udp.way_fds[way] = udp.upstreams.each[i].fds[j]
+                result |= watch(udp.epoll_fd, udp.way_fds[way], EVENT_OTHER_SIDE | way, EPOLLIN)
         if result != 0:
             raise OSError(errno, os.strerror(errno))
-        self.loop.client_count = len(client_fds)
-        self.loop.upstream_count = len(upstream_fds)
+        udp.client_count = len(udp_fds)
+
+    cdef _open_streams(self, tcp_fds, upstreams, options):
+        cdef Streams *tcp = self.tcp
+        cdef uint32_t i
+        cdef int result
+        cdef uint32_t upstream_max = (
+            256 if options.proxy_to_upstream else STREAMS_EACH_MAX * len(upstreams)
+        )
+        tcp.timeout_ms = options.timeout_ms
+        tcp.idle_ms = options.tcp_idle_ms
+        tcp.drain_ms = options.drain_ms
+        tcp.each_client_max = options.tcp_connections_per_client_max
+        tcp.proxies_to_upstream = options.proxy_to_upstream
+        tcp.down = &self.udp.upstreams.down
+        if not inflight_open(&tcp.inflight, options.inflight_max) or not streams_open(
+            &tcp.pool, options.tcp_connections_max, upstream_max
+        ):
+            raise MemoryError
+        fill_upstreams(&tcp.upstreams, upstreams, options.inflight_max)
+        tcp.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        tcp.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        result = watch(tcp.epoll_fd, tcp.wake_fd, EVENT_WAKE, EPOLLIN)
+        for i in range(<uint32_t> len(tcp_fds)):
+            tcp.listener_fds[i] = tcp_fds[i]
+            result |= watch(
+                tcp.epoll_fd, tcp.listener_fds[i], EVENT_OTHER_SIDE | i, EPOLLIN | EPOLLEXCLUSIVE
+            )
+        if result != 0:
+            raise OSError(errno, os.strerror(errno))
+        tcp.listener_count = len(tcp_fds)
 
     def __dealloc__(self):
-        if self.loop is not NULL:
-            if self.loop.epoll_fd >= 0:
-                close(self.loop.epoll_fd)
-            if self.loop.wake_fd >= 0:
-                close(self.loop.wake_fd)
-            inflight_close(&self.loop.inflight)
-            free(self.loop.order_counts)
-            free(self.loop)
+        if self.udp is not NULL:
+            if self.udp.epoll_fd >= 0:
+                close(self.udp.epoll_fd)
+            if self.udp.wake_fd >= 0:
+                close(self.udp.wake_fd)
+            inflight_close(&self.udp.inflight)
+            cache_close(&self.udp.engine.cache)
+            rate_close(&self.udp.engine.rate)
+            free(self.udp)
+        if self.tcp is not NULL:
+            if self.tcp.epoll_fd >= 0:
+                close(self.tcp.epoll_fd)
+            if self.tcp.wake_fd >= 0:
+                close(self.tcp.wake_fd)
+            inflight_close(&self.tcp.inflight)
+            cache_close(&self.tcp.engine.cache)
+            rate_close(&self.tcp.engine.rate)
+            streams_close(&self.tcp.pool)
+            free(self.tcp)
         if self.held is not NULL:
-            free(self.held.counted_at)
-            free(<void *> self.held)
-            PyBuffer_Release(&self.region)
+            release_held(self.held, &self.base, &self.overlay)
+        if self.has_stats:
+            PyBuffer_Release(&self.stats)
 
-    def run(self) -> None:
-        """Serve until `stop`, without the GIL, in the calling thread.
+    def run_datagrams(self) -> None:
+        """Serve UDP until `stop`, without the GIL, in the calling thread.
 
         Raises:
             OSError: epoll or the source of randomness has failed; queries are not served.
         """
-        cdef Loop *loop = self.loop
+        cdef Datagrams *udp = self.udp
         cdef int error
-        self.is_running = True
+        self.is_udp_running = True
         with nogil:
-            error = run_loop(loop)
-        self.is_running = False
+            error = run_datagrams(udp)
+        self.is_udp_running = False
+        if error != 0:
+            raise OSError(error, os.strerror(error))
+
+    def run_streams(self) -> None:
+        """Serve TCP until `stop`, without the GIL, in the calling thread.
+
+        Raises:
+            OSError: epoll has failed; streams are not served.
+        """
+        cdef Streams *tcp = self.tcp
+        cdef int error
+        self.is_tcp_running = True
+        with nogil:
+            error = run_streams(tcp)
+        self.is_tcp_running = False
         if error != 0:
             raise OSError(error, os.strerror(error))
 
     def stop(self) -> None:
-        """Ask the loop to take no more queries, drain and return; does not wait."""
-        add_relaxed(&self.loop.stop, 1)
-        eventfd_write(self.loop.wake_fd, 1)
+        """Ask the loops to take no more queries, drain and return; does not wait."""
+        store_relaxed(&self.udp.engine.stop, 1)
+        store_relaxed(&self.tcp.engine.stop, 1)
+        self._wake()
 
-    def swap(self, table, *, int64_t time_floor_ms=0) -> None:
-        """Publish `table`, a buffer, and return when no query is judged by the one before.
+    cdef _wake(self):
+        eventfd_write(self.udp.wake_fd, 1)
+        eventfd_write(self.tcp.wake_fd, 1)
 
-        Queries are judged by a time of at least its own floor and `time_floor_ms` (Unix), both
-        moving on from now, and never before what the table before it had reached.
+    def set_mode(self, uint64_t mode) -> None:
+        """Enforce (1), shadow (2) or bypass (3), from the next batch on."""
+        if not MODE_ENFORCE <= mode <= MODE_BYPASS:
+            raise InputError(f"there is no mode {mode}", advice="Use 1, 2 or 3.")
+        store_relaxed(&self.udp.engine.mode, mode)
+        store_relaxed(&self.tcp.engine.mode, mode)
+        self._wake()
 
-        The buffer's octets must never change; it is held until the next swap. Whoever calls
+    def swap(self, table, overlay=None, *, int64_t time_floor_ms=0, order_slots=None) -> None:
+        """Publish `table` with what `overlay` changes; return when nothing is judged by others.
+
+        Queries are judged by a time of at least the newest's own floor and `time_floor_ms`
+        (Unix), both moving on from now, and never before what the tables before had reached.
+        `order_slots` says where each order, by its ledger index, is counted; else it is in 0.
+
+        The buffers' octets must never change; they are held until the next swap. Whoever calls
         has checked origin, age and checksum: here only that every lookup stays inside.
 
         Raises:
-            IntegrityError: the table's structure is broken; the one before stays.
+            IntegrityError: a structure is broken, or the overlay is another table's; the ones
+                before stay.
         """
         cdef Held *held = <Held *> calloc(1, sizeof(Held))
-        cdef Py_buffer region
+        cdef Py_buffer base, over
         cdef const Held *before = self.held
-        cdef Py_buffer region_before = self.region
+        cdef Py_buffer base_before = self.base, over_before = self.overlay
         if held is NULL:
             raise MemoryError
+        memset(&base, 0, sizeof(Py_buffer))
+        memset(&over, 0, sizeof(Py_buffer))
         try:
-            PyObject_GetBuffer(table, &region, PyBUF_SIMPLE)
+            PyObject_GetBuffer(table, &base, PyBUF_SIMPLE)
+            if overlay is not None:
+                PyObject_GetBuffer(overlay, &over, PyBUF_SIMPLE)
+            self._read(held, &base, &over, time_floor_ms, order_slots or {})
         except BaseException:
-            free(held)
+            release_held(held, &base, &over)
             raise
-        if not self._read(held, <const uint8_t *> region.buf, region.len, time_floor_ms):
-            free(held)
-            PyBuffer_Release(&region)
+        self.held = held
+        self.base = base
+        self.overlay = over
+        store_release(&self.udp.engine.published, held)
+        store_release(&self.tcp.engine.published, held)
+        self._wake()
+        while self._is_in_use(held):
+            with nogil:
+                usleep(50)
+        if before is not NULL:
+            release_held(before, &base_before, &over_before)
+
+    cdef bint _is_in_use(self, const Held *held):
+        """Tell whether a loop still judges by other tables than `held`."""
+        return (
+            self.is_udp_running
+            and load_acquire(&self.udp.engine.in_use) != <const void *> held
+        ) or (
+            self.is_tcp_running
+            and load_acquire(&self.tcp.engine.in_use) != <const void *> held
+        )
+
+    cdef int _read(
+        self, Held *held, Py_buffer *base, Py_buffer *over, int64_t floor_ms, order_slots
+    ) except -1:
+        """Fill `held` from the tables, giving every order its counter."""
+        cdef int opened
+        cdef uint32_t row
+        with nogil:
+            opened = tables_open(&held.tables, <const uint8_t *> base.buf, base.len)
+        if opened == TABLE_VALID and over.buf is not NULL:
+            held.base_rows = <uint32_t *> calloc(
+                held.tables.order_count + 1, sizeof(uint32_t)
+            )
+            if held.base_rows is NULL:
+                raise MemoryError
+            with nogil:
+                opened = tables_lay(
+                    &held.tables, <const uint8_t *> over.buf, over.len, held.base_rows
+                )
+        if opened == TABLE_OTHER_BASE:
+            raise IntegrityError(
+                "the overlay was compiled for another table",
+                advice="Hand over the table that it is for first.",
+            )
+        if opened != TABLE_VALID:
             raise IntegrityError(
                 "the table's structure is broken",
                 advice="Compile the table anew; the gate keeps the one that it has.",
             )
-        self.held = held
-        self.region = region
-        store_release(&self.loop.published, held)
-        eventfd_write(self.loop.wake_fd, 1)
-        while self.is_running and load_acquire(&self.loop.in_use) != <const void *> held:
-            with nogil:
-                usleep(100)
-        if before is not NULL:
-            free(before.counted_at)
-            free(<void *> before)
-            PyBuffer_Release(&region_before)
-
-    cdef bint _read(
-        self, Held *held, const uint8_t *octets, Py_ssize_t size, int64_t floor_ms
-    ) except -1:
-        """Fill `held` from a table, giving every order its counter; False if it is broken."""
-        cdef int opened
-        cdef uint32_t slot
-        with nogil:
-            opened = tables_open(&held.tables, octets, size)
-        if opened != TABLE_VALID:
-            return False
-        held.counted_at = <uint32_t *> calloc(held.tables.order_count + 1, sizeof(uint32_t))
-        if held.counted_at is NULL:
-            return False
+        held.slot_of = <uint32_t *> calloc(held.tables.order_count + 1, sizeof(uint32_t))
+        if held.slot_of is NULL:
+            raise MemoryError
         held.begun_ms = begun_ms(max(held.tables.header.time_floor_ms, floor_ms))
         held.begun_tick_ms = now_ms(CLOCK_BOOTTIME)
         held.serial = <uint32_t> held.tables.header.ledger_size
-        for slot in range(held.tables.order_count):
-            held.counted_at[slot] = self._place(held.tables.orders[slot].index)
-        return True
-
-    cdef uint32_t _place(self, uint64_t index) except? 0:
-        place = self.counted.get(index)
-        if place is None:
-            place = len(self.counted) + 1
-            if place >= ORDERS_COUNTED_MAX:
-                return 0
-            self.counted[index] = place
-        return place
+        for row in range(held.tables.order_count):
+            held.slot_of[row] = order_slots.get(held.tables.orders[row].index, 0)
+        return 0
 
     def time_floor_ms(self) -> int:
         """Return the time (Unix) before which no query is judged from now on; 0 without a table."""
+        cdef int64_t tick_ms = now_ms(CLOCK_BOOTTIME)
         if self.held is NULL:
             return 0
-        return held_floor_ms(self.loop, self.held, now_ms(CLOCK_BOOTTIME))
+        return max(
+            held_floor_ms(&self.udp.engine, self.held, tick_ms),
+            held_floor_ms(&self.tcp.engine, self.held, tick_ms),
+        )
 
-    def counters(self) -> dict:
-        """Return every outcome's count since the start, and how many are in flight now."""
-        cdef uint32_t i
-        counts = {}
-        for i in range(<uint32_t> COUNTERS):
-            counts[COUNTER_NAMES[i]] = load_relaxed(&self.loop.counters[i])
-        counts["in_flight"] = self.loop.inflight.taken
-        return counts
+    def state(self) -> GateNow:
+        """Return what is so now."""
+        cdef uint64_t down = load_relaxed(&self.udp.upstreams.down)
+        return GateNow(
+            in_flight=self.udp.waiting + self.tcp.waiting,
+            streams=self.tcp.open,
+            upstreams_down=tuple(i for i in range(self.udp.upstreams.count) if down >> i & 1),
+        )
 
-    def order_counts(self) -> dict:
-        """Return blocked queries by the order's ledger index, since the start."""
-        return {
-            index: load_relaxed(&self.loop.order_counts[<uint32_t> place])
-            for index, place in self.counted.items()
-        }
+
+cdef void release_held(const Held *held, Py_buffer *base, Py_buffer *over):
+    free(<void *> held.base_rows)
+    free(held.slot_of)
+    free(<void *> held)
+    PyBuffer_Release(base)
+    PyBuffer_Release(over)

@@ -1,30 +1,52 @@
-"""Queries that wait for the upstream, in a fixed number of slots taken once at the start.
+"""Queries that wait for an upstream: who asked, what was asked, and by which id it left.
 
-The only place where a client's address rests: it is wiped when its slot is freed, and never
-counted or shown. All slots wait equally long, so the list by age is the list by deadline.
-Slot 0 is never used: 0 means "none". One thread owns it all; nothing here blocks or allocates
-after `inflight_open`. Finding is by (upstream socket, id), which are random, so chains are short.
+A fixed number of slots, taken once. A slot is found by (way, id), where a way is what the query
+left by: an upstream socket's or stream's number. Slots are linked by age of their last sending,
+so that the first is the one to look at first. A freed slot is wiped: nothing of a client stays.
+Ids are random, so chains are short. One thread owns it; nothing blocks or allocates.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from address cimport Address
+from batch cimport Control
 from sockets cimport explicit_bzero, sockaddr_in6, socklen_t
-from wire cimport QUESTION_OCTETS_MAX, Asker
+from wire cimport HEADER_OCTETS, QUESTION_OCTETS_MAX, Asker
+
+cdef struct Client:
+    # Who is to be answered, and by what way.
+    uint16_t socket        # UDP: the socket that was asked. TCP: the stream
+    uint8_t is_waiting     # 0: nobody; a probe, or one that was answered already
+    uint8_t control_octets
+    uint32_t serial        # TCP: the stream's, so that its successor gets no answer of it
+    socklen_t peer_octets
+    sockaddr_in6 peer      # UDP: where the answer goes
+    Control control        # UDP: from where it comes
+    Address address        # who asked; the proxy's word for it, where one stands between
+    Address local          # what address was asked
+
 
 cdef struct Slot:
     Asker asker
-    uint16_t upstream_id    # the id that the upstream sees, unguessable
-    uint16_t upstream       # which upstream socket it left by
-    uint16_t client_socket  # which socket the client asked, and is answered by
+    Client client
+    uint16_t upstream_id   # the id that the upstream sees, unguessable
+    uint16_t way           # what it left by
+    uint32_t way_serial    # TCP: the stream's, as of a client's
+    uint8_t upstream       # the upstream's number
     uint8_t is_taken
-    socklen_t client_octets
-    sockaddr_in6 client
-    uint8_t question[QUESTION_OCTETS_MAX + 1]
-    int64_t deadline_ms     # CLOCK_BOOTTIME
-    uint32_t chain          # the next slot of the same bucket
-    uint32_t older          # the neighbours by age; `newer` also links the free slots
+    uint8_t is_probe
+    uint8_t has_opt        # it was sent with EDNS
+    uint8_t tries          # upstreams that it was sent to, again ones counted
+    # Its header and question, as they came.
+    uint8_t query[HEADER_OCTETS + QUESTION_OCTETS_MAX + 1]
+    uint64_t epoch         # of the verdict that let its name pass
+    int64_t begun_ms       # CLOCK_BOOTTIME, when it came
+    int64_t begun_ns       # CLOCK_MONOTONIC, the same moment
+    int64_t sent_ms        # when it was sent last, or looked at last
+    uint32_t chain         # the next slot of the same bucket
+    uint32_t older         # the neighbours by age; `newer` also links the free slots
     uint32_t newer
 
 
@@ -69,48 +91,48 @@ cdef inline void inflight_close(Inflight *inflight) noexcept nogil:
 
 
 cdef inline uint32_t *inflight_bucket(
-    Inflight *inflight, uint32_t upstream, uint32_t upstream_id
+    Inflight *inflight, uint32_t way, uint32_t upstream_id
 ) noexcept nogil:
-    # The id alone is random; the socket moves equal ids apart.
-    return inflight.buckets + ((upstream_id ^ upstream * 0x9E5B) & inflight.bucket_mask)
+    # The id alone is random; the way moves equal ids apart.
+    return inflight.buckets + ((upstream_id ^ way * 0x9E5B) & inflight.bucket_mask)
 
 
 cdef inline uint32_t inflight_find(
-    Inflight *inflight, uint32_t upstream, uint32_t upstream_id
+    Inflight *inflight, uint32_t way, uint32_t upstream_id
 ) noexcept nogil:
-    """Return the slot that left by socket `upstream` with `upstream_id`, or 0."""
-    cdef uint32_t at = inflight_bucket(inflight, upstream, upstream_id)[0]
+    """Return the slot that left by `way` with `upstream_id`, or 0."""
+    cdef uint32_t at = inflight_bucket(inflight, way, upstream_id)[0]
     cdef Slot *slot
     while at:
         slot = inflight.slots + at
-        if slot.upstream_id == upstream_id and slot.upstream == upstream:
+        if slot.upstream_id == upstream_id and slot.way == way:
             return at
         at = slot.chain
     return 0
 
 
-cdef inline uint32_t inflight_take(
-    Inflight *inflight, uint32_t upstream, uint32_t upstream_id, int64_t deadline_ms
+cdef inline void slot_into_chain(
+    Inflight *inflight, uint32_t at, uint32_t way, uint32_t upstream_id
 ) noexcept nogil:
-    """Take a free slot as the youngest and return it, or 0 when all are taken.
-
-    The caller has made sure that (`upstream`, `upstream_id`) is not in flight, fills in the
-    asker, the client and the question, and never goes back in `deadline_ms`.
-    """
-    cdef uint32_t at = inflight.free
-    cdef uint32_t *bucket
-    cdef Slot *slot
-    if at == 0:
-        return 0
-    slot = inflight.slots + at
-    inflight.free = slot.newer
-    slot.upstream = <uint16_t> upstream
+    cdef Slot *slot = inflight.slots + at
+    cdef uint32_t *bucket = inflight_bucket(inflight, way, upstream_id)
+    slot.way = <uint16_t> way
     slot.upstream_id = <uint16_t> upstream_id
-    slot.deadline_ms = deadline_ms
-    slot.is_taken = 1
-    bucket = inflight_bucket(inflight, upstream, upstream_id)
     slot.chain = bucket[0]
     bucket[0] = at
+
+
+cdef inline void slot_out_of_chain(Inflight *inflight, uint32_t at) noexcept nogil:
+    cdef Slot *slot = inflight.slots + at
+    cdef uint32_t *link = inflight_bucket(inflight, slot.way, slot.upstream_id)
+    while link[0] != at:
+        link = &inflight.slots[link[0]].chain
+    link[0] = slot.chain
+
+
+cdef inline void slot_into_age(Inflight *inflight, uint32_t at, int64_t sent_ms) noexcept nogil:
+    cdef Slot *slot = inflight.slots + at
+    slot.sent_ms = sent_ms
     slot.newer = 0
     slot.older = inflight.newest
     if inflight.newest:
@@ -118,17 +140,10 @@ cdef inline uint32_t inflight_take(
     else:
         inflight.oldest = at
     inflight.newest = at
-    inflight.taken += 1
-    return at
 
 
-cdef inline void inflight_release(Inflight *inflight, uint32_t at) noexcept nogil:
-    """Free the taken slot `at` and wipe what it knew of the client."""
+cdef inline void slot_out_of_age(Inflight *inflight, uint32_t at) noexcept nogil:
     cdef Slot *slot = inflight.slots + at
-    cdef uint32_t *link = inflight_bucket(inflight, slot.upstream, slot.upstream_id)
-    while link[0] != at:
-        link = &inflight.slots[link[0]].chain
-    link[0] = slot.chain
     if slot.older:
         inflight.slots[slot.older].newer = slot.newer
     else:
@@ -137,6 +152,49 @@ cdef inline void inflight_release(Inflight *inflight, uint32_t at) noexcept nogi
         inflight.slots[slot.newer].older = slot.older
     else:
         inflight.newest = slot.older
+
+
+cdef inline uint32_t inflight_take(
+    Inflight *inflight, uint32_t way, uint32_t upstream_id, int64_t sent_ms
+) noexcept nogil:
+    """Take a free slot as the youngest and return it, or 0 when all are taken.
+
+    The caller has made sure that (`way`, `upstream_id`) is not in flight, fills in the rest, and
+    never goes back in `sent_ms`.
+    """
+    cdef uint32_t at = inflight.free
+    cdef Slot *slot
+    if at == 0:
+        return 0
+    slot = inflight.slots + at
+    inflight.free = slot.newer
+    slot.is_taken = 1
+    slot_into_chain(inflight, at, way, upstream_id)
+    slot_into_age(inflight, at, sent_ms)
+    inflight.taken += 1
+    return at
+
+
+cdef inline void inflight_renew(Inflight *inflight, uint32_t at, int64_t sent_ms) noexcept nogil:
+    """Make the taken slot `at` the youngest: it is to be looked at again later."""
+    slot_out_of_age(inflight, at)
+    slot_into_age(inflight, at, sent_ms)
+
+
+cdef inline void inflight_move(
+    Inflight *inflight, uint32_t at, uint32_t way, uint32_t upstream_id, int64_t sent_ms
+) noexcept nogil:
+    """Have the taken slot `at` wait for (`way`, `upstream_id`), which is not in flight."""
+    slot_out_of_chain(inflight, at)
+    slot_into_chain(inflight, at, way, upstream_id)
+    inflight_renew(inflight, at, sent_ms)
+
+
+cdef inline void inflight_release(Inflight *inflight, uint32_t at) noexcept nogil:
+    """Free the taken slot `at` and wipe what it knew of the client."""
+    cdef Slot *slot = inflight.slots + at
+    slot_out_of_chain(inflight, at)
+    slot_out_of_age(inflight, at)
     explicit_bzero(slot, sizeof(Slot))
     slot.newer = inflight.free
     inflight.free = at

@@ -1,471 +1,517 @@
-"""What happens to a packet: judged and answered, forwarded, relayed, or dropped and counted.
+"""Datagrams: queries from clients in, answers out; queries to the resolvers, their answers back.
 
-All state is one Loop, owned by the thread that runs it but for the words marked otherwise.
-Nothing here allocates, locks, blocks or calls Python; the clocks are read once a batch.
+Batches on both sides. Everything judged is judged by the engine; here is who is answered, by
+which socket, and what waits. All state is one Datagrams, owned by the thread that runs it but
+for the words marked otherwise. Nothing here allocates, locks, blocks or calls Python.
 """
 
-from libc.errno cimport EAGAIN, ECONNREFUSED, EINTR, errno
+from libc.errno cimport ECONNREFUSED, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
+from access cimport access_allows
+from address cimport Address, address_from_sockaddr
 from batch cimport (
-    BATCH, Inbox, Outbox, inbox_is_cut, inbox_octets, inbox_receive, inbox_wipe_addresses,
-    outbox_add, outbox_octets, outbox_send, send_batch,
+    BATCH, Control, Inbox, Outbox, inbox_is_cut, inbox_octets, inbox_receive, inbox_wipe,
+    outbox_add, outbox_add_to, outbox_octets, outbox_send, send_batch,
 )
-from inflight cimport Inflight, Slot, inflight_find, inflight_release, inflight_take
-from reply cimport (
-    BLOCK_TTL_SECONDS_MAX, EDE_BLOCKED, EDE_CENSORED, Block, write_block, write_error,
+from engine cimport *
+from inflight cimport (
+    Client, Inflight, Slot, inflight_find, inflight_move, inflight_release, inflight_renew,
+    inflight_take,
 )
-from sockets cimport (
-    CLOCK_BOOTTIME, CLOCK_REALTIME, add_relaxed, getrandom, iovec, load_acquire, load_relaxed,
-    mmsghdr, now_ms, sockaddr_in6, store_relaxed, store_release,
-)
-from tables cimport (
-    ACTION_BLOCK, ACTION_PASS, BINDING_BINDING, DENIAL_NXDOMAIN, DNS_BLOCK_PAGE, order_t,
-    tables_decide, tables_t, verdict_t,
+from proxy cimport PROXY_LOCAL, PROXY_PROXY, proxy_read, proxy_write
+from rate cimport rate_sweep
+from sockets cimport CLOCK_BOOTTIME, answer_control, now_ms, now_ns, sockaddr_in6
+from stats cimport *
+from upstream cimport (
+    FORWARD_OCTETS_MAX, PLAIN_MS, UPSTREAM_NONE, UPSTREAM_SOCKETS_MAX, UPSTREAMS_MAX, Upstream,
+    Upstreams, upstream_answered, upstream_lost, upstream_wants_probe, upstreams_choose,
+    write_forward,
 )
 from wire cimport (
-    CLASS_ANY, CLASS_IN, FLAG_QR, FLAG_TC, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS,
-    RCODE_BADVERS, RCODE_FORMERR, RCODE_NOERROR, RCODE_NOTIMP, RCODE_NXDOMAIN, RCODE_REFUSED,
-    RCODE_SERVFAIL, READING_BADVERS, READING_NOTIMP, READING_QUERY, READING_REFUSED,
-    READING_RESPONSE, READING_RUNT, TYPE_A, TYPE_AAAA, Query, Reading, get16, read_query,
+    FLAG_QR, FLAG_RD, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS, RCODE_FORMERR,
+    QUESTION_OCTETS_MAX, Asker, get16,
 )
 
 cdef enum:
-    SOCKETS_MAX = 64            # of each side
-    RANDOM_OCTETS = 4096
+    SOCKETS_MAX = 64            # that clients ask
+    WAYS_MAX = UPSTREAMS_MAX * UPSTREAM_SOCKETS_MAX
     ID_DRAWS_MAX = 8
     # What one batch may draw: an id of two octets for each query, and the socket.
-    RANDOM_OCTETS_PER_BATCH = 2 * (BATCH * ID_DRAWS_MAX + 1)
-
-# Every datagram from a client is `received` and one of the next eleven; every `passed` one is or
-# becomes one of the four after them; every datagram from the upstream is `upstream_received` and
-# one of `relayed` or the three after it.
-cdef enum:
-    RECEIVED
-    BLOCKED_NXDOMAIN
-    BLOCKED_NODATA
-    BLOCKED_PAGE
-    PASSED
-    FORMERR
-    NOTIMP
-    BADVERS
-    REFUSED
-    UNDECIDED
-    DROPPED_RUNT
-    DROPPED_RESPONSE
-    RELAYED
-    TIMED_OUT
-    EVICTED
-    UPSTREAM_UNSENT
-    UPSTREAM_RECEIVED
-    UPSTREAM_MALFORMED
-    UPSTREAM_UNKNOWN_ID
-    UPSTREAM_WRONG_QUESTION
-    UPSTREAM_CUT
-    UPSTREAM_ERRORS
-    REPLIES_UNSENT
-    COUNTERS
-
-cdef struct Held:
-    # A published table; it and the region that it points into stay until the loop has left it.
-    tables_t tables
-    int64_t begun_ms           # it was this late already (Unix) ...
-    int64_t begun_tick_ms      # ... at this CLOCK_BOOTTIME
-    uint32_t serial            # the ledger's size, cut to 32 bits
-    uint32_t *counted_at       # for each order slot, its place in Loop.order_counts
+    RANDOM_OCTETS_PER_BATCH = 2 * ((BATCH + UPSTREAMS_MAX) * ID_DRAWS_MAX + 1)
+    RATE_SETS_TENDED = 64       # looked through when nothing else is to be done
+    STALE_AFTER_MS = 1800       # RFC 8767 §5: so long a client waits before it gets stale data
 
 
-cdef struct Upstream:
-    # The queries of one batch on their way out; they share one socket, drawn for the batch.
-    mmsghdr messages[BATCH]
-    iovec vectors[BATCH]
-    uint32_t slots[BATCH]
-    uint32_t count
-    uint32_t socket
-
-
-cdef struct Loop:
+cdef struct Datagrams:
+    Engine engine
     int client_fds[SOCKETS_MAX]
-    int upstream_fds[SOCKETS_MAX]
+    Address client_places[SOCKETS_MAX]
     uint32_t client_count
-    uint32_t upstream_count
     int epoll_fd
     int wake_fd                # written by the other thread: look at `published` and `stop`
-    const void *published      # Held; written by the other thread, read by the loop
-    const void *in_use         # Held; written by the loop, read by the other thread
-    uint64_t stop              # 1: drain and return; written by the other thread
-    int64_t timeout_ms
+    int64_t timeout_ms         # a query waits so long in all ...
+    int64_t try_ms             # ... and so long for one upstream, if another lives
     int64_t drain_ms
-    uint8_t page4[4]
-    uint8_t page6[16]
-    uint8_t has_page4
-    uint8_t has_page6
-    const Held *held           # what the present batch is judged by
-    # The floor of the tables before `held` when they were let go; read by the other thread.
-    uint64_t carried_ms
-    int64_t t_ms               # the present batch's time, Unix, never before the time floor
-    int64_t tick_ms            # the present batch's CLOCK_BOOTTIME
+    uint8_t proxies_to_upstream
+    uint8_t is_draining
+    uint8_t is_sweeping        # an upstream went down: look at all that waits for it
+    Upstreams upstreams
+    int way_fds[WAYS_MAX]      # the upstream sockets by way: upstream * SOCKETS_MAX + socket
+    uint32_t way_drawn         # the present batch's socket, of each upstream
     Inflight inflight
-    Upstream out
-    Query query
+    uint32_t waiting           # slots whose client waits; read by the other thread
     Inbox clients
     Inbox answers
-    Outbox outbox
-    uint8_t random[RANDOM_OCTETS]
-    uint32_t random_at         # octets before it are used up
-    uint64_t counters[COUNTERS]  # written by the loop, read by the other thread
-    uint64_t *order_counts     # the same; [0] takes those beyond ORDERS_COUNTED_MAX
+    Outbox outbox              # to clients
+    Outbox queries             # to upstreams
+    uint32_t query_slots[BATCH]
+    Client asking              # who sent the datagram that is looked at
+    uint8_t probe[HEADER_OCTETS + QUESTION_OCTETS_MAX]
+    uint32_t probe_octets
 
 
-cdef inline void count(Loop *loop, uint32_t counter) noexcept nogil:
-    add_relaxed(&loop.counters[counter], 1)
+# ------------------------------------------------------------------------ to clients
 
 
-cdef inline bint refill_random(Loop *loop) noexcept nogil:
-    """Make sure that a batch finds the random octets that it may draw; False if it cannot."""
-    cdef uint32_t filled = 0
-    cdef ssize_t got
-    if RANDOM_OCTETS - loop.random_at >= RANDOM_OCTETS_PER_BATCH:
-        return True
-    while filled < RANDOM_OCTETS:
-        got = getrandom(loop.random + filled, RANDOM_OCTETS - filled, 0)
-        if got > 0:
-            filled += <uint32_t> got
-        elif errno != EINTR:
-            return False
-    loop.random_at = 0
-    return True
+cdef inline void send_answers(Datagrams *udp) noexcept nogil:
+    stats_add(
+        udp.engine.stats, STAT_REPLIES_UNSENT, outbox_send(&udp.outbox, udp.client_fds)
+    )
 
 
-cdef inline uint32_t draw16(Loop *loop) noexcept nogil:
-    cdef uint32_t drawn = get16(loop.random + loop.random_at)
-    loop.random_at += 2
-    return drawn
-
-
-cdef inline void send_answers(Loop *loop) noexcept nogil:
-    add_relaxed(&loop.counters[REPLIES_UNSENT], outbox_send(&loop.outbox, loop.client_fds))
-
-
-cdef inline uint8_t *answer_octets(Loop *loop) noexcept nogil:
+cdef inline uint8_t *answer_octets(Datagrams *udp) noexcept nogil:
     """Return where an answer can be written, sending the full outbox first."""
-    if loop.outbox.count == BATCH:
-        send_answers(loop)
-    return outbox_octets(&loop.outbox)
+    if udp.outbox.count == BATCH:
+        send_answers(udp)
+    return outbox_octets(&udp.outbox)
 
 
-cdef inline void answer_slot(
-    Loop *loop, uint32_t at, uint32_t rcode, uint32_t flags
+cdef inline void answer_client(
+    Datagrams *udp, const Client *client, uint8_t *out
 ) noexcept nogil:
-    """Answer the client of slot `at` without data, and free the slot."""
-    cdef Slot *slot = loop.inflight.slots + at
-    cdef uint8_t *out = answer_octets(loop)
-    cdef size_t length = write_error(out, &slot.asker, slot.question, rcode)
-    out[2] |= <uint8_t> (flags >> 8)
-    outbox_add(
-        &loop.outbox, slot.client_socket, &slot.client, slot.client_octets, out, length
-    )
-    inflight_release(&loop.inflight, at)
+    """Queue what the engine has written to `out`, unless the client's rate forbids it."""
+    if engine_limit(&udp.engine, &client.address, out):
+        outbox_add_to(
+            &udp.outbox, client.socket, udp.engine.reply_octets, &client.peer,
+            client.peer_octets, &client.control, client.control_octets,
+        )
 
 
-cdef inline void answer_error(
-    Loop *loop, uint32_t socket, uint32_t i, uint32_t rcode
-) noexcept nogil:
-    """Answer client datagram `i` with `rcode`, as much of its question as was read."""
-    cdef uint8_t *out = answer_octets(loop)
-    cdef size_t length = write_error(
-        out, &loop.query.asker, inbox_octets(&loop.clients, i) + HEADER_OCTETS, rcode
-    )
-    outbox_add(
-        &loop.outbox, socket, &loop.clients.addresses[i],
-        loop.clients.messages[i].msg_hdr.msg_namelen, out, length,
-    )
+cdef inline void release(Datagrams *udp, uint32_t at) noexcept nogil:
+    cdef Slot *slot = udp.inflight.slots + at
+    udp.upstreams.each[slot.upstream].inflight -= 1
+    if slot.is_probe:
+        udp.upstreams.each[slot.upstream].is_probed = 0
+    udp.waiting -= slot.client.is_waiting
+    stats_set(udp.engine.stats, STAT_IN_FLIGHT, udp.waiting)
+    inflight_release(&udp.inflight, at)
 
 
-cdef inline void answer_block(
-    Loop *loop, uint32_t socket, uint32_t i, const verdict_t *verdict
-) noexcept nogil:
-    """Answer client datagram `i`, whose name `verdict` blocks, and count it for its order."""
-    cdef const Held *held = loop.held
-    cdef const order_t *order = held.tables.orders + verdict.order
-    cdef int64_t left_seconds = (order.until_ms - loop.t_ms) // 1000
-    cdef uint8_t *out = answer_octets(loop)
-    cdef Block block
-    cdef size_t length
-    memset(&block, 0, sizeof(Block))
-    block.rcode = RCODE_NXDOMAIN if verdict.denial == DENIAL_NXDOMAIN else RCODE_NOERROR
-    block.zone_at = verdict.zone_at
-    block.info_code = EDE_CENSORED if order.binding == BINDING_BINDING else EDE_BLOCKED
-    if order.dns_measure == DNS_BLOCK_PAGE:
-        block.is_block_page = 1
-        if loop.has_page4 or loop.has_page6:
-            block.rcode = RCODE_NOERROR  # the name exists: it has the page's address
-        if loop.has_page4 and loop.query.qtype == TYPE_A:
-            block.page = loop.page4
-            block.page_octets = 4
-        elif loop.has_page6 and loop.query.qtype == TYPE_AAAA:
-            block.page = loop.page6
-            block.page_octets = 16
-    block.order_id = &order.order_id[0]
-    block.order_id_octets = order.order_id_bytes
-    block.register_domain = held.tables.register_domain
-    block.register_domain_octets = <uint16_t> held.tables.header.register_domain_bytes
-    block.register_url = held.tables.register_url
-    block.register_url_octets = <uint16_t> held.tables.header.register_url_bytes
-    block.ttl_seconds = <uint32_t> min(left_seconds, <int64_t> BLOCK_TTL_SECONDS_MAX)
-    block.serial = held.serial
-    length = write_block(
-        out, loop.query.asker.reply_octets_max, inbox_octets(&loop.clients, i), &loop.query, &block
-    )
-    outbox_add(
-        &loop.outbox, socket, &loop.clients.addresses[i],
-        loop.clients.messages[i].msg_hdr.msg_namelen, out, length,
-    )
-    add_relaxed(&loop.order_counts[held.counted_at[verdict.order]], 1)
-    if block.page_octets:
-        count(loop, BLOCKED_PAGE)
-    elif block.rcode == RCODE_NXDOMAIN:
-        count(loop, BLOCKED_NXDOMAIN)
-    else:
-        count(loop, BLOCKED_NODATA)
+cdef inline void answer_slot(Datagrams *udp, uint32_t at, uint8_t *out) noexcept nogil:
+    """Send what the engine has written to `out` to the client of slot `at`, and free the slot."""
+    answer_client(udp, &udp.inflight.slots[at].client, out)
+    release(udp, at)
 
 
-cdef inline void forward(Loop *loop, uint32_t socket, uint32_t i) noexcept nogil:
-    """Give client datagram `i` a slot and an id of its own and queue it for the upstream.
-
-    When all slots are taken the oldest gives way: what has waited longest is least likely to
-    be answered at all. Its client gets SERVFAIL.
-    """
-    cdef Inflight *inflight = &loop.inflight
-    cdef Upstream *out = &loop.out
-    cdef uint8_t *wire = inbox_octets(&loop.clients, i)
-    cdef uint32_t upstream_id = 0, draws = 0, at
-    cdef Slot *slot
-    while draws < ID_DRAWS_MAX:
-        upstream_id = draw16(loop)
-        if inflight_find(inflight, out.socket, upstream_id) == 0:
-            break
-        draws += 1
-    if draws == ID_DRAWS_MAX:  # ids are used up on this socket: make this one free
-        count(loop, EVICTED)
-        answer_slot(loop, inflight_find(inflight, out.socket, upstream_id), RCODE_SERVFAIL, 0)
-    elif inflight.free == 0:
-        count(loop, EVICTED)
-        answer_slot(loop, inflight.oldest, RCODE_SERVFAIL, 0)
-    at = inflight_take(inflight, out.socket, upstream_id, loop.tick_ms + loop.timeout_ms)
-    slot = inflight.slots + at
-    slot.asker = loop.query.asker
-    slot.client_socket = <uint16_t> socket
-    slot.client_octets = loop.clients.messages[i].msg_hdr.msg_namelen
-    memcpy(&slot.client, &loop.clients.addresses[i], sizeof(sockaddr_in6))
-    memcpy(slot.question, wire + HEADER_OCTETS, slot.asker.question_octets)
-    wire[0] = <uint8_t> (upstream_id >> 8)
-    wire[1] = <uint8_t> upstream_id
-    out.vectors[out.count].iov_base = wire
-    out.vectors[out.count].iov_len = loop.clients.messages[i].msg_len
-    out.slots[out.count] = at
-    out.count += 1
+cdef inline void fail_slot(Datagrams *udp, uint32_t at, uint32_t counter) noexcept nogil:
+    """Give up on slot `at`: its client gets stale data or SERVFAIL."""
+    cdef Slot *slot = udp.inflight.slots + at
+    cdef uint8_t *out
+    if slot.is_probe:
+        release(udp, at)
+        return
+    out = answer_octets(udp)
+    engine_recall(&udp.engine, slot)
+    engine_fail(&udp.engine, slot.query, slot.epoch, counter, out)
+    answer_slot(udp, at, out)
 
 
-cdef inline void send_upstream(Loop *loop) noexcept nogil:
-    """Send the batch's queries; the client of one that cannot be sent gets SERVFAIL."""
-    cdef Upstream *out = &loop.out
-    cdef int fd = loop.upstream_fds[out.socket]
-    cdef uint32_t sent = 0
+# ---------------------------------------------------------------------- to upstreams
+
+
+cdef inline void hear_refusal(Datagrams *udp, uint32_t upstream) noexcept nogil:
+    """Hear from an upstream's host that nobody listens there."""
+    count(&udp.engine, STAT_UPSTREAM_ERRORS)
+    if upstream_lost(&udp.upstreams, upstream):
+        count(&udp.engine, STAT_UPSTREAM_DOWN)
+        udp.is_sweeping = 1
+
+
+cdef inline void send_queries(Datagrams *udp) noexcept nogil:
+    """Send what is queued for upstreams; what cannot be sent is given up at once."""
+    cdef Outbox *out = &udp.queries
+    cdef uint32_t start = 0, stop, at, way
     cdef bint was_refused = False
-    while sent < out.count:
-        sent += send_batch(fd, out.messages + sent, out.count - sent)
-        if sent == out.count:
-            break
-        if errno == ECONNREFUSED and not was_refused:
-            # The refusal of an earlier packet, reported and cleared by this call.
-            was_refused = True
-            count(loop, UPSTREAM_ERRORS)
-            continue
-        if loop.inflight.slots[out.slots[sent]].is_taken:  # not evicted within this batch
-            count(loop, UPSTREAM_UNSENT)
-            answer_slot(loop, out.slots[sent], RCODE_SERVFAIL, 0)
-        sent += 1
+    while start < out.count:
+        way = out.sockets[start]
+        stop = start + 1
+        while stop < out.count and out.sockets[stop] == way:
+            stop += 1
+        while start < stop:
+            start += send_batch(udp.way_fds[way], out.messages + start, stop - start)
+            if start == stop:
+                break
+            if errno == ECONNREFUSED and not was_refused:
+                # The refusal of an earlier packet, reported and cleared by this call.
+                was_refused = True
+                hear_refusal(udp, way / UPSTREAM_SOCKETS_MAX)
+                continue
+            at = udp.query_slots[start]
+            if udp.inflight.slots[at].is_taken and udp.inflight.slots[at].way == way:
+                fail_slot(udp, at, STAT_UPSTREAM_UNSENT)
+            start += 1
     out.count = 0
 
 
-cdef inline void judge(Loop *loop, uint32_t socket, uint32_t i) noexcept nogil:
-    """Let the table decide a well-formed query: block it or forward it.
-
-    Class ANY asks for class IN too, so it is judged as IN; every other class passes.
-    """
-    cdef Query *query = &loop.query
-    cdef verdict_t verdict
-    verdict.action = ACTION_PASS
-    if loop.held is not NULL and (query.qclass == CLASS_IN or query.qclass == CLASS_ANY):
-        verdict.action = 0
-        tables_decide(
-            &loop.held.tables, query.name, query.label_at, query.label_count, query.qtype,
-            loop.t_ms, &verdict,
-        )
-    if verdict.action == ACTION_BLOCK:
-        answer_block(loop, socket, i, &verdict)
-    elif verdict.action == ACTION_PASS:
-        count(loop, PASSED)
-        forward(loop, socket, i)
-    else:
-        count(loop, UNDECIDED)
-        answer_error(loop, socket, i, RCODE_SERVFAIL)
-
-
-cdef inline void serve_query(Loop *loop, uint32_t socket, uint32_t i) noexcept nogil:
-    """Answer, forward or drop client datagram `i`, and count which."""
-    cdef Reading reading = read_query(
-        inbox_octets(&loop.clients, i), loop.clients.messages[i].msg_len, &loop.query
+cdef inline uint32_t draw_way(Datagrams *udp, uint32_t upstream) noexcept nogil:
+    """Return the present batch's socket of `upstream`."""
+    return (
+        upstream * UPSTREAM_SOCKETS_MAX
+        + udp.way_drawn % udp.upstreams.each[upstream].fd_count
     )
-    count(loop, RECEIVED)
-    if reading == READING_QUERY and not inbox_is_cut(&loop.clients, i):
-        judge(loop, socket, i)
-    elif reading == READING_RUNT:
-        count(loop, DROPPED_RUNT)
-    elif reading == READING_RESPONSE:
-        count(loop, DROPPED_RESPONSE)
-    elif reading == READING_NOTIMP:
-        count(loop, NOTIMP)
-        answer_error(loop, socket, i, RCODE_NOTIMP)
-    elif reading == READING_BADVERS:
-        count(loop, BADVERS)
-        answer_error(loop, socket, i, RCODE_BADVERS)
-    elif reading == READING_REFUSED:
-        count(loop, REFUSED)
-        answer_error(loop, socket, i, RCODE_REFUSED)
+
+
+cdef inline uint32_t draw_id(Datagrams *udp, uint32_t way) noexcept nogil:
+    """Return an id that is free on `way`; where none is found, the last one drawn is made so."""
+    cdef uint32_t upstream_id = 0, draws = 0, at = 0
+    while draws < ID_DRAWS_MAX:
+        upstream_id = engine_draw16(&udp.engine)
+        at = inflight_find(&udp.inflight, way, upstream_id)
+        if at == 0:
+            return upstream_id
+        draws += 1
+    fail_slot(udp, at, STAT_EVICTED)
+    return upstream_id
+
+
+cdef inline void queue_query(Datagrams *udp, uint32_t at) noexcept nogil:
+    """Queue the query of slot `at` for where it waits; there is room for it."""
+    cdef Slot *slot = udp.inflight.slots + at
+    cdef Upstream *upstream = udp.upstreams.each + slot.upstream
+    cdef uint8_t *out
+    cdef size_t octets = 0
+    if udp.queries.count == BATCH:
+        send_queries(udp)
+    out = outbox_octets(&udp.queries)
+    slot.has_opt = udp.engine.tick_ms >= upstream.plain_until_ms
+    slot.tries += 1
+    if udp.proxies_to_upstream:
+        octets = proxy_write(out, &slot.client.address, &slot.client.local, False)
+    octets += write_forward(
+        out + octets, &slot.asker, slot.upstream_id, slot.query + HEADER_OCTETS, slot.has_opt
+    )
+    udp.query_slots[udp.queries.count] = at
+    outbox_add(&udp.queries, slot.way, octets)
+
+
+cdef inline uint32_t take_slot(Datagrams *udp, uint32_t upstream) noexcept nogil:
+    """Return a slot for a query to `upstream`, with a way and an id of its own.
+
+    When all are taken the oldest gives way: what has waited longest is least likely to be
+    answered at all.
+    """
+    cdef uint32_t way = draw_way(udp, upstream)
+    cdef uint32_t upstream_id = draw_id(udp, way)
+    cdef uint32_t at
+    if udp.inflight.free == 0:
+        fail_slot(udp, udp.inflight.oldest, STAT_EVICTED)
+    at = inflight_take(&udp.inflight, way, upstream_id, udp.engine.tick_ms)
+    udp.inflight.slots[at].upstream = <uint8_t> upstream
+    udp.inflight.slots[at].begun_ms = udp.engine.tick_ms
+    udp.inflight.slots[at].begun_ns = udp.engine.tick_ns
+    udp.upstreams.each[upstream].inflight += 1
+    return at
+
+
+cdef inline void forward(Datagrams *udp, const uint8_t *wire) noexcept nogil:
+    """Have an upstream answer the present query, which is `udp.asking`'s."""
+    cdef Engine *engine = &udp.engine
+    cdef uint32_t upstream = upstreams_choose(&udp.upstreams, UPSTREAM_NONE)
+    cdef Asker asker = engine.query.asker  # making room for it may make another query present
+    cdef uint32_t at
+    cdef Slot *slot
+    cdef uint8_t *out
+    count(engine, STAT_PASSED)
+    if upstream == UPSTREAM_NONE:
+        out = answer_octets(udp)
+        engine_fail(engine, wire, engine.epoch, STAT_UPSTREAM_NONE, out)
+        answer_client(udp, &udp.asking, out)
+        return
+    at = take_slot(udp, upstream)
+    slot = udp.inflight.slots + at
+    slot.asker = asker
+    # Octet by octet: a struct assigned by value would leave a copy of it on the stack.
+    memcpy(&slot.client, &udp.asking, sizeof(Client))
+    slot.client.is_waiting = 1
+    slot.epoch = engine.epoch
+    udp.waiting += 1
+    stats_set(engine.stats, STAT_IN_FLIGHT, udp.waiting)
+    memcpy(slot.query, wire, HEADER_OCTETS + slot.asker.question_octets)
+    queue_query(udp, at)
+
+
+cdef inline void retry(Datagrams *udp, uint32_t at, uint32_t upstream) noexcept nogil:
+    """Ask `upstream` what slot `at` waits for; its answer from elsewhere is no longer taken."""
+    cdef Slot *slot = udp.inflight.slots + at
+    cdef uint32_t way = draw_way(udp, upstream)
+    cdef uint32_t upstream_id = draw_id(udp, way)
+    if not slot.is_taken:  # it was the one whose id had to be made free
+        return
+    udp.upstreams.each[slot.upstream].inflight -= 1
+    udp.upstreams.each[upstream].inflight += 1
+    slot.upstream = <uint8_t> upstream
+    inflight_move(&udp.inflight, at, way, upstream_id, udp.engine.tick_ms)
+    queue_query(udp, at)
+    count(&udp.engine, STAT_UPSTREAM_RETRIED)
+
+
+cdef inline void probe(Datagrams *udp, uint32_t upstream) noexcept nogil:
+    """Ask `upstream` for the probe's name servers: any answer shows that it lives."""
+    cdef uint32_t at = take_slot(udp, upstream)
+    cdef Slot *slot = udp.inflight.slots + at
+    slot.is_probe = 1
+    slot.asker.flags = FLAG_RD
+    slot.asker.question_octets = <uint16_t> (udp.probe_octets - HEADER_OCTETS)
+    memcpy(slot.query, udp.probe, udp.probe_octets)
+    udp.upstreams.each[upstream].is_probed = 1
+    queue_query(udp, at)
+
+
+# ---------------------------------------------------------------------- what is due
+
+
+cdef inline void look_at(Datagrams *udp, uint32_t at) noexcept nogil:
+    """Decide about slot `at`, which has waited long for its upstream, or in vain."""
+    cdef Engine *engine = &udp.engine
+    cdef Slot *slot = udp.inflight.slots + at
+    cdef int64_t waited_ms = engine.tick_ms - slot.begun_ms
+    cdef uint32_t other
+    cdef uint8_t *out
+    if slot.is_probe:
+        other = slot.upstream
+        release(udp, at)
+        if upstream_lost(&udp.upstreams, other):
+            count(engine, STAT_UPSTREAM_DOWN)
+            udp.is_sweeping = 1
+        return
+    if waited_ms >= udp.timeout_ms:
+        fail_slot(udp, at, STAT_TIMED_OUT)
+        return
+    if waited_ms >= STALE_AFTER_MS:
+        out = answer_octets(udp)
+        engine_recall(engine, slot)
+        if engine_stale(engine, slot.query, slot.epoch, out) == FATE_ANSWERED:
+            answer_slot(udp, at, out)
+            return
+    other = upstreams_choose(&udp.upstreams, slot.upstream)
+    if other != UPSTREAM_NONE and slot.tries < 2 * udp.upstreams.count:
+        retry(udp, at, other)
+    elif udp.upstreams.each[slot.upstream].is_down:
+        fail_slot(udp, at, STAT_UPSTREAM_NONE)
     else:
-        count(loop, FORMERR)
-        answer_error(loop, socket, i, RCODE_FORMERR)
+        inflight_renew(&udp.inflight, at, engine.tick_ms)
 
 
-cdef inline int64_t held_floor_ms(
-    const Loop *loop, const Held *held, int64_t tick_ms
-) noexcept nogil:
-    """Return the Unix time before which it cannot be now, whatever the wall clock says.
-
-    A table's own floor moves on with the clock that nobody can set. What the tables before it
-    had reached stays a floor but does not move on: true time overtakes one that was too late.
-    """
-    cdef int64_t carried_ms = <int64_t> load_relaxed(&loop.carried_ms)
-    return max(carried_ms, held.begun_ms + (tick_ms - held.begun_tick_ms))
-
-
-cdef inline void begin_batch(Loop *loop) noexcept nogil:
-    """Read both clocks once, and take the table that is published now.
-
-    The wall clock counts only while it shows it: a jump ahead ends orders early, and is taken
-    back with the clock. A step back does nothing, for the floor has moved on.
-    """
-    cdef const Held *held = <const Held *> load_acquire(&loop.published)
-    loop.tick_ms = now_ms(CLOCK_BOOTTIME)
-    loop.t_ms = now_ms(CLOCK_REALTIME)
-    if held is not loop.held:
-        if loop.held is not NULL:
-            store_relaxed(
-                &loop.carried_ms, <uint64_t> held_floor_ms(loop, loop.held, loop.tick_ms)
-            )
-        loop.held = held
-        store_release(&loop.in_use, held)
-    if held is not NULL:
-        loop.t_ms = max(loop.t_ms, held_floor_ms(loop, held, loop.tick_ms))
+cdef inline void sweep(Datagrams *udp) noexcept nogil:
+    """Look at all that waits for an upstream that is down."""
+    cdef uint32_t at
+    udp.is_sweeping = 0
+    for at in range(1, udp.inflight.slots_max + 1):
+        if (
+            udp.inflight.slots[at].is_taken
+            and udp.upstreams.each[udp.inflight.slots[at].upstream].is_down
+            and not udp.inflight.slots[at].is_probe
+        ):
+            engine_fill_random(&udp.engine, RANDOM_OCTETS_PER_BATCH)
+            look_at(udp, at)
 
 
-cdef inline bint serve_clients(Loop *loop, uint32_t socket) noexcept nogil:
-    """Take one batch from client socket number `socket`; False when randomness has failed."""
-    cdef uint32_t i
-    begin_batch(loop)
-    if inbox_receive(&loop.clients, loop.client_fds[socket]) != 0:
-        return True
-    if not refill_random(loop):
+cdef inline bint tend(Datagrams *udp) noexcept nogil:
+    """Do what is due: look at what waited long, probe upstreams; False without randomness."""
+    cdef Engine *engine = &udp.engine
+    cdef Inflight *inflight = &udp.inflight
+    cdef uint32_t i, left = BATCH
+    if not engine_fill_random(engine, RANDOM_OCTETS_PER_BATCH):
         return False
-    loop.out.socket = draw16(loop) % loop.upstream_count
-    for i in range(loop.clients.count):
-        serve_query(loop, socket, i)
-    send_upstream(loop)
-    send_answers(loop)
-    inbox_wipe_addresses(&loop.clients)
+    udp.way_drawn = engine_draw16(engine)
+    while (
+        inflight.oldest and left
+        and engine.tick_ms - inflight.slots[inflight.oldest].sent_ms >= udp.try_ms
+    ):
+        look_at(udp, inflight.oldest)
+        left -= 1
+    if udp.is_sweeping:
+        sweep(udp)
+    rate_sweep(&engine.rate, RATE_SETS_TENDED, engine.tick_ms)
+    for i in range(udp.upstreams.count):
+        if not udp.is_draining and upstream_wants_probe(
+            udp.upstreams.each + i, engine.tick_ms
+        ):
+            probe(udp, i)
+    send_queries(udp)
+    send_answers(udp)
     return True
 
 
-cdef inline bint answers_question(
-    const uint8_t *wire, size_t length, const Slot *slot
-) noexcept nogil:
-    """Tell whether an upstream's datagram repeats the question that `slot` sent, octet for octet.
-
-    An error may come as a bare header: some servers send no more for what they cannot read.
-    """
-    cdef uint16_t rcode = get16(wire + 2) & FLAGS_RCODE
-    if get16(wire + 4) == 0:
-        return length == HEADER_OCTETS and rcode != RCODE_NOERROR and rcode != RCODE_NXDOMAIN
-    if get16(wire + 4) != 1 or length < HEADER_OCTETS + <size_t> slot.asker.question_octets:
-        return False
-    return memcmp(wire + HEADER_OCTETS, slot.question, slot.asker.question_octets) == 0
-
-
-cdef inline void relay(Loop *loop, uint32_t upstream, uint32_t i) noexcept nogil:
-    """Send upstream datagram `i` to the client that waits for it, or count why not."""
-    cdef uint8_t *wire = inbox_octets(&loop.answers, i)
-    cdef size_t length = loop.answers.messages[i].msg_len
-    cdef uint32_t at
-    cdef Slot *slot
-    count(loop, UPSTREAM_RECEIVED)
-    if length < HEADER_OCTETS or get16(wire + 2) & (FLAG_QR | FLAGS_OPCODE) != FLAG_QR:
-        count(loop, UPSTREAM_MALFORMED)
-        return
-    at = inflight_find(&loop.inflight, upstream, get16(wire))
-    if at == 0:
-        count(loop, UPSTREAM_UNKNOWN_ID)
-        return
-    slot = loop.inflight.slots + at
-    if not answers_question(wire, length, slot):
-        count(loop, UPSTREAM_WRONG_QUESTION)
-        return
-    count(loop, RELAYED)
-    if inbox_is_cut(&loop.answers, i):
-        # Longer than we read: the client must ask again over TCP.
-        count(loop, UPSTREAM_CUT)
-        answer_slot(loop, at, RCODE_NOERROR, FLAG_TC)
-        return
-    wire[0] = <uint8_t> (slot.asker.id >> 8)
-    wire[1] = <uint8_t> slot.asker.id
-    answer_octets(loop)
-    outbox_add(
-        &loop.outbox, slot.client_socket, &slot.client, slot.client_octets, wire, length
-    )
-    inflight_release(&loop.inflight, at)
-
-
-cdef inline void serve_upstream(Loop *loop, uint32_t upstream) noexcept nogil:
-    """Take one batch from upstream socket number `upstream`."""
+cdef inline int64_t wait_ms(Datagrams *udp, int64_t drain_until_ms) noexcept nogil:
+    """Return how long nothing is due."""
+    cdef int64_t due_ms = udp.upstreams.each[0].probe_ms
     cdef uint32_t i
-    cdef int error = inbox_receive(&loop.answers, loop.upstream_fds[upstream])
-    if error != 0:
-        if error != EAGAIN and error != EINTR:
-            count(loop, UPSTREAM_ERRORS)
-        return
-    for i in range(loop.answers.count):
-        relay(loop, upstream, i)
-    send_answers(loop)
-
-
-cdef inline void expire(Loop *loop) noexcept nogil:
-    """Answer SERVFAIL for what the upstream left unanswered too long."""
-    cdef Inflight *inflight = &loop.inflight
-    while inflight.oldest and inflight.slots[inflight.oldest].deadline_ms <= loop.tick_ms:
-        count(loop, TIMED_OUT)
-        answer_slot(loop, inflight.oldest, RCODE_SERVFAIL, 0)
-    send_answers(loop)
-
-
-cdef inline int64_t wait_ms(Loop *loop, int64_t drain_until_ms) noexcept nogil:
-    """Return how long nothing is due, or -1 for ever."""
-    cdef int64_t due_ms = drain_until_ms
-    if loop.inflight.oldest:
-        due_ms = loop.inflight.slots[loop.inflight.oldest].deadline_ms
-        if 0 < drain_until_ms < due_ms:
-            due_ms = drain_until_ms
-    if due_ms == 0:
-        return -1
+    for i in range(1, udp.upstreams.count):
+        due_ms = min(due_ms, udp.upstreams.each[i].probe_ms)
+    if udp.inflight.oldest:
+        due_ms = min(due_ms, udp.inflight.slots[udp.inflight.oldest].sent_ms + udp.try_ms)
+    if drain_until_ms:
+        due_ms = min(due_ms, drain_until_ms)
     return max(due_ms - now_ms(CLOCK_BOOTTIME), <int64_t> 0)
+
+
+# ---------------------------------------------------------------------- from clients
+
+
+cdef inline size_t meet_client(Datagrams *udp, uint32_t socket, uint32_t i) noexcept nogil:
+    """Learn who sent datagram `i`, and return where its message starts.
+
+    A proxy (PROXY protocol v2) must say for whom it asks; otherwise all of it is skipped.
+    """
+    cdef Client *asking = &udp.asking
+    cdef size_t length = udp.clients.messages[i].msg_len, skipped = 0
+    cdef sockaddr_in6 local
+    cdef int proxied
+    asking.socket = <uint16_t> socket
+    asking.peer_octets = udp.clients.messages[i].msg_hdr.msg_namelen
+    memcpy(&asking.peer, &udp.clients.addresses[i], sizeof(sockaddr_in6))
+    asking.control_octets = 0
+    asking.local = udp.client_places[socket]
+    address_from_sockaddr(&asking.address, &asking.peer, asking.peer_octets)
+    if udp.clients.messages[i].msg_hdr.msg_controllen:
+        asking.control_octets = <uint8_t> answer_control(
+            &udp.clients.messages[i].msg_hdr, &asking.control, &local
+        )
+        if asking.control_octets and udp.proxies_to_upstream:
+            address_from_sockaddr(&asking.local, &local, sizeof(sockaddr_in6))
+            asking.local.port = udp.client_places[socket].port
+    if access_allows(&udp.engine.options.proxies, &asking.address):
+        proxied = proxy_read(
+            inbox_octets(&udp.clients, i), length, &asking.address, &asking.local, &skipped
+        )
+        if proxied == PROXY_LOCAL:  # the proxy's own: its health check
+            return skipped
+        return skipped if proxied == PROXY_PROXY else length + 1
+    return 0
+
+
+cdef inline void serve_client(Datagrams *udp, uint32_t socket, uint32_t i) noexcept nogil:
+    """Answer, forward or drop client datagram `i`."""
+    cdef size_t length = udp.clients.messages[i].msg_len
+    cdef size_t start = meet_client(udp, socket, i)
+    cdef uint8_t *wire = inbox_octets(&udp.clients, i) + start
+    cdef uint8_t *out
+    cdef Fate fate
+    if start > length:
+        count(&udp.engine, STAT_RECEIVED)
+        count(&udp.engine, STAT_PROXY_REFUSED)
+        return
+    out = answer_octets(udp)
+    fate = engine_take(
+        &udp.engine, wire, length - start, inbox_is_cut(&udp.clients, i), &udp.asking.address,
+        0, out,
+    )
+    if fate == FATE_ANSWERED:
+        answer_client(udp, &udp.asking, out)
+    elif fate == FATE_FORWARD:
+        forward(udp, wire)
+
+
+cdef inline bint serve_clients(Datagrams *udp, uint32_t socket) noexcept nogil:
+    """Take one batch from client socket number `socket`; False when randomness has failed."""
+    cdef uint32_t i
+    if inbox_receive(&udp.clients, udp.client_fds[socket]) != 0:
+        return True
+    engine_begin_batch(&udp.engine)
+    if not engine_fill_random(&udp.engine, RANDOM_OCTETS_PER_BATCH):
+        return False
+    udp.way_drawn = engine_draw16(&udp.engine)
+    for i in range(udp.clients.count):
+        serve_client(udp, socket, i)
+    send_queries(udp)
+    send_answers(udp)
+    engine_end_batch(&udp.engine)
+    inbox_wipe(&udp.clients)
+    memset(&udp.asking, 0, sizeof(Client))
+    return True
+
+
+# -------------------------------------------------------------------- from upstreams
+
+
+cdef inline bint wants_plain(const uint8_t *wire, const Slot *slot) noexcept nogil:
+    """Tell whether an upstream has refused the query for its EDNS (RFC 6891 §7)."""
+    return (
+        slot.has_opt and get16(wire + 2) & FLAGS_RCODE == RCODE_FORMERR
+        and get16(wire + 10) == 0
+    )
+
+
+cdef inline void serve_answer(Datagrams *udp, uint32_t way, uint32_t i) noexcept nogil:
+    """Give upstream datagram `i` to the client that waits for it, or count why not."""
+    cdef Engine *engine = &udp.engine
+    cdef uint8_t *wire = inbox_octets(&udp.answers, i)
+    cdef size_t length = udp.answers.messages[i].msg_len
+    cdef uint32_t upstream = way / UPSTREAM_SOCKETS_MAX, at
+    cdef Slot *slot
+    cdef uint8_t *out
+    count(engine, STAT_UPSTREAM_RECEIVED)
+    if length < HEADER_OCTETS or get16(wire + 2) & (FLAG_QR | FLAGS_OPCODE) != FLAG_QR:
+        count(engine, STAT_UPSTREAM_MALFORMED)
+        return
+    at = inflight_find(&udp.inflight, way, get16(wire))
+    if at == 0:
+        count(engine, STAT_UPSTREAM_UNKNOWN_ID)
+        return
+    slot = udp.inflight.slots + at
+    if not answers_question(wire, length, slot):
+        count(engine, STAT_UPSTREAM_WRONG_QUESTION)
+        return
+    if slot.is_probe:
+        count(engine, STAT_UPSTREAM_PROBED)
+        upstream_answered(&udp.upstreams, upstream)
+        release(udp, at)
+        return
+    if wants_plain(wire, slot):
+        udp.upstreams.each[upstream].plain_until_ms = engine.tick_ms + PLAIN_MS
+        count(engine, STAT_UPSTREAM_PLAIN)
+        retry(udp, at, upstream)
+        return
+    out = answer_octets(udp)
+    if inbox_is_cut(&udp.answers, i):
+        # Longer than we read: the client must ask again over TCP.
+        engine_cut(engine, slot, out)
+    elif engine_relay(engine, wire, length, slot, out) != FATE_ANSWERED:
+        return
+    count(engine, STAT_UPSTREAM_ANSWERED)
+    upstream_answered(&udp.upstreams, upstream)
+    stats_observe(engine.stats, STAGE_UPSTREAM, engine.tick_ns - slot.begun_ns, 1)
+    answer_slot(udp, at, out)
+
+
+cdef inline bint serve_upstream(Datagrams *udp, uint32_t way) noexcept nogil:
+    """Take one batch from an upstream's socket; False when randomness has failed."""
+    cdef uint32_t i
+    cdef int error = inbox_receive(&udp.answers, udp.way_fds[way])
+    if error == ECONNREFUSED:
+        engine_begin_batch(&udp.engine)
+        hear_refusal(udp, way / UPSTREAM_SOCKETS_MAX)
+    if error != 0:
+        return True
+    engine_begin_batch(&udp.engine)
+    if not engine_fill_random(&udp.engine, RANDOM_OCTETS_PER_BATCH):
+        return False
+    for i in range(udp.answers.count):
+        serve_answer(udp, way, i)
+    send_queries(udp)
+    send_answers(udp)
+    inbox_wipe(&udp.answers)
+    return True

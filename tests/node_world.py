@@ -91,7 +91,6 @@ class World:
         self.control = MemoryControl()
         self.gate = MemoryGate(self.clock)
         self.work = InlineListWork()
-        self.replica = Replica
         self.state_dir = directory / "node"
         self.book = open_copy(directory / "book", self.log)
 
@@ -124,7 +123,7 @@ class World:
             lists = ListKeeper(ledger.lists, self.work, source, self.control)
             node = Node(
                 node_id="node-1",
-                replica=self.replica(trust_of(self.land, self.log), verify, ledger),
+                replica=Replica(trust_of(self.land, self.log), verify, ledger),
                 time=NodeTime(self.clock, files),
                 stops=StopKeeper(files),
                 lists=lists,

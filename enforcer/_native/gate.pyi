@@ -1,29 +1,60 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from mmap import mmap
-from typing import Final
-
-COUNTER_NAMES: Final[tuple[str, ...]]
 
 def give_up_rights() -> None: ...
 def parent_death_signal() -> int: ...
 def set_parent_death_signal(number: int) -> None: ...  # 0: none
 
+@dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    inflight_max: int = 16_384
+    timeout_ms: int = 5_000
+    try_ms: int = 500
+    drain_ms: int = 2_000
+    page4: bytes = b""  # the block page's address, or none
+    page6: bytes = b""
+    cache_octets_max: int = ...  # 0: no cache
+    stale_seconds_max: int = 86_400
+    allow: tuple[str, ...] = ("0.0.0.0/0", "::/0")
+    proxy_from: tuple[str, ...] = ()
+    proxy_to_upstream: bool = False
+    responses_per_second_max: int = 0  # 0: any number
+    dns64_prefixes: tuple[str, ...] = ("64:ff9b::/96",)
+    tcp_connections_max: int = 1_000
+    tcp_connections_per_client_max: int = 100
+    tcp_idle_ms: int = 10_000
+    probe_name: bytes = b"\0"  # wire form
+
+@dataclass(frozen=True, kw_only=True)
+class GateNow:
+    in_flight: int
+    streams: int
+    upstreams_down: tuple[int, ...]  # by their place in `upstreams`
+
 class Gate:
-    # The sockets stay the caller's to close, after `run` has returned.
+    # The sockets stay the caller's to close, after both loops have returned; so does `counts`,
+    # of which this gate writes the regions of `worker`.
     def __init__(
         self,
-        client_fds: Sequence[int],
-        upstream_fds: Sequence[int],
-        *,
-        inflight_max: int,
-        timeout_ms: int,
-        drain_ms: int,
-        page4: bytes = b"",
-        page6: bytes = b"",
+        udp_fds: Sequence[int],
+        tcp_fds: Sequence[int],
+        upstreams: Sequence[Sequence[int]],  # connected UDP sockets of each
+        options: GateOptions,
+        counts: mmap,
+        worker: int = 0,
     ) -> None: ...
-    def run(self) -> None: ...
+    def run_datagrams(self) -> None: ...
+    def run_streams(self) -> None: ...
     def stop(self) -> None: ...
-    def swap(self, table: mmap | bytes, *, time_floor_ms: int = 0) -> None: ...
+    def set_mode(self, mode: int) -> None: ...
+    def swap(
+        self,
+        table: mmap | bytes,
+        overlay: mmap | bytes | None = None,
+        *,
+        time_floor_ms: int = 0,
+        order_slots: Mapping[int, int] | None = None,
+    ) -> None: ...
     def time_floor_ms(self) -> int: ...
-    def counters(self) -> dict[str, int]: ...
-    def order_counts(self) -> dict[int, int]: ...
+    def state(self) -> GateNow: ...

@@ -58,6 +58,7 @@ APART: Final = (
     "upstream_received",
     "has_table",
     "workers",
+    "tcp_open",
     "workers_serving",
 )
 """What a gate counts that has a metric of its own."""
@@ -178,6 +179,9 @@ def _traffic_families(report: GateReport) -> Iterator[Metric]:
         counted.get("in_flight", 0),
     )  # fmt: skip
     yield _gauge("enforcer_gate_workers", "Workers wanted.", counted.get("workers", 0))
+    yield _gauge(
+        "enforcer_gate_tcp_open", "TCP connections of clients.", counted.get("tcp_open", 0)
+    )
     yield _gauge(
         "enforcer_gate_workers_serving", "Workers that serve.", counted.get("workers_serving", 0)
     )

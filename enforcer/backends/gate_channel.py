@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from enforcer.backends.gate_messages import ATTACHED_BYTES_MAX, Refusal, sealed_copy
 from enforcer.errors import UnavailableError
+from enforcer.ports import GateMode
 
 INLINE_BYTES_MAX: Final = 65_536
 DESCRIPTORS_MAX: Final = 250  # SCM_MAX_FD is 253
@@ -34,6 +35,8 @@ class Begin(_Message, frozen=True, tag_field="op", tag="begin"):
     """Make a gate of these settings on the descriptors that come along; serve nothing yet."""
 
     number: int
+    region: int
+    """Where in the counters' memory this worker counts, alone."""
     settings: msgspec.Raw
     udp: int
     """So many UDP sockets come first; then the TCP sockets, then the counters' memory."""
@@ -44,6 +47,14 @@ class Swap(_Message, frozen=True, tag_field="op", tag="swap"):
     """Judge by the base that comes along, and the overlay behind it if there is one."""
 
     time_floor_ms: Annotated[int, Meta(ge=0)]
+    order_slots: dict[int, int]
+    """Order's entry index -> its place in the counters' memory."""
+
+
+class SetMode(_Message, frozen=True, tag_field="op", tag="mode"):
+    """Enforce, shadow or bypass from now on."""
+
+    mode: GateMode
 
 
 class Serve(_Message, frozen=True, tag_field="op", tag="serve"):
@@ -58,7 +69,7 @@ class Drain(_Message, frozen=True, tag_field="op", tag="drain"):
     """Take no more queries, finish those in flight, and end."""
 
 
-ToWorker: TypeAlias = Begin | Swap | Serve | Ask | Drain
+ToWorker: TypeAlias = Begin | Swap | SetMode | Serve | Ask | Drain
 
 
 class Answer(_Message, frozen=True, omit_defaults=True):
@@ -66,8 +77,10 @@ class Answer(_Message, frozen=True, omit_defaults=True):
 
     refusal: Refusal | None = None
     time_floor_ms: int = 0
-    counters: dict[str, int] = {}
-    order_counts: dict[int, int] = {}
+    streams: int = 0
+    """TCP connections that are open."""
+    upstreams_down: tuple[int, ...] = ()
+    """Which of the settings' upstreams do not answer."""
 
 
 class Channel:

@@ -34,6 +34,7 @@ from enforcer.backends.gate_channel import (
 )
 from enforcer.backends.gate_settings import GateSettings, dump
 from enforcer.backends.gate_sockets import ClientSockets
+from enforcer.backends.gate_stats import GateStats
 from enforcer.backends.gate_worker import run_worker
 from enforcer.backends.watch import Watch
 from enforcer.errors import EnforcerError, UnavailableError
@@ -67,6 +68,8 @@ class Worker:
 
     number: int
     """Of the set of sockets that it serves."""
+    region: int
+    """Where it counts."""
     pid: int
     process: int
     """A pidfd."""
@@ -90,8 +93,10 @@ class Crew:
         sockets: Sequence[ClientSockets],
         watch: Watch,
         present: Callable[[Worker], None],
+        stats: GateStats,
     ) -> None:
         """Take over the sockets; `present` gives a worker the tables and the mode."""
+        self.stats: Final = stats
         self._settings = settings
         self.sockets = sockets
         self._watch = watch
@@ -100,8 +105,6 @@ class Crew:
         self.counts = dict.fromkeys(("workers_started", "workers_died"), 0)
         self.first_error: EnforcerError | None = None
         """Why a worker could not start, while none ever served."""
-        self._former: Counter[str] = Counter()  # what workers that have ended had counted
-        self._former_orders: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()  # by number, in a row
         self._due: dict[int, float] = {}  # number -> when to start another (time.monotonic)
         self._is_ending = False
@@ -121,11 +124,11 @@ class Crew:
         for number in range(len(self.sockets)):
             self._spawn(number)
 
-    def adopt(self, number: int, pid: int, channel: int) -> None:
+    def adopt(self, number: int, region: int, pid: int, channel: int) -> None:
         """Take over a worker of a former image of this process."""
         end = socket.socket(fileno=channel)
         end.settimeout(ANSWER_SECONDS_MAX)
-        worker = Worker(number, pid, os.pidfd_open(pid), Channel(end), Stage.SERVING)
+        worker = Worker(number, region, pid, os.pidfd_open(pid), Channel(end), Stage.SERVING)
         worker.has_table = worker.is_former = True
         self._add(worker)
 
@@ -158,19 +161,15 @@ class Crew:
         return self.tell(Ask())
 
     def counters(self) -> dict[str, int]:
-        """Return what all workers counted, with those that have ended, as they said it last."""
-        total = Counter(self._former)
-        for each in self.workers:
-            total.update(each.said.counters)
-        total["in_flight"] = sum(each.said.counters.get("in_flight", 0) for each in self.workers)
-        return dict(total) | self.counts | {"workers_serving": len(self.serving)}
-
-    def order_counts(self) -> dict[int, int]:
-        """Return blocked queries by the order's ledger index, of all workers."""
-        total = Counter(self._former_orders)
-        for each in self.workers:
-            total.update(each.said.order_counts)
-        return dict(total)
+        """Return what all workers counted since the start, and what they do now."""
+        return (
+            self.stats.counters()
+            | self.counts
+            | {
+                "tcp_open": sum(each.said.streams for each in self.serving),
+                "workers_serving": len(self.serving),
+            }
+        )
 
     def tend(self) -> float:
         """Start whom it is time to start, kill who is overdue; return the seconds until more is."""
@@ -201,12 +200,15 @@ class Crew:
         with theirs:
             pid = forked(lambda: run_worker(theirs.fileno()), keeping=[theirs.fileno()])
         ours.settimeout(ANSWER_SECONDS_MAX)
-        worker = Worker(number, pid, os.pidfd_open(pid), Channel(ours))
+        region = self.stats.region_of(number)
+        worker = Worker(number, region, pid, os.pidfd_open(pid), Channel(ours))
         self._add(worker)
         self.counts["workers_started"] += 1
         sockets = self.sockets[number]
-        begin = Begin(number, msgspec.Raw(dump(self._settings)), len(sockets.udp), len(sockets.tcp))
-        self._send(worker, begin, [each.fileno() for each in (*sockets.udp, *sockets.tcp)])
+        settings = msgspec.Raw(dump(self._settings))
+        begin = Begin(number, region, settings, len(sockets.udp), len(sockets.tcp))
+        fds = [each.fileno() for each in (*sockets.udp, *sockets.tcp)]
+        self._send(worker, begin, [*fds, self.stats.fd])
 
     def _add(self, worker: Worker) -> None:
         self.workers.append(worker)
@@ -249,10 +251,7 @@ class Crew:
         os.close(worker.process)
         worker.channel.close()
         self.workers.remove(worker)
-        counted = Counter(worker.said.counters)
-        del counted["in_flight"]
-        self._former += counted
-        self._former_orders.update(worker.said.order_counts)
+        self.stats.bury(worker.region)
         if worker.stage is Stage.DRAINING or self._is_ending:
             log.info("worker_ended", number=worker.number, status=status)
             if worker.is_former and self.is_steady:

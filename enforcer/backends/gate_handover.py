@@ -40,6 +40,7 @@ class HandedWorker(msgspec.Struct, frozen=True):
     """One that serves, and the descriptor of its channel."""
 
     number: int
+    region: int
     pid: int
     channel: int
 
@@ -57,6 +58,7 @@ class Handed(msgspec.Struct, frozen=True):
     sockets: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
     """For each worker those for UDP and those for TCP."""
     tables: tuple[int, ...]
+    stats: int
     workers: tuple[HandedWorker, ...]
     floor_ms: int
     counts: dict[str, int]
@@ -66,7 +68,7 @@ class Handed(msgspec.Struct, frozen=True):
         """All that must live on."""
         sockets = [fd for pair in self.sockets for kind in pair for fd in kind]
         channels = [each.channel for each in self.workers]
-        return [self.listener, *self.peers, *sockets, *self.tables, *channels]
+        return [self.listener, *self.peers, *sockets, *self.tables, self.stats, *channels]
 
 
 def own_command() -> tuple[str, ...]:

@@ -41,10 +41,11 @@ from enforcer.backends.gate_sockets import (
     page_octets,
     upstream_address,
 )
+from enforcer.backends.gate_stats import GateStats
 from enforcer.backends.gate_supervisor import Supervisor
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.watch import Watch
-from enforcer.errors import EnforcerError, UnavailableError
+from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
 
 ENDINGS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -88,8 +89,20 @@ def run(settings: GateSettings, on_ready: Callable[[list[Place]], None] | None =
         sockets = bound_sockets(settings.listen, settings.upstreams, settings.worker_count)
         drop_rights(identity, owning=(settings.state_dir, settings.control_socket))
     with Watch() as watch:
-        process = _Process(settings, _allowed(settings, identity), listener, sockets, watch)
+        stats = adopted_stats(handed.stats) if handed is not None else GateStats.create()
+        allowed_uids = _allowed(settings, identity)
+        process = _Process(settings, allowed_uids, listener, sockets, stats, watch)
         return process.run(handed, on_ready)
+
+
+def adopted_stats(fd: int) -> GateStats:
+    """Go on counting in a former image's memory, or from zero where it is another release's."""
+    try:
+        return GateStats.adopt(fd)
+    except IntegrityError as error:
+        os.close(fd)
+        log.warning("counters_begin_anew", problem=error.message)
+        return GateStats.create()
 
 
 class _Process:
@@ -101,12 +114,14 @@ class _Process:
         allowed_uids: tuple[int, ...],
         listener: socket.socket,
         sockets: list[ClientSockets],
+        stats: GateStats,
         watch: Watch,
     ) -> None:
         self._settings = settings
         self._watch = watch
         self._supervisor = Supervisor(settings, watch)
-        self._crew = Crew(settings, sockets, watch, self._supervisor.present)
+        self._stats = stats
+        self._crew = Crew(settings, sockets, watch, self._supervisor.present, self._stats)
         self._supervisor.crew = self._crew
         self._control = ControlSocket(listener, allowed_uids, self._supervisor.answer, watch)
         self._is_told_to_end = False
@@ -160,7 +175,7 @@ class _Process:
         """Go on where a former image of this process was; its workers serve until others do."""
         self._supervisor.resume(handed)
         for each in handed.workers:
-            self._crew.adopt(each.number, each.pid, each.channel)
+            self._crew.adopt(each.number, each.region, each.pid, each.channel)
         self._crew.counts |= {name: handed.counts.get(name, 0) for name in self._crew.counts}
         for fd in handed.peers:
             self._control.adopt(fd)
@@ -225,8 +240,9 @@ class _Process:
             peers=tuple(self._control.peers),
             sockets=tuple(each.descriptors for each in self._crew.sockets),
             tables=tables,
+            stats=self._stats.fd,
             workers=tuple(
-                HandedWorker(each.number, each.pid, each.channel.fileno())
+                HandedWorker(each.number, each.region, each.pid, each.channel.fileno())
                 for each in self._crew.serving
             ),
             floor_ms=floor_ms,
@@ -247,6 +263,7 @@ class _Process:
             self._watch.turn(min(self._crew.tend(), 1.0))
         self._supervisor.finish()
         log.info("stopped", **self._crew.counters())
+        self._stats.close()
         for each in self._crew.sockets:
             each.close()
         # Python gives signals back to the kernel before it ends: a second one would kill us then.

@@ -190,8 +190,9 @@ class Supervisor:
         # What a worker has reached carries over in itself: the floor is for one that has nothing.
         fresh = [each for each in workers if not each.has_table]
         others = [each for each in workers if each.has_table]
+        slots = self.crew.stats.slots(row.index for row in tables.newest.table.orders())
         for some, floor_ms in ((fresh, self._floor_ms), (others, 0)):
-            self.learn_floor(self.crew.tell(Swap(floor_ms), tables.fds, to=some))
+            self.learn_floor(self.crew.tell(Swap(floor_ms, slots), tables.fds, to=some))
             for each in some:
                 each.has_table = True
 
@@ -203,12 +204,14 @@ class Supervisor:
         self.learn_floor(self.crew.ask())
         newest = self.tables.newest if self.tables else None
         header = newest.table.header if newest else None
+        outcomes = self.crew.stats.order_counts()
+        rows = tuple(newest.table.orders()) if newest else ()
         return GateReport(
             table_digest=header.table_digest if header else "",
             body_sha256=self._body_sha256,
             ledger_size=header.ledger_size if header else 0,
             name_count=header.name_count if header else 0,
-            rows=tuple(newest.table.orders()) if newest else (),
+            rows=rows,
             counters=self.crew.counters()
             | self.counts
             | {
@@ -216,7 +219,10 @@ class Supervisor:
                 "tables_unkept": self._keeper.failures,
                 "workers": self._settings.worker_count,
             },
-            order_counters=self.crew.order_counts(),
+            order_counters=dict.fromkeys((row.index for row in rows), 0)
+            | {index: blocked(each) for index, each in outcomes.items()},
+            order_outcomes=outcomes,
+            histograms=self.crew.stats.histograms(),
             mode=GateMode.ENFORCE,
         )
 
@@ -249,6 +255,11 @@ class Supervisor:
             at_ms=at_ms,
             state="SERVING",
         )
+
+
+def blocked(outcomes: dict[str, int]) -> int:
+    """Return how many queries an order blocked, of what it did to them by outcome."""
+    return sum(count for name, count in outcomes.items() if name.startswith("blocked_"))
 
 
 def _facts(tables: Tables) -> dict[str, str | int]:

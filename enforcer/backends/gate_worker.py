@@ -20,19 +20,22 @@ from typing import Final
 
 import structlog
 
-from enforcer._native.gate import Gate
+from enforcer._native.gate import Gate, GateOptions
 from enforcer.backends.gate_channel import (
     Answer,
     Begin,
     Channel,
     Drain,
     Serve,
+    SetMode,
     Swap,
     ToWorker,
 )
 from enforcer.backends.gate_messages import Refusal
 from enforcer.backends.gate_settings import GateSettings, parse
 from enforcer.backends.gate_sockets import connected_sockets, page_octets
+from enforcer.backends.gate_stats import map_counts
+from enforcer.core.name import Name
 from enforcer.errors import EnforcerError, UnavailableError
 
 UPSTREAM_SOCKETS: Final = 32
@@ -105,17 +108,33 @@ class GateWorker:
         elif self._gate is None:
             raise UnavailableError("this worker has not begun", advice="Send it Begin first.")
         elif isinstance(message, Swap):
-            self._gate.swap(_mapped(fds[0]), time_floor_ms=message.time_floor_ms)
+            self._gate.swap(
+                *(_mapped(fd) for fd in fds),
+                time_floor_ms=message.time_floor_ms,
+                order_slots=message.order_slots,
+            )
+        elif isinstance(message, SetMode):
+            self._gate.set_mode(message.mode)
         elif isinstance(message, Serve):
-            self._serve(self._gate.run)
+            self._serve(self._gate.run_datagrams, self._gate.run_streams)
 
     def _begin(self, message: Begin, fds: list[int]) -> None:
         settings = parse(bytes(message.settings))
-        upstream = [
-            self._closing.enter_context(each)
-            for each in connected_sockets(settings.upstreams[0], UPSTREAM_SOCKETS)
+        upstreams = [
+            [
+                self._closing.enter_context(each).fileno()
+                for each in connected_sockets(place, UPSTREAM_SOCKETS)
+            ]
+            for place in settings.upstreams
         ]
-        self._gate = make_gate(settings, fds[: message.udp], [each.fileno() for each in upstream])
+        self._gate = make_gate(
+            settings,
+            fds[: message.udp],
+            fds[message.udp : message.udp + message.tcp],
+            upstreams,
+            map_counts(fds[message.udp + message.tcp]),
+            message.region,
+        )
 
     def _serve(self, *loops: Callable[[], None]) -> None:
         for loop in loops:
@@ -137,29 +156,47 @@ class GateWorker:
     def _state(self) -> Answer:
         if self._gate is None:
             return Answer()
+        state = self._gate.state()
         return Answer(
             time_floor_ms=self._gate.time_floor_ms(),
-            counters=self._gate.counters(),
-            order_counts=self._gate.order_counts(),
+            streams=state.streams,
+            upstreams_down=state.upstreams_down,
         )
 
 
-def make_gate(settings: GateSettings, udp_fds: list[int], upstream_fds: list[int]) -> Gate:
-    """Return the gate that the settings describe, on these sockets.
+def make_gate(
+    settings: GateSettings,
+    udp_fds: list[int],
+    tcp_fds: list[int],
+    upstreams: list[list[int]],
+    counts: mmap.mmap,
+    region: int,
+) -> Gate:
+    """Return the gate that the settings describe, on these sockets, counting in that region.
 
     Raises:
         InputError: the settings cannot be kept.
     """
     page4, page6 = page_octets(settings.block_page_ipv4, settings.block_page_ipv6)
-    return Gate(
-        udp_fds,
-        upstream_fds,
+    options = GateOptions(
         inflight_max=settings.inflight_max,
         timeout_ms=settings.upstream_timeout_ms,
+        try_ms=settings.upstream_try_ms,
         drain_ms=DRAIN_MS_MAX,
         page4=page4,
         page6=page6,
+        cache_octets_max=settings.cache_bytes_max,
+        stale_seconds_max=settings.serve_stale_seconds_max,
+        allow=settings.allow,
+        proxy_from=settings.proxy_from,
+        proxy_to_upstream=settings.proxy_to_upstream,
+        responses_per_second_max=settings.responses_per_second_max,
+        dns64_prefixes=settings.dns64_prefixes,
+        tcp_connections_max=settings.tcp_connections_max,
+        tcp_idle_ms=settings.tcp_idle_ms,
+        probe_name=Name.from_text(settings.probe_name).wire,
     )
+    return Gate(udp_fds, tcp_fds, upstreams, options, counts, region)
 
 
 def run_worker(channel_fd: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cached_property
 from typing import Final
 
 from enforcer.core.ed25519 import is_small_order
@@ -86,7 +85,7 @@ class Signer:
     index: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OrderRecord:
     """One version of an order and what has become of it."""
 
@@ -108,12 +107,8 @@ class OrderRecord:
         """When the order ends by itself: at its end, or at a review that nobody made."""
         return min(self.expires_at_ms, self.review_due_at_ms)
 
-    @cached_property
     def row(self) -> OrderRow | None:
-        """The table row of an approved order, whether or not its time has come.
-
-        Made once: whoever looks at all orders does so at each change of one.
-        """
+        """Return the table row of an approved order, whether or not its time has come."""
         if self.status is not OrderStatus.APPROVED or self.approved_at_ms is None:
             return None
         order = self.payload
@@ -180,7 +175,7 @@ class State:
     def approved_rows(self) -> Iterator[OrderRow]:
         """Yield the rows of all approved orders that no act has ended, past and future ones too."""
         for order in self.orders.values():
-            row = order.row
+            row = order.row()
             if row is not None:
                 yield row
 

@@ -8,6 +8,7 @@ from enforcer.backends import gate_table
 from enforcer.backends.gate_channel import Answer
 from enforcer.backends.gate_messages import Load, Status, sealed_copy
 from enforcer.backends.gate_settings import GateSettings
+from enforcer.backends.gate_stats import GateStats
 from enforcer.backends.gate_supervisor import Supervisor
 from enforcer.backends.watch import Watch
 from tests.backends.gate_world import ORIGIN, compiled, order
@@ -41,6 +42,9 @@ class Agreeing:
 
     serving = ()
 
+    def __init__(self, stats):
+        self.stats = stats
+
     def ask(self):
         return [Answer()]
 
@@ -48,9 +52,6 @@ class Agreeing:
         return [Answer()]
 
     def counters(self):
-        return {}
-
-    def order_counts(self):
         return {}
 
 
@@ -63,6 +64,7 @@ def watch():
 @pytest.fixture
 def begin(tmp_path, watch):
     made = []
+    stats = GateStats.create()
 
     def begin():
         made.append(
@@ -77,11 +79,12 @@ def begin(tmp_path, watch):
                 watch,
             )
         )
-        made[-1].crew = Agreeing()
+        made[-1].crew = Agreeing(stats)
         made[-1].begin()
         return made[-1]
 
     yield begin
+    stats.close()
     for each in made:
         each.finish()
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from enforcer._native.gate import COUNTER_NAMES, Gate
+from enforcer._native.gate import Gate, GateOptions
 from enforcer.backends.gate_messages import sealed_copy
+from enforcer.backends.gate_stats import GateStats, map_counts
 from enforcer.errors import InputError, IntegrityError
 from tests.backends.gate_world import WAIT_SECONDS, compiled, order, query
 
@@ -33,12 +34,25 @@ def sockets():
         yield served, upstream, client
 
 
-def gate_on(served, upstream, **bounds):
-    return Gate(
-        [served.fileno()],
-        [upstream.fileno()],
-        **{"inflight_max": 64, "timeout_ms": 1_000, "drain_ms": 0} | bounds,
-    )
+@pytest.fixture
+def stats():
+    made = GateStats.create()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gate_on(stats):
+    """Make a gate on two sockets, with small bounds."""
+
+    def make(served, upstream, **bounds):
+        options = GateOptions(**{"inflight_max": 64, "timeout_ms": 1_000, "drain_ms": 0} | bounds)
+        counts = map_counts(stats.fd)
+        return Gate(
+            [served.fileno()], [], [[upstream.fileno()]], options, counts, stats.region_of(0)
+        )
+
+    return make
 
 
 def mapped(octets):
@@ -48,34 +62,38 @@ def mapped(octets):
 
 
 @pytest.mark.parametrize("_", range(ROUNDS))
-def test_a_table_is_let_go_when_no_query_is_judged_by_it_and_not_before(sockets, tmp_path, _):
+def test_a_table_is_let_go_when_no_query_is_judged_by_it_and_not_before(
+    sockets, gate_on, stats, tmp_path, _
+):
     """Each is unmapped as soon as it is let go: reading it once more would end this process."""
     served, upstream, client = sockets
     served.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     octets = [compiled(tmp_path / "t", order(index)).read_bytes() for index in (7, 8)]
     tables = [mapped(octets[number % 2]) for number in range(SWAPS)]
     gate = gate_on(served, upstream)
-    gate.swap(tables[0])
+    slots = stats.slots([7, 8])
+    gate.swap(tables[0], order_slots=slots)
     wire = query()
     for _ in range(QUEUED):  # what keeps the loop judging while tables come and go
         client.send(wire)
-    loop = threading.Thread(target=gate.run)
+    loop = threading.Thread(target=gate.run_datagrams)
     loop.start()
     until = time.monotonic() + WAIT_SECONDS
-    while gate.counters()["received"] == 0 and time.monotonic() < until:
+    while stats.counters()["received"] == 0 and time.monotonic() < until:
         time.sleep(0)  # gives the loop the GIL that it needs to begin
     for before, following in pairwise(tables):
-        gate.swap(following)
+        gate.swap(following, order_slots=slots)
         before.close()  # BufferError, were it not let go
     gate.stop()
     loop.join(WAIT_SECONDS)
-    counted, counters = gate.order_counts(), gate.counters()
-    assert counted[7] + counted[8] == counters["received"] == counters["blocked_nxdomain"] > 0
+    counters = stats.counters()
+    counted = sum(each["blocked_nxdomain"] for each in stats.order_counts().values())
+    assert counted == counters["received"] == counters["blocked_nxdomain"] > 0
     with pytest.raises(BufferError):
         tables[-1].close()
 
 
-def test_a_broken_table_leaves_the_one_before_in_use(sockets, tmp_path):
+def test_a_broken_table_leaves_the_one_before_in_use(sockets, gate_on, tmp_path):
     served, upstream, client = sockets
     octets = compiled(tmp_path / "t", order()).read_bytes()
     gate = gate_on(served, upstream)
@@ -83,7 +101,7 @@ def test_a_broken_table_leaves_the_one_before_in_use(sockets, tmp_path):
     for broken in (b"", octets[:-1], octets[:512], bytes(len(octets))):
         with pytest.raises(IntegrityError, match="structure is broken"):
             gate.swap(broken)
-    loop = threading.Thread(target=gate.run)
+    loop = threading.Thread(target=gate.run_datagrams)
     loop.start()
     client.send(query())
     assert client.recv(1_232)[3] & 0x0F == 3
@@ -91,22 +109,24 @@ def test_a_broken_table_leaves_the_one_before_in_use(sockets, tmp_path):
     loop.join(WAIT_SECONDS)
 
 
-def test_every_counter_has_its_own_name(sockets):
-    counters = gate_on(*sockets[:2]).counters()
-    assert set(counters) == {*COUNTER_NAMES, "in_flight"}
-    assert len(set(COUNTER_NAMES)) == len(COUNTER_NAMES)
-    assert set(counters.values()) == {0}
-
-
 @pytest.mark.parametrize(
     "bounds",
-    [{"inflight_max": 63}, {"inflight_max": 1 << 21}, {"timeout_ms": 0}, {"page4": b"192"}],
+    [
+        {"inflight_max": 63},
+        {"inflight_max": 1 << 21},
+        {"timeout_ms": 0},
+        {"page4": b"192"},
+        {"cache_octets_max": 5},
+        {"responses_per_second_max": 1 << 21},
+        {"tcp_connections_max": 0},
+        {"dns64_prefixes": ("2001:db8::/33",)},
+    ],
 )
-def test_bounds_that_it_cannot_keep_are_refused(sockets, bounds):
+def test_bounds_that_it_cannot_keep_are_refused(sockets, gate_on, bounds):
     with pytest.raises(InputError):
         gate_on(*sockets[:2], **bounds)
 
 
-def test_a_descriptor_that_is_no_socket_to_wait_for_is_an_error(sockets, tmp_path):
+def test_a_descriptor_that_is_no_socket_to_wait_for_is_an_error(sockets, gate_on, tmp_path):
     with (tmp_path / "file").open("w") as file, pytest.raises(OSError, match="not permitted"):
         gate_on(file, sockets[1])

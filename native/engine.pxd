@@ -14,7 +14,10 @@ from libc.string cimport memcmp, memset
 from access cimport Access, access_allows
 from address cimport Address
 from answer cimport Answer, answer_of_entry, answer_of_response, answer_write
-from cache cimport Cache, cache_find, cache_find_answer, cache_hash, cache_put
+from cache cimport (
+    Cache, cache_find, cache_find_answer, cache_hash, cache_prefetch, cache_prefetch_entry,
+    cache_put,
+)
 from entry cimport (
     Entry, entry_is_failing, entry_is_fresh, entry_may_serve_stale, entry_message,
     entry_note_failure,
@@ -31,14 +34,16 @@ from reply cimport (
     write_error, write_error_ede,
 )
 from reply_chain cimport write_blocked_chain
+from siphash cimport hash128_t
 from sockets cimport (
     CLOCK_BOOTTIME, CLOCK_REALTIME, getrandom, load_acquire, load_relaxed, now_ms, now_ns,
     store_relaxed, store_release,
 )
 from stats cimport *
 from tables cimport (
-    ACTION_BLOCK, ACTION_PASS, BINDING_BINDING, DENIAL_NXDOMAIN, DNS_BLOCK_PAGE, order_t,
-    tables_decide, tables_next_change_ms, tables_t, verdict_t,
+    ACTION_BLOCK, ACTION_PASS, BINDING_BINDING, DENIAL_NXDOMAIN, DNS_BLOCK_PAGE,
+    TABLE_LABELS_MAX, order_t, tables_decide_expected, tables_expect, tables_next_change_ms,
+    tables_t, verdict_t,
 )
 from wire cimport (
     CLASS_ANY, CLASS_IN, FLAG_QR, FLAG_RD, FLAG_TC, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS,
@@ -97,6 +102,17 @@ cdef struct Options:
     Dns64 dns64
 
 
+cdef struct Ahead:
+    # What is known of a message before its turn comes. Its size is an odd multiple of a cache
+    # line: what is used of neighbours does not fall into the same cache sets.
+    Query query
+    Reading reading
+    uint32_t is_expected        # `hashes` are filled, for the tables of the present batch
+    uint64_t cache_hash         # of a well-formed query, where there is a cache
+    hash128_t hashes[TABLE_LABELS_MAX + 1]
+    uint64_t spare[4]
+
+
 cdef struct Engine:
     const Options *options
     const void *published       # Held; written by the other thread, read by the engine
@@ -115,7 +131,8 @@ cdef struct Engine:
     uint32_t blocked_here       # of the present batch, for its latencies
     uint32_t cached_here
     size_t reply_octets         # what was written last
-    Query query
+    Ahead *now                  # the present message
+    Ahead own                   # for one that was not read ahead of its turn
     Response response
     Inspection inspection       # of the answer that was judged last
     Inspected inspected
@@ -235,20 +252,31 @@ cdef inline bint is_judged(const Engine *engine) noexcept nogil:
     return (
         engine.held is not NULL
         and engine.mode_now != MODE_BYPASS
-        and (engine.query.qclass == CLASS_IN or engine.query.qclass == CLASS_ANY)
+        and (engine.now.query.qclass == CLASS_IN or engine.now.query.qclass == CLASS_ANY)
     )
+
+
+cdef inline void expect_table(Engine *engine, Ahead *ahead) noexcept nogil:
+    """Hash a query's name for the tables held, and let what stands there come nearer."""
+    tables_expect(
+        &engine.held.tables, ahead.query.name, ahead.query.label_at, ahead.query.label_count,
+        ahead.hashes,
+    )
+    ahead.is_expected = 1
 
 
 cdef inline Judged judge_name(Engine *engine, verdict_t *verdict) noexcept nogil:
     """Let the table decide the present query's name."""
-    cdef Query *query = &engine.query
+    cdef Query *query = &engine.now.query
     if not is_judged(engine):
         if engine.mode_now == MODE_BYPASS:
             count(engine, STAT_BYPASSED)
         return JUDGED_UNJUDGED
     verdict.action = 0
-    tables_decide(
-        &engine.held.tables, query.name, query.label_at, query.label_count, query.qtype,
+    if not engine.now.is_expected:
+        expect_table(engine, engine.now)
+    tables_decide_expected(
+        &engine.held.tables, engine.now.hashes, query.label_at, query.label_count, query.qtype,
         engine.t_ms, verdict,
     )
     return enforced(engine, verdict)
@@ -270,10 +298,10 @@ cdef inline void fill_block(
         block.is_block_page = 1
         if options.has_page4 or options.has_page6:
             block.rcode = RCODE_NOERROR  # the name exists: it has the page's address
-        if options.has_page4 and engine.query.qtype == TYPE_A:
+        if options.has_page4 and engine.now.query.qtype == TYPE_A:
             block.page = &options.page4[0]
             block.page_octets = 4
-        elif options.has_page6 and engine.query.qtype == TYPE_AAAA:
+        elif options.has_page6 and engine.now.query.qtype == TYPE_AAAA:
             block.page = &options.page6[0]
             block.page_octets = 16
     block.order_id = &order.order_id[0]
@@ -293,7 +321,7 @@ cdef inline Fate answer_error(
     Engine *engine, const uint8_t *question, uint32_t rcode, uint8_t *out
 ) noexcept nogil:
     """Answer without data; `question` is as much of the query's as was read."""
-    engine.reply_octets = write_error(out, &engine.query.asker, question, rcode)
+    engine.reply_octets = write_error(out, &engine.now.query.asker, question, rcode)
     return FATE_ANSWERED
 
 
@@ -304,7 +332,7 @@ cdef inline Fate answer_block(
     cdef Block block
     fill_block(engine, verdict, &block)
     engine.reply_octets = write_block(
-        out, engine.query.asker.reply_octets_max, wire, &engine.query, &block
+        out, engine.now.query.asker.reply_octets_max, wire, &engine.now.query, &block
     )
     engine.blocked_here += 1
     if block.page_octets:
@@ -333,7 +361,7 @@ cdef inline Fate inspect_answer(
     if not engine.response.has_links or not is_judged(engine):
         return FATE_FORWARD
     engine.inspection = inspect_response(
-        wire, &engine.response, &engine.query, &engine.held.tables, &engine.options.dns64,
+        wire, &engine.response, &engine.now.query, &engine.held.tables, &engine.options.dns64,
         engine.t_ms, found,
     )
     if engine.inspection == INSPECTION_PASS or engine.inspection == INSPECTION_TRIM:
@@ -345,8 +373,8 @@ cdef inline Fate inspect_answer(
         return FATE_FORWARD
     fill_block(engine, &found.verdict, &block)
     engine.reply_octets = write_blocked_chain(
-        out, engine.query.asker.reply_octets_max, question, wire, &engine.response,
-        &engine.query, found, &block,
+        out, engine.now.query.asker.reply_octets_max, question, wire, &engine.response,
+        &engine.now.query, found, &block,
     )
     if found.is_address:
         count(engine, STAT_BLOCKED_ADDRESS)
@@ -368,8 +396,8 @@ cdef inline bint may_cache(const Engine *engine) noexcept nogil:
     """Tell whether the present query may be answered from the cache: RD=0 asks past it."""
     return (
         engine.options.has_cache
-        and engine.query.asker.flags & FLAG_RD != 0
-        and engine.query.qclass == CLASS_IN
+        and engine.now.query.asker.flags & FLAG_RD != 0
+        and engine.now.query.qclass == CLASS_IN
     )
 
 
@@ -396,7 +424,7 @@ cdef inline Fate answer_entry(
     answer_of_entry(&answer, entry, engine.tick_ms, is_stale)
     trim(engine, &answer)
     engine.reply_octets = answer_write(
-        out, engine.query.asker.reply_octets_max, &engine.query.asker, question, &answer
+        out, engine.now.query.asker.reply_octets_max, &engine.now.query.asker, question, &answer
     )
     engine.cached_here += 1
     count(engine, STAT_CACHE_STALE if is_stale else STAT_CACHE_HIT)
@@ -417,8 +445,7 @@ cdef inline Fate serve_question(
     cdef bint is_stale = False
     if may_cache(engine):
         entry = cache_find(
-            &engine.cache, &engine.query, cache_hash(&engine.cache, &engine.query),
-            engine.tick_ms,
+            &engine.cache, &engine.now.query, engine.now.cache_hash, engine.tick_ms
         )
         is_stale = entry is not NULL and not entry_is_fresh(entry, engine.tick_ms)
         if is_stale and not (
@@ -443,17 +470,46 @@ cdef inline Fate serve_question(
     return FATE_FORWARD
 
 
+cdef inline void engine_read(
+    Engine *engine, Ahead *ahead, const uint8_t *wire, size_t length
+) noexcept nogil:
+    """Read a message, and let what the cache has at its question come nearer.
+
+    A batch is read whole, then expected whole, then taken: what one waits for in memory comes
+    while the others are read.
+    """
+    ahead.reading = read_query(wire, length, &ahead.query)
+    ahead.is_expected = 0
+    if ahead.reading == READING_QUERY and engine.options.has_cache:
+        ahead.cache_hash = cache_hash(&engine.cache, &ahead.query)
+        cache_prefetch(&engine.cache, ahead.cache_hash)
+
+
+cdef inline void engine_expect(Engine *engine, Ahead *ahead) noexcept nogil:
+    """Let come nearer what is likely to decide a message: a cached answer, else the table's slots.
+
+    The tables must be those that it will be judged by.
+    """
+    if ahead.reading != READING_QUERY or engine.held is NULL:
+        return
+    if engine.options.has_cache and cache_prefetch_entry(&engine.cache, ahead.cache_hash):
+        return
+    expect_table(engine, ahead)
+
+
 cdef inline Fate engine_take(
-    Engine *engine, const uint8_t *wire, size_t length, bint is_cut, const Address *client,
+    Engine *engine, Ahead *ahead, const uint8_t *wire, bint is_cut, const Address *client,
     uint32_t reply_octets_max, uint8_t *out,
 ) noexcept nogil:
     """Decide what happens to a message from `client`, and write the answer if it has one.
 
+    `ahead` is what `engine_read` has made of it, and becomes the present message.
     `reply_octets_max` is what `out` takes; 0 stands for a datagram, which takes what the client
-    says, to UDP_OCTETS_MAX. `engine.query` holds the query afterwards, for FATE_FORWARD.
+    says, to UDP_OCTETS_MAX. `engine.now.query` holds the query afterwards, for FATE_FORWARD.
     """
-    cdef Reading reading = read_query(wire, length, &engine.query)
+    cdef Reading reading = ahead.reading
     cdef const uint8_t *question = wire + HEADER_OCTETS
+    engine.now = ahead
     count(engine, STAT_RECEIVED)
     if reading == READING_RUNT:
         count(engine, STAT_DROPPED_RUNT)
@@ -462,11 +518,11 @@ cdef inline Fate engine_take(
         count(engine, STAT_DROPPED_RESPONSE)
         return FATE_DROPPED
     if reply_octets_max:
-        engine.query.asker.reply_octets_max = <uint16_t> reply_octets_max
+        engine.now.query.asker.reply_octets_max = <uint16_t> reply_octets_max
     if not access_allows(&engine.options.clients, client):
         count(engine, STAT_ACCESS_REFUSED)
         engine.reply_octets = write_error_ede(
-            out, &engine.query.asker, question, RCODE_REFUSED, EDE_PROHIBITED
+            out, &engine.now.query.asker, question, RCODE_REFUSED, EDE_PROHIBITED
         )
         return FATE_ANSWERED
     if reading == READING_QUERY and not is_cut:
@@ -498,7 +554,7 @@ cdef inline bint engine_limit(Engine *engine, const Address *client, uint8_t *ou
         return False
     count(engine, STAT_RATE_SLIPPED)
     engine.reply_octets = write_error(
-        out, &engine.query.asker, out + HEADER_OCTETS, get16(out + 2) & FLAGS_RCODE
+        out, &engine.now.query.asker, out + HEADER_OCTETS, get16(out + 2) & FLAGS_RCODE
     )
     out[2] |= FLAG_TC >> 8
     return True
@@ -525,11 +581,13 @@ cdef inline bint answers_question(
 cdef inline void engine_recall(Engine *engine, const Slot *slot) noexcept nogil:
     """Make the query that waits in `slot` the present one; it was proven when it came."""
     cdef size_t at = read_question_name(
-        slot.query, HEADER_OCTETS + slot.asker.question_octets, &engine.query
+        slot.query, HEADER_OCTETS + slot.asker.question_octets, &engine.own.query
     )
-    engine.query.asker = slot.asker
-    engine.query.qtype = get16(slot.query + at)
-    engine.query.qclass = get16(slot.query + at + 2)
+    engine.now = &engine.own
+    engine.own.is_expected = 0
+    engine.now.query.asker = slot.asker
+    engine.now.query.qtype = get16(slot.query + at)
+    engine.now.query.qclass = get16(slot.query + at + 2)
 
 
 cdef inline Fate engine_stale(
@@ -545,7 +603,7 @@ cdef inline Fate engine_stale(
     if not may_cache(engine):
         return FATE_FORWARD
     entry = cache_find_answer(
-        &engine.cache, &engine.query, cache_hash(&engine.cache, &engine.query)
+        &engine.cache, &engine.now.query, cache_hash(&engine.cache, &engine.now.query)
     )
     if entry is NULL or not may_serve_stale(engine, entry):
         return FATE_FORWARD
@@ -614,7 +672,7 @@ cdef inline Fate engine_relay(
     entry = NULL
     if may_cache(engine) and engine.response.is_cacheable:
         entry = cache_put(
-            &engine.cache, &engine.query, cache_hash(&engine.cache, &engine.query),
+            &engine.cache, &engine.now.query, cache_hash(&engine.cache, &engine.now.query),
             &engine.response, wire, engine.tick_ms,
         )
     fate = inspect_answer(engine, slot.query + HEADER_OCTETS, wire, out)
@@ -628,7 +686,7 @@ cdef inline Fate engine_relay(
     answer_of_response(&answer, &engine.response, wire)
     trim(engine, &answer)
     engine.reply_octets = answer_write(
-        out, engine.query.asker.reply_octets_max, &engine.query.asker,
+        out, engine.now.query.asker.reply_octets_max, &engine.now.query.asker,
         slot.query + HEADER_OCTETS, &answer,
     )
     count(engine, STAT_RELAYED)

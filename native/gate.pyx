@@ -374,6 +374,7 @@ cdef class Gate:
         cdef bytes secret = os.urandom(16)
         engine.options = &self.options
         engine.mode = MODE_ENFORCE
+        engine.now = &engine.own
         engine.random_at = RANDOM_OCTETS
         engine.stats = stats_region(<uint8_t *> self.stats.buf, worker, thread)
         if engine.stats is NULL:

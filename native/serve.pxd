@@ -63,6 +63,7 @@ cdef struct Datagrams:
     Inflight inflight
     uint32_t waiting           # slots whose client waits; read by the other thread
     Inbox clients
+    Ahead ahead[BATCH]         # what is known of the datagrams in `clients`
     Inbox answers
     Outbox outbox              # to clients
     Outbox queries             # to upstreams
@@ -229,7 +230,7 @@ cdef inline void forward(Datagrams *udp, const uint8_t *wire) noexcept nogil:
     """Have an upstream answer the present query, which is `udp.asking`'s."""
     cdef Engine *engine = &udp.engine
     cdef uint32_t upstream = upstreams_choose(&udp.upstreams, UPSTREAM_NONE)
-    cdef Asker asker = engine.query.asker  # making room for it may make another query present
+    cdef Asker asker = engine.now.query.asker  # making room for it may make another query present
     cdef uint32_t at
     cdef Slot *slot
     cdef uint8_t *out
@@ -414,9 +415,11 @@ cdef inline void serve_client(Datagrams *udp, uint32_t socket, uint32_t i) noexc
         count(&udp.engine, STAT_RECEIVED)
         count(&udp.engine, STAT_PROXY_REFUSED)
         return
+    if start:  # what was read ahead is the proxy's header
+        engine_read(&udp.engine, &udp.ahead[i], wire, length - start)
     out = answer_octets(udp)
     fate = engine_take(
-        &udp.engine, wire, length - start, inbox_is_cut(&udp.clients, i), &udp.asking.address,
+        &udp.engine, &udp.ahead[i], wire, inbox_is_cut(&udp.clients, i), &udp.asking.address,
         0, out,
     )
     if fate == FATE_ANSWERED:
@@ -434,6 +437,13 @@ cdef inline bint serve_clients(Datagrams *udp, uint32_t socket) noexcept nogil:
     if not engine_fill_random(&udp.engine, RANDOM_OCTETS_PER_BATCH):
         return False
     udp.way_drawn = engine_draw16(&udp.engine)
+    for i in range(udp.clients.count):
+        engine_read(
+            &udp.engine, &udp.ahead[i], inbox_octets(&udp.clients, i),
+            udp.clients.messages[i].msg_len,
+        )
+    for i in range(udp.clients.count):
+        engine_expect(&udp.engine, &udp.ahead[i])
     for i in range(udp.clients.count):
         serve_client(udp, socket, i)
     send_queries(udp)

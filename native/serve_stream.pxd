@@ -309,7 +309,7 @@ cdef inline void forward_stream(
 ) noexcept nogil:
     """Have an upstream answer the present query, which is `client`'s."""
     cdef Engine *engine = &tcp.engine
-    cdef Asker asker = engine.query.asker
+    cdef Asker asker = engine.now.query.asker
     cdef Stream *stream = choose_stream(tcp, UPSTREAM_NONE)
     cdef uint32_t at
     cdef Slot *slot
@@ -375,8 +375,9 @@ cdef inline void take_frames(Streams *tcp, Stream *stream) noexcept nogil:
         wire = stream.in_octets + at + 2
         at += octets
         stream.active_ms = engine.tick_ms
+        engine_read(engine, &engine.own, wire, octets - 2)
         fate = engine_take(
-            engine, wire, octets - 2, False, &stream.address, STREAM_OCTETS_MAX, tcp.answer
+            engine, &engine.own, wire, False, &stream.address, STREAM_OCTETS_MAX, tcp.answer
         )
         if fate == FATE_ANSWERED:
             stream_write(stream, tcp.answer, engine.reply_octets, True)

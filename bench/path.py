@@ -124,7 +124,7 @@ def approve(installation: Installation, ref: OrderRef, names: list[str], note: N
     installation.approve(ref)
     approved = time.time()
     blocked = first(lambda: installation.is_blocked(names[-1]))
-    compiled = last_said(installation.programs["node"].log_file, "compiled a table")
+    compiled = last_said(installation.programs["node"].log_file, "compiled a base table")
     taken = last_said(installation.programs["gate"].log_file, "table")
     note("approve: call answered", "s", approved - before)
     note("approval answered → node has verified, folded, compiled", "s", compiled - approved)

@@ -34,7 +34,6 @@ cdef struct Inspected:
     verdict_t verdict        # `zone_at` is in `name`
     uint32_t links           # how many hops of the chain stand before the negative answer
     uint8_t is_address       # an address or hint is blocked, not a name
-    Inspection inspection
     WireName name            # what is denied: where the chain is after `links` hops
 
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from reply cimport Block, write_block, write_error
+from reply cimport Block, write_block, write_error, write_error_ede
 from wire cimport (
     HEADER_OCTETS, READING_BADVERS, READING_QUERY, READING_REFUSED, UDP_OCTETS_MAX,
     UDP_OCTETS_PLAIN, Query, Reading, read_query,
@@ -38,15 +38,23 @@ def read(const uint8_t[:] wire not None):
     return READINGS[<int> reading], fields
 
 
-def error(const uint8_t[:] wire not None, int rcode):
-    """Return the reply with `rcode` to a client's datagram of at least 12 octets."""
+def error(const uint8_t[:] wire not None, int rcode, *, info_code=None):
+    """Return the reply with `rcode` to a client's datagram of at least 12 octets.
+
+    `info_code` is that of the Extended DNS Error in it, if there is one.
+    """
     cdef Query query
     cdef uint8_t out[UDP_OCTETS_MAX + GUARD_OCTETS]
     if wire.shape[0] < HEADER_OCTETS:
         raise ValueError("no whole header: nothing can be answered")
     memset(out, 0xA5, sizeof(out))
     read_query(&wire[0], wire.shape[0], &query)
-    cdef size_t length = write_error(out, &query.asker, &wire[0] + HEADER_OCTETS, rcode)
+    cdef const uint8_t *question = &wire[0] + HEADER_OCTETS
+    cdef size_t length
+    if info_code is None:
+        length = write_error(out, &query.asker, question, rcode)
+    else:
+        length = write_error_ede(out, &query.asker, question, rcode, info_code)
     return guarded(out[:UDP_OCTETS_MAX + GUARD_OCTETS], length)
 
 

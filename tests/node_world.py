@@ -91,6 +91,7 @@ class World:
         self.control = MemoryControl()
         self.gate = MemoryGate(self.clock)
         self.work = InlineListWork()
+        self.replica = Replica
         self.state_dir = directory / "node"
         self.book = open_copy(directory / "book", self.log)
 
@@ -123,7 +124,7 @@ class World:
             lists = ListKeeper(ledger.lists, self.work, source, self.control)
             node = Node(
                 node_id="node-1",
-                replica=Replica(trust_of(self.land, self.log), verify, ledger),
+                replica=self.replica(trust_of(self.land, self.log), verify, ledger),
                 time=NodeTime(self.clock, files),
                 stops=StopKeeper(files),
                 lists=lists,

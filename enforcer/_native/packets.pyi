@@ -3,7 +3,7 @@ from typing import Final
 READINGS: Final[tuple[str, ...]]
 
 def read(wire: bytes) -> tuple[str, dict[str, int | bool | bytes | list[int]]]: ...
-def error(wire: bytes, rcode: int) -> bytes: ...
+def error(wire: bytes, rcode: int, *, info_code: int | None = None) -> bytes: ...
 def block(
     wire: bytes,
     *,
@@ -17,4 +17,5 @@ def block(
     register_url: bytes,
     ttl_seconds: int,
     serial: int,
+    room: int | None = None,
 ) -> bytes: ...

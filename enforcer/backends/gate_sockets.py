@@ -23,6 +23,8 @@ from enforcer.errors import InputError, UnavailableError
 
 BUFFER_BYTES: Final = 4 << 20
 """What is asked for; the kernel gives at most net.core.rmem_max and wmem_max."""
+BACKLOG_MAX: Final = 4_096
+"""Streams that wait to be taken; the kernel gives at most net.core.somaxconn."""
 BIND_SECONDS_MAX: Final = 3.0
 """Workers of a supervisor that was killed need up to two seconds to drain."""
 PORT_DRAWS_MAX: Final = 16
@@ -183,6 +185,7 @@ def _bound_pair(
                 if port == 0 and draws_left:
                     continue
                 raise
+            tcp.listen(BACKLOG_MAX)
             undoing.pop_all()
             return udp, tcp
     raise AssertionError

@@ -43,7 +43,7 @@ def standing(order: OrderRecord, t_ms: int) -> Standing:
         # A review that falls on the end is the end: nobody was late for it.
         is_lapsed = order.review_due_at_ms < order.expires_at_ms
         return Standing.LAPSED if is_lapsed else Standing.EXPIRED
-    row = order.row()
+    row = order.row
     if row is None:
         return _WAITING[order.status]
     return Standing.IN_FORCE if row.is_in_force(t_ms) else Standing.APPROVED

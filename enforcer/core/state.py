@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Final
 
 from enforcer.core.ed25519 import is_small_order
@@ -85,7 +86,7 @@ class Signer:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OrderRecord:
     """One version of an order and what has become of it."""
 
@@ -107,8 +108,12 @@ class OrderRecord:
         """When the order ends by itself: at its end, or at a review that nobody made."""
         return min(self.expires_at_ms, self.review_due_at_ms)
 
+    @cached_property
     def row(self) -> OrderRow | None:
-        """Return the table row of an approved order, whether or not its time has come."""
+        """The table row of an approved order, whether or not its time has come.
+
+        Made once: whoever looks at all orders does so at each change of one.
+        """
         if self.status is not OrderStatus.APPROVED or self.approved_at_ms is None:
             return None
         order = self.payload
@@ -175,7 +180,7 @@ class State:
     def approved_rows(self) -> Iterator[OrderRow]:
         """Yield the rows of all approved orders that no act has ended, past and future ones too."""
         for order in self.orders.values():
-            row = order.row()
+            row = order.row
             if row is not None:
                 yield row
 

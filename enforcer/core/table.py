@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
@@ -50,7 +51,7 @@ class Binding(IntEnum):
     ADVISORY = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OrderRow:
     """One order as the table holds it; it is in force while ``from_ms <= t < until_ms``."""
 
@@ -70,7 +71,7 @@ class OrderRow:
         """Tell whether the order is in force at `t_ms` (Unix time, milliseconds)."""
         return self.from_ms <= t_ms < self.until_ms
 
-    @property
+    @cached_property
     def line(self) -> str:
         """The row's canonical text, without LF."""
         return (

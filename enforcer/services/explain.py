@@ -87,7 +87,7 @@ def explain(state: State, lists: Lists, name: Name, qtype: int, t_ms: int) -> Ex
     protected = _text(lists, pins.protected_names if pins else None)
     orders, missing, zones = [], [], []
     for order in state.orders.values():
-        row = order.row()
+        row = order.row
         if row is None or not row.is_in_force(t_ms):
             continue
         try:

@@ -43,6 +43,11 @@ def test_an_answer_is_data_kept_for_its_least_ttl():
     assert (fields["counts"], fields["has_links"]) == ((2, 0, 0), True)
 
 
+@pytest.mark.parametrize(("ttl", "kept"), [(2**31 - 1, 2**31 - 1), (2**31, 0), (2**32 - 1, 0)])
+def test_a_ttl_with_its_first_bit_set_is_none(ttl, kept):
+    assert read(response([record(QNAME, A, bytes(4), ttl=ttl)]))["ttl_seconds"] == kept
+
+
 @pytest.mark.parametrize(("ttl", "minimum", "kept"), [(900, 60, 60), (30, 60, 30), (0, 60, 0)])
 @pytest.mark.parametrize(("flags", "sort"), [(0x8180, "NODATA"), (0x8183, "NXDOMAIN")])
 def test_a_denial_is_kept_as_long_as_its_soa_says(flags, sort, ttl, minimum, kept):
@@ -111,7 +116,11 @@ def test_a_pointer_that_does_not_lead_back_into_the_message_is_malformed(target)
 
 
 def test_a_name_that_leads_back_into_itself_is_malformed():
-    for owner in (b"\1a" + bytes([0xC0, HERE]), b"\1a" + bytes([0xC0, HERE + 2])):
+    for owner in (
+        b"\1a" + bytes([0xC0, HERE]),
+        b"\1a" + bytes([0xC0, HERE + 2]),
+        b"\2\0a" + bytes([0xC0, HERE + 1]),  # into its own label, where a root stands
+    ):
         assert message.read(response([record(owner, A, bytes(4))]))[0] == "MALFORMED"
 
 

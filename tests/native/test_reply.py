@@ -211,3 +211,13 @@ def test_badvers_stands_in_the_opt():
 def test_an_error_carries_an_opt_only_where_the_query_did():
     assert packets.error(header() + question(), 5)[10:12] == b"\0\0"
     assert packets.error(header(ar=1) + question() + ROOT_OPT, 5)[10:12] == b"\0\1"
+
+
+def test_a_refusal_says_why_only_where_the_query_had_edns():
+    asked = header(ar=1) + question() + ROOT_OPT
+    reply = packets.error(asked, 5, info_code=18)
+    options = struct.pack("!HHH", 15, 2, 18)
+    assert reply[:4] == b"\x12\x34\x81\x85"
+    assert reply.endswith(b"\0" + struct.pack("!HHIH", 41, 1232, 0, 6) + options)
+    plain = header() + question()
+    assert packets.error(plain, 5, info_code=18) == packets.error(plain, 5)

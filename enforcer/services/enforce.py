@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from enforcer.core.attestation import GateState, NotEnforced
-from enforcer.errors import IntegrityError, RefusedError, UnavailableError
+from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.ports import Contents, Gate, GateMode, GateReport, KeptFiles, ListWork
 from enforcer.services.base_table import Base, read_kept, unknown_base
 from enforcer.services.bases import BaseCompiler
@@ -196,11 +196,12 @@ class Enforcer:
         outcome = await self._layer.put(plan, moment, base)
         plan, layers = outcome.plan, outcome.layers
         self.problem = outcome.problem
-        if isinstance(outcome.error, IntegrityError | RefusedError) and base is self._base:
-            # What the gate has is not what we think: a new base will be.
-            _log.error("the gate refused an overlay of its base", problem=outcome.problem)
-            base.close()
-            self._base = None
+        if isinstance(outcome.error, IntegrityError) and base is self._base:
+            await self._link.ask()  # it may have been restarted meanwhile, and lost its base
+            if self._link.has(base):
+                _log.error("the gate refused an overlay of its base", problem=outcome.problem)
+                base.close()
+                self._base = None  # what it has is not what we think: a new base will be
         if plan.protections is None:
             return plan.without(layers.waiting, NotEnforced.LIST_MISSING)
         is_hopeless = False

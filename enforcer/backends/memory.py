@@ -19,7 +19,13 @@ from enforcer.backends.sealed_table import SealedFile
 from enforcer.core.name import Name
 from enforcer.core.target import ListSummary
 from enforcer.core.verdict import Action
-from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
+from enforcer.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
 from enforcer.ports import CompileJob, GateMode, GateReport, ModeOverride, SealedTable, TableStats
 
 _A: Final = 1  # RFC 1035 §3.2.2
@@ -122,12 +128,12 @@ class MemoryGate:
         """Lay an overlay over the base that is held.
 
         Raises:
-            IntegrityError: it is damaged, or another base's.
-            ConflictError: it is older than what is held, or there is no base.
+            IntegrityError: it is damaged, or another base's, or there is no base.
+            ConflictError: it is older than what is held.
         """
         self._check_away()
         if self._table is None:
-            raise ConflictError("there is no base", advice="Hand over a base first.")
+            raise IntegrityError("there is no base", advice="Hand over a base first.")
         self._take(self._table.with_overlay(_octets(overlay)))
         return await self.status()
 

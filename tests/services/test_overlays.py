@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -258,7 +259,59 @@ async def test_a_gate_that_lost_its_disk_gets_base_and_overlay_from_memory(world
         assert len(world.work.bases) == count
 
 
+async def test_a_gate_that_was_restarted_unnoticed_gets_its_base_with_the_next_change(world):
+    async with world.running():
+        await blocking(world)
+        await until(lambda: holds(world))
+        count = len(world.work.bases)
+        overlay, restarts = world.gate.overlay, iter([world.gate.restart])
+
+        async def overlay_after_restart(table):
+            next(restarts, lambda: None)()
+            return await overlay(table)
+
+        world.gate.overlay = overlay_after_restart
+        await blocking(world, WORSE, "worse.example.org")
+        assert world.gate.blocks("bad.example.org")
+        assert len(world.work.bases) == count
+
+
+async def test_a_base_that_overlays_have_overtaken_comes_with_one(world, eager):
+    async with world.running():
+        await blocking(world)
+        await based(world, 1)
+        world.work.may_compile.clear()
+        await blocking(world, WORSE, "worse.example.org")
+        await until(lambda: len(world.work.bases[-1].orders) == 2)
+        ref = await blocking(world, NEW, "new.example.org")
+        world.land.stop(ref)
+        await world.publish()
+        await until(lambda: not world.gate.blocks("new.example.org"))
+        loaded = world.gate.bases
+        world.work.may_compile.set()
+        await until(lambda: world.gate.bases > loaded)
+        await until(lambda: holds(world))
+        report = await world.gate.status()
+        assert (len(report.rows), bool(report.overlay_sha256)) == (2, True)
+
+
 # What goes wrong.
+
+
+async def test_an_overlay_that_memory_has_not_kept_is_handed_over_again(world):
+    async with world.running():
+        await blocking(world)
+        await until(lambda: holds(world))
+        status, loads = world.gate.status, world.gate.loads
+
+        async def altered(*, verify=False):
+            report = await status(verify=verify)
+            is_old = world.gate.loads == loads
+            return replace(report, overlay_sha256="ab" * 32) if is_old else report
+
+        world.gate.status = altered
+        await until(lambda: world.gate.loads > loads)
+        await until(lambda: holds(world))
 
 
 async def test_a_full_disk_keeps_nothing_from_the_gate_and_is_tried_again(world, monkeypatch):

@@ -42,7 +42,7 @@ from sockets cimport (
 )
 from stats cimport STAT_IN_FLIGHT, stats_fits, stats_region, stats_set
 from stream cimport streams_close, streams_open
-from overlay cimport tables_lay, tables_open
+from overlay cimport tables_lay, tables_open, tables_t
 from table cimport TABLE_OTHER_BASE, TABLE_VALID
 from wire cimport HEADER_OCTETS
 from upstream cimport UPSTREAM_SOCKETS_MAX, UPSTREAMS_MAX, Upstreams
@@ -332,6 +332,7 @@ cdef class Gate:
     cdef Streams *tcp
     cdef const Held *held       # the last published; owned here
     cdef Py_buffer base         # what `held` points into
+    cdef tables_t opened        # `base` alone, checked: overlays are laid over a copy
     cdef Py_buffer overlay
     cdef Py_buffer stats
     cdef bint has_stats
@@ -545,7 +546,8 @@ cdef class Gate:
         (Unix), both moving on from now, and never before what the tables before had reached.
         `order_slots` says where each order, by its ledger index, is counted; else it is in 0.
 
-        The buffers' octets must never change; they are held until the next swap. Whoever calls
+        A `table` that is the one in use is not checked again, so that an overlay costs what it
+        is long. The buffers' octets must never change; they are held until the next swap. Who calls
         has checked origin, age and checksum: here only that every lookup stays inside.
 
         Raises:
@@ -594,10 +596,15 @@ cdef class Gate:
         self, Held *held, Py_buffer *base, Py_buffer *over, int64_t floor_ms, order_slots
     ) except -1:
         """Fill `held` from the tables, giving every order its counter."""
-        cdef int opened
+        cdef int opened = TABLE_VALID
         cdef uint32_t row
-        with nogil:
-            opened = tables_open(&held.tables, <const uint8_t *> base.buf, base.len)
+        cdef tables_t alone
+        if self.held is not NULL and base.buf == self.base.buf and base.len == self.base.len:
+            held.tables = self.opened  # the very same, and held: what was proven stays so
+        else:
+            with nogil:
+                opened = tables_open(&held.tables, <const uint8_t *> base.buf, base.len)
+        alone = held.tables
         if opened == TABLE_VALID and over.buf is not NULL:
             held.base_rows = <uint32_t *> calloc(
                 held.tables.order_count + 1, sizeof(uint32_t)
@@ -626,6 +633,7 @@ cdef class Gate:
         held.serial = <uint32_t> held.tables.header.ledger_size
         for row in range(held.tables.order_count):
             held.slot_of[row] = order_slots.get(held.tables.orders[row].index, 0)
+        self.opened = alone  # nothing can fail any more
         return 0
 
     def time_floor_ms(self) -> int:

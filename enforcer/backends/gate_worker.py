@@ -54,6 +54,7 @@ class GateWorker:
         self._wake = wake
         self._waker = waker
         self._gate: Gate | None = None
+        self._base_in_use: tuple[tuple[int, int], mmap.mmap] | None = None
         self._threads: list[threading.Thread] = []
         self._failures: list[OSError] = []
         self._closing = ExitStack()
@@ -108,8 +109,10 @@ class GateWorker:
         elif self._gate is None:
             raise UnavailableError("this worker has not begun", advice="Send it Begin first.")
         elif isinstance(message, Swap):
+            base, *overlay = fds
             self._gate.swap(
-                *(_mapped(fd) for fd in fds),
+                self._base(base),
+                *(_mapped(fd) for fd in overlay),
                 time_floor_ms=message.time_floor_ms,
                 order_slots=message.order_slots,
             )
@@ -135,6 +138,14 @@ class GateWorker:
             map_counts(fds[message.udp + message.tcp]),
             message.region,
         )
+
+    def _base(self, fd: int) -> mmap.mmap:
+        """Map a base, or return the mapping of it that is in use: an overlay lets it lie."""
+        status = os.fstat(fd)
+        key = (status.st_dev, status.st_ino)
+        if self._base_in_use is None or self._base_in_use[0] != key:
+            self._base_in_use = (key, _mapped(fd))
+        return self._base_in_use[1]
 
     def _serve(self, *loops: Callable[[], None]) -> None:
         for loop in loops:
@@ -223,5 +234,9 @@ def run_worker(channel_fd: int) -> int:
 
 
 def _mapped(fd: int) -> mmap.mmap:
-    """Map sealed memory; private though read only, for before Linux 6.7 it cannot be shared."""
-    return mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+    """Map sealed memory; private though read only, for before Linux 6.7 it cannot be shared.
+
+    Its pages are brought in here, so that no query waits for one.
+    """
+    flags = mmap.MAP_PRIVATE | mmap.MAP_POPULATE
+    return mmap.mmap(fd, 0, flags=flags, prot=mmap.PROT_READ)

@@ -9,10 +9,12 @@ from itertools import pairwise
 import pytest
 
 from enforcer._native.gate import Gate, GateOptions
+from enforcer._native.probe import body_sha256
 from enforcer.backends.gate_messages import sealed_copy
 from enforcer.backends.gate_stats import GateStats, map_counts
 from enforcer.errors import InputError, IntegrityError
 from tests.backends.gate_world import WAIT_SECONDS, compiled, order, query
+from tests.tables import compile_bytes, compile_overlay_bytes
 
 ROUNDS, QUEUED, SWAPS = 5, 5_000, 200
 
@@ -130,3 +132,48 @@ def test_bounds_that_it_cannot_keep_are_refused(sockets, gate_on, bounds):
 def test_a_descriptor_that_is_no_socket_to_wait_for_is_an_error(sockets, gate_on, tmp_path):
     with (tmp_path / "file").open("w") as file, pytest.raises(OSError, match="not permitted"):
         gate_on(file, sockets[1])
+
+
+def names_row(index, names):
+    row, _ = order(index, names)
+    return row, names
+
+
+def test_overlays_lie_over_the_base_in_use_and_over_no_other(sockets, gate_on):
+    served, upstream, client = sockets
+    one, two = names_row(7, b"subtree one.example\n"), names_row(8, b"subtree two.example\n")
+    octets = compile_bytes([one])
+    base, other = mapped(octets), mapped(compile_bytes([two]))
+    over = compile_overlay_bytes(body_sha256(octets), [one[0], two[0]], [two])
+    alone = compile_overlay_bytes(body_sha256(octets), [two[0]], [two])
+    gate = gate_on(served, upstream)
+
+    def blocked():
+        found = []
+        for name in ("one.example", "two.example"):
+            client.send(query(name, flags=0))
+            found.append(client.recv(1_232)[3] & 0x0F == 3)
+        return found
+
+    loop = threading.Thread(target=gate.run_datagrams)
+    loop.start()
+    gate.swap(base)
+    seen = [blocked()]
+    for overlay in (over, alone, None, over):
+        gate.swap(base, overlay)
+        seen.append(blocked())
+    with pytest.raises(IntegrityError, match="another table"):
+        gate.swap(other, over)
+    with pytest.raises(IntegrityError, match="structure is broken"):
+        gate.swap(base, over[:-1])
+    seen.append(blocked())
+    gate.swap(other)
+    seen.append(blocked())
+    gate.swap(base, alone)
+    seen.append(blocked())
+    gate.stop()
+    loop.join(WAIT_SECONDS)
+    assert seen == [
+        [True, False], [True, True], [False, True], [True, False], [True, True], [True, True],
+        [False, True], [False, True],
+    ]  # fmt: skip

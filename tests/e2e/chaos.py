@@ -41,7 +41,7 @@ TOLD = 0.25
 UNDECIDED_MS = 2_000
 """So near to an order's end, what a query finds depends on when exactly it is asked."""
 LAST_WORDS_SECONDS = 1.0
-"""A query sent so shortly before the gate was killed may have died with it, in its buffers."""
+"""A query sent so shortly before a gate, or its worker, was killed may have died with it."""
 
 
 @dataclass
@@ -193,7 +193,7 @@ class Watch:
 
     wrong: list[str] = field(default_factory=list)
     downtimes: list[tuple[float, float]] = field(default_factory=list)
-    """When the gate was killed, and when it served again (monotonic)."""
+    """When the gate or its workers were killed, and when it served again (monotonic)."""
 
     def see(self, qname: str, answer: Answer) -> None:
         is_right = (
@@ -247,7 +247,7 @@ class Killer:
         for victim in self._chance.sample(victims, len(victims)):
             if victim != "workers":
                 self._installation.start(victim)
-        if "gate" in victims:
+        if "gate" in victims or "workers" in victims:  # its own workers are among those killed
             self._installation.wait_until(self._installation.gate_status, "the gate serves again")
             self._watch.downtimes.append((killed_at, time.monotonic()))
         return f"{'+'.join(victims)} dead for {dead_seconds * 1_000:.0f} ms"

@@ -55,7 +55,7 @@ class Program:
             self._process.wait()
 
     def kill_workers(self) -> None:
-        """Kill the processes that it has for work on whole lists."""
+        """Kill the processes that it has: for work on whole lists, or the gate's that serve."""
         for child, _ in _children(self.pid) if self.is_running else ():
             os.kill(child, signal.SIGKILL)
 

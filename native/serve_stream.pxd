@@ -102,13 +102,21 @@ cdef inline void end_client(Streams *tcp, Stream *stream) noexcept nogil:
 
 
 cdef inline void send_client(Streams *tcp, Stream *stream) noexcept nogil:
-    """Send what is queued, and end the stream when it is broken or done."""
+    """Send what is queued, and end the stream when it is broken or done.
+
+    Whole queries that were held back are gone on with, by `serve_due`, once there is room.
+    """
+    cdef bint is_held = stream_frame(stream, 0) != 0 and not tcp.is_draining
     if not stream_flush(stream):
         end_client(tcp, stream)
+        return
+    if is_held:
+        if stream.inflight < PIPELINE_MAX and stream_has_room(stream):
+            stream.is_due = tcp.has_due = 1
     elif stream.is_ending and stream.inflight == 0 and stream.out_at == stream.out_used:
         end_client(tcp, stream)
-    else:
-        watch_stream(tcp, stream)
+        return
+    watch_stream(tcp, stream)
 
 
 cdef inline void release_slot(Streams *tcp, uint32_t at) noexcept nogil:
@@ -139,8 +147,6 @@ cdef inline void answer_stream_slot(Streams *tcp, uint32_t at) noexcept nogil:
         end_client(tcp, stream)
         return
     stream_write(stream, tcp.answer, tcp.engine.reply_octets, True)
-    if stream_frame(stream, 0):  # held back until now
-        stream.is_due = tcp.has_due = 1
     send_client(tcp, stream)
 
 
@@ -499,6 +505,7 @@ cdef inline void take_answer(
         tcp.upstreams.each[stream.upstream].plain_until_ms = engine.tick_ms + PLAIN_MS
         count(engine, STAT_UPSTREAM_PLAIN)
         stream.inflight -= 1
+        slot.way_serial -= 1  # it waits for this stream no more
         retry_stream_slot(tcp, at, UPSTREAM_NONE, STAT_UPSTREAM_UNSENT)
         return
     if engine_relay(engine, wire, length, slot, tcp.answer) != FATE_ANSWERED:

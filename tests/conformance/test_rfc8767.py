@@ -1,0 +1,124 @@
+"""RFC 8767: when the resolver fails, an old answer is better than none; a block stays one."""
+
+import time
+
+import dns.rcode
+import pytest
+
+from tests.backends.gate_world import compiled, eventually, order
+from tests.conformance.client import answers, extended_errors
+from tests.conformance.upstream import SOA
+from tests.conformance.world import CORE, orders, world_of
+
+STALE, STALE_NXDOMAIN = 3, 19
+QUICK = {"upstream_timeout_ms": 400, "upstream_try_ms": 150}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    with world_of(tmp_path_factory.mktemp("stale"), **QUICK) as world:
+        yield world
+
+
+@pytest.fixture
+def world(shared):
+    """A gate that soon gives up waiting, and a resolver that answers it."""
+    yield shared
+    shared.upstream.is_silent = False
+    eventually(lambda: is_heard(shared))
+
+
+def is_heard(world):
+    """Tell whether the resolver is asked and heard again: a gate gives up one that is silent."""
+    return answers(world.client.ask(f"t{time.monotonic_ns()}.example"))
+
+
+def known(world, *names, ttl=1):
+    """Have the gate know one address of each name, for so many seconds."""
+    for name in names:
+        world.upstream.says(name, "A", f"{name}. {ttl} A 192.0.2.3")
+        assert answers(world.client.ask(name))
+
+
+def expire():
+    """Wait until what was kept for a second is old."""
+    time.sleep(1.2)
+
+
+def test_an_old_answer_is_given_with_a_short_ttl_and_said_to_be_old(world):
+    known(world, "old.example")
+    world.upstream.says(
+        "gone.example", "A", authority=[f"example. 1 SOA {SOA}"], rcode=dns.rcode.NXDOMAIN
+    )
+    world.client.ask("gone.example")
+    expire()
+    world.upstream.is_silent = True
+    for _ in range(2):  # when asking failed, and while it is not asked again
+        reply = world.client.ask("old.example")
+        assert answers(reply) == ["old.example. A 192.0.2.3"]
+        assert reply.answer[0].ttl == 30
+        assert [code for code, _ in extended_errors(reply)] == [STALE]
+    reply = world.client.ask("gone.example")
+    assert reply.rcode() == dns.rcode.NXDOMAIN
+    assert [code for code, _ in extended_errors(reply)] == [STALE_NXDOMAIN]
+    assert world.client.ask("old.example", edns=False).options == ()
+
+
+def test_what_is_not_old_is_given_as_ever_and_what_was_never_known_fails(world):
+    known(world, "kept.example", ttl=300)
+    world.upstream.is_silent = True
+    reply = world.client.ask("kept.example")
+    assert (answers(reply), extended_errors(reply)) == (["kept.example. A 192.0.2.3"], [])
+    assert world.client.ask("never.example").rcode() == dns.rcode.SERVFAIL
+
+
+def test_a_resolver_that_answers_is_heard_first(world):
+    known(world, "moved.example")
+    expire()
+    world.upstream.says("moved.example", "A", "moved.example. 1 A 192.0.2.33")
+    assert answers(world.client.ask("moved.example")) == ["moved.example. A 192.0.2.33"]
+
+
+def test_a_resolver_that_says_servfail_is_believed(world):
+    """It may have found the data bogus: §5 would allow the old answer, DESIGN does not."""
+    known(world, "bogus.example")
+    expire()
+    world.upstream.says("bogus.example", "A", rcode=dns.rcode.SERVFAIL)
+    for _ in range(2):
+        reply = world.client.ask("bogus.example")
+        assert (reply.rcode(), reply.answer) == (dns.rcode.SERVFAIL, [])
+
+
+def test_a_blocked_name_is_blocked_whatever_is_kept_of_it(world, tmp_path):
+    known(world, "later.example")
+    expire()
+    more = order(9, b"subtree later.example\n")
+    world.gate.load(compiled(tmp_path / "t", *orders(), more, core=CORE, ledger_size=101))
+    world.upstream.is_silent = True
+    for _ in range(2):
+        reply = world.client.ask("later.example")
+        assert (reply.rcode(), reply.answer) == (dns.rcode.NXDOMAIN, [])
+
+
+@pytest.mark.long
+def test_a_resolver_that_comes_back_is_asked_again_after_half_a_minute(world):
+    """§5: a failure is not looked into again at once, and not for ever."""
+    known(world, "brief.example")
+    expire()
+    world.upstream.is_silent = True
+    assert answers(world.client.ask("brief.example")) == ["brief.example. A 192.0.2.3"]
+    world.upstream.is_silent = False
+    world.upstream.says("brief.example", "A", "brief.example. 60 A 192.0.2.44")
+    until = time.monotonic() + 60
+    while answers(world.client.ask("brief.example")) != ["brief.example. A 192.0.2.44"]:
+        assert time.monotonic() < until, "it is never heard again"
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_nothing_is_older_than_the_operator_allows(start_world, seconds):
+    world = start_world(serve_stale_seconds_max=seconds, **QUICK)
+    known(world, "old.example")
+    time.sleep(1.2 + seconds)
+    world.upstream.is_silent = True
+    assert world.client.ask("old.example").rcode() == dns.rcode.SERVFAIL

@@ -262,7 +262,7 @@ class GateConfig(File, frozen=True, kw_only=True):
     """Names that no table may block: one that does is given back."""
     probe_name: str = "."
     """Asked with type NS to see whether an upstream, or the gate itself, answers."""
-    allow: Annotated[tuple[Prefix, ...], Meta(max_length=4_096)] | None = None
+    allow: Annotated[tuple[Prefix, ...], Meta(max_length=4_000)] | None = None
     """Who may ask; null: loopback, private, link-local and shared addresses."""
     cache_bytes_max: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
     """Of each worker; 0 switches the cache off."""
@@ -270,7 +270,7 @@ class GateConfig(File, frozen=True, kw_only=True):
     """How long an expired answer may stand in for an upstream that is away (RFC 8767)."""
     responses_per_second_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Over UDP to one /24 or /56; 0: no limit."""
-    proxy_from: Annotated[tuple[Prefix, ...], Meta(max_length=4_096)] = ()
+    proxy_from: Annotated[tuple[Prefix, ...], Meta(max_length=4_000)] = ()
     """From these a PROXY header (version 2) says who the client is."""
     proxy_to_upstream: bool = False
     """Say the same to the upstream; switches the cache off."""

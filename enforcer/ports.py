@@ -383,6 +383,10 @@ class GateReport:
     mode: GateMode = GateMode.UNSPECIFIED
     override: ModeOverride | None = None
     """Why `mode` is not the configuration's."""
+    upstreams_down: tuple[str, ...] = ()
+    """Resolvers behind the gate that do not answer it."""
+    confirmed_at_ms: int = 0
+    """When a node last handed over tables or had them verified; 0: never since the start."""
     order_outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
     """Order's entry index -> what it did to queries, by outcome, without what is 0."""
     histograms: dict[str, Histogram] = field(default_factory=dict)

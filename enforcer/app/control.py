@@ -29,6 +29,7 @@ from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_feed import RedisFeedPublisher
+from enforcer.backends.service_manager import notify_ready, notify_stopping
 from enforcer.backends.tiles import TileLedger
 from enforcer.config import ControlConfig, read_trust
 from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
@@ -83,7 +84,9 @@ async def run_control(config: ControlConfig, progress: Progress | None = None) -
             told = _signals()
             address = f"{config.listen.host}:{control.port}"
             log.info("control_serves", address=address, entries=control.ledger.state.size)
+            notify_ready(f"serves {address}")
             await _until_told(told, control.tasks)
+            notify_stopping()
             log.info("control_ends")
     finally:
         await feed.close()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from enforcer.backends.gate_messages import ModeName
 from enforcer.backends.gate_process import check, run
 from enforcer.backends.gate_settings import OWN_CLIENTS, GateSettings
+from enforcer.backends.gate_socket import GateClient
 from enforcer.config import GateConfig
+from enforcer.ports import GateReport
 
 
 def run_gate(config: GateConfig) -> None:
@@ -23,6 +28,18 @@ def check_gate(config: GateConfig) -> str:
         InputError: the file's values do not make a gate.
     """
     return check(settings_of(config))
+
+
+async def set_mode(
+    socket: Path, mode: ModeName, *, by: str, reason: str, seconds: int
+) -> GateReport:
+    """Have the gate at `socket` do something else than its configuration says.
+
+    Raises:
+        InputError: who, why or how long is out of bounds.
+        UnavailableError: no gate answers.
+    """
+    return await GateClient(socket).set_mode(mode, by=by, reason=reason, seconds=seconds)
 
 
 def settings_of(config: GateConfig) -> GateSettings:

@@ -32,6 +32,7 @@ from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_source import RedisFeedSource
+from enforcer.backends.service_manager import notify_ready, notify_stopping
 from enforcer.backends.tiles import TileLedger
 from enforcer.config import NodeConfig, read_trust
 from enforcer.core.note import VerifierKey
@@ -68,6 +69,7 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
         shown = config.metrics_listen
         place = (shown.host, shown.port) if shown is not None else None
         async with _listening(config, node), metrics_served(place, node.view):
+            notify_ready("follows the ledger")
             running = asyncio.create_task(node.run())
             ending = asyncio.create_task(told.wait())
             await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,6 +77,7 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
             if not running.done():
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
+                notify_stopping()
                 _log.info("ends")
             else:
                 running.result()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -164,6 +165,9 @@ class ControlSocket:
         except EnforcerError as error:
             log.warning("control_error", kind=type(error).__name__, message=error.message)
             return Reply(refusal=Refusal.of(error))
+        except Exception as error:  # noqa: BLE001 - a defect: it must not end what serves queries
+            log.critical("control_defect", trace=traceback.format_exc())
+            return Reply(refusal=Refusal.of(_defect(error)))
 
     def _hang_up(self, peer: socket.socket) -> None:
         self._watch.forget(peer)
@@ -219,6 +223,13 @@ def _send(peer: socket.socket, reply: Reply) -> bool:
         except OSError:
             return False
     return True
+
+
+def _defect(error: Exception) -> UnavailableError:
+    return UnavailableError(
+        f"the gate has failed at this request: {type(error).__name__}",
+        advice="This is a defect: report it, with the line control_defect of the gate's log.",
+    )
 
 
 def _not_allowed(uid: int) -> RefusedError:

@@ -61,6 +61,7 @@ class Handed(msgspec.Struct, frozen=True):
     stats: int
     workers: tuple[HandedWorker, ...]
     floor_ms: int
+    confirmed_at_ms: int
     counts: dict[str, int]
 
     @property

@@ -23,11 +23,12 @@ from enforcer.backends.durable import (
 )
 from enforcer.backends.forked import forked
 from enforcer.backends.gate_messages import TABLE_BYTES_MAX, seal
-from enforcer.backends.gate_table import HeldTable, Tables, open_table
+from enforcer.backends.gate_table import HeldTable, Tables, laid_over, tables_of
 from enforcer.backends.watch import Watch
 from enforcer.errors import NotFoundError, UnavailableError
 
 BASE_NAME: Final = "last-good.table"
+OVERLAY_NAME: Final = "last-good.overlay"
 COPY_BYTES: Final = 1 << 24
 RETRY_SECONDS: Final = 30.0
 
@@ -39,25 +40,51 @@ class LastGood:
 
     def __init__(self, state_dir: Path) -> None:
         self._base = state_dir / BASE_NAME
+        self._overlay = state_dir / OVERLAY_NAME
 
     def keep(self, tables: Tables, *, with_base: bool) -> None:
         """Put the very octets that are in use on the disk, durably; the base only if that is due.
+
+        A crash between the two files leaves an overlay of another base, which does not count.
 
         Raises:
             UnavailableError: the disk is full or failed; each file there is as it was.
         """
         if with_base:
             _write(self._base, tables.base)
+        if tables.overlay is not None:
+            _write(self._overlay, tables.overlay)
+        else:
+            with reporting(self._overlay, "remove"):
+                self._overlay.unlink(missing_ok=True)
 
     def open(self, origin: str) -> Tables:
-        """Copy the files into sealed memory and check them as if they had just come.
+        """Copy the base into sealed memory and check it as if it had just come.
 
         Raises:
-            NotFoundError: there are none yet.
-            IntegrityError: the base is damaged or of another ledger.
+            NotFoundError: there is none yet.
+            IntegrityError: it is damaged or of another ledger.
             UnavailableError: it cannot be read.
         """
-        return Tables(_opened(self._base, origin))
+        fd = _sealed(self._base)
+        try:
+            return tables_of([fd], origin)
+        finally:
+            os.close(fd)
+
+    def open_overlay(self, base: HeldTable, origin: str) -> Tables:
+        """Return the base with the overlay that was kept, checked as if it had just come.
+
+        Raises:
+            NotFoundError: there is none.
+            IntegrityError: it is damaged, or of another ledger or base.
+            UnavailableError: it cannot be read.
+        """
+        fd = _sealed(self._overlay)
+        try:
+            return laid_over(base, fd, origin)
+        finally:
+            os.close(fd)
 
 
 class Keeper:
@@ -152,7 +179,8 @@ def _write(path: Path, held: HeldTable) -> None:
     sync_directory(path.parent)
 
 
-def _opened(path: Path, origin: str) -> HeldTable:
+def _sealed(path: Path) -> int:
+    """Return the descriptor of a sealed copy of a file."""
     with reporting(path, "look at"):  # the user that this became may not get there
         is_there = path.exists()
     if not is_there:
@@ -168,6 +196,7 @@ def _opened(path: Path, origin: str) -> HeldTable:
                 while os.sendfile(fd, file.fileno(), None, COPY_BYTES):
                     pass
         seal(fd)
-        return open_table(fd, origin)
-    finally:
+    except BaseException:
         os.close(fd)
+        raise
+    return fd

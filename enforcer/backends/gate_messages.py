@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from enforcer import errors
 from enforcer.errors import Datum, EnforcerError, IntegrityError
-from enforcer.ports import GateMode, GateReport
+from enforcer.ports import GateReport
 
 REQUEST_BYTES_MAX: Final = 4_096
 REPLY_BYTES_MAX: Final = 65_536
@@ -24,6 +24,9 @@ ATTACHED_BYTES_MAX: Final = 256 << 20
 TABLE_BYTES_MAX: Final = 4 << 30
 OVERRIDE_SECONDS_MAX: Final = 24 * 3_600
 """A gate enforces again by itself after a day at most."""
+
+BY_MAX: Final = 100
+REASON_MAX: Final = 500
 
 SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -38,6 +41,9 @@ _KINDS: Final = {
         errors.IntegrityError,
     )
 }
+
+
+ModeName: TypeAlias = Literal["enforce", "shadow", "bypass"]
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,18 +61,11 @@ class Overlay(_Message, frozen=True, tag_field="op", tag="overlay"):
 class Mode(_Message, frozen=True, tag_field="op", tag="mode"):
     """Do something else than the configuration says, or (ENFORCE) what it says again."""
 
-    mode: Literal["enforce", "shadow", "bypass"]
-    by: Annotated[str, Meta(min_length=1, max_length=100)]
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    mode: ModeName
+    by: Annotated[str, Meta(min_length=1, max_length=BY_MAX)]
+    reason: Annotated[str, Meta(min_length=1, max_length=REASON_MAX)]
     seconds: Annotated[int, Meta(ge=1, le=OVERRIDE_SECONDS_MAX)] = OVERRIDE_SECONDS_MAX
     """When it ends by itself."""
-
-
-class Health(_Message, frozen=True, tag_field="op", tag="health"):
-    """Say whether clients should be sent here: asked with a real query."""
-
-    confirmed_seconds_max: Annotated[int, Meta(ge=1)] | None = None
-    """Unhealthy when no node has handed over or verified the table for so long."""
 
 
 class Status(_Message, frozen=True, tag_field="op", tag="status"):
@@ -82,7 +81,7 @@ class Check(_Message, frozen=True, tag_field="op", tag="check"):
     qtype: Annotated[int, Meta(ge=0, le=0xFFFF)]
 
 
-Request: TypeAlias = Load | Overlay | Status | Check
+Request: TypeAlias = Load | Overlay | Status | Check | Mode
 
 
 class CheckReport(_Message, frozen=True):
@@ -98,21 +97,6 @@ class CheckReport(_Message, frozen=True):
     at_ms: int
     """The time that it was decided for: the clock's, or the table's floor."""
     state: Literal["SERVING", "NO_TABLE"]
-
-
-class HealthReport(_Message, frozen=True):
-    """Whether the gate serves, and what it found."""
-
-    is_healthy: bool
-    problems: tuple[str, ...]
-    """Why not, in words; empty when it is healthy."""
-    mode: GateMode
-    workers: int
-    workers_serving: int
-    probe_ms: float | None
-    """How long the real query took; None when nothing answered."""
-    confirmed_seconds: int | None
-    """Since a node last handed over or verified the table; None when none ever did."""
 
 
 class Refusal(_Message, frozen=True):
@@ -137,11 +121,10 @@ class Refusal(_Message, frozen=True):
 
 
 class Reply(_Message, frozen=True, omit_defaults=True):
-    """Exactly one of the five is there."""
+    """Exactly one of the four is there."""
 
     report: GateReport | None = None
     check: CheckReport | None = None
-    health: HealthReport | None = None
     refusal: Refusal | None = None
     attached_bytes: Annotated[int, Meta(ge=1, le=ATTACHED_BYTES_MAX)] | None = None
     """The reply is in the memfd that comes along, and is this long."""

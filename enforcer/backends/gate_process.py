@@ -44,6 +44,12 @@ from enforcer.backends.gate_sockets import (
 from enforcer.backends.gate_stats import GateStats
 from enforcer.backends.gate_supervisor import Supervisor
 from enforcer.backends.json_log import log_to_stderr
+from enforcer.backends.service_manager import (
+    Watchdog,
+    notify_ready,
+    notify_reloading,
+    notify_stopping,
+)
 from enforcer.backends.watch import Watch
 from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
 
@@ -125,6 +131,7 @@ class _Process:
         self._supervisor.crew = self._crew
         self._control = ControlSocket(listener, allowed_uids, self._supervisor.answer, watch)
         self._is_told_to_end = False
+        self._watchdog = Watchdog()
         self._checking: Checking | None = None
         self._is_checked = False
 
@@ -190,6 +197,7 @@ class _Process:
             workers=len(self._crew.serving),
             release=__version__,
         )
+        notify_ready(f"serves with {len(self._crew.sockets)} workers, release {__version__}")
         if on_ready is not None:
             on_ready(places)
 
@@ -197,10 +205,22 @@ class _Process:
         """Do what is due; return after how many seconds something will be."""
         if self._is_checked and not self._supervisor.is_writing:
             self._become()
-        checking_seconds = (
-            self._checking.tend() if self._checking is not None else CHECK_SECONDS_MAX
+        if self._watchdog.seconds_left() == 0:
+            self._feed_watchdog()
+        return min(
+            self._crew.tend(),
+            self._supervisor.tend(),
+            self._watchdog.seconds_left(),
+            self._checking.tend() if self._checking is not None else CHECK_SECONDS_MAX,
         )
-        return min(self._crew.tend(), self._supervisor.tend(), checking_seconds)
+
+    def _feed_watchdog(self) -> None:
+        """Say that the gate is well while some worker serves and each that does answers."""
+        asked = len(self._crew.serving)
+        if asked and len(self._crew.ask()) == asked:
+            self._watchdog.feed()
+        else:
+            self._watchdog.skip()
 
     def _signalled(self, numbers: bytes) -> None:
         if any(number in ENDINGS for number in numbers):
@@ -246,15 +266,19 @@ class _Process:
                 for each in self._crew.serving
             ),
             floor_ms=floor_ms,
+            confirmed_at_ms=self._supervisor.confirmed_at_ms,
             counts=self._crew.counts | self._supervisor.counts,
         )
+        notify_reloading()
         try:
             hand_over(handed, own_command())
         except EnforcerError as error:
             self._checked(error)
+            notify_ready("serves; a reload was refused")
 
     def _end(self) -> None:
         """Drain, keep, and give everything back; in this order, whatever fails."""
+        notify_stopping()
         self._control.close()
         self._supervisor.learn_floor(self._crew.ask())
         self._crew.drain()

@@ -22,7 +22,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 WORKERS_MAX: Final = 64
 LISTEN_MAX: Final = 64
 UPSTREAMS_MAX: Final = 16
-PREFIXES_MAX: Final = 4_096
+PREFIXES_MAX: Final = 4_000
 OWN_CLIENTS: Final = (
     "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
     "100.64.0.0/10", "::1/128", "fc00::/7", "fe80::/10",
@@ -80,6 +80,13 @@ class GateSettings:
     def worker_count(self) -> int:
         """How many workers there are to be."""
         return self.workers or min(len(os.sched_getaffinity(0)), WORKERS_MAX)
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Who may ask: those who are allowed, and the gate itself, to see whether it serves."""
+        addresses = [ipaddress.ip_address(host) for host, _ in self.listen]
+        own = [str(ipaddress.ip_network(each)) for each in addresses if not each.is_unspecified]
+        return (*self.allow, "127.0.0.0/8", "::1/128", *own)
 
     @property
     def fixed(self) -> tuple[object, ...]:

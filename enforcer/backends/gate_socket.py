@@ -16,9 +16,14 @@ from typing import Final
 import msgspec
 
 from enforcer.backends.gate_messages import (
+    BY_MAX,
+    OVERRIDE_SECONDS_MAX,
+    REASON_MAX,
     REPLY_BYTES_MAX,
     Check,
     Load,
+    Mode,
+    ModeName,
     Overlay,
     Reply,
     Request,
@@ -66,6 +71,29 @@ class GateClient:
             UnavailableError: no gate answers.
         """
         return _report(await asyncio.to_thread(self._ask, Status(verify)))
+
+    async def set_mode(self, mode: ModeName, *, by: str, reason: str, seconds: int) -> GateReport:
+        """Have the gate do something else than its configuration says, or (enforce) that again.
+
+        Raises:
+            InputError: who, why or how long is out of bounds.
+            UnavailableError: no gate answers.
+        """
+        for field, text, most in (("by", by, BY_MAX), ("reason", reason, REASON_MAX)):
+            if not 1 <= len(text) <= most:
+                raise InputError(
+                    f"{field} has {len(text)} characters",
+                    advice=f"Write 1 to {most}.",
+                    field=field,
+                )
+        if not 1 <= seconds <= OVERRIDE_SECONDS_MAX:
+            raise InputError(
+                f"{seconds} s are no time for it to last",
+                advice=f"Let it end within {OVERRIDE_SECONDS_MAX // 3_600} hours, and repeat it.",
+                field="until",
+            )
+        request = Mode(mode, by, reason, seconds)
+        return _report(await asyncio.to_thread(self._ask, request))
 
     async def check(self, qname: str, qtype: int) -> dict[str, str | int | None]:
         """Ask what would decide a query; the keys are those of CheckReport.

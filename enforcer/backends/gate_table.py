@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from enforcer._native.probe import Table, body_sha256
+from enforcer._native.probe import Table, TableHeader, body_sha256
 from enforcer.backends.gate_messages import TABLE_BYTES_MAX, is_sealed
 from enforcer.errors import ConflictError, IntegrityError
 
@@ -24,10 +24,11 @@ _AGAIN: Final = "Compile the table again from this gate's ledger; the gate keeps
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class HeldTable:
-    """A table that passed every check that needs no other table."""
+    """Sealed octets that passed every check, and what reads them."""
 
     octets: mmap.mmap
     table: Table
+    """A base; or with an overlay's octets that overlay, laid over its base."""
     fd: int
     """Of the sealed memory; closed when nobody holds this any more."""
 
@@ -41,46 +42,49 @@ class Tables:
     """What a gate judges by."""
 
     base: HeldTable
+    overlay: HeldTable | None = None
 
     @property
     def fds(self) -> list[int]:
         """What a worker is given."""
-        return [self.base.fd]
+        return [self.base.fd] if self.overlay is None else [self.base.fd, self.overlay.fd]
 
     @property
-    def newest(self) -> HeldTable:
-        """The one whose rows count."""
-        return self.base
+    def table(self) -> Table:
+        """What decides: the base, with the overlay if there is one."""
+        return self.base.table if self.overlay is None else self.overlay.table
 
+    @property
+    def header(self) -> TableHeader:
+        """Of the one whose rows count."""
+        return self.table.overlay_header or self.table.header
 
-def open_table(fd: int, origin: str) -> HeldTable:
-    """Map the sealed memfd `fd` and check what is in it; `fd` may be closed afterwards.
-
-    Raises:
-        IntegrityError: it is not sealed, is damaged, or belongs to another ledger.
-    """
-    if not is_sealed(fd):
-        raise _refusal("it is not in sealed memory, so it could change while it is used")
-    size = os.fstat(fd).st_size
-    if not 0 < size <= TABLE_BYTES_MAX:
-        raise _refusal(f"it has {size} bytes")
-    # Private, though read only: before Linux 6.7 a sealed memfd cannot be mapped shared.
-    octets = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
-    table = Table(octets)
-    if table.header.origin_sha256 != hashlib.sha256(origin.encode("utf-8")).hexdigest():
-        raise _refusal(f"it belongs to another ledger than {origin}")
-    held = HeldTable(octets, table, os.dup(fd))
-    weakref.finalize(held, os.close, held.fd)
-    return held
+    @property
+    def key(self) -> tuple[str, str]:
+        """The checksums of both, as they were found when they came."""
+        overlay = self.table.overlay_header
+        return self.table.header.body_sha256, overlay.body_sha256 if overlay is not None else ""
 
 
 def tables_of(fds: Sequence[int], origin: str) -> Tables:
-    """Map and check a base; the descriptors may be closed afterwards.
+    """Map and check a base, and an overlay behind it; the descriptors may be closed afterwards.
 
     Raises:
-        IntegrityError: it is not sealed, is damaged, or belongs to another ledger.
+        IntegrityError: one is not sealed, is damaged, or belongs to another ledger or base.
     """
-    return Tables(open_table(fds[0], origin))
+    octets = _mapped(fds[0])
+    base = _held(octets, Table(octets), fds[0], origin)
+    return Tables(base) if len(fds) == 1 else laid_over(base, fds[1], origin)
+
+
+def laid_over(base: HeldTable, fd: int, origin: str) -> Tables:
+    """Map and check an overlay of `base`; what lay over that before is forgotten.
+
+    Raises:
+        IntegrityError: it is not sealed, is damaged, or belongs to another ledger or base.
+    """
+    octets = _mapped(fd)
+    return Tables(base, _held(octets, base.table.with_overlay(octets), fd, origin))
 
 
 def refuse_older(new: Tables, present: Tables | None) -> None:
@@ -91,7 +95,7 @@ def refuse_older(new: Tables, present: Tables | None) -> None:
     """
     if present is None:
         return
-    ours, theirs = present.newest.table.header, new.newest.table.header
+    ours, theirs = present.header, new.header
     if (theirs.ledger_size, theirs.time_floor_ms) < (ours.ledger_size, ours.time_floor_ms):
         raise ConflictError(
             f"the table is refused: it is of ledger size {theirs.ledger_size} and time floor "
@@ -101,6 +105,25 @@ def refuse_older(new: Tables, present: Tables | None) -> None:
             present_ledger_size=ours.ledger_size,
             present_time_floor_ms=ours.time_floor_ms,
         )
+
+
+def _mapped(fd: int) -> mmap.mmap:
+    if not is_sealed(fd):
+        raise _refusal("it is not in sealed memory, so it could change while it is used")
+    size = os.fstat(fd).st_size
+    if not 0 < size <= TABLE_BYTES_MAX:
+        raise _refusal(f"it has {size} bytes")
+    # Private, though read only: before Linux 6.7 a sealed memfd cannot be mapped shared.
+    return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+
+
+def _held(octets: mmap.mmap, table: Table, fd: int, origin: str) -> HeldTable:
+    header = table.overlay_header or table.header
+    if header.origin_sha256 != hashlib.sha256(origin.encode("utf-8")).hexdigest():
+        raise _refusal(f"it belongs to another ledger than {origin}")
+    held = HeldTable(octets, table, os.dup(fd))
+    weakref.finalize(held, os.close, held.fd)
+    return held
 
 
 def _refusal(what: str) -> IntegrityError:

@@ -198,7 +198,7 @@ def make_gate(
         page6=page6,
         cache_octets_max=settings.cache_bytes_max,
         stale_seconds_max=settings.serve_stale_seconds_max,
-        allow=settings.allow,
+        allow=settings.clients,
         proxy_from=settings.proxy_from,
         proxy_to_upstream=settings.proxy_to_upstream,
         responses_per_second_max=settings.responses_per_second_max,

@@ -106,7 +106,8 @@ Start Redis ({plan.redis_url}) and enforcer control -c {directory}/control/contr
 A person with a certificate, the policy before all other acts: enforcer trust submit \
 policy.json act.json … --list {core} --list {names} -c client.toml
 On the resolver, with {directory}/node, gate, trust.toml and ca/ca.crt at the same places: \
-enforcer gate -c {directory}/gate/gate.toml; enforcer node -c {directory}/node/node.toml
+enforcer gate -c {directory}/gate/gate.toml; enforcer node -c {directory}/node/node.toml (or as \
+services: enforcer gate units --installation {directory} --dir /etc/systemd/system)
 See that all is well: enforcer status --control client.toml --node {directory}/node/node.toml \
 --gate {directory}/gate/gate.sock
 """

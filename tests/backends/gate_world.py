@@ -19,8 +19,9 @@ from pathlib import Path
 
 from dnslib import EDNS0, QTYPE, RR, A, DNSHeader, DNSRecord
 
-from enforcer._native.compiler import compile_table
+from enforcer._native.compiler import compile_overlay, compile_table
 from enforcer._native.counts import COUNTER_NAMES, FATES, UPSTREAM_FATES
+from enforcer._native.probe import body_sha256
 from enforcer.backends.gate_messages import sealed_copy
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.sealed_table import sealed_copy_of
@@ -124,6 +125,36 @@ def compiled(
             register_domain=REGISTER_DOMAIN,
             orders=orders,
             core=core,
+        )
+    return path
+
+
+def laid_over(
+    path: Path,
+    base: Path,
+    *rows: OrderRow,
+    new: Iterable[tuple[OrderRow, bytes]] = (),
+    ledger_size: int = 101,
+    time_floor_ms: int = 1_700_000_000_000,
+    origin: str = ORIGIN,
+    base_sha256: str | None = None,
+) -> Path:
+    """Compile an overlay of `base` in which `rows` of that and the `new` orders count."""
+    new = list(new)
+    every = sorted((*rows, *(row for row, _ in new)), key=lambda row: row.index)
+    with path.open("w+b") as file:
+        compile_overlay(
+            file.fileno(),
+            origin=origin,
+            ledger_size=ledger_size,
+            time_floor_ms=time_floor_ms,
+            table_digest=table_digest(origin, PolicyRef(0, "0" * 64), every, NO_LOCAL_LAYER),
+            secret=b"0123456789abcdef",
+            register_url=REGISTER_URL,
+            register_domain=REGISTER_DOMAIN,
+            base_sha256=base_sha256 or body_sha256(base.read_bytes()),
+            rows=every,
+            orders=new,
         )
     return path
 
@@ -313,9 +344,25 @@ class GateUnderTest:
     def asking(self, number: int = 0, *, source: str | None = None) -> Asking:
         return self.open.enter_context(closing(Asking(self.places[number], source)))
 
-    def load(self, path: Path) -> GateReport:
+    def load(self, path: Path, overlay: Path | None = None) -> GateReport:
+        """Hand over the base in a file, and the overlay in another."""
+        with ExitStack() as stack:
+            tables = [
+                stack.enter_context(closing(sealed_copy_of(each)))
+                for each in (path, overlay)
+                if each is not None
+            ]
+            return asyncio.run(self.client.load(*tables))
+
+    def overlay(self, path: Path) -> GateReport:
+        """Hand over the overlay in a file."""
         with closing(sealed_copy_of(path)) as table:
-            return asyncio.run(self.client.load(table))
+            return asyncio.run(self.client.overlay(table))
+
+    def set_mode(self, mode: str, **more: object) -> dict:
+        """Say as its operator what it is to do."""
+        said = {"op": "mode", "mode": mode, "by": "an.nguyen", "reason": "it broke"} | more
+        return self.say(json.dumps(said).encode())
 
     def status(self) -> GateReport:
         return asyncio.run(self.client.status())

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from enforcer.backends.gate_control import CONNECTIONS_MAX, ControlSocket, listen
-from enforcer.backends.gate_messages import Reply
+from enforcer.backends.gate_messages import Check, Reply
 from enforcer.backends.watch import Watch
 from tests.backends.gate_world import WAIT_SECONDS
 
@@ -45,9 +45,7 @@ class World:
         self._path, self._closing = path, closing
         self.listener = closing.enter_context(Listener(fileno=listen(path).detach()))
         self._watch = closing.enter_context(Watch())
-        self._control = ControlSocket(
-            self.listener, {os.getuid()}, lambda request, fds: Reply(), self._watch
-        )
+        self._control = ControlSocket(self.listener, {os.getuid()}, self.answer, self._watch)
         self._control.open()
         wake, self._waker = socket.socketpair()
         closing.enter_context(wake)
@@ -57,6 +55,12 @@ class World:
         self._thread = threading.Thread(target=self._serve)
         closing.callback(self.end)
         self._thread.start()
+
+    @staticmethod
+    def answer(request, fds):
+        if isinstance(request, Check):
+            raise ZeroDivisionError
+        return Reply()
 
     def _told(self):
         self._is_over = True
@@ -111,3 +115,14 @@ def test_a_friend_too_many_puts_off_the_one_who_came_first(world):
     assert friends[0].recv(1) == b""
     for friend in friends[1:]:
         assert ask(friend) == {}
+
+
+def test_a_defect_ends_neither_the_conversation_nor_the_gate(world):
+    friend = world.come(os.getuid())
+    friend.send(b'{"op":"check","qname":"a.example","qtype":1}')
+    refusal = json.loads(friend.recv(65_536))["refusal"]
+    assert (refusal["kind"], "ZeroDivisionError" in refusal["message"]) == (
+        "UnavailableError",
+        True,
+    )
+    assert ask(friend) == {}

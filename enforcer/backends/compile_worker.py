@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,6 +37,8 @@ class ListWorker:
 
     def __init__(self) -> None:
         self._executor: ProcessPoolExecutor | None = None
+        # Not one of the loop's threads, which may all be waiting for a slow disk.
+        self._thread = ThreadPoolExecutor(1, "overlay")
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,7 +83,8 @@ class ListWorker:
             InputError: a list or a field is wrong.
             UnavailableError: a list cannot be read, or memory has run out.
         """
-        return await asyncio.to_thread(list_tasks.compile_here, job)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, list_tasks.compile_here, job)
 
     async def normalise(
         self, path_in: Path, path_out: Path, default_kind: TargetKind
@@ -96,6 +99,7 @@ class ListWorker:
 
     async def close(self) -> None:
         """Finish the job at hand, drop those that wait, and end the process."""
+        self._thread.shutdown(wait=False)
         executor, self._executor = self._executor, None
         if executor is not None:
             await asyncio.to_thread(executor.shutdown, cancel_futures=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,8 @@ class GateClient:
 
     def __init__(self, socket_path: Path) -> None:
         self._socket_path = socket_path
+        # Not one of the loop's threads, which may all be waiting for a slow disk.
+        self._thread = ThreadPoolExecutor(1, "gate")
 
     async def load(self, base: SealedTable, overlay: SealedTable | None = None) -> GateReport:
         """Hand over a base, and its overlay; when it returns, new queries are judged by them.
@@ -52,7 +55,7 @@ class GateClient:
             IntegrityError: a table is damaged or another ledger's; the gate keeps its own.
             ConflictError: the table is older than the gate's.
         """
-        return _report(await asyncio.to_thread(self._ask, Load(), base, overlay))
+        return _report(await self._said(Load(), base, overlay))
 
     async def overlay(self, overlay: SealedTable) -> GateReport:
         """Hand over an overlay of the base that the gate has; as `load` otherwise.
@@ -62,7 +65,7 @@ class GateClient:
             IntegrityError: it is damaged, or of another base or ledger; the gate keeps its own.
             ConflictError: it is older than what the gate has.
         """
-        return _report(await asyncio.to_thread(self._ask, Overlay(), overlay))
+        return _report(await self._said(Overlay(), overlay))
 
     async def status(self, *, verify: bool = False) -> GateReport:
         """Ask what the gate holds; with `verify`, its table is hashed again for the answer.
@@ -70,7 +73,7 @@ class GateClient:
         Raises:
             UnavailableError: no gate answers.
         """
-        return _report(await asyncio.to_thread(self._ask, Status(verify)))
+        return _report(await self._said(Status(verify)))
 
     async def set_mode(self, mode: ModeName, *, by: str, reason: str, seconds: int) -> GateReport:
         """Have the gate do something else than its configuration says, or (enforce) that again.
@@ -93,7 +96,7 @@ class GateClient:
                 field="until",
             )
         request = Mode(mode, by, reason, seconds)
-        return _report(await asyncio.to_thread(self._ask, request))
+        return _report(await self._said(request))
 
     async def check(self, qname: str, qtype: int) -> dict[str, str | int | None]:
         """Ask what would decide a query; the keys are those of CheckReport.
@@ -107,11 +110,15 @@ class GateClient:
                 f"{qname[:64]!r} and type {qtype} make no question",
                 advice="Ask for a name of at most 253 characters and a type of 0 to 65535.",
             )
-        reply = await asyncio.to_thread(self._ask, Check(qname, qtype))
+        reply = await self._said(Check(qname, qtype))
         if reply.check is None:
             raise garbled("it has no verdict in it")
         verdict: dict[str, str | int | None] = msgspec.structs.asdict(reply.check)
         return verdict
+
+    async def _said(self, request: Request, *tables: SealedTable | None) -> Reply:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._ask, request, *tables)
 
     def _ask(self, request: Request, *tables: SealedTable | None) -> Reply:
         """Send one request, with what tables there are, and return the reply to it."""

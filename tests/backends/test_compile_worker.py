@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -116,6 +117,18 @@ async def test_every_job_that_waited_for_a_killed_worker_is_told(job: CompileJob
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(results[-1], UnavailableError)
         assert await worker.compile(job)
+
+
+async def test_an_overlay_does_not_wait_for_threads_that_wait_for_a_disk(job: CompileJob):
+    disk = threading.Event()
+    waiting = [asyncio.ensure_future(asyncio.to_thread(disk.wait)) for _ in range(64)]
+    try:
+        async with ListWorker() as worker, asyncio.timeout(10):
+            _, stats = await worker.compile_overlay(replace(job, base_sha256="ab" * 32, orders=()))
+            assert stats.name_count == 1
+    finally:
+        disk.set()
+        await asyncio.gather(*waiting)
 
 
 PARENT = """

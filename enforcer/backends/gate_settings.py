@@ -86,7 +86,7 @@ class GateSettings:
         """Who may ask: those who are allowed, and the gate itself, to see whether it serves."""
         addresses = [ipaddress.ip_address(host) for host, _ in self.listen]
         own = [str(ipaddress.ip_network(each)) for each in addresses if not each.is_unspecified]
-        return (*self.allow, "127.0.0.0/8", "::1/128", *own)
+        return (*self.allow, "127.0.0.1/32", "::1/128", *own)
 
     @property
     def fixed(self) -> tuple[object, ...]:

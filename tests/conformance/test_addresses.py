@@ -48,8 +48,9 @@ class TestPrefixes:
     def test_only_those_who_may_ask_are_answered(self, start_world):
         world = start_world(allow=["127.0.0.2/32"])
         allowed = Client(world.gate.place, source="127.0.0.2")
+        other = Client(world.gate.place, source="127.0.0.9")
         for tcp in (False, True):
-            refused = world.client.ask("www.plain.example", tcp=tcp)
+            refused = other.ask("www.plain.example", tcp=tcp)
             assert (refused.rcode(), refused.answer) == (dns.rcode.REFUSED, [])
             assert [code for code, _ in extended_errors(refused)] == [18]  # RFC 8914 §4.19
             assert world.upstream.asked("www.plain.example") == []

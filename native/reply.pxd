@@ -24,7 +24,7 @@ cdef enum:
     EDE_BLOCKED = 15           # §4.16: the operator chose to block
     EDE_CENSORED = 16          # §4.17: someone outside told the operator to block
     EDE_PROHIBITED = 18        # §4.19: this client is not served here
-    BLOCK_TTL_SECONDS_MAX = 30
+    BLOCK_TTL_SECONDS_MAX = 28  # 30 s after a stop it is gone, with a second each for way and clock
     SOA_REFRESH_SECONDS = 3600
     SOA_RETRY_SECONDS = 600
     SOA_EXPIRE_SECONDS = 86400

@@ -60,10 +60,10 @@ class TestBlocked:
         (soa,) = reply.auth
         assert reply.rr == []
         assert str(soa.rname) == "BLocked.Example."
-        assert (soa.rtype, soa.rclass, soa.ttl) == (QTYPE.SOA, 1, 30)
+        assert (soa.rtype, soa.rclass, soa.ttl) == (QTYPE.SOA, 1, 28)
         assert str(soa.rdata.mname) == "XX-2026-000007.register.example.org."
         assert str(soa.rdata.rname) == "hostmaster.register.example.org."
-        assert soa.rdata.times == (5, 3600, 600, 86400, 30)
+        assert soa.rdata.times == (5, 3600, 600, 86400, 28)
         assert ede(reply) == [(16, text_of("XX-2026-000007"))]
 
     def test_an_advisory_order_is_blocked_and_not_censored(self, gate, asking, tmp_path):
@@ -163,7 +163,7 @@ class TestBlockPage:
         asking = gate.asking()
         for qtype, address in ((1, "192.0.2.80"), (28, "2001:db8::80")):
             reply = DNSRecord.parse(asking.ask(query(qtype=qtype)))
-            assert [(str(rr.rdata), rr.ttl, rr.rtype) for rr in reply.rr] == [(address, 30, qtype)]
+            assert [(str(rr.rdata), rr.ttl, rr.rtype) for rr in reply.rr] == [(address, 28, qtype)]
             assert ede(reply) == [(16, text_of("XX-2026-000007")), (4, "")]
         reply = DNSRecord.parse(asking.ask(query(qtype=65)))
         assert (reply.header.rcode, reply.rr, len(reply.auth)) == (NODATA, [], 1)

@@ -233,17 +233,16 @@ class TestUnboundBehindTheGate:
 
     @pytest.mark.long
     def test_after_a_stop_the_name_resolves_again_within_30_seconds(self, chain, strict):
-        names = ("evil.plain.example", "www.fraud.example", "host.plain.example")
+        plain = ("evil.plain.example", "www.fraud.example", "host.plain.example")
+        names = (*plain, "evil.signed.example", "host.signed.example")
         for name in names:
-            reply = strict.ask(name)
-            assert reply.answer == []
-            assert reply.authority[0].ttl <= 30
-        load(chain)  # the stop
+            assert strict.ask(name).answer == []
         stopped = time.monotonic()
+        load(chain)
         left = set(names)
         while left:
             left -= {name for name in left if strict.ask(name).answer}
-            assert time.monotonic() < stopped + 31, left
+            assert time.monotonic() < stopped + 30, left
             time.sleep(0.2)
         load(chain, order(1, TARGETS))
 

@@ -38,7 +38,7 @@ fix: dev ## what the linters can correct by themselves
 test: check tools ## check, then every test but the long ones
 	$(BIN)/python -m pytest $(ARGS)
 
-long: dev tools ## the tests of minutes: killing, hostile packets, a million names
+long: dev tools ## the tests of minutes: killing, fuzzing with sanitisers, bad weather, a million names
 	$(BIN)/python -m pytest -m long $(ARGS)
 
 bench: dev tools ## measure; ARGS= goes to `python -m bench`

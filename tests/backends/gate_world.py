@@ -7,14 +7,16 @@ import pwd
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 
 from dnslib import EDNS0, QTYPE, RR, A, DNSHeader, DNSRecord
@@ -43,6 +45,7 @@ REGISTER_DOMAIN = "register.example.org"
 WAIT_SECONDS = 20.0  # for what must come; a test that passes never waits that long
 HOUR_MS = 3_600_000
 PROBE = b"\0\0\2\0\1"  # the root's NS, class IN
+PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 MAIN = """
 import json, sys
@@ -168,18 +171,66 @@ def eventually(holds: Callable[[], object]) -> object:
     return found
 
 
+def framed(*wires: bytes) -> bytes:
+    """Return messages as a stream carries them (RFC 1035 §4.2.2)."""
+    return b"".join(struct.pack("!H", len(wire)) + wire for wire in wires)
+
+
+def proxy_head(
+    client: tuple[str, int], local: tuple[str, int], *, is_stream: bool = False
+) -> bytes:
+    """Return the PROXY protocol's header, version 2, that says `client` asked `local`."""
+    one, other = ip_address(client[0]), ip_address(local[0])
+    family = (0x10 if one.version == 4 else 0x20) | (0x01 if is_stream else 0x02)
+    body = one.packed + other.packed + struct.pack("!HH", client[1], local[1])
+    return PROXY_SIGNATURE + struct.pack("!BBH", 0x21, family, len(body)) + body
+
+
+def without_head(octets: bytes) -> tuple[bytes, bytes]:
+    """Part a PROXY header, if there is one, from what is behind it."""
+    if not octets.startswith(PROXY_SIGNATURE):
+        return b"", octets
+    length = 16 + struct.unpack("!H", octets[14:16])[0]
+    return octets[:length], octets[length:]
+
+
 class Resolver:
-    """What is behind the gate; `respond` makes the datagrams that answer one."""
+    """What is behind the gate, over UDP and TCP; `respond` makes the messages that answer one."""
 
     def __init__(self) -> None:
         self.respond: Callable[[bytes], Iterable[bytes]] = self.honest
         self.seen: list[bytes] = []
+        self.seen_tcp: list[bytes] = []
+        self.sources: list[tuple[str, int]] = []
+        """Where the datagrams in `seen` came from."""
+        self.heads: list[bytes] = []
+        """The PROXY headers before them, and before those in `seen_tcp`."""
         self.is_alive = True
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self.place = ("127.0.0.1", 0)
+        self.live()
+
+    def live(self) -> None:
+        """Listen, at the port that it had before, if any."""
+        while True:
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket.bind(self.place)
+            self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                self._listener.bind(self._socket.getsockname())
+            except OSError:  # another's, over TCP
+                self._socket.close()
+                self._listener.close()
+                if self.place[1]:
+                    raise
+                continue
+            break
+        self._listener.listen(128)
         self.place = self._socket.getsockname()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        self._streams: list[socket.socket] = []
+        self._threads = [threading.Thread(target=each) for each in (self._run, self._accept)]
+        for thread in self._threads:
+            thread.start()
 
     @staticmethod
     def honest(query: bytes) -> Iterator[bytes]:
@@ -199,23 +250,64 @@ class Resolver:
 
     def _run(self) -> None:
         while True:
-            query, client = self._socket.recvfrom(65_535)
-            if query == b"end":
+            octets, client = self._socket.recvfrom(65_535)
+            if octets == b"end":
                 return
+            head, query = without_head(octets)
             if query[12:17] == PROBE:  # whether it lives: nobody asks that
                 if self.is_alive:
                     for reply in self.honest(query):
                         self._socket.sendto(reply, client)
                 continue
+            self.heads += [head] if head else []
+            self.sources.append(client)
             self.seen.append(query)
             for reply in self.respond(query):
                 self._socket.sendto(reply, client)
 
-    def close(self) -> None:
+    def _accept(self) -> None:
+        while True:
+            stream, _ = self._listener.accept()
+            if not self._is_listening:
+                stream.close()
+                return
+            self._streams.append(stream)
+            self._threads.append(threading.Thread(target=self._serve, args=(stream,)))
+            self._threads[-1].start()
+
+    def _serve(self, stream: socket.socket) -> None:
+        with suppress(OSError):  # the gate hangs up, or this one does
+            octets = b""
+            while more := stream.recv(65_535):
+                head, octets = without_head(octets + more)
+                self.heads += [head] if head else []
+                while len(octets) >= 2 and len(octets) >= 2 + int.from_bytes(octets[:2]):
+                    length = 2 + int.from_bytes(octets[:2])
+                    query, octets = octets[2:length], octets[length:]
+                    self.seen_tcp.append(query)
+                    stream.sendall(framed(*self.respond(query)))
+
+    _is_listening = True
+
+    def die(self) -> None:
+        """Hang up and listen no more, until `live`."""
+        self._is_listening = False
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
             other.sendto(b"end", self.place)
-        self._thread.join(WAIT_SECONDS)
-        self._socket.close()
+        with socket.create_connection(self.place):
+            self._threads[1].join(WAIT_SECONDS)
+        for stream in self._streams:
+            with suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(WAIT_SECONDS)
+        for each in (self._socket, self._listener, *self._streams):
+            each.close()
+        self._is_listening = True
+
+    def close(self) -> None:
+        if self._socket.fileno() >= 0:
+            self.die()
 
 
 class Asking:
@@ -252,6 +344,50 @@ class Asking:
         finally:
             self.socket.settimeout(WAIT_SECONDS)
         return False
+
+
+class AskingStream:
+    """A client of the gate over TCP."""
+
+    def __init__(
+        self, place: tuple[str, int], source: str | None = None, *, receive_octets: int = 0
+    ) -> None:
+        family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.settimeout(WAIT_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if receive_octets:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
+        if source is not None:
+            self.socket.bind((source, 0))
+        self.socket.connect(place)
+        self._came = bytearray()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def send(self, *wires: bytes) -> None:
+        self.socket.sendall(framed(*wires))
+
+    def receive(self) -> bytes:
+        """Return the next message, or b"" when the gate has hung up."""
+        while len(self._came) < 2 or len(self._came) < 2 + int.from_bytes(self._came[:2]):
+            try:
+                more = self.socket.recv(65_535)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                assert not self._came
+                return b""
+            self._came += more
+        length = 2 + int.from_bytes(self._came[:2])
+        wire = bytes(self._came[2:length])
+        del self._came[:length]
+        return wire
+
+    def ask(self, wire: bytes) -> bytes:
+        self.send(wire)
+        return self.receive()
 
 
 def query(
@@ -344,6 +480,13 @@ class GateUnderTest:
     def asking(self, number: int = 0, *, source: str | None = None) -> Asking:
         return self.open.enter_context(closing(Asking(self.places[number], source)))
 
+    def streaming(
+        self, number: int = 0, *, source: str | None = None, receive_octets: int = 0
+    ) -> AskingStream:
+        place = self.places[number]
+        made = AskingStream(place, source, receive_octets=receive_octets)
+        return self.open.enter_context(closing(made))
+
     def load(self, path: Path, overlay: Path | None = None) -> GateReport:
         """Hand over the base in a file, and the overlay in another."""
         with ExitStack() as stack:
@@ -368,15 +511,20 @@ class GateUnderTest:
         return asyncio.run(self.client.status())
 
     def counters(self) -> dict[str, int]:
-        """Return the counters, after holding each sum that they must make."""
-        counters = self.status().counters
-        assert set(COUNTER_NAMES) <= set(counters)
-        assert counters["received"] == sum(counters[name] for name in (*FATES, "in_flight")), (
-            counters
-        )
-        sums = sum(counters[name] for name in UPSTREAM_FATES)
-        assert counters["upstream_received"] == sums, counters
-        return counters
+        """Return the counters, after holding each sum that they must make.
+
+        They are read while others count, so a sum may be short of what is just being counted.
+        """
+        while True:
+            counters = self.status().counters
+            assert set(COUNTER_NAMES) <= set(counters)
+            fates = sum(counters[name] for name in (*FATES, "in_flight"))
+            upstream_fates = sum(counters[name] for name in UPSTREAM_FATES)
+            if (counters["received"], counters["upstream_received"]) == (fates, upstream_fates):
+                return counters
+            again = self.status().counters
+            if again == counters:  # nobody counts any more
+                raise AssertionError(counters)
 
     def say(self, message: bytes, *, data: bytes | None = None, fds: Iterable[int] = ()) -> dict:
         """Send `message` (and `data` in a sealed memfd, or `fds`) and return the reply's JSON."""

@@ -198,7 +198,9 @@ cdef inline void engine_begin_batch(Engine *engine) noexcept nogil:
     engine.tick_ms = now_ms(CLOCK_BOOTTIME)
     engine.tick_ns = now_ns()
     engine.t_ms = now_ms(CLOCK_REALTIME)
-    engine.mode_now = load_relaxed(&engine.mode)
+    if engine.mode_now != load_relaxed(&engine.mode):
+        engine.mode_now = load_relaxed(&engine.mode)
+        engine.change_ms = 0  # what another mode let pass was not judged
     engine.blocked_here = 0
     engine.cached_here = 0
     if held is not engine.held:

@@ -444,6 +444,7 @@ cdef class Gate:
             256 if options.proxy_to_upstream else STREAMS_EACH_MAX * len(upstreams)
         )
         tcp.timeout_ms = options.timeout_ms
+        tcp.try_ms = options.try_ms
         tcp.idle_ms = options.tcp_idle_ms
         tcp.drain_ms = options.drain_ms
         tcp.each_client_max = options.tcp_connections_per_client_max

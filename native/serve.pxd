@@ -5,7 +5,7 @@ which socket, and what waits. All state is one Datagrams, owned by the thread th
 for the words marked otherwise. Nothing here allocates, locks, blocks or calls Python.
 """
 
-from libc.errno cimport ECONNREFUSED, errno
+from libc.errno cimport EAGAIN, ECONNREFUSED, ENOBUFS, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -26,8 +26,8 @@ from sockets cimport CLOCK_BOOTTIME, answer_control, now_ms, now_ns, sockaddr_in
 from stats cimport *
 from upstream cimport (
     FORWARD_OCTETS_MAX, PLAIN_MS, UPSTREAM_NONE, UPSTREAM_SOCKETS_MAX, UPSTREAMS_MAX, Upstream,
-    Upstreams, upstream_answered, upstream_lost, upstream_wants_probe, upstreams_choose,
-    write_forward,
+    Upstreams, upstream_answered, upstream_lost, upstream_refused, upstream_wants_probe,
+    upstreams_choose, write_forward,
 )
 from wire cimport (
     FLAG_QR, FLAG_RD, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS, RCODE_FORMERR,
@@ -133,18 +133,17 @@ cdef inline void fail_slot(Datagrams *udp, uint32_t at, uint32_t counter) noexce
 
 
 cdef inline void hear_refusal(Datagrams *udp, uint32_t upstream) noexcept nogil:
-    """Hear from an upstream's host that nobody listens there."""
+    """Hear that nobody listens at an upstream, or that there is no way to it."""
     count(&udp.engine, STAT_UPSTREAM_ERRORS)
-    if upstream_lost(&udp.upstreams, upstream):
+    if upstream_refused(&udp.upstreams, upstream):
         count(&udp.engine, STAT_UPSTREAM_DOWN)
-        udp.is_sweeping = 1
+    udp.is_sweeping = 1
 
 
 cdef inline void send_queries(Datagrams *udp) noexcept nogil:
-    """Send what is queued for upstreams; what cannot be sent is given up at once."""
+    """Send what is queued for upstreams; what cannot be sent goes elsewhere, or is given up."""
     cdef Outbox *out = &udp.queries
     cdef uint32_t start = 0, stop, at, way
-    cdef bint was_refused = False
     while start < out.count:
         way = out.sockets[start]
         stop = start + 1
@@ -154,11 +153,11 @@ cdef inline void send_queries(Datagrams *udp) noexcept nogil:
             start += send_batch(udp.way_fds[way], out.messages + start, stop - start)
             if start == stop:
                 break
-            if errno == ECONNREFUSED and not was_refused:
-                # The refusal of an earlier packet, reported and cleared by this call.
-                was_refused = True
+            if errno != EAGAIN and errno != ENOBUFS:
+                # Perhaps the refusal of an earlier packet. The rest waits for the sweep.
                 hear_refusal(udp, way / UPSTREAM_SOCKETS_MAX)
-                continue
+                start = stop
+                break
             at = udp.query_slots[start]
             if udp.inflight.slots[at].is_taken and udp.inflight.slots[at].way == way:
                 fail_slot(udp, at, STAT_UPSTREAM_UNSENT)
@@ -360,6 +359,8 @@ cdef inline int64_t wait_ms(Datagrams *udp, int64_t drain_until_ms) noexcept nog
     """Return how long nothing is due."""
     cdef int64_t due_ms = udp.upstreams.each[0].probe_ms
     cdef uint32_t i
+    if udp.is_sweeping:
+        return 0
     for i in range(1, udp.upstreams.count):
         due_ms = min(due_ms, udp.upstreams.each[i].probe_ms)
     if udp.inflight.oldest:

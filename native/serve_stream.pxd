@@ -53,7 +53,8 @@ cdef struct Streams:
     uint32_t listener_count
     int epoll_fd
     int wake_fd                 # written by the other thread: look at `published` and `stop`
-    int64_t timeout_ms
+    int64_t timeout_ms          # a query waits so long in all ...
+    int64_t try_ms              # ... and so long for one upstream, if another lives
     int64_t idle_ms
     int64_t drain_ms
     int64_t tend_ms             # CLOCK_BOOTTIME: when what is due is looked at next
@@ -217,13 +218,19 @@ cdef inline Stream *upstream_stream(Streams *tcp, uint32_t upstream) noexcept no
     return best
 
 
-cdef inline Stream *choose_stream(Streams *tcp, uint32_t after) noexcept nogil:
-    """Return a stream to the first upstream that lives, going round from behind `after`."""
+cdef inline void hear_down(Streams *tcp) noexcept nogil:
+    """Take over which upstreams the datagrams' thread has found down."""
     cdef uint64_t down = load_relaxed(tcp.down)
-    cdef uint32_t i, upstream
-    cdef Stream *stream
+    cdef uint32_t i
     for i in range(tcp.upstreams.count):
         tcp.upstreams.each[i].is_down = down >> i & 1
+
+
+cdef inline Stream *choose_stream(Streams *tcp, uint32_t after) noexcept nogil:
+    """Return a stream to the first upstream that lives, going round from behind `after`."""
+    cdef uint32_t upstream
+    cdef Stream *stream
+    hear_down(tcp)
     for _ in range(tcp.upstreams.count):
         upstream = upstreams_choose(&tcp.upstreams, after)
         if upstream == UPSTREAM_NONE:
@@ -581,12 +588,24 @@ cdef inline void serve_due(Streams *tcp) noexcept nogil:
 
 
 cdef inline void look_at_slot(Streams *tcp, uint32_t at) noexcept nogil:
+    """Decide about slot `at`, which has waited for a while: give up, ask elsewhere, or wait on."""
     cdef Engine *engine = &tcp.engine
     cdef Slot *slot = tcp.inflight.slots + at
-    if engine.tick_ms - slot.begun_ms >= tcp.timeout_ms:
+    cdef Stream *way = tcp.pool.each + slot.way
+    cdef int64_t waited_ms = engine.tick_ms - slot.begun_ms
+    if waited_ms >= tcp.timeout_ms:
         fail_stream_slot(tcp, at, STAT_TIMED_OUT)
-    else:
-        inflight_renew(&tcp.inflight, at, engine.tick_ms)
+        return
+    hear_down(tcp)
+    if (
+        waited_ms >= slot.tries * tcp.try_ms and slot.tries < STREAM_TRIES_MAX
+        and upstreams_choose(&tcp.upstreams, slot.upstream) != UPSTREAM_NONE
+    ):
+        way.inflight -= 1
+        slot.way_serial -= 1  # it waits for that stream no more
+        retry_stream_slot(tcp, at, slot.upstream, STAT_TIMED_OUT)
+        return
+    inflight_renew(&tcp.inflight, at, engine.tick_ms)
 
 
 cdef inline void tend_streams(Streams *tcp) noexcept nogil:

@@ -77,8 +77,16 @@ cdef inline void upstream_set_down(Upstreams *all, uint32_t i, bint is_down) noe
         all.down &= ~(<uint64_t> 1 << i)
 
 
+cdef inline bint upstream_refused(Upstreams *all, uint32_t i) noexcept nogil:
+    """Hear that its host refuses, or there is no way to it; tell whether it is down by that."""
+    if all.each[i].is_down:
+        return False
+    upstream_set_down(all, i, True)
+    return True
+
+
 cdef inline bint upstream_lost(Upstreams *all, uint32_t i) noexcept nogil:
-    """Hear that a probe was lost, or that the host refused; tell whether it is down by that."""
+    """Hear that a probe was lost; tell whether it is down by that."""
     cdef Upstream *upstream = all.each + i
     upstream.probes_lost += 1
     if upstream.is_down or upstream.probes_lost < PROBES_LOST_MAX:

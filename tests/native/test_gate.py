@@ -13,7 +13,7 @@ from enforcer._native.probe import body_sha256
 from enforcer.backends.gate_messages import sealed_copy
 from enforcer.backends.gate_stats import GateStats, map_counts
 from enforcer.errors import InputError, IntegrityError
-from tests.backends.gate_world import WAIT_SECONDS, compiled, order, query
+from tests.backends.gate_world import WAIT_SECONDS, compiled, eventually, order, query
 from tests.tables import compile_bytes, compile_overlay_bytes
 
 ROUNDS, QUEUED, SWAPS = 5, 5_000, 200
@@ -177,3 +177,31 @@ def test_overlays_lie_over_the_base_in_use_and_over_no_other(sockets, gate_on):
         [True, False], [True, True], [False, True], [True, False], [True, True], [True, True],
         [False, True], [False, True],
     ]  # fmt: skip
+
+
+def test_an_upstream_that_refuses_a_whole_batch_costs_no_query(stats):
+    """The kernel tells of a refusal at the next packet, in the middle of what is being sent."""
+    served, client, dead, refusing, living = udp(), udp(), udp(), udp(), udp()
+    client.connect(served.getsockname())
+    with served, client, refusing, living:
+        refusing.connect(dead.getsockname())
+        living.connect(living.getsockname())  # what it is asked comes back, as a query: dropped
+        dead.close()
+        gate = Gate(
+            [served.fileno()],
+            [],
+            [[refusing.fileno()], [living.fileno()]],
+            GateOptions(inflight_max=256, timeout_ms=600_000, try_ms=600_000, drain_ms=0),
+            map_counts(stats.fd),
+            stats.region_of(0),
+        )
+        for qid in range(60):
+            client.send(query(f"{qid}.example", qid=qid))
+        loop = threading.Thread(target=gate.run_datagrams)
+        loop.start()
+        eventually(lambda: stats.counters()["upstream_retried"] == 60)
+        counters = stats.counters()
+        gate.stop()
+        loop.join(WAIT_SECONDS)
+    assert (counters["in_flight"], counters["upstream_down"]) == (60, 1)
+    assert (counters["upstream_unsent"], counters["upstream_none"]) == (0, 0)

@@ -21,7 +21,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 WORKERS_MAX: Final = 64
 LISTEN_MAX: Final = 64
-UPSTREAMS_MAX: Final = 16
+UPSTREAMS_MAX: Final = 8
 PREFIXES_MAX: Final = 4_000
 OWN_CLIENTS: Final = (
     "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",

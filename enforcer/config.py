@@ -274,9 +274,10 @@ class GateConfig(File, frozen=True, kw_only=True):
     """From these a PROXY header (version 2) says who the client is."""
     proxy_to_upstream: bool = False
     """Say the same to the upstream; switches the cache off."""
-    udp_octets_max: Annotated[int, Meta(ge=512, le=4_096)] = 1_232
     tcp_connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     """Of each worker."""
+    tcp_connections_per_client_max: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Of each worker; raise it for a proxy that stands before the gate."""
     tcp_idle_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     upstream_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 2_000
     """In all, over every try."""

@@ -635,8 +635,11 @@ cdef inline void tend_streams(Streams *tcp) noexcept nogil:
 
 
 cdef inline void begin_drain(Streams *tcp) noexcept nogil:
-    """Take no more queries; what was taken is answered still."""
+    """Take what has come, and no more queries then; what was taken is answered still."""
     cdef uint32_t i
+    for i in range(tcp.pool.client_max):
+        if tcp.pool.each[i].role == STREAM_CLIENT:
+            serve_stream(tcp, i, EPOLLIN)
     tcp.is_draining = 1
     for i in range(tcp.pool.client_max):
         if tcp.pool.each[i].role == STREAM_CLIENT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from enforcer.app.people import Person
 from enforcer.backends import durable
 from enforcer.backends.gate_socket import GateClient
 from enforcer.errors import IntegrityError, NotFoundError
+from enforcer.ports import GateReport
 
 STATUS_BYTES_MAX: Final = 16 << 20
 SILENT_SECONDS_MAX: Final = 30
@@ -86,6 +88,9 @@ async def gate_status(socket: Path) -> dict[str, object]:
     report = await GateClient(socket).status()
     return {
         "state": "SERVING" if report.table_digest else "NO_TABLE",
+        "mode": report.mode.name,
+        "override": _override(report),
+        "upstreams_down": list(report.upstreams_down),
         "ledger_size": report.ledger_size,
         "table_digest": report.table_digest,
         "names": report.name_count,
@@ -93,3 +98,8 @@ async def gate_status(socket: Path) -> dict[str, object]:
         "counters": report.counters,
         "order_counters": {str(index): count for index, count in report.order_counters.items()},
     }
+
+
+def _override(report: GateReport) -> dict[str, object] | None:
+    override = report.override
+    return asdict(override) | {"mode": override.mode.name} if override is not None else None

@@ -65,8 +65,8 @@ class GateSettings:
     """From these prefixes a PROXY header says who the client is."""
     proxy_to_upstream: bool = False
     """Switches the cache off: the upstream may answer by client."""
-    udp_octets_max: int = 1_232
     tcp_connections_max: int = 1_000
+    tcp_connections_per_client_max: int = 100
     tcp_idle_ms: int = 10_000
     upstream_timeout_ms: int = 2_000
     """In all, over every try."""

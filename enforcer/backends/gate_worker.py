@@ -204,6 +204,7 @@ def make_gate(
         responses_per_second_max=settings.responses_per_second_max,
         dns64_prefixes=settings.dns64_prefixes,
         tcp_connections_max=settings.tcp_connections_max,
+        tcp_connections_per_client_max=settings.tcp_connections_per_client_max,
         tcp_idle_ms=settings.tcp_idle_ms,
         probe_name=Name.from_text(settings.probe_name).wire,
     )

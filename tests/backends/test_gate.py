@@ -242,6 +242,16 @@ class TestPassed:
             assert DNSRecord.parse(asking.ask(query("free.example"))).rr != []
             assert DNSRecord.parse(asking.ask(query())).header.rcode == NXDOMAIN
 
+    @pytest.mark.parametrize(("wildcard", "asked"), [("0.0.0.0", "127.0.0.2"), ("::", "::1")])
+    def test_an_answer_leaves_from_the_address_that_was_asked(
+        self, start_gate, tmp_path, wildcard, asked
+    ):
+        gate = start_gate(listen=[(wildcard, 0)])
+        gate.load(compiled(tmp_path / "t", order()))
+        with closing(Asking((asked, gate.place[1]))) as asking:  # takes answers from there alone
+            assert DNSRecord.parse(asking.ask(query())).header.rcode == NXDOMAIN
+            assert DNSRecord.parse(asking.ask(query("free.example"))).rr != []
+
     def test_without_a_table_everything_passes_and_the_log_and_status_say_so(self, gate, asking):
         assert DNSRecord.parse(asking.ask(query())).rr != []
         report = gate.status()

@@ -3,9 +3,11 @@
 import os
 import random
 import signal
+import socket
+import socketserver
 import struct
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from dnslib import DNSRecord
 from tests.backends.gate_world import (
     WAIT_SECONDS,
     Asking,
+    Resolver,
     compiled,
     eventually,
     now_ms,
@@ -66,6 +69,62 @@ class Steady:
                 self.answered += 1
 
 
+class SteadyStream(Steady):
+    """The same over TCP: queries in a stream, which ends after some; RFC 7766 §6.2.4 has a client
+    ask again, on another stream, what was not answered when the gate closed one.
+    """
+
+    def _ask_some(self):
+        left = {}
+        for qid in self._random.sample(range(65_536), self._random.randrange(1, 20)):
+            left[qid] = self._random.choice((NXDOMAIN, 0))
+        self.asked += len(left)
+        while left:
+            with suppress(ConnectionError, EOFError):
+                self._ask_on_one(left)
+
+    def _ask_on_one(self, left):
+        with socket.create_connection(self._place, WAIT_SECONDS) as stream:
+            file = stream.makefile("rb")
+            with closing(file):
+                for qid, rcode in tuple(left.items()):
+                    wire = query("www.blocked.example" if rcode else "free.example", qid=qid)
+                    stream.sendall(struct.pack("!H", len(wire)) + wire)
+                for _ in range(len(left)):
+                    header = file.read(2)
+                    if len(header) < 2:
+                        raise EOFError
+                    reply = file.read(struct.unpack("!H", header)[0])
+                    assert left.pop(struct.unpack("!H", reply[:2])[0]) == reply[3] & 0x0F
+                    self.answered += 1
+
+
+class OverStreams(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """The resolver's other half: it answers over TCP, too."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    class RequestHandlerClass(socketserver.StreamRequestHandler):
+        def handle(self):
+            with suppress(ConnectionError):
+                while header := self.rfile.read(2):
+                    wire = self.rfile.read(struct.unpack("!H", header)[0])
+                    for reply in Resolver.honest(wire):
+                        self.wfile.write(struct.pack("!H", len(reply)) + reply)
+
+    def __init__(self, place):
+        super().__init__(place, self.RequestHandlerClass)
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.05,)).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
 @pytest.fixture
 def gate(folder, resolver, start_gate, tmp_path):
     """A gate with two workers whose user can run the program again."""
@@ -74,17 +133,23 @@ def gate(folder, resolver, start_gate, tmp_path):
     return gate
 
 
-def test_three_upgrades_lose_no_query(gate, tmp_path):
+def test_three_upgrades_lose_no_query(gate, resolver, tmp_path):
     pid, before = gate.process.pid, set(gate.workers())
-    with Steady(gate.place) as steady:
+    with (
+        OverStreams(resolver.place),
+        Steady(gate.place) as datagrams,
+        SteadyStream(gate.place) as streams,
+    ):
         for number in range(3):
-            asked = steady.asked
             gate.upgrade()
-            eventually(lambda asked=asked: steady.asked > asked + 20 or steady.failures)
-            assert steady.failures == []
+            for steady in (datagrams, streams):
+                enough = steady.asked + 20
+                eventually(lambda each=steady, least=enough: each.asked > least or each.failures)
+                assert steady.failures == []
             gate.load(compiled(tmp_path / "t", order(), ledger_size=101 + number))
-    assert steady.failures == []
-    assert steady.answered == steady.asked > 60
+    for steady in (datagrams, streams):
+        assert steady.failures == []
+        assert steady.answered == steady.asked > 60
     assert gate.process.pid == pid
     assert len(gate.workers()) == 2
     assert not before & set(gate.workers())
@@ -148,7 +213,6 @@ def test_workers_end_with_a_supervisor_that_is_killed(gate):
 
 
 def peer_of(gate):
-    socket = pytest.importorskip("socket")
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     peer.settimeout(WAIT_SECONDS)
     peer.connect(str(gate.control))

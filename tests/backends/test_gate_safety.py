@@ -225,6 +225,19 @@ class TestGolden:
             gate.load(compiled(tmp_path / "u", order(), bad, ledger_size=101))
 
 
+def test_a_gate_behind_a_proxy_on_its_own_host_is_asked_as_by_that(start_gate, resolver, tmp_path):
+    """Who comes from there without a PROXY header is refused; the gate's own queries have one."""
+    gate = start_gate(
+        golden_names=["www.golden.example"], proxy_from=["127.0.0.0/8"], listen=[("0.0.0.0", 0)]
+    )
+    gate.load(compiled(tmp_path / "t", order()))
+    resolver.respond = leading_to("cdn.example")
+    bad = order(9, b"exact cdn.example\n")
+    with pytest.raises(RefusedError, match="XX-2026-000009 blocks"):
+        gate.load(compiled(tmp_path / "u", order(), bad, ledger_size=101))
+    assert gate.status().counters["proxy_refused"] == 0
+
+
 def test_only_an_answer_that_names_an_order_of_this_register_is_ours():
     def answer(option):
         wire = query()[:-2] + (len(option) + 4).to_bytes(2, "big")

@@ -130,6 +130,8 @@ class Stream(AbstractContextManager["Stream"]):
 
     def ask(self, *queries: dns.message.Message) -> list[dns.message.Message]:
         """Send all, and return the replies in the order of the queries, however they came."""
+        for number, query in enumerate(queries):  # drawn ones may meet
+            query.id = (queries[0].id + number) % 65_536
         self.send(*(query.to_wire() for query in queries))
         wires = {wire[:2]: wire for wire in (self.receive() for _ in queries)}
         return [read_reply(query, wires[query.to_wire()[:2]]) for query in queries]

@@ -39,6 +39,7 @@ class TestConnections:
 
     def test_who_has_closed_his_side_still_gets_his_answers(self, stream):
         queries = [question("half.plain.example"), question("www.blocked.example")]
+        queries[0].id, queries[1].id = range(2)
         stream.send(*(query.to_wire() for query in queries))
         stream.socket.shutdown(socket.SHUT_WR)
         ids = {stream.receive()[:2] for _ in queries}
@@ -123,6 +124,7 @@ class TestOrder:
         first, second, third = (
             question(f"{name}.example") for name in ("slow.plain", "quick.plain", "www.blocked")
         )
+        first.id, second.id, third.id = range(3)
         stream.send(*(query.to_wire() for query in (first, second, third)))
         early = {stream.receive()[:2] for _ in range(2)}
         assert early == {second.to_wire()[:2], third.to_wire()[:2]}
@@ -141,6 +143,7 @@ class TestFraming:
 
     def test_two_messages_may_come_in_pieces_that_end_anywhere(self, stream):
         queries = [question(f"piece{number}.plain.example") for number in range(2)]
+        queries[0].id, queries[1].id = range(2)
         octets = b"".join(framed(query.to_wire()) for query in queries)
         for cut in (1, 2, 3, 30, len(octets) // 2, len(octets) // 2 + 1, len(octets) - 1):
             stream.socket.sendall(octets[:cut])

@@ -580,6 +580,22 @@ cdef inline bint answers_question(
     return memcmp(wire + HEADER_OCTETS, slot.query + HEADER_OCTETS, slot.asker.question_octets) == 0
 
 
+cdef inline bint refuses_edns(const uint8_t *wire, const Slot *slot) noexcept nogil:
+    """Tell whether an upstream may have refused the query for its EDNS (RFC 6891 §7)."""
+    return (
+        slot.has_opt and get16(wire + 2) & FLAGS_RCODE == RCODE_FORMERR
+        and get16(wire + 10) == 0
+    )
+
+
+cdef inline bint knows_no_edns(const uint8_t *wire, const Slot *slot) noexcept nogil:
+    """Tell whether an upstream takes without EDNS what it has refused with it.
+
+    One that refuses both is not to blame: the query is, and other clients' keep their EDNS.
+    """
+    return slot.is_plain and get16(wire + 2) & FLAGS_RCODE != RCODE_FORMERR
+
+
 cdef inline void engine_recall(Engine *engine, const Slot *slot) noexcept nogil:
     """Make the query that waits in `slot` the present one; it was proven when it came."""
     cdef size_t at = read_question_name(

@@ -17,6 +17,7 @@ from access cimport Access, access_add, access_open, access_seal
 from address cimport FAMILY_IPV4, FAMILY_IPV6, address_from_sockaddr
 from batch cimport BATCH, inbox_open, outbox_open
 from cache cimport cache_close, cache_open
+from slots cimport CACHE_OCTETS_MIN
 from engine cimport (
     MODE_BYPASS, MODE_ENFORCE, RANDOM_OCTETS, Engine, Held, Options, engine_begin_batch,
     held_floor_ms,
@@ -367,7 +368,10 @@ cdef class Gate:
                 advice="Have the supervisor make it anew.",
             )
         self._open_engine(&self.udp.engine, options, worker, 0, options.cache_octets_max)
-        self._open_engine(&self.tcp.engine, options, worker, 1, options.cache_octets_max // 8)
+        self._open_engine(
+            &self.tcp.engine, options, worker, 1,
+            max(options.cache_octets_max // 8, CACHE_OCTETS_MIN),
+        )
         self._open_datagrams(udp_fds, upstreams, options)
         self._open_streams(tcp_fds, upstreams, options)
 
@@ -385,7 +389,7 @@ cdef class Gate:
         ):
             raise InputError(
                 f"a cache of {cache_octets} octets cannot be had",
-                advice="Give it 2 MiB to 1 TiB, less than the memory that is free, or 0 for none.",
+                advice="Give it 128 KiB to 1 TiB, less than what memory is free, or 0 for none.",
             )
         secret = os.urandom(16)
         if not rate_open(

@@ -38,6 +38,7 @@ cdef struct Slot:
     uint8_t is_taken
     uint8_t is_probe
     uint8_t has_opt        # it was sent with EDNS
+    uint8_t is_plain       # it was refused with EDNS, and is asked again without
     uint8_t tries          # upstreams that it was sent to, again ones counted
     # Its header and question, as they came.
     uint8_t query[HEADER_OCTETS + QUESTION_OCTETS_MAX + 1]

@@ -6,7 +6,7 @@ for the words marked otherwise. Nothing here allocates, locks, blocks or calls P
 """
 
 from libc.errno cimport EAGAIN, ECONNREFUSED, ENOBUFS, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from access cimport access_allows
@@ -195,7 +195,7 @@ cdef inline void queue_query(Datagrams *udp, uint32_t at) noexcept nogil:
     if udp.queries.count == BATCH:
         send_queries(udp)
     out = outbox_octets(&udp.queries)
-    slot.has_opt = udp.engine.tick_ms >= upstream.plain_until_ms
+    slot.has_opt = not slot.is_plain and udp.engine.tick_ms >= upstream.plain_until_ms
     slot.tries += 1
     if udp.proxies_to_upstream:
         octets = proxy_write(out, &slot.client.address, &slot.client.local, False)
@@ -261,6 +261,7 @@ cdef inline void retry(Datagrams *udp, uint32_t at, uint32_t upstream) noexcept 
         return
     udp.upstreams.each[slot.upstream].inflight -= 1
     udp.upstreams.each[upstream].inflight += 1
+    slot.is_plain = slot.is_plain and slot.upstream == upstream
     slot.upstream = <uint8_t> upstream
     inflight_move(&udp.inflight, at, way, upstream_id, udp.engine.tick_ms)
     queue_query(udp, at)
@@ -357,12 +358,14 @@ cdef inline bint tend(Datagrams *udp) noexcept nogil:
 
 cdef inline int64_t wait_ms(Datagrams *udp, int64_t drain_until_ms) noexcept nogil:
     """Return how long nothing is due."""
-    cdef int64_t due_ms = udp.upstreams.each[0].probe_ms
+    cdef int64_t due_ms = INT64_MAX
     cdef uint32_t i
     if udp.is_sweeping:
         return 0
-    for i in range(1, udp.upstreams.count):
-        due_ms = min(due_ms, udp.upstreams.each[i].probe_ms)
+    for i in range(udp.upstreams.count):
+        # While it waits for a probe's answer it is the probe that is looked at next.
+        if not (udp.is_draining or udp.upstreams.each[i].is_probed):
+            due_ms = min(due_ms, udp.upstreams.each[i].probe_ms)
     if udp.inflight.oldest:
         due_ms = min(due_ms, udp.inflight.slots[udp.inflight.oldest].sent_ms + udp.try_ms)
     if drain_until_ms:
@@ -458,14 +461,6 @@ cdef inline bint serve_clients(Datagrams *udp, uint32_t socket) noexcept nogil:
 # -------------------------------------------------------------------- from upstreams
 
 
-cdef inline bint wants_plain(const uint8_t *wire, const Slot *slot) noexcept nogil:
-    """Tell whether an upstream has refused the query for its EDNS (RFC 6891 §7)."""
-    return (
-        slot.has_opt and get16(wire + 2) & FLAGS_RCODE == RCODE_FORMERR
-        and get16(wire + 10) == 0
-    )
-
-
 cdef inline void serve_answer(Datagrams *udp, uint32_t way, uint32_t i) noexcept nogil:
     """Give upstream datagram `i` to the client that waits for it, or count why not."""
     cdef Engine *engine = &udp.engine
@@ -491,8 +486,8 @@ cdef inline void serve_answer(Datagrams *udp, uint32_t way, uint32_t i) noexcept
         upstream_answered(&udp.upstreams, upstream)
         release(udp, at)
         return
-    if wants_plain(wire, slot):
-        udp.upstreams.each[upstream].plain_until_ms = engine.tick_ms + PLAIN_MS
+    if refuses_edns(wire, slot):
+        slot.is_plain = 1
         count(engine, STAT_UPSTREAM_PLAIN)
         retry(udp, at, upstream)
         return
@@ -504,6 +499,8 @@ cdef inline void serve_answer(Datagrams *udp, uint32_t way, uint32_t i) noexcept
         return
     count(engine, STAT_UPSTREAM_ANSWERED)
     upstream_answered(&udp.upstreams, upstream)
+    if knows_no_edns(wire, slot):
+        udp.upstreams.each[upstream].plain_until_ms = engine.tick_ms + PLAIN_MS
     stats_observe(engine.stats, STAGE_UPSTREAM, engine.tick_ns - slot.begun_ns, 1)
     answer_slot(udp, at, out)
 

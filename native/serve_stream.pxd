@@ -265,7 +265,7 @@ cdef inline void send_upstream(Streams *tcp, Stream *stream, uint32_t at) noexce
     slot.way_serial = stream.serial
     slot.upstream = stream.upstream
     slot.tries += 1
-    slot.has_opt = tcp.engine.tick_ms >= upstream.plain_until_ms
+    slot.has_opt = not slot.is_plain and tcp.engine.tick_ms >= upstream.plain_until_ms
     upstream.inflight += 1
     if tcp.proxies_to_upstream:
         stream.is_single = 1
@@ -293,6 +293,7 @@ cdef inline void retry_stream_slot(
         fail_stream_slot(tcp, at, counter)
         return
     tcp.upstreams.each[slot.upstream].inflight -= 1
+    slot.is_plain = slot.is_plain and slot.upstream == stream.upstream
     inflight_move(
         &tcp.inflight, at, number_of(tcp, stream),
         draw_stream_id(tcp, number_of(tcp, stream)), tcp.engine.tick_ms,
@@ -505,11 +506,8 @@ cdef inline void take_answer(
     if not answers_question(wire, length, slot):
         count(engine, STAT_UPSTREAM_WRONG_QUESTION)
         return
-    if (
-        slot.has_opt and get16(wire + 2) & FLAGS_RCODE == RCODE_FORMERR
-        and get16(wire + 10) == 0 and slot.tries < STREAM_TRIES_MAX
-    ):
-        tcp.upstreams.each[stream.upstream].plain_until_ms = engine.tick_ms + PLAIN_MS
+    if refuses_edns(wire, slot) and slot.tries < STREAM_TRIES_MAX:
+        slot.is_plain = 1
         count(engine, STAT_UPSTREAM_PLAIN)
         stream.inflight -= 1
         slot.way_serial -= 1  # it waits for this stream no more
@@ -518,6 +516,8 @@ cdef inline void take_answer(
     if engine_relay(engine, wire, length, slot, tcp.answer) != FATE_ANSWERED:
         return
     count(engine, STAT_UPSTREAM_ANSWERED)
+    if knows_no_edns(wire, slot):
+        tcp.upstreams.each[stream.upstream].plain_until_ms = engine.tick_ms + PLAIN_MS
     stats_observe(engine.stats, STAGE_UPSTREAM, engine.tick_ns - slot.begun_ns, 1)
     answer_stream_slot(tcp, at)
 

@@ -22,7 +22,7 @@ cdef enum:
     UPSTREAM_NONE = 255
     PROBE_INTERVAL_MS = 1000
     PROBES_LOST_MAX = 2
-    PLAIN_MS = 300000              # one that refused EDNS is asked so long without it
+    PLAIN_MS = 300000              # one that does not know EDNS is asked so long without it
     FORWARD_OCTETS_MAX = 12 + QUESTION_OCTETS_MAX + 11
 
 

@@ -128,7 +128,7 @@ class OverStreams(socketserver.ThreadingMixIn, socketserver.TCPServer):
 @pytest.fixture
 def gate(folder, resolver, start_gate, tmp_path):
     """A gate with two workers whose user can run the program again."""
-    gate = start_gate(workers=2, prefix=reaching_python())
+    gate = start_gate(workers=2, upstream_timeout_ms=600_000, prefix=reaching_python())
     gate.load(compiled(tmp_path / "t", order()))
     return gate
 
@@ -204,6 +204,28 @@ def test_a_worker_that_is_killed_is_replaced_and_its_queries_wait(gate):
         eventually(lambda gone=victim: gone not in gate.workers() and len(gate.workers()) == 2)
     counters = gate.status().counters
     assert (counters["workers_died"], counters["workers_serving"]) == (3, 2)
+
+
+def test_a_killed_worker_costs_what_it_had_in_flight_and_its_counts_stay(gate, resolver):
+    resolver.respond = lambda wire: [] if b"slow" in wire else resolver.honest(wire)
+    for asking in [gate.asking() for _ in range(16)]:  # by chance each worker has some
+        asking.send(query("slow.example"))
+    for stream in [gate.streaming() for _ in range(16)]:
+        assert stream.ask(query())[3] & 0x0F == NXDOMAIN
+        stream.send(query("slow.example"))
+    eventually(lambda: gate.counters()["in_flight"] == 32)
+    victim = gate.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: victim not in gate.workers() and len(gate.workers()) == 2)
+    counters = gate.counters()
+    assert counters["lost"] + counters["in_flight"] == 32
+    assert counters["lost"] > 0
+    assert (counters["received"], counters["blocked_nxdomain"]) == (48, 16)
+    for number in range(16):
+        assert gate.asking().ask(query())[3] & 0x0F == NXDOMAIN
+        assert gate.streaming().ask(query(f"{number}.example"))[3] & 0x0F == 0
+    counters = gate.counters()
+    assert (counters["received"], counters["blocked_nxdomain"]) == (80, 32)
 
 
 def test_workers_end_with_a_supervisor_that_is_killed(gate):

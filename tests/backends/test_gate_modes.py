@@ -16,7 +16,7 @@ def rcode(reply):
 
 @pytest.fixture
 def gate(start_gate, tmp_path):
-    gate = start_gate()
+    gate = start_gate(upstream_timeout_ms=600_000)
     gate.load(compiled(tmp_path / "t", order()))
     return gate
 

@@ -11,6 +11,7 @@ from tests.backends.gate_world import WAIT_SECONDS, compiled, eventually, framed
 
 NXDOMAIN = 3
 PER_CLIENT_MAX = 100
+NEVER_MS = 600_000  # what waits does so until the test lets it go
 
 
 def ids(replies):
@@ -19,7 +20,7 @@ def ids(replies):
 
 @pytest.fixture
 def gate(start_gate, tmp_path):
-    gate = start_gate()
+    gate = start_gate(upstream_timeout_ms=NEVER_MS)
     gate.load(compiled(tmp_path / "t", order()))
     return gate
 
@@ -78,7 +79,7 @@ def test_who_sends_no_more_still_gets_all_answers(gate, resolver):
 
 
 def test_one_that_idles_is_hung_up_on_and_one_that_waits_is_not(start_gate, resolver):
-    gate = start_gate(tcp_idle_ms=300)
+    gate = start_gate(tcp_idle_ms=300, upstream_timeout_ms=NEVER_MS)
     may_answer = threading.Event()
     resolver.respond = lambda wire: [*resolver.honest(wire)] * may_answer.wait(WAIT_SECONDS)
     idle, waiting = gate.streaming(), gate.streaming()
@@ -95,7 +96,7 @@ def test_one_that_idles_is_hung_up_on_and_one_that_waits_is_not(start_gate, reso
 def test_when_all_places_are_taken_the_idlest_gives_way_and_who_waits_does_not(
     start_gate, resolver
 ):
-    gate = start_gate(tcp_connections_max=3)
+    gate = start_gate(tcp_connections_max=3, upstream_timeout_ms=NEVER_MS)
     resolver.respond = lambda wire: [] if b"slow" in wire else resolver.honest(wire)
     streams = [gate.streaming() for _ in range(3)]
     for stream in streams:

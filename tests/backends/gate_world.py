@@ -515,16 +515,16 @@ class GateUnderTest:
 
         They are read while others count, so a sum may be short of what is just being counted.
         """
-        while True:
+
+        def whole() -> dict[str, int] | None:
             counters = self.status().counters
             assert set(COUNTER_NAMES) <= set(counters)
             fates = sum(counters[name] for name in (*FATES, "in_flight"))
             upstream_fates = sum(counters[name] for name in UPSTREAM_FATES)
-            if (counters["received"], counters["upstream_received"]) == (fates, upstream_fates):
-                return counters
-            again = self.status().counters
-            if again == counters:  # nobody counts any more
-                raise AssertionError(counters)
+            sums = counters["received"], counters["upstream_received"]
+            return counters if sums == (fates, upstream_fates) else None
+
+        return eventually(whole)
 
     def say(self, message: bytes, *, data: bytes | None = None, fds: Iterable[int] = ()) -> dict:
         """Send `message` (and `data` in a sealed memfd, or `fds`) and return the reply's JSON."""

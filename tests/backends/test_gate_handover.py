@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import socket
-import socketserver
 import struct
 import threading
 from contextlib import closing, suppress
@@ -16,7 +15,6 @@ from dnslib import DNSRecord
 from tests.backends.gate_world import (
     WAIT_SECONDS,
     Asking,
-    Resolver,
     compiled,
     eventually,
     now_ms,
@@ -99,32 +97,6 @@ class SteadyStream(Steady):
                     self.answered += 1
 
 
-class OverStreams(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """The resolver's other half: it answers over TCP, too."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-
-    class RequestHandlerClass(socketserver.StreamRequestHandler):
-        def handle(self):
-            with suppress(ConnectionError):
-                while header := self.rfile.read(2):
-                    wire = self.rfile.read(struct.unpack("!H", header)[0])
-                    for reply in Resolver.honest(wire):
-                        self.wfile.write(struct.pack("!H", len(reply)) + reply)
-
-    def __init__(self, place):
-        super().__init__(place, self.RequestHandlerClass)
-
-    def __enter__(self):
-        threading.Thread(target=self.serve_forever, args=(0.05,)).start()
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
-
-
 @pytest.fixture
 def gate(folder, resolver, start_gate, tmp_path):
     """A gate with two workers whose user can run the program again."""
@@ -133,10 +105,9 @@ def gate(folder, resolver, start_gate, tmp_path):
     return gate
 
 
-def test_three_upgrades_lose_no_query(gate, resolver, tmp_path):
+def test_three_upgrades_lose_no_query(gate, tmp_path):
     pid, before = gate.process.pid, set(gate.workers())
     with (
-        OverStreams(resolver.place),
         Steady(gate.place) as datagrams,
         SteadyStream(gate.place) as streams,
     ):

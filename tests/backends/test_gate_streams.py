@@ -103,10 +103,9 @@ def test_when_all_places_are_taken_the_idlest_gives_way_and_who_waits_does_not(
         assert stream.ask(query("free.example"))[3] & 0x0F == 0
     assert gate.streaming().ask(query("free.example"))[3] & 0x0F == 0
     assert streams[0].receive() == b""
-    waiting = [gate.streaming() for _ in range(3)]
-    for stream in waiting:
-        stream.send(query("slow.example"))
-    eventually(lambda: gate.counters()["in_flight"] == 3)
+    for number in range(3):
+        gate.streaming().send(query("slow.example"))
+        eventually(lambda waiting=number + 1: gate.counters()["in_flight"] == waiting)
     assert gate.streaming().receive() == b""
     counters = gate.counters()
     assert (counters["tcp_closed_idle"], counters["tcp_refused_full"]) == (4, 1)

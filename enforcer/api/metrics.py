@@ -47,7 +47,8 @@ EVENTS: Final = (
     "upstream_tcp", "upstream_retried", "upstream_failed_over", "upstream_down",
     "upstream_errors", "rate_slipped", "rate_dropped", "replies_unsent", "tcp_connections",
     "tcp_closed_idle", "tcp_closed_slow", "tcp_refused_full", "tcp_malformed",
-    "tables_loaded", "tables_refused", "tables_unkept", "floors_unkept",
+    "tables_loaded", "overlays_loaded", "tables_refused", "tables_refused_golden",
+    "tables_unkept", "floors_unkept",
     "workers_started", "workers_died",
 )  # fmt: skip
 """What is told beside: of queries, of answers, and of the gate itself."""

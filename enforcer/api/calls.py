@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
 import grpc
@@ -14,6 +14,9 @@ CALL_SECONDS_MAX: Final = 60
 STREAM_SECONDS_MAX: Final = 3_600
 RECONNECT_MS_MAX: Final = 2_000
 METADATA_BYTES_MAX: Final = 1 << 16
+STREAM_TRIES_MAX: Final = 3
+FORGOTTEN: Final = "Internal error from Core"
+"""What grpc.aio says when a message could not be sent, whatever the server has answered."""
 KEEPALIVE_INTERVAL_MS: Final = 30_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 
@@ -51,6 +54,24 @@ async def answer(call: Awaitable[T]) -> T:
         return await call
     except grpc.aio.AioRpcError as error:
         raise error_of(error) from error
+
+
+async def answer_to_stream(begin: Callable[[], Awaitable[T]]) -> T:
+    """Return what a call answers to a stream of requests; `begin` makes the call, once for a try.
+
+    When a server refuses before all was sent, grpc.aio may fail at the sending and forget what the
+    server said. Then it is asked again; so the call must be one that may be repeated.
+
+    Raises:
+        EnforcerError: as :func:`answer`.
+    """
+    for _ in range(STREAM_TRIES_MAX - 1):
+        try:
+            return await begin()
+        except grpc.aio.AioRpcError as error:
+            if (error.code(), error.details()) != (grpc.StatusCode.INTERNAL, FORGOTTEN):
+                raise error_of(error) from error
+    return await answer(begin())
 
 
 async def messages(call: grpc.aio.UnaryStreamCall[Q, T]) -> AsyncIterator[T]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from enforcer.api import translate
-from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer
+from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer, answer_to_stream
 from enforcer.api.control_reader import ControlReader
 from enforcer.api.server import TlsFiles
 from enforcer.core.entry import parse
@@ -75,7 +75,9 @@ class ControlClient(ControlReader):
                     if progress is not None:
                         progress(done, size_bytes)
 
-        response = await answer(self._orders.UploadTargets(parts(), timeout=STREAM_SECONDS_MAX))
+        response = await answer_to_stream(
+            lambda: self._orders.UploadTargets(parts(), timeout=STREAM_SECONDS_MAX)
+        )
         return ListSummary(name, response.target_count, response.name_count)
 
     async def propose(

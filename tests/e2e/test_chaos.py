@@ -73,6 +73,10 @@ def check_rest(installation: Installation, actors: Actors, watch: Watch) -> None
     distinct = {recorded.index for recorded in installation.answered}
     assert len(distinct) == installation.ledger_size(), "an act was recorded twice, or unasked"
     for name, is_blocked in actors.expected().items():
-        assert installation.is_blocked(name) == is_blocked, f"{name} blocked: {not is_blocked}"
+        # The node may have read an order before it had fetched its list: that is soon done.
+        installation.wait_until(
+            lambda name=name, is_blocked=is_blocked: installation.is_blocked(name) == is_blocked,
+            f"{name} blocked: {is_blocked}",
+        )
     assert not watch.wrong, watch.wrong[:5]
     assert set(POOL) >= {name for order in actors.orders for name in order.names}

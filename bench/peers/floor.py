@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from bench.peers import CLIENT_CORE, FOLDER, UPSTREAM_PORT
 from bench.peers.asking import ask
+from bench.peers.names import Names
 from bench.peers.server import Server, launch
 
 BINARY = "echo.bin"
@@ -26,6 +27,9 @@ class Floor(Server):
     setting = "recvmmsg, sendmmsg, batches of 64"
     blocked_rcode: ClassVar[int] = 0
     workloads: ClassVar[tuple[str, ...]] = ("blocked", "cached")
+
+    def prepare(self, names: Names) -> None:
+        """Need nothing: an echo knows no names."""
 
     def command(self) -> list[str]:
         return [str(binary(self.folder.parent)), "echo", str(self.port)]

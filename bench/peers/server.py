@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -23,7 +24,7 @@ END_SECONDS_MAX = 10.0
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-class Server:
+class Server(ABC):
     """One configuration of one program; `prepare` once, then `start` and `stop` each round."""
 
     name: ClassVar[str]
@@ -46,12 +47,13 @@ class Server:
         """Tell whether the program is on this machine."""
         return shutil.which(cls.program, path=search_path()) is not None
 
+    @abstractmethod
     def prepare(self, names: Names) -> None:
         """Write what the server reads; not part of any time."""
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return the command that runs it in the foreground."""
-        raise NotImplementedError
 
     def version(self) -> str:
         """Return the version of the Debian package."""

@@ -58,6 +58,7 @@ class Person:
     role: Role
     authority: str | None = None
     categories: tuple[Category, ...] = ()
+    operator: str | None = None
     key: PrivateKey = field(default_factory=PrivateKey.generate)
 
     def registration(self, now_ms: int) -> KeyRegistered:
@@ -71,6 +72,7 @@ class Person:
             person_id=None if is_machine else self.person_id,
             machine_id=self.person_id if is_machine else None,
             authority=self.authority,
+            operator=self.operator,
             categories=self.categories,
             territories=("VN",),
             not_after_ms=now_ms + 365 * DAY_MS,
@@ -96,7 +98,7 @@ class Land:
         self.second_approver = Person("chi.le", Role.APPROVER, "cert-vn", ALL_CATEGORIES)
         self.stranger = Person("dung.pham", Role.APPROVER, "other-authority", ALL_CATEGORIES)
         self.oversight = Person("court.clerk", Role.OVERSIGHT)
-        self.node = Person("node-1", Role.NODE)
+        self.node = Person("node-1", Role.NODE, operator="isp-1")
         self.state = State(self.origin, Roots(tuple(k.public_key for k in self.roots), 2), verify)
 
     @classmethod
@@ -130,6 +132,9 @@ class Land:
             register_url="https://register.example.org/",
             register_domain="register.example.org",
             targets_max=2_000_000,
+            growth_targets_max=20_000_000,
+            administrative_days_max=366,
+            persons_min=2,
             lifetime_caps=(),
             pins=self.pins,
         )

@@ -19,8 +19,15 @@ from enforcer.app.installation import RULES, Installation, Plan, equip_person, i
 from enforcer.app.keys import KeyRequest, make_request, registration
 from enforcer.backends import durable
 from enforcer.backends.keys import PrivateKey
+from enforcer.core.judge_parts import PERSONS_TO_BLOCK
 from enforcer.core.key import Category, KeyRegistered, Role
-from enforcer.core.policy import DAY_MS, FOLD_VERSION, Pins, PolicyAdopted
+from enforcer.core.policy import (
+    ADMINISTRATIVE_DAYS_MAX,
+    DAY_MS,
+    FOLD_VERSION,
+    Pins,
+    PolicyAdopted,
+)
 from enforcer.core.target import TARGETS_MAX
 from enforcer.errors import NotFoundError
 
@@ -65,7 +72,11 @@ def install_demo(directory: Path, plan: Plan) -> Installation:
     for number, key in enumerate(roots, 1):
         key.save(directory / "roots" / f"root-{number}.key")
     requests = [_person(made, plan, identity, role) for identity, role in _PEOPLE.items()]
-    requests.append(make_request(made.node / "signing.key", plan.origin, Role.NODE, plan.node_id))
+    requests.append(
+        make_request(
+            made.node / "signing.key", plan.origin, Role.NODE, plan.node_id, operator=plan.operator
+        )
+    )
 
     acts = directory / "acts"
     durable.make_directory(acts)
@@ -113,6 +124,9 @@ def _policy(origin: str, now_ms: int, core: bytes, names: bytes) -> PolicyAdopte
         register_url="https://register.example.org/",
         register_domain="register.example.org",
         targets_max=TARGETS_MAX,
+        growth_targets_max=TARGETS_MAX,
+        administrative_days_max=ADMINISTRATIVE_DAYS_MAX,
+        persons_min=PERSONS_TO_BLOCK,
         lifetime_caps=(),
         pins=Pins(sha256(core).hexdigest(), sha256(names).hexdigest(), None, None),
     )

@@ -42,6 +42,8 @@ class Plan:
     dns_upstream: Address
     root_threshold: int = ROOT_THRESHOLD_MIN
     node_id: str = "node-1"
+    operator: str = "isp"
+    """Whose network the node belongs to."""
     node_listen: Address | None = None
     gate_user: str | None = None
     """Who the gate becomes when root starts it."""
@@ -132,7 +134,9 @@ def install(directory: Path, plan: Plan) -> Installation:
     )
     durable.write_file(made.control / "tls.crt", certificate)
     new_key(made.node / "signing.key")
-    asked = make_request(made.node / "signing.key", plan.origin, Role.NODE, plan.node_id)
+    asked = make_request(
+        made.node / "signing.key", plan.origin, Role.NODE, plan.node_id, operator=plan.operator
+    )
     hosts = [plan.node_listen.host] if plan.node_listen else []
     certificate = certify(asked, authority, hosts=hosts, days=plan.days)
     durable.write_file(made.node / "tls.crt", certificate)

@@ -41,6 +41,7 @@ class KeyRequest:
     identity: Identifier
     """The person's or machine's id."""
     authority: Identifier | None
+    operator: Identifier | None
     categories: Annotated[tuple[Category, ...], Items(0, 7)]
     territories: Annotated[tuple[Territory, ...], Items(0, 64)]
     public_key: PublicKeyHex
@@ -91,6 +92,7 @@ def make_request(
     identity: str,
     *,
     authority: str | None = None,
+    operator: str | None = None,
     categories: Sequence[Category] = (),
     territories: Sequence[str] = (),
 ) -> KeyRequest:
@@ -109,6 +111,7 @@ def make_request(
         role=role,
         identity=identity,
         authority=authority,
+        operator=operator,
         categories=tuple(categories),
         territories=tuple(territories),
         public_key=signing.public_key.hex(),
@@ -152,6 +155,7 @@ def registration(request: KeyRequest, now_ms: int, not_after_ms: int) -> KeyRegi
         person_id=None if request.is_machine else request.identity,
         machine_id=request.identity if request.is_machine else None,
         authority=request.authority,
+        operator=request.operator,
         categories=request.categories,
         territories=request.territories,
         not_after_ms=not_after_ms,

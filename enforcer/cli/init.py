@@ -34,6 +34,7 @@ def init(
     listen: Annotated[str, typer.Option(help="Where the gate takes queries.")] = "127.0.0.1:53",
     upstream: Annotated[str, typer.Option(help="The resolver behind it.")] = "127.0.0.1:5353",
     node_id: Annotated[str, typer.Option(help="The node's id.")] = "node-1",
+    operator: Annotated[str, typer.Option(help="The ISP whose network the node serves.")] = "isp",
     demo: Annotated[
         bool, typer.Option("--demo", help="Make everybody's keys here: to try it, never for real.")
     ] = False,
@@ -59,6 +60,7 @@ def init(
             raise InputError(str(error), advice=f"Correct --{field}.", field=field) from error
     plan = Plan(
         origin=origin,
+        operator=operator,
         root_keys=tuple(root or ()),
         root_threshold=threshold,
         control_address=addresses["control"],
@@ -95,7 +97,7 @@ signing.key --role proposer --id an.nguyen --authority cert-vn --category phishi
 Who holds ca.key, for each request: enforcer key certify request.json --ca {directory}/ca \
 --out tls.crt; the person puts tls.crt beside client.toml
 The node: enforcer key request {directory}/node/signing.key --role node --id {plan.node_id} \
---trust {trust} --out node.json (its certificate is there already)
+--operator {plan.operator} --trust {trust} --out node.json (its certificate is there already)
 One root, offline: enforcer trust policy --register-url https://register.example.org/ \
 --register-domain register.example.org --protected-core {core} --protected-names {names} \
 --trust {trust} --out policy.json

@@ -46,6 +46,9 @@ def request(
     to: Annotated[Path, typer.Option("--out", help="Where to write the request.")],
     trust: Trust = Path("trust.toml"),
     authority: Annotated[str | None, typer.Option(help="The authority you act for.")] = None,
+    operator: Annotated[
+        str | None, typer.Option(help="The ISP whose network you serve: node, safety officer.")
+    ] = None,
     category: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     territory: Annotated[list[str] | None, typer.Option(help="May be repeated: VN, VN-HN.")] = None,
     as_json: AsJson = False,
@@ -60,6 +63,7 @@ def request(
         choice(Role, role, "role"),
         identity,
         authority=authority,
+        operator=operator,
         categories=[choice(Category, each, "category") for each in category or ()],
         territories=territory or (),
     )

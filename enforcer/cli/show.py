@@ -6,12 +6,48 @@ shortened but hashes, which are shown whole where they are what is signed.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from enforcer.cli.output import when
-from enforcer.core.entry import AnyPayload
-from enforcer.core.key import KeyRegistered, KeyRevoked
-from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed, OrderRef, OrderStopped
+from enforcer.core.entry import AnyPayload, RootAct
+from enforcer.core.guard import Guard
+from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
+from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
+from enforcer.core.order import (
+    OrderApproved,
+    OrderConfirmed,
+    OrderExtended,
+    OrderProposed,
+    OrderRef,
+    OrderRejected,
+    OrderStopped,
+)
 from enforcer.core.policy import PolicyAdopted
+from enforcer.core.remedy import (
+    AppealDecided,
+    AppealFiled,
+    AppealOutcome,
+    NotificationSent,
+    OrderResumed,
+    OrderSuspended,
+    ReviewDone,
+)
 from enforcer.core.table import Binding, DnsMeasure
+
+OrderLife: TypeAlias = (
+    OrderProposed | OrderApproved | OrderRejected | OrderConfirmed | OrderExtended | OrderStopped
+)
+After: TypeAlias = (
+    OrderHeld
+    | AssessmentRecorded
+    | HoldLifted
+    | ReviewDone
+    | NotificationSent
+    | AppealFiled
+    | AppealDecided
+    | OrderSuspended
+    | OrderResumed
+)
 
 _MEASURES = {
     DnsMeasure.NONE: "names are left alone",
@@ -22,70 +58,20 @@ _MEASURES = {
 
 def sentence(payload: AnyPayload) -> str:
     """Return what the act does, in one sentence."""
-    match payload:
-        case OrderProposed():
-            return (
-                f"Asks that {payload.target_count} targets be blocked until "
-                f"{when(payload.expires_at_ms)}. It blocks nothing before a second person approves."
-            )
-        case OrderApproved():
-            return "Approves the order: from when it is recorded, its targets are blocked."
-        case OrderStopped():
-            return "Stops the order, at once and for good."
-        case OrderExtended():
-            return f"Lets the order last until {when(payload.expires_at_ms)}; two persons sign."
-        case PolicyAdopted():
-            return "Adopts the policy under which orders are judged from here on."
-        case KeyRegistered():
-            who = payload.person_id or payload.machine_id
-            return f"Lets {who} sign as {payload.role.name} until {when(payload.not_after_ms)}."
-        case KeyRevoked():
-            return "Ends a key: it can sign nothing more."
+    if isinstance(payload, RootAct):
+        return _root_sentence(payload)
+    if isinstance(payload, OrderLife):
+        return _order_sentence(payload)
+    return _after_sentence(payload)
 
 
 def lines(payload: AnyPayload) -> dict[str, str | None]:
     """Return the fields of an act, by name, as words."""
-    match payload:
-        case OrderProposed():
-            return order_lines(payload)
-        case OrderApproved():
-            return {**_ref(payload.order), "policy": payload.policy_sha256}
-        case OrderStopped():
-            return {**_ref(payload.order), "reason": payload.reason_sha256}
-        case OrderExtended():
-            return {
-                **_ref(payload.order),
-                "policy": payload.policy_sha256,
-                "until": when(payload.expires_at_ms),
-                "review by": when(payload.review_due_at_ms),
-                "reason": payload.reason_sha256,
-            }
-        case PolicyAdopted():
-            return {
-                "register": payload.register_url,
-                "register domain": payload.register_domain,
-                "targets": f"at most {payload.targets_max} in one order",
-                "protected core": payload.pins.protected_core,
-                "protected names": payload.pins.protected_names,
-                "fold version": str(payload.fold_version),
-            }
-        case KeyRegistered():
-            return {
-                "holder": payload.person_id or payload.machine_id,
-                "role": payload.role.name,
-                "authority": payload.authority,
-                "categories": ", ".join(each.name for each in payload.categories) or None,
-                "territories": ", ".join(payload.territories) or None,
-                "public key": payload.public_key,
-                "until": when(payload.not_after_ms),
-            }
-        case KeyRevoked():
-            since = payload.compromised_since_index
-            return {
-                "key": payload.key_id,
-                "orders on hold": None if since is None else f"those signed from entry {since} on",
-                "reason": payload.reason_sha256,
-            }
+    if isinstance(payload, RootAct):
+        return _root_lines(payload)
+    if isinstance(payload, OrderLife):
+        return _order_lines(payload)
+    return _after_lines(payload)
 
 
 def order_lines(order: OrderProposed) -> dict[str, str | None]:
@@ -119,8 +105,210 @@ def order_lines(order: OrderProposed) -> dict[str, str | None]:
     }
 
 
+def _root_sentence(payload: RootAct) -> str:
+    match payload:
+        case PolicyAdopted():
+            return "Adopts the policy under which orders are judged from here on."
+        case KeyRegistered():
+            who = payload.person_id or payload.machine_id
+            return f"Lets {who} sign as {payload.role.name} until {when(payload.not_after_ms)}."
+        case KeyRevoked():
+            return "Ends a key: it can sign nothing more."
+        case RootsChanged():
+            return "Puts other root keys in the place of the present ones."
+        case LogKeyRotated():
+            return "Lets another key sign the checkpoints from here on."
+
+
+def _order_sentence(payload: OrderLife) -> str:
+    match payload:
+        case OrderProposed():
+            return (
+                f"Asks that {payload.target_count} targets be blocked until "
+                f"{when(payload.expires_at_ms)}. It blocks nothing before a second person approves."
+            )
+        case OrderApproved():
+            return "Approves the order: from when it is recorded, its targets are blocked."
+        case OrderStopped():
+            return "Stops the order, at once and for good."
+        case OrderExtended():
+            return f"Lets the order last until {when(payload.expires_at_ms)}; two persons sign."
+        case OrderRejected():
+            return "Turns the proposal down, for good."
+        case OrderConfirmed():
+            return (
+                f"Confirms the emergency by a decision of kind {payload.decision_kind.name}: the "
+                f"order lasts until {when(payload.expires_at_ms)}; two persons sign."
+            )
+
+
+def _after_sentence(payload: After) -> str:
+    match payload:
+        case OrderHeld():
+            return f"Puts the order on hold for {_guards(payload.guards)}: it blocks nothing."
+        case AssessmentRecorded():
+            return "Attests what the order would hit beside its aim, and why it is needed."
+        case HoldLifted():
+            return f"Lifts the hold for {_guards(payload.guards)}."
+        case ReviewDone():
+            return (
+                f"The order was reviewed; the next review is by {when(payload.review_due_at_ms)}."
+            )
+        case NotificationSent():
+            return f"Records that {payload.recipient.name} was told of the order."
+        case AppealFiled():
+            return "Files an appeal; the order stays as it is until oversight decides."
+        case AppealDecided():
+            granted = payload.outcome is AppealOutcome.GRANTED
+            return (
+                "Grants the appeal: the order ends, for good."
+                if granted
+                else "Dismisses the appeal: the order stays as it is."
+            )
+        case OrderSuspended():
+            return "Suspends the order on the own network alone."
+        case OrderResumed():
+            return "Ends the suspension on the own network."
+
+
+def _root_lines(payload: RootAct) -> dict[str, str | None]:
+    match payload:
+        case PolicyAdopted():
+            return {
+                "register": payload.register_url,
+                "register domain": payload.register_domain,
+                "targets": f"at most {payload.targets_max} in one order",
+                "growth": f"at most {payload.growth_targets_max} targets a day for each authority",
+                "without a court": f"at most {payload.administrative_days_max} days for a target",
+                "persons": f"{payload.persons_min} sign a block",
+                "shorter caps": "\n".join(
+                    f"{cap.category.name} by {cap.decision_kind.name}: {cap.lifetime_days_max} days"
+                    for cap in payload.lifetime_caps
+                )
+                or None,
+                "protected core": payload.pins.protected_core,
+                "protected names": payload.pins.protected_names,
+                "public suffixes": payload.pins.public_suffixes,
+                "shared ranges": payload.pins.shared_ranges,
+                "fold version": str(payload.fold_version),
+            }
+        case KeyRegistered():
+            return {
+                "holder": payload.person_id or payload.machine_id,
+                "role": payload.role.name,
+                "authority": payload.authority,
+                "operator": payload.operator,
+                "categories": ", ".join(each.name for each in payload.categories) or None,
+                "territories": ", ".join(payload.territories) or None,
+                "public key": payload.public_key,
+                "until": when(payload.not_after_ms),
+            }
+        case KeyRevoked():
+            since = payload.compromised_since_index
+            return {
+                "key": payload.key_id,
+                "orders on hold": None if since is None else f"those signed from entry {since} on",
+                "reason": payload.reason_sha256,
+            }
+        case RootsChanged():
+            return {
+                "root keys": "\n".join(payload.public_keys),
+                "threshold": str(payload.threshold),
+                "reason": payload.reason_sha256,
+            }
+        case LogKeyRotated():
+            return {"log key": payload.log_vkey, "reason": payload.reason_sha256}
+
+
+def _order_lines(payload: OrderLife) -> dict[str, str | None]:
+    match payload:
+        case OrderProposed():
+            return order_lines(payload)
+        case OrderApproved():
+            return {**_ref(payload.order), "policy": payload.policy_sha256}
+        case OrderStopped():
+            return {**_ref(payload.order), "reason": payload.reason_sha256}
+        case OrderExtended():
+            return {
+                **_ref(payload.order),
+                "policy": payload.policy_sha256,
+                "until": when(payload.expires_at_ms),
+                "review by": when(payload.review_due_at_ms),
+                "reason": payload.reason_sha256,
+            }
+        case OrderConfirmed():
+            return {
+                **_ref(payload.order),
+                "policy": payload.policy_sha256,
+                "decision": payload.decision_kind.name,
+                "decision text": payload.decision_sha256,
+                "evidence": "\n".join(payload.evidence_sha256),
+                "until": when(payload.expires_at_ms),
+                "review by": when(payload.review_due_at_ms),
+            }
+        case OrderRejected():
+            return {**_ref(payload.order), "reason": payload.reason_sha256}
+
+
+def _after_lines(payload: After) -> dict[str, str | None]:
+    match payload:
+        case OrderSuspended() | OrderResumed():
+            return {**_ref(payload.order), "reason": payload.reason_sha256}
+        case OrderHeld():
+            return {
+                **_ref(payload.order),
+                "policy": payload.policy_sha256,
+                "guards": _guards(payload.guards),
+                "report": payload.report_sha256,
+            }
+        case AssessmentRecorded():
+            return {
+                **_ref(payload.order),
+                "policy": payload.policy_sha256,
+                "report": payload.report_sha256,
+                "necessity": payload.necessity_sha256,
+            }
+        case HoldLifted():
+            index = payload.assessment_index
+            return {
+                **_ref(payload.order),
+                "policy": payload.policy_sha256,
+                "guards": _guards(payload.guards),
+                "overrides": "\n".join(payload.overrides) or None,
+                "assessment": None if index is None else f"entry {index}",
+                "reason": payload.reason_sha256,
+            }
+        case ReviewDone():
+            return {
+                **_ref(payload.order),
+                "policy": payload.policy_sha256,
+                "next review by": when(payload.review_due_at_ms),
+                "reason": payload.reason_sha256,
+            }
+        case NotificationSent():
+            return {
+                **_ref(payload.order),
+                "told": payload.recipient.name,
+                "notice": payload.notice_sha256,
+                "sent": when(payload.sent_at_ms),
+            }
+        case AppealFiled():
+            return {**_ref(payload.order), "appeal": payload.statement_sha256}
+        case AppealDecided():
+            return {
+                **_ref(payload.order),
+                "appeal": f"entry {payload.appeal_index}",
+                "outcome": payload.outcome.name,
+                "decision": payload.decision_sha256,
+            }
+
+
 def _ref(ref: OrderRef) -> dict[str, str | None]:
     return {
         "order": f"{ref.order_id}, entry {ref.entry_index}",
         "payload": ref.payload_sha256,
     }
+
+
+def _guards(guards: tuple[Guard, ...]) -> str:
+    return ", ".join(guard.name for guard in guards)

@@ -51,6 +51,13 @@ def policy(
         typer.Option(help="Payload hash of the policy in force; not given for the first policy."),
     ] = None,
     targets_max: Annotated[int, typer.Option(help="Most targets of one order.")] = 2_000_000,
+    growth_targets_max: Annotated[
+        int, typer.Option(help="Most targets that one authority adds in a day without a hold.")
+    ] = 100_000,
+    administrative_days_max: Annotated[
+        int, typer.Option(help="Longest that a target is blocked without a court, in all.")
+    ] = 366,
+    persons_min: Annotated[int, typer.Option(help="Persons who must sign a block.")] = 2,
     protected_core: Annotated[
         Path | None, typer.Option(help="Canonical list of names that nobody can block.")
     ] = None,
@@ -77,6 +84,9 @@ def policy(
         register_url=register_url,
         register_domain=register_domain,
         targets_max=targets_max,
+        growth_targets_max=growth_targets_max,
+        administrative_days_max=administrative_days_max,
+        persons_min=persons_min,
         lifetime_caps=(),
         pins=Pins(_pin(protected_core), _pin(protected_names), None, None),
     )

@@ -9,39 +9,56 @@ section 4).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from enforcer.core import envelope as dsse
 from enforcer.core import fields
 from enforcer.core.envelope import Envelope
 from enforcer.core.fields import Json, UnixMs
-from enforcer.core.key import KeyRegistered, KeyRevoked
-from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed, OrderStopped
+from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
+from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
+from enforcer.core.order import (
+    OrderApproved,
+    OrderConfirmed,
+    OrderExtended,
+    OrderProposed,
+    OrderRejected,
+    OrderStopped,
+)
 from enforcer.core.policy import PolicyAdopted
+from enforcer.core.remedy import (
+    AppealDecided,
+    AppealFiled,
+    NotificationSent,
+    OrderResumed,
+    OrderSuspended,
+    ReviewDone,
+)
 from enforcer.errors import InputError, IntegrityError
 
 ENTRY_BYTES_MAX: Final = 65_535  # C2SP tlog-tiles: a bundle's length prefix is a uint16
 
-AnyPayload: TypeAlias = (
-    PolicyAdopted
-    | KeyRegistered
-    | KeyRevoked
-    | OrderProposed
-    | OrderApproved
-    | OrderStopped
+RootAct: TypeAlias = PolicyAdopted | RootsChanged | KeyRegistered | KeyRevoked | LogKeyRotated
+OrderAct: TypeAlias = (
+    OrderApproved
+    | OrderRejected
+    | OrderConfirmed
     | OrderExtended
+    | OrderStopped
+    | OrderHeld
+    | AssessmentRecorded
+    | HoldLifted
+    | ReviewDone
+    | NotificationSent
+    | AppealFiled
+    | AppealDecided
+    | OrderSuspended
+    | OrderResumed
 )
+"""What names an order that was proposed before."""
+AnyPayload: TypeAlias = RootAct | OrderProposed | OrderAct
 KINDS: Final[dict[str, type[AnyPayload]]] = {
-    kind.TYPE: kind
-    for kind in (
-        PolicyAdopted,
-        KeyRegistered,
-        KeyRevoked,
-        OrderProposed,
-        OrderApproved,
-        OrderStopped,
-        OrderExtended,
-    )
+    kind.TYPE: kind for kind in (*get_args(RootAct), OrderProposed, *get_args(OrderAct))
 }
 
 

@@ -11,20 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from enforcer.core.entry import AnyPayload, Entry
-from enforcer.core.envelope import Envelope, key_id
+from enforcer.core.envelope import key_id
+from enforcer.core.fold_orders import change_order, hold_what_rests_on, propose
 from enforcer.core.judge import judge
-from enforcer.core.key import KeyRegistered, KeyRevoked
-from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed, OrderStopped
+from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
+from enforcer.core.order import OrderProposed
 from enforcer.core.policy import PolicyAdopted
-from enforcer.core.state import (
-    ENDED,
-    KeyRecord,
-    OrderRecord,
-    OrderStatus,
-    PolicyRecord,
-    Signer,
-    State,
-)
+from enforcer.core.state import KeyRecord, PolicyRecord, Roots, State
 from enforcer.errors import EnforcerError, IntegrityError
 
 
@@ -87,92 +80,20 @@ def _commit(state: State, payload: AnyPayload, entry: Entry) -> int | None:
             state.keys[identity] = KeyRecord(identity, public_key, payload, state.size)
             return None
         case KeyRevoked():
-            _revoke(state, payload)
+            record = state.keys[payload.key_id]
+            state.keys[payload.key_id] = replace(record, revoked_index=state.size)
+            if payload.compromised_since_index is not None:
+                hold_what_rests_on(state, payload.key_id, payload.compromised_since_index)
+            return None
+        case RootsChanged():
+            public_keys = tuple(bytes.fromhex(each) for each in payload.public_keys)
+            state.set_roots(Roots(public_keys, payload.threshold))
+            return None
+        case LogKeyRotated():
+            state.log_vkey, state.log_key_index = payload.log_vkey, state.size
             return None
         case OrderProposed():
-            _propose(state, payload, entry)
+            propose(state, payload, entry)
             return state.size
-        case OrderApproved():
-            _approve(state, payload, entry)
-        case OrderExtended():
-            _extend(state, payload, entry.envelope)
-        case OrderStopped():
-            _stop(state, payload.order.order_id)
+    change_order(state, payload, entry)
     return payload.order.entry_index
-
-
-def _revoke(state: State, payload: KeyRevoked) -> None:
-    record = state.keys[payload.key_id]
-    state.keys[payload.key_id] = replace(record, revoked_index=state.size)
-    since = payload.compromised_since_index
-    if since is None:
-        return
-    for order in tuple(state.orders.values()):
-        rests_on_it = any(
-            signer.key_id == payload.key_id and signer.index >= since for signer in order.signers
-        )
-        if rests_on_it and order.status not in ENDED:
-            state.orders[order.index] = replace(order, status=OrderStatus.HELD)
-            state.live.pop(order.index, None)
-
-
-def _propose(state: State, payload: OrderProposed, entry: Entry) -> None:
-    state.orders[state.size] = OrderRecord(
-        index=state.size,
-        payload=payload,
-        payload_sha256=entry.envelope.payload_sha256,
-        status=OrderStatus.PROPOSED,
-        proposed_at_ms=entry.recorded_at_ms,
-        signers=_signers(state, entry.envelope),
-        expires_at_ms=payload.expires_at_ms,
-        review_due_at_ms=payload.review_due_at_ms,
-    )
-    state.versions.setdefault(payload.order_id, []).append(state.size)
-
-
-def _approve(state: State, payload: OrderApproved, entry: Entry) -> None:
-    order = state.orders[payload.order.entry_index]
-    for other in state.versions[order.payload.order_id]:
-        if other != order.index and state.orders[other].status not in ENDED:
-            _end(state, other, OrderStatus.SUPERSEDED)
-    state.orders[order.index] = replace(
-        order,
-        status=OrderStatus.APPROVED,
-        approved_index=state.size,
-        approved_at_ms=entry.recorded_at_ms,
-        signers=order.signers + _signers(state, entry.envelope),
-    )
-    now_ms = entry.recorded_at_ms
-    state.live = {index: end for index, end in state.live.items() if end[0] > now_ms}
-    state.live[order.index] = (order.until_ms, order.payload.target_count)
-
-
-def _extend(state: State, payload: OrderExtended, envelope: Envelope) -> None:
-    order = state.orders[payload.order.entry_index]
-    extended = replace(
-        order,
-        expires_at_ms=payload.expires_at_ms,
-        review_due_at_ms=payload.review_due_at_ms,
-        signers=order.signers + _signers(state, envelope),
-    )
-    state.orders[order.index] = extended
-    state.live[order.index] = (extended.until_ms, order.payload.target_count)
-
-
-def _stop(state: State, order_id: str) -> None:
-    """End every version of the order: a stop is of what is ordered, not of one wording."""
-    for index in state.versions[order_id]:
-        if state.orders[index].status not in ENDED:
-            _end(state, index, OrderStatus.STOPPED)
-
-
-def _end(state: State, index: int, status: OrderStatus) -> None:
-    state.orders[index] = replace(state.orders[index], status=status, ended_index=state.size)
-    state.live.pop(index, None)
-
-
-def _signers(state: State, envelope: Envelope) -> tuple[Signer, ...]:
-    return tuple(
-        Signer(part.key_id, state.keys[part.key_id].registration.person_id or "", state.size)
-        for part in envelope.signatures
-    )

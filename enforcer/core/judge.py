@@ -8,28 +8,58 @@ limits stand in code, the policy only narrows them, and zero permits nothing (la
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias, assert_never
 
+from enforcer.core import judge_holds as holds
 from enforcer.core import judge_orders as orders
+from enforcer.core import judge_remedies as remedies
 from enforcer.core import judge_roots as roots
-from enforcer.core.entry import AnyPayload, parse_payload
+from enforcer.core.entry import AnyPayload, RootAct, parse_payload
 from enforcer.core.envelope import Envelope
-from enforcer.core.key import KeyRegistered, KeyRevoked
+from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
+from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
 from enforcer.core.order import (
     OrderApproved,
+    OrderConfirmed,
     OrderExtended,
     OrderProposed,
     OrderRef,
+    OrderRejected,
     OrderStopped,
 )
 from enforcer.core.payload import Payload
 from enforcer.core.policy import DAY_MS, PolicyAdopted
+from enforcer.core.remedy import (
+    AppealDecided,
+    AppealFiled,
+    NotificationSent,
+    OrderResumed,
+    OrderSuspended,
+    ReviewDone,
+)
 from enforcer.core.signing import check_roots, only_signer, past_signer, signers
 from enforcer.core.state import KeyRecord, State
 from enforcer.errors import ConflictError, NotFoundError, RefusedError
 
 VALIDITY_DAYS_MAX: Final = 30
 """Longest time that a signed act may wait to be recorded."""
+
+OneSignerAct: TypeAlias = (
+    OrderProposed
+    | OrderApproved
+    | OrderRejected
+    | OrderStopped
+    | OrderHeld
+    | AssessmentRecorded
+    | HoldLifted
+    | ReviewDone
+    | NotificationSent
+    | AppealFiled
+    | AppealDecided
+    | OrderSuspended
+    | OrderResumed
+)
+"""What one person or the control plane signs alone."""
 
 
 def judge(state: State, envelope: Envelope, recorded_at_ms: int) -> AnyPayload:
@@ -46,30 +76,70 @@ def judge(state: State, envelope: Envelope, recorded_at_ms: int) -> AnyPayload:
     if not isinstance(payload, OrderStopped):
         _check_validity(payload, recorded_at_ms)
     match payload:
+        case PolicyAdopted() | RootsChanged() | KeyRegistered() | KeyRevoked() | LogKeyRotated():
+            _judge_root_act(state, payload, envelope, recorded_at_ms)
+        case OrderExtended():
+            both = signers(state, envelope, recorded_at_ms)
+            orders.judge_extension(state, payload, both, recorded_at_ms)
+        case OrderConfirmed():
+            both = signers(state, envelope, recorded_at_ms)
+            orders.judge_confirmation(state, payload, both, recorded_at_ms)
+        case _:
+            signer = only_signer(state, envelope, recorded_at_ms)
+            _judge_persons_act(state, payload, signer, recorded_at_ms)
+    return payload
+
+
+def _judge_root_act(
+    state: State, payload: RootAct, envelope: Envelope, recorded_at_ms: int
+) -> None:
+    if isinstance(payload, RootsChanged):
+        roots.judge_roots(state, payload, envelope)
+        return
+    check_roots(state, envelope)
+    match payload:
         case PolicyAdopted():
-            check_roots(state, envelope)
             roots.judge_policy(state, payload)
         case KeyRegistered():
-            check_roots(state, envelope)
             roots.judge_key(state, payload, recorded_at_ms)
         case KeyRevoked():
-            check_roots(state, envelope)
             roots.judge_revocation(state, payload)
+        case LogKeyRotated():
+            roots.judge_log_key(state, payload)
+
+
+def _judge_persons_act(
+    state: State, payload: OneSignerAct, signer: KeyRecord, recorded_at_ms: int
+) -> None:
+    match payload:
         case OrderProposed():
-            orders.judge_proposal(
-                state, payload, only_signer(state, envelope, recorded_at_ms), recorded_at_ms
-            )
+            orders.judge_proposal(state, payload, signer, recorded_at_ms)
         case OrderApproved():
-            orders.judge_approval(
-                state, payload, only_signer(state, envelope, recorded_at_ms), recorded_at_ms
-            )
-        case OrderExtended():
-            orders.judge_extension(
-                state, payload, signers(state, envelope, recorded_at_ms), recorded_at_ms
-            )
+            orders.judge_approval(state, payload, signer, recorded_at_ms)
+        case OrderRejected():
+            orders.judge_rejection(state, payload, signer)
         case OrderStopped():
-            orders.judge_stop(state, payload, only_signer(state, envelope, recorded_at_ms))
-    return payload
+            orders.judge_stop(state, payload, signer)
+        case OrderHeld():
+            holds.judge_hold(state, payload, signer)
+        case AssessmentRecorded():
+            holds.judge_assessment(state, payload, signer)
+        case HoldLifted():
+            holds.judge_lift(state, payload, signer)
+        case ReviewDone():
+            remedies.judge_review(state, payload, signer, recorded_at_ms)
+        case NotificationSent():
+            remedies.judge_notice(state, payload, signer, recorded_at_ms)
+        case AppealFiled():
+            remedies.judge_appeal(state, payload, signer)
+        case AppealDecided():
+            remedies.judge_decision(state, payload, signer)
+        case OrderSuspended():
+            remedies.judge_suspension(state, payload, signer)
+        case OrderResumed():
+            remedies.judge_resumption(state, payload, signer)
+        case _:
+            assert_never(payload)
 
 
 def judge_unlogged_stop(state: State, envelope: Envelope, t_ms: int) -> OrderStopped:

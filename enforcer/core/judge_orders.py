@@ -1,4 +1,4 @@
-"""The rules for orders: who may propose, approve, extend and stop which one, and when.
+"""The rules for orders: who may propose, approve, confirm, extend, reject and stop, and when.
 
 Two to block, one to stop (law 1): persons are compared, never keys. Every order ends (law 2):
 the cap is counted from the time that the approval is recorded. Each function returns when the
@@ -9,22 +9,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from enforcer.core.key import ORDERING_ROLES, STOPPING_ROLES, Category, Role
+from enforcer.core.growth import grows_too_fast
+from enforcer.core.guard import Guard
+from enforcer.core.judge_parts import (
+    check_end,
+    check_may_order,
+    check_meets,
+    check_policy,
+    check_role,
+    check_two_persons,
+    named_order,
+    present_policy,
+)
+from enforcer.core.key import STOPPING_ROLES, Category, Role
+from enforcer.core.life import OrderStatus
 from enforcer.core.order import (
     OrderApproved,
+    OrderConfirmed,
     OrderExtended,
     OrderProposed,
-    OrderRef,
+    OrderRejected,
     OrderStopped,
     PublicationMode,
 )
 from enforcer.core.policy import COURT_KINDS, DAY_MS, DecisionKind
 from enforcer.core.signing import field_error
-from enforcer.core.state import KeyRecord, OrderRecord, OrderStatus, PolicyRecord, State
+from enforcer.core.state import KeyRecord, OrderRecord, State
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure
-from enforcer.errors import ConflictError, NotFoundError, RefusedError
+from enforcer.errors import ConflictError, RefusedError
 
-PERSONS_TO_BLOCK: Final = 2
 TARGETS_IN_FORCE_MAX: Final = 20_000_000
 """Most targets of all approved orders together: what every node must be able to hold."""
 PROPOSAL_DAYS_MAX: Final = 30
@@ -39,8 +52,8 @@ def judge_proposal(
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
-    policy = _policy(state)
-    _check_may_order(order, proposer, Role.PROPOSER)
+    policy = present_policy(state)
+    check_may_order(order, proposer, Role.PROPOSER)
     _check_version(state, order)
     if order.target_count > policy.payload.targets_max:
         raise field_error(
@@ -69,7 +82,14 @@ def judge_proposal(
         raise field_error(
             "expires_at_ms", "the order would end before it begins", "Give a later end."
         )
-    _check_end(order, policy, order.expires_at_ms, order.review_due_at_ms, recorded_at_ms)
+    check_end(
+        order,
+        order.decision_kind,
+        policy,
+        order.expires_at_ms,
+        order.review_due_at_ms,
+        recorded_at_ms,
+    )
 
 
 def judge_approval(
@@ -80,23 +100,18 @@ def judge_approval(
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
-    order = _order(state, payload.order)
-    policy = _check_policy(state, payload.policy_sha256)
-    _check_is("approved", order, OrderStatus.PROPOSED)
-    _check_may_order(order.payload, approver, Role.APPROVER)
-    (proposer,) = order.signers
-    if approver.registration.person_id == proposer.person_id:
-        raise RefusedError(
-            f"{proposer.person_id} proposed this order and cannot approve it as well",
-            advice="Have another person approve it: two to block.",
-            field="signatures",
-        )
-    if state.keys[proposer.key_id].revoked_index is not None:
-        raise RefusedError(
-            "the key that proposed this order has been revoked",
-            advice="Have the order proposed again with a valid key.",
-            field="order",
-        )
+    order = named_order(state, payload.order)
+    policy = check_policy(state, payload.policy_sha256)
+    check_meets(OrderApproved, "approved", order)
+    check_may_order(order.payload, approver, Role.APPROVER)
+    _check_new_person(order, approver)
+    for signer in order.signers:
+        if state.keys[signer.key_id].revoked_index is not None:
+            raise RefusedError(
+                f"the key of {signer.person_id}, who signed this order, has been revoked",
+                advice="Have the order proposed again with a valid key.",
+                field="order",
+            )
     if recorded_at_ms > order.proposed_at_ms + PROPOSAL_DAYS_MAX * DAY_MS:
         raise RefusedError(
             f"the proposal is more than {PROPOSAL_DAYS_MAX} days old",
@@ -105,7 +120,22 @@ def judge_approval(
         )
     _check_succession(state, order.payload)
     _check_sum(state, order.payload, recorded_at_ms)
-    _check_end(order.payload, policy, order.expires_at_ms, order.review_due_at_ms, recorded_at_ms)
+    if Guard.GROWTH not in order.lifted and grows_too_fast(state, order.payload, recorded_at_ms):
+        raise RefusedError(
+            f"{order.payload.authority} would add more than "
+            f"{policy.payload.growth_targets_max} targets within a day",
+            advice="The order must be held for GROWTH, and a third person lift that hold.",
+            field="target_count",
+            guard=Guard.GROWTH.name,
+        )
+    check_end(
+        order.payload,
+        order.decision_kind,
+        policy,
+        order.expires_at_ms,
+        order.review_due_at_ms,
+        recorded_at_ms,
+    )
 
 
 def judge_extension(
@@ -116,42 +146,84 @@ def judge_extension(
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
-    order = _order(state, payload.order)
-    policy = _check_policy(state, payload.policy_sha256)
-    _check_is("extended", order, OrderStatus.APPROVED)
-    if order.until_ms <= recorded_at_ms:
-        raise RefusedError(
-            "the order has ended already",
-            advice="Have a new order proposed and approved.",
-            field="order",
-        )
-    by_role = {record.registration.role: record for record in signers}
-    persons = {record.registration.person_id for record in signers}
-    if (
-        len(signers) != PERSONS_TO_BLOCK
-        or set(by_role) != ORDERING_ROLES
-        or len(persons) != PERSONS_TO_BLOCK
-    ):
-        raise RefusedError(
-            "an extension needs the signatures of a proposer and an approver, two persons",
-            advice="Have both sign the same payload.",
-            field="signatures",
-        )
-    for role, record in by_role.items():
-        _check_may_order(order.payload, record, role)
-    if order.payload.decision_kind is DecisionKind.EMERGENCY:
+    order = named_order(state, payload.order)
+    policy = check_policy(state, payload.policy_sha256)
+    check_meets(OrderExtended, "extended", order)
+    _check_lasts(order, recorded_at_ms)
+    check_two_persons(order.payload, signers, "an extension")
+    if order.decision_kind is DecisionKind.EMERGENCY:
         raise RefusedError(
             "an emergency order cannot be extended",
-            advice="Have an order with a decision of another kind proposed and approved.",
+            advice="Have it confirmed by a decision of another kind.",
             field="order",
         )
     if payload.expires_at_ms <= order.expires_at_ms:
         raise field_error(
             "expires_at_ms", "the new end is not after the present one", "Give a later end."
         )
-    _check_end(
-        order.payload, policy, payload.expires_at_ms, payload.review_due_at_ms, recorded_at_ms
+    check_end(
+        order.payload,
+        order.decision_kind,
+        policy,
+        payload.expires_at_ms,
+        payload.review_due_at_ms,
+        recorded_at_ms,
+        began_at_ms=order.approved_at_ms,
     )
+
+
+def judge_confirmation(
+    state: State, payload: OrderConfirmed, signers: tuple[KeyRecord, ...], recorded_at_ms: int
+) -> None:
+    """Check that an emergency, while it lasts, becomes an order of a regular decision.
+
+    Raises:
+        RefusedError, ConflictError, NotFoundError: the rule that it breaks.
+    """
+    order = named_order(state, payload.order)
+    policy = check_policy(state, payload.policy_sha256)
+    check_meets(OrderConfirmed, "confirmed", order)
+    _check_lasts(order, recorded_at_ms)
+    check_two_persons(order.payload, signers, "a confirmation")
+    if order.decision_kind is not DecisionKind.EMERGENCY:
+        raise RefusedError(
+            f"the order rests on a decision of kind {order.decision_kind.name}",
+            advice="Only an emergency order is confirmed; extend this one.",
+            field="order",
+        )
+    if payload.decision_kind in (DecisionKind.EMERGENCY, DecisionKind.CERT_ADVISORY):
+        raise field_error(
+            "decision_kind",
+            f"{payload.decision_kind.name} confirms no emergency",
+            "Give the kind of the decision that was taken: ADMINISTRATIVE or a court's.",
+        )
+    check_end(
+        order.payload,
+        payload.decision_kind,
+        policy,
+        payload.expires_at_ms,
+        payload.review_due_at_ms,
+        recorded_at_ms,
+        began_at_ms=order.approved_at_ms,
+    )
+
+
+def judge_rejection(state: State, payload: OrderRejected, signer: KeyRecord) -> None:
+    """Check the one signature that turns a proposal down: of its authority, or of oversight.
+
+    Raises:
+        RefusedError, ConflictError, NotFoundError: the rule that it breaks.
+    """
+    order = named_order(state, payload.order)
+    check_role(order.payload, signer, STOPPING_ROLES, "reject this order")
+    check_meets(OrderRejected, "rejected", order)
+    if order.approved_index is not None:
+        raise ConflictError(
+            f"the order was approved in entry {order.approved_index}",
+            advice="Stop it: enforcer order stop.",
+            index=order.approved_index,
+            field="order",
+        )
 
 
 def judge_stop(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
@@ -167,7 +239,7 @@ def judge_stop(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
             advice="One who signed it, any approver of its authority, or oversight can.",
             field="signatures",
         )
-    order = _order(state, payload.order)
+    order = named_order(state, payload.order)
     if state.is_over(order.payload.order_id):
         raise ConflictError(
             f"the order is {order.status.name} since entry {order.ended_index}",
@@ -194,83 +266,35 @@ def judge_stop(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
 # Parts of the rules.
 
 
-def _policy(state: State) -> PolicyRecord:
-    if state.policy is None:
+def _check_new_person(order: OrderRecord, approver: KeyRecord) -> None:
+    """Check that whoever approves has not signed for this block before, nor lifted its guards."""
+    person = approver.registration.person_id
+    if person == order.signers[0].person_id:
         raise RefusedError(
-            "no policy is adopted", advice="Have the roots adopt one first.", field="policy_sha256"
-        )
-    return state.policy
-
-
-def _check_policy(state: State, policy_sha256: str) -> PolicyRecord:
-    policy = _policy(state)
-    if policy_sha256 != policy.payload_sha256:
-        raise ConflictError(
-            f"the act was signed under another policy than that of entry {policy.index}",
-            advice="Read the present policy and sign again.",
-            field="policy_sha256",
-        )
-    return policy
-
-
-def _order(state: State, ref: OrderRef) -> OrderRecord:
-    order = state.orders.get(ref.entry_index)
-    if order is None:
-        raise NotFoundError(
-            f"entry {ref.entry_index} proposes no order",
-            advice="Name the order by the entry index of its proposal.",
-            field="order.entry_index",
-        )
-    if ref.order_id != order.payload.order_id:
-        raise field_error(
-            "order.order_id",
-            f"entry {ref.entry_index} proposes {order.payload.order_id}, not {ref.order_id}",
-            "Name the order by its id and entry index together.",
-        )
-    if ref.payload_sha256 != order.payload_sha256:
-        raise field_error(
-            "order.payload_sha256",
-            "the hash is not that of the order's payload",
-            "Read the order again and sign what it says.",
-        )
-    return order
-
-
-def _check_is(act: str, order: OrderRecord, wanted: OrderStatus) -> None:
-    if order.status is not wanted:
-        raise ConflictError(
-            f"the order is {order.status.name} and cannot be {act}",
-            advice="Look at the order's present state first.",
-            field="order",
-        )
-
-
-def _check_may_order(order: OrderProposed, record: KeyRecord, role: Role) -> None:
-    registration = record.registration
-    if registration.role is not role:
-        raise RefusedError(
-            f"a {registration.role.name} cannot act as {role.name}",
-            advice=f"Sign with the key of a registered {role.name}.",
+            f"{person} proposed this order and cannot approve it as well",
+            advice="Have another person approve it: two to block.",
             field="signatures",
         )
-    if registration.authority != order.authority:
+    if person in order.persons:
         raise RefusedError(
-            f"the signer acts for {registration.authority}, not for {order.authority}",
-            advice="Have a person of the order's authority sign.",
-            field="authority",
+            f"{person} approved this order already, and the policy asks for more persons",
+            advice="Have another person approve it.",
+            field="signatures",
         )
-    if order.category not in registration.categories:
+    if any(person == lift.person_id and lift.guards != {Guard.PERSON} for lift in order.lifts):
         raise RefusedError(
-            f"the signer has no power over {order.category.name}",
-            advice="Have a person sign who is registered for the category.",
-            field="category",
+            f"{person} lifted a hold of this order and cannot approve it as well",
+            advice="Have another person approve it.",
+            field="signatures",
         )
-    country = order.territory.partition("-")[0]
-    if not {order.territory, country} & set(registration.territories):
+
+
+def _check_lasts(order: OrderRecord, recorded_at_ms: int) -> None:
+    if order.until_ms <= recorded_at_ms:
         raise RefusedError(
-            f"the signer has no power in {order.territory}",
-            advice="Have a person sign who is registered for the territory.",
-            field="territory",
+            "the order has ended already",
+            advice="Have a new order proposed and approved.",
+            field="order",
         )
 
 
@@ -297,7 +321,7 @@ def _check_version(state: State, order: OrderProposed) -> None:
 def _check_succession(state: State, order: OrderProposed) -> None:
     if order.supersedes is None:
         return
-    former = _order(state, order.supersedes)
+    former = named_order(state, order.supersedes)
     if former.payload.authority != order.authority:
         raise RefusedError(
             f"the order belongs to {former.payload.authority}",
@@ -331,33 +355,4 @@ def _check_sum(state: State, order: OrderProposed, t_ms: int) -> None:
             f"all orders together would have {targets} targets, over {TARGETS_IN_FORCE_MAX}",
             advice="Stop or supersede orders that are no longer needed first.",
             field="order",
-        )
-
-
-def _check_end(
-    order: OrderProposed,
-    policy: PolicyRecord,
-    expires_at_ms: int,
-    review_due_at_ms: int,
-    recorded_at_ms: int,
-) -> None:
-    if expires_at_ms <= recorded_at_ms:
-        raise RefusedError(
-            f"the order would have ended at {expires_at_ms}, and it is {recorded_at_ms}",
-            advice="Have it signed with a later expires_at_ms.",
-            field="expires_at_ms",
-        )
-    lifetime_ms_max = policy.payload.lifetime_ms_max(order.category, order.decision_kind)
-    if expires_at_ms - recorded_at_ms > lifetime_ms_max:
-        raise RefusedError(
-            f"the order would last over {lifetime_ms_max // DAY_MS} days, the cap for "
-            f"{order.category.name} by {order.decision_kind.name}",
-            advice="Give an earlier end; it can be extended by a new approval.",
-            field="expires_at_ms",
-        )
-    if not recorded_at_ms < review_due_at_ms <= expires_at_ms:
-        raise RefusedError(
-            "the review is due before now or after the end",
-            advice="Give a review_due_at_ms between now and expires_at_ms.",
-            field="review_due_at_ms",
         )

@@ -1,4 +1,4 @@
-"""The rules for what the roots do: adopt a policy, register and revoke keys.
+"""The rules for what the roots do: adopt a policy, register and revoke keys, rotate their own.
 
 The root threshold has been checked before; the rules here bind the roots themselves. A
 policy can only narrow what the code allows.
@@ -9,18 +9,35 @@ from __future__ import annotations
 from typing import Final
 
 from enforcer.core.ed25519 import is_small_order
-from enforcer.core.envelope import key_id
-from enforcer.core.key import MACHINE_ROLES, ORDERING_ROLES, KeyRegistered, KeyRevoked
+from enforcer.core.envelope import Envelope, key_id
+from enforcer.core.key import (
+    MACHINE_ROLES,
+    OPERATOR_ROLES,
+    ORDERING_ROLES,
+    Category,
+    KeyRegistered,
+    KeyRevoked,
+    LogKeyRotated,
+    RootsChanged,
+)
+from enforcer.core.note import VerifierKey
 from enforcer.core.policy import (
     DAY_MS,
     FOLD_VERSION,
     LIFETIME_DAYS_MAX_BY_CATEGORY,
     LIFETIME_DAYS_MAX_BY_KIND,
+    DecisionKind,
     PolicyAdopted,
 )
-from enforcer.core.signing import field_error
-from enforcer.core.state import State
-from enforcer.errors import ConflictError, IntegrityError, NotFoundError, RefusedError
+from enforcer.core.signing import check_all_by, check_threshold, field_error
+from enforcer.core.state import Roots, State
+from enforcer.errors import (
+    ConflictError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+)
 
 KEY_DAYS_MAX: Final = 1_827
 """Longest time that a key may be registered for: five years."""
@@ -46,7 +63,15 @@ def judge_policy(state: State, payload: PolicyAdopted) -> None:
             advice="Sign it again over the hash of the policy in force: none comes back.",
             field="follows_sha256",
         )
+    named: set[tuple[Category, DecisionKind]] = set()
     for at, cap in enumerate(payload.lifetime_caps):
+        if (cap.category, cap.decision_kind) in named:
+            raise field_error(
+                f"lifetime_caps[{at}]",
+                f"{cap.category.name} by {cap.decision_kind.name} has two caps",
+                "Give one: a policy says one thing.",
+            )
+        named.add((cap.category, cap.decision_kind))
         days = min(
             LIFETIME_DAYS_MAX_BY_CATEGORY[cap.category],
             LIFETIME_DAYS_MAX_BY_KIND[cap.decision_kind],
@@ -57,6 +82,54 @@ def judge_policy(state: State, payload: PolicyAdopted) -> None:
                 advice="Lower the cap: a policy can only narrow.",
                 field=f"lifetime_caps[{at}].lifetime_days_max",
             )
+
+
+def judge_roots(state: State, payload: RootsChanged, envelope: Envelope) -> None:
+    """Check that the new roots are sound, and that enough of the present and of them signed.
+
+    Raises:
+        RefusedError: the rule that it breaks.
+    """
+    public_keys = tuple(bytes.fromhex(each) for each in payload.public_keys)
+    try:
+        roots = Roots(public_keys, payload.threshold)
+    except ValueError as error:
+        raise field_error("public_keys", str(error), "Correct the list of root keys.") from error
+    registered = [each for each in map(key_id, public_keys) if each in state.keys]
+    if registered:
+        raise field_error(
+            "public_keys",
+            f"the key {registered[0][:16]}… is registered for somebody",
+            "Make new keys for the roots.",
+        )
+    all_keys = state.root_keys | {key_id(each): each for each in public_keys}
+    check_all_by(all_keys, envelope, state.verify)
+    check_threshold(state.roots, envelope)
+    check_threshold(roots, envelope)
+
+
+def judge_log_key(state: State, payload: LogKeyRotated) -> None:
+    """Check that the new key is one, named as the ledger, and not that in use.
+
+    Raises:
+        RefusedError, ConflictError: the rule that it breaks.
+    """
+    try:
+        key = VerifierKey.parse(payload.log_vkey)
+    except InputError as error:
+        raise field_error("log_vkey", error.message, error.advice) from error
+    if key.name != state.origin:
+        raise field_error(
+            "log_vkey",
+            f"the key is named {key.name}, and the ledger is {state.origin}",
+            "Name the log's key as the ledger (C2SP tlog-checkpoint).",
+        )
+    if payload.log_vkey == state.log_vkey:
+        raise ConflictError(
+            f"entry {state.log_key_index} put this key in force already",
+            advice="Nothing needs to be done.",
+            field="log_vkey",
+        )
 
 
 def judge_key(state: State, payload: KeyRegistered, recorded_at_ms: int) -> None:
@@ -95,6 +168,13 @@ def judge_key(state: State, payload: KeyRegistered, recorded_at_ms: int) -> None
             "authority",
             f"{payload.role.name} acts for no authority and no category",
             "Leave authority null and categories empty.",
+        )
+    if (payload.operator is None) == (payload.role in OPERATOR_ROLES):
+        raise field_error(
+            "operator",
+            f"{payload.role.name} "
+            + ("belongs to a network" if payload.operator is None else "belongs to no network"),
+            "Name the operator of a node's or safety officer's network, and no other role's.",
         )
     if payload.not_after_ms <= recorded_at_ms:
         raise field_error("not_after_ms", "the registration would have ended", "Give a later end.")

@@ -1,4 +1,4 @@
-"""Keys of persons and machines: what registers them and what ends them.
+"""Keys of persons, machines, roots and the log: what registers, changes and ends them.
 
 Roots sign these entries with their threshold. A person may hold several keys; two keys of
 one person are never two persons. Every registration ends by itself.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, ClassVar, Final, TypeAlias
 
-from enforcer.core.fields import EntryIndex, Identifier, Items, Sha256, Text, UnixMs
+from enforcer.core.fields import EntryIndex, Identifier, Items, Range, Sha256, Text, UnixMs
 from enforcer.core.payload import Payload
 
 Territory: TypeAlias = Annotated[
@@ -45,6 +45,7 @@ class Role(IntEnum):
     CONTROL = 7
 
 
+OPERATOR_ROLES: Final = frozenset((Role.SAFETY_OFFICER, Role.NODE))
 MACHINE_ROLES: Final = frozenset((Role.NODE, Role.CONTROL))
 ORDERING_ROLES: Final = frozenset((Role.PROPOSER, Role.APPROVER))
 STOPPING_ROLES: Final = ORDERING_ROLES | {Role.OVERSIGHT}
@@ -64,6 +65,8 @@ class KeyRegistered(Payload):
     """The node or control plane that holds the key; null for persons."""
     authority: Identifier | None
     """The authority that a proposer or approver acts for; null for the other roles."""
+    operator: Identifier | None
+    """The ISP whose network a node or safety officer belongs to; null for the other roles."""
     categories: Annotated[tuple[Category, ...], Items(0, 7)]
     territories: Annotated[tuple[Territory, ...], Items(0, 64)]
     not_after_ms: UnixMs
@@ -81,3 +84,24 @@ class KeyRevoked(Payload):
     """Orders that rest on this key from this ledger index on go on hold; null: none do."""
     reason_sha256: Sha256 | None
     """Side file with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootsChanged(Payload):
+    """Other root keys from here on: signed by the threshold of the former and of the new ones."""
+
+    TYPE: ClassVar = "application/vnd.enforcer.roots-changed.v1+json"
+
+    public_keys: Annotated[tuple[PublicKeyHex, ...], Items(2, 16)]
+    threshold: Annotated[int, Range(2, 16)]
+    reason_sha256: Sha256 | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogKeyRotated(Payload):
+    """The key that signs the checkpoints of all sizes beyond this entry; signed by the roots."""
+
+    TYPE: ClassVar = "application/vnd.enforcer.log-key-rotated.v1+json"
+
+    log_vkey: Annotated[str, Text(300, "[!-~]+", "a C2SP signed-note verifier key")]
+    reason_sha256: Sha256 | None

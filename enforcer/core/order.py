@@ -1,4 +1,4 @@
-"""Orders: what is asked, and the acts that begin, prolong and end them.
+"""Orders: what is asked, and the acts that begin, confirm, prolong and end them.
 
 Every act after the proposal names the order by its entry index and payload hash, so that a
 signature given for one order can never serve another. Free text and documents are side
@@ -127,6 +127,34 @@ class OrderApproved(Payload):
     order: OrderRef
     policy_sha256: Sha256
     """Payload hash of the policy that the approver approved under."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRejected(Payload):
+    """One person says that a proposal will not be approved; for good."""
+
+    TYPE: ClassVar = "application/vnd.enforcer.order-rejected.v1+json"
+
+    order: OrderRef
+    reason_sha256: Sha256 | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderConfirmed(Payload):
+    """An emergency order becomes one of a regular decision: signed by two persons, as an extension.
+
+    Until then the 72 hours of the emergency run on, and end it.
+    """
+
+    TYPE: ClassVar = "application/vnd.enforcer.order-confirmed.v1+json"
+
+    order: OrderRef
+    policy_sha256: Sha256
+    decision_kind: DecisionKind
+    decision_sha256: Sha256
+    evidence_sha256: Annotated[tuple[Sha256, ...], Items(1, 64)]
+    expires_at_ms: UnixMs
+    review_due_at_ms: UnixMs
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from enforcer.core.payload import Payload
 from enforcer.core.target import TARGETS_MAX
 
 FOLD_VERSION: Final = 1
+GROWTH_TARGETS_MAX: Final = 20_000_000
+ADMINISTRATIVE_DAYS_MAX: Final = 366
 DAY_MS: Final = 86_400_000
 
 
@@ -31,6 +33,8 @@ class DecisionKind(IntEnum):
     EMERGENCY = 5
 
 
+ADMINISTRATIVE_KINDS: Final = frozenset((DecisionKind.ADMINISTRATIVE, DecisionKind.EMERGENCY))
+"""Binding without a court: their time adds up for each target."""
 COURT_KINDS: Final = frozenset((DecisionKind.COURT_FINAL, DecisionKind.COURT_INTERIM))
 
 LIFETIME_DAYS_MAX_BY_KIND: Final = {
@@ -92,6 +96,12 @@ class PolicyAdopted(Payload):
     """Under it each order has the name that blocked answers give as SOA MNAME."""
     targets_max: Annotated[int, Range(1, TARGETS_MAX)]
     """Most targets that one order may have."""
+    growth_targets_max: Annotated[int, Range(1, GROWTH_TARGETS_MAX)]
+    """Most targets that one authority may add within 24 hours without a hold."""
+    administrative_days_max: Annotated[int, Range(1, ADMINISTRATIVE_DAYS_MAX)]
+    """Longest that a target may be blocked without a court, over all orders together."""
+    persons_min: Annotated[int, Range(2, 5)]
+    """Persons whose signatures a block needs, the proposer among them."""
     lifetime_caps: Annotated[tuple[LifetimeCap, ...], Items(0, 64)]
     pins: Pins
 

@@ -6,8 +6,10 @@ ended, and did sign these bytes; what that person may do is for the rules to say
 
 from __future__ import annotations
 
-from enforcer.core.envelope import Envelope, Signature
-from enforcer.core.state import KeyRecord, State
+from collections.abc import Mapping
+
+from enforcer.core.envelope import Envelope, Signature, Verify, key_id
+from enforcer.core.state import KeyRecord, Roots, State
 from enforcer.errors import RefusedError
 
 
@@ -17,15 +19,35 @@ def check_roots(state: State, envelope: Envelope) -> None:
     Raises:
         RefusedError: one is not, or there are too few.
     """
+    check_all_by(state.root_keys, envelope, state.verify)
+    check_threshold(state.roots, envelope)
+
+
+def check_all_by(public_keys: Mapping[str, bytes], envelope: Envelope, verify: Verify) -> None:
+    """Check that every signature is valid and by one of `public_keys` (key id -> raw octets).
+
+    Raises:
+        RefusedError: one is not.
+    """
     for signature in envelope.signatures:
-        public_key = state.root_keys.get(signature.key_id)
+        public_key = public_keys.get(signature.key_id)
         if public_key is None:
             raise _signature_error(signature.key_id, "is by no root key")
-        if not state.verify(public_key, envelope.message, signature.octets):
+        if not verify(public_key, envelope.message, signature.octets):
             raise _signature_error(signature.key_id, "is not valid")
-    if len(envelope.signatures) < state.roots.threshold:
+
+
+def check_threshold(roots: Roots, envelope: Envelope) -> None:
+    """Check that as many of `roots` signed as must; their signatures have been verified.
+
+    Raises:
+        RefusedError: too few did.
+    """
+    key_ids = {key_id(public_key) for public_key in roots.public_keys}
+    count = sum(signature.key_id in key_ids for signature in envelope.signatures)
+    if count < roots.threshold:
         raise RefusedError(
-            f"{len(envelope.signatures)} root keys signed, and {state.roots.threshold} must",
+            f"{count} root keys signed, and {roots.threshold} must",
             advice="Collect the missing root signatures over the same payload.",
             field="signatures",
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from enforcer.core.state import OrderRecord, OrderStatus
+from enforcer.core.life import OrderStatus
+from enforcer.core.state import OrderRecord
 
 
 class Standing(IntEnum):
@@ -20,11 +21,13 @@ class Standing(IntEnum):
     LAPSED = 6
     STOPPED = 7
     SUPERSEDED = 8
+    REJECTED = 9
 
 
 _ENDED: Final = {
     OrderStatus.STOPPED: Standing.STOPPED,
     OrderStatus.SUPERSEDED: Standing.SUPERSEDED,
+    OrderStatus.REJECTED: Standing.REJECTED,
 }
 _WAITING: Final = {
     OrderStatus.PROPOSED: Standing.PROPOSED,

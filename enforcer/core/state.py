@@ -8,32 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from functools import cached_property
 from typing import Final
 
 from enforcer.core.ed25519 import is_small_order
 from enforcer.core.envelope import Verify, key_id
+from enforcer.core.guard import Guard
 from enforcer.core.key import KeyRegistered
+from enforcer.core.life import ENDED, OrderStatus
 from enforcer.core.order import OrderProposed
-from enforcer.core.policy import PolicyAdopted
+from enforcer.core.policy import DecisionKind, PolicyAdopted
+from enforcer.core.remedy import AppealOutcome
 from enforcer.core.table import OrderRow, PolicyRef
 
 ROOT_THRESHOLD_MIN: Final = 2
-
-
-class OrderStatus(IntEnum):
-    """Where an order stands in the ledger; whether it is in force also depends on the time."""
-
-    UNSPECIFIED = 0
-    PROPOSED = 1
-    HELD = 2
-    APPROVED = 3
-    STOPPED = 4
-    SUPERSEDED = 5
-
-
-ENDED: Final = frozenset((OrderStatus.STOPPED, OrderStatus.SUPERSEDED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +74,28 @@ class Signer:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """What one HoldLifted lifted, and by whose word."""
+
+    index: int
+    person_id: str
+    guards: frozenset[Guard]
+    overrides: frozenset[str]
+    """Entries of the protected list that the order may go beyond, as target lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appeal:
+    """One appeal; ``outcome`` is UNSPECIFIED while nobody has decided."""
+
+    index: int
+    filed_at_ms: int
+    outcome: AppealOutcome = AppealOutcome.UNSPECIFIED
+    decided_index: int | None = None
+    decided_at_ms: int | None = None
+
+
 @dataclass(frozen=True)
 class OrderRecord:
     """One version of an order and what has become of it."""
@@ -99,9 +109,36 @@ class OrderRecord:
     """Everyone whose signature the block rests on: proposer, approver, extenders."""
     expires_at_ms: int
     review_due_at_ms: int
+    decision_kind: DecisionKind
+    """The payload's, until an emergency is confirmed by a decision of another kind."""
     approved_index: int | None = None
+    """The approval that completed the persons; the policy of that index judged it."""
     approved_at_ms: int | None = None
     ended_index: int | None = None
+    ended_at_ms: int | None = None
+    holds: frozenset[Guard] = frozenset()
+    """What must be lifted; empty unless HELD."""
+    lifts: tuple[Lift, ...] = ()
+    assessments: tuple[int, ...] = ()
+    """Entry indices of the recorded assessments."""
+    appeals: tuple[Appeal, ...] = ()
+    suspended_by: frozenset[str] = frozenset()
+    """Operators that do not enforce it on their own network."""
+
+    @property
+    def lifted(self) -> frozenset[Guard]:
+        """The guards that no longer hold this order."""
+        return frozenset(guard for lift in self.lifts for guard in lift.guards)
+
+    @property
+    def overrides(self) -> frozenset[str]:
+        """Entries of the protected list that it goes beyond by a court's word."""
+        return frozenset(line for lift in self.lifts for line in lift.overrides)
+
+    @property
+    def persons(self) -> frozenset[str]:
+        """Everyone whose signature the block rests on."""
+        return frozenset(signer.person_id for signer in self.signers)
 
     @property
     def until_ms(self) -> int:
@@ -142,6 +179,9 @@ class State:
     recorded_at_ms: int = 0
     """Time of the last entry; the next one's cannot be before it."""
     policy: PolicyRecord | None = None
+    log_vkey: str | None = None
+    """The key of checkpoints beyond ``log_key_index``; None: the trust file's is in use."""
+    log_key_index: int | None = None
     root_keys: dict[str, bytes] = field(default_factory=dict)
     """Key id -> raw octets of each root key."""
     keys: dict[str, KeyRecord] = field(default_factory=dict)
@@ -150,6 +190,8 @@ class State:
     live: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Approved orders that may still block: entry index -> (until_ms, target_count). Those that
     expired before the last approval are left out, so that it does not grow with the ledger."""
+    growth: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """Authority -> (time of an approval, targets that it added), of the last 24 hours."""
     versions: dict[str, list[int]] = field(default_factory=dict)
     """Order id -> entry indices of its effective proposals, ascending."""
     index_of_payload: dict[str, int] = field(default_factory=dict)
@@ -157,7 +199,12 @@ class State:
     """(key id, request id) -> entry index."""
 
     def __post_init__(self) -> None:
-        self.root_keys = {key_id(public_key): public_key for public_key in self.roots.public_keys}
+        self.set_roots(self.roots)
+
+    def set_roots(self, roots: Roots) -> None:
+        """Put other root keys in the place of those that were."""
+        self.roots = roots
+        self.root_keys = {key_id(public_key): public_key for public_key in roots.public_keys}
 
     def copy(self) -> State:
         """Return a state that goes on by itself: records are shared, since they never change."""
@@ -167,6 +214,7 @@ class State:
             keys=dict(self.keys),
             orders=dict(self.orders),
             live=dict(self.live),
+            growth={authority: list(added) for authority, added in self.growth.items()},
             versions={order_id: list(indices) for order_id, indices in self.versions.items()},
             index_of_payload=dict(self.index_of_payload),
             index_of_request=dict(self.index_of_request),

@@ -16,7 +16,7 @@ from enforcer.core.checkpoint import open_checkpoint
 from enforcer.core.entry import parse, parse_payload
 from enforcer.core.envelope import Verify
 from enforcer.core.fold import Effect, apply
-from enforcer.core.judge_orders import PERSONS_TO_BLOCK
+from enforcer.core.judge_parts import PERSONS_TO_BLOCK
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
 from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from enforcer.core.entry import AnyPayload, parse_payload
 from enforcer.core.envelope import Envelope
-from enforcer.core.key import KeyRegistered, KeyRevoked
+from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
 from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.table import DnsMeasure, IpMeasure
@@ -27,7 +27,7 @@ from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.publication import Publication
 from enforcer.services.uploads import Uploads
 
-ROOT_ACTS: Final = (PolicyAdopted, KeyRegistered, KeyRevoked)
+ROOT_ACTS: Final = (PolicyAdopted, RootsChanged, KeyRegistered, KeyRevoked, LogKeyRotated)
 
 P = TypeVar("P", bound=AnyPayload)
 

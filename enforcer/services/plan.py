@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import Final
 
 from enforcer.core.attestation import OMISSIONS_MAX, NotEnforced, Omission, enforced_rows
+from enforcer.core.life import OrderStatus
 from enforcer.core.policy import PolicyAdopted
-from enforcer.core.state import OrderStatus, PolicyRecord, State
+from enforcer.core.state import PolicyRecord, State
 from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, OrderRow, table_digest
 from enforcer.services.kept_stops import KeptStop
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import fields
 from hashlib import sha256
 from typing import Final
 
 from enforcer.core.entry import AnyPayload
-from enforcer.core.key import KeyRevoked
-from enforcer.core.order import OrderExtended, OrderProposed, OrderStopped
+from enforcer.core.order import OrderProposed
 from enforcer.errors import InputError, NotFoundError
 from enforcer.ports import Contents
 
@@ -21,21 +21,30 @@ SALT_BYTES: Final = 32
 SIDE_FILE_BYTES_MAX: Final = 1 << 20
 SIDE_FILES_PER_ACT_MAX: Final = 8
 
+_DOCUMENTS: Final = frozenset(
+    (
+        "statement_of_reasons_sha256",
+        "decision_sha256",
+        "evidence_sha256",
+        "assessment_sha256",
+        "necessity_sha256",
+        "notice_sha256",
+        "reason_sha256",
+        "report_sha256",
+        "statement_sha256",
+    )
+)
+"""Fields of payloads that name side files; every other hash names something else."""
+
 
 def named_by(payload: AnyPayload) -> set[str]:
     """Return the hashes of the side files that a payload names."""
-    match payload:
-        case OrderProposed():
-            single = (
-                payload.statement_of_reasons_sha256,
-                payload.decision_sha256,
-                payload.assessment_sha256,
-            )
-            return {*filter(None, single), *payload.evidence_sha256}
-        case OrderStopped() | OrderExtended() | KeyRevoked():
-            return set(filter(None, (payload.reason_sha256,)))
-        case _:
-            return set()
+    named: set[str] = set()
+    for each in fields(payload):
+        if each.name in _DOCUMENTS:
+            value = getattr(payload, each.name)
+            named.update(value if isinstance(value, tuple) else filter(None, (value,)))
+    return named
 
 
 def check(payload: AnyPayload, files: Sequence[bytes]) -> dict[str, bytes]:

@@ -13,8 +13,8 @@ import pytest
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.keys import verify
 from enforcer.backends.tiles import TileLedger
+from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderRef
-from enforcer.core.state import OrderStatus
 from enforcer.errors import UnavailableError
 from enforcer.services.ledger import replay
 from tests.control import (

@@ -37,13 +37,26 @@ def test_the_bytes_of_a_leaf_are_pinned():
 
 def test_the_kinds_are_a_closed_list():
     assert sorted(kind.__name__ for kind in KINDS.values()) == [
+        "AppealDecided",
+        "AppealFiled",
+        "AssessmentRecorded",
+        "HoldLifted",
         "KeyRegistered",
         "KeyRevoked",
+        "LogKeyRotated",
+        "NotificationSent",
         "OrderApproved",
+        "OrderConfirmed",
         "OrderExtended",
+        "OrderHeld",
         "OrderProposed",
+        "OrderRejected",
+        "OrderResumed",
         "OrderStopped",
+        "OrderSuspended",
         "PolicyAdopted",
+        "ReviewDone",
+        "RootsChanged",
     ]
 
 

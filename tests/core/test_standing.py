@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from enforcer.core.life import OrderStatus
 from enforcer.core.policy import DAY_MS
 from enforcer.core.standing import Standing, standing
-from enforcer.core.state import OrderStatus, in_force
+from enforcer.core.state import in_force
 from tests.people import Land
 
 

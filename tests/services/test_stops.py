@@ -10,9 +10,10 @@ import pytest
 from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.fold import apply
+from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderProposed, OrderRef
 from enforcer.core.policy import DAY_MS
-from enforcer.core.state import OrderStatus, State
+from enforcer.core.state import State
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from enforcer.services import kept_stops
 from enforcer.services.node_time import Moment

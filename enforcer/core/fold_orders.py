@@ -1,0 +1,213 @@
+"""What a lawful act changes of an order; the judges have said before that it may.
+
+Every record is replaced, never altered. ``state.live`` and ``state.growth`` are kept in step:
+what may still block, and how much an authority has added within a day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from enforcer.core.entry import Entry, OrderAct
+from enforcer.core.envelope import Envelope
+from enforcer.core.growth import added_targets, recent
+from enforcer.core.guard import Guard
+from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
+from enforcer.core.judge_parts import present_policy
+from enforcer.core.life import ENDED, OrderStatus
+from enforcer.core.order import (
+    OrderApproved,
+    OrderConfirmed,
+    OrderExtended,
+    OrderProposed,
+    OrderRejected,
+    OrderStopped,
+)
+from enforcer.core.remedy import (
+    AppealDecided,
+    AppealFiled,
+    AppealOutcome,
+    NotificationSent,
+    OrderResumed,
+    OrderSuspended,
+    ReviewDone,
+)
+from enforcer.core.state import Appeal, Lift, OrderRecord, Signer, State
+
+
+def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
+    """Begin an order's life, under the entry index that is being folded."""
+    state.orders[state.size] = OrderRecord(
+        index=state.size,
+        payload=payload,
+        payload_sha256=entry.envelope.payload_sha256,
+        status=OrderStatus.PROPOSED,
+        proposed_at_ms=entry.recorded_at_ms,
+        signers=_signers(state, entry.envelope),
+        expires_at_ms=payload.expires_at_ms,
+        review_due_at_ms=payload.review_due_at_ms,
+        decision_kind=payload.decision_kind,
+    )
+    state.versions.setdefault(payload.order_id, []).append(state.size)
+
+
+def change_order(state: State, act: OrderAct, entry: Entry) -> None:
+    """Make the change that a judged act asks for on the order that it names."""
+    order = state.orders[act.order.entry_index]
+    match act:
+        case OrderApproved():
+            _approve(state, order, entry)
+        case OrderRejected():
+            _end(state, order.index, OrderStatus.REJECTED, entry)
+        case OrderStopped():
+            _stop(state, act.order.order_id, entry)
+        case OrderConfirmed():
+            _prolong(state, replace(order, decision_kind=act.decision_kind), act, entry.envelope)
+        case OrderExtended():
+            _prolong(state, order, act, entry.envelope)
+        case ReviewDone():
+            _put(state, replace(order, review_due_at_ms=act.review_due_at_ms))
+        case OrderHeld():
+            holds = order.holds | frozenset(act.guards)
+            _put(state, replace(order, status=OrderStatus.HELD, holds=holds))
+        case AssessmentRecorded():
+            state.orders[order.index] = replace(order, assessments=(*order.assessments, state.size))
+        case HoldLifted():
+            _lift(state, order, act, entry.envelope)
+        case AppealFiled():
+            appeal = Appeal(state.size, entry.recorded_at_ms)
+            state.orders[order.index] = replace(order, appeals=(*order.appeals, appeal))
+        case AppealDecided():
+            _decide(state, order, act, entry)
+        case OrderSuspended():
+            operators = order.suspended_by | {_operator(state, entry.envelope)}
+            state.orders[order.index] = replace(order, suspended_by=operators)
+        case OrderResumed():
+            operators = order.suspended_by - {_operator(state, entry.envelope)}
+            state.orders[order.index] = replace(order, suspended_by=operators)
+        case NotificationSent():
+            pass  # that it was recorded is all
+
+
+def hold_what_rests_on(state: State, key_id: str, since_index: int) -> None:
+    """Put on hold every order that a key signed for from an entry on (KeyRevoked)."""
+    for order in tuple(state.orders.values()):
+        rests_on_it = any(
+            signer.key_id == key_id and signer.index >= since_index for signer in order.signers
+        )
+        if rests_on_it and order.status not in ENDED:
+            holds = order.holds | {Guard.COMPROMISED_KEY}
+            _put(state, replace(order, status=OrderStatus.HELD, holds=holds))
+
+
+def _approve(state: State, order: OrderRecord, entry: Entry) -> None:
+    now_ms = entry.recorded_at_ms
+    signed = replace(order, signers=order.signers + _signers(state, entry.envelope))
+    if len(signed.persons) < present_policy(state).payload.persons_min:
+        state.orders[order.index] = signed
+        return
+    added = added_targets(state, order.payload)
+    for other in state.versions[order.payload.order_id]:
+        if other != order.index and state.orders[other].status not in ENDED:
+            _end(state, other, OrderStatus.SUPERSEDED, entry)
+    authority = order.payload.authority
+    state.growth[authority] = [*recent(state, authority, now_ms), (now_ms, added)]
+    state.live = {index: end for index, end in state.live.items() if end[0] > now_ms}
+    _put(
+        state,
+        replace(
+            signed,
+            status=OrderStatus.APPROVED,
+            approved_index=state.size,
+            approved_at_ms=now_ms,
+        ),
+    )
+
+
+def _prolong(
+    state: State, order: OrderRecord, act: OrderExtended | OrderConfirmed, envelope: Envelope
+) -> None:
+    _put(
+        state,
+        replace(
+            order,
+            expires_at_ms=act.expires_at_ms,
+            review_due_at_ms=act.review_due_at_ms,
+            signers=order.signers + _signers(state, envelope),
+        ),
+    )
+
+
+def _lift(state: State, order: OrderRecord, act: HoldLifted, envelope: Envelope) -> None:
+    (signer,) = _signers(state, envelope)
+    guards = frozenset(act.guards)
+    lift = Lift(state.size, signer.person_id, guards, frozenset(act.overrides))
+    holds = order.holds - guards
+    stood = OrderStatus.PROPOSED if order.approved_index is None else OrderStatus.APPROVED
+    _put(
+        state,
+        replace(
+            order,
+            status=OrderStatus.HELD if holds else stood,
+            holds=holds,
+            lifts=(*order.lifts, lift),
+        ),
+    )
+
+
+def _decide(state: State, order: OrderRecord, act: AppealDecided, entry: Entry) -> None:
+    appeals = tuple(
+        replace(
+            appeal,
+            outcome=act.outcome,
+            decided_index=state.size,
+            decided_at_ms=entry.recorded_at_ms,
+        )
+        if appeal.index == act.appeal_index
+        else appeal
+        for appeal in order.appeals
+    )
+    state.orders[order.index] = replace(order, appeals=appeals)
+    if act.outcome is AppealOutcome.GRANTED:
+        _stop(state, act.order.order_id, entry)
+
+
+def _stop(state: State, order_id: str, entry: Entry) -> None:
+    """End every version of the order: a stop is of what is ordered, not of one wording."""
+    for index in state.versions[order_id]:
+        if state.orders[index].status not in ENDED:
+            _end(state, index, OrderStatus.STOPPED, entry)
+
+
+def _end(state: State, index: int, status: OrderStatus, entry: Entry) -> None:
+    _put(
+        state,
+        replace(
+            state.orders[index],
+            status=status,
+            holds=frozenset(),
+            ended_index=state.size,
+            ended_at_ms=entry.recorded_at_ms,
+        ),
+    )
+
+
+def _put(state: State, order: OrderRecord) -> None:
+    """Keep a record whose standing may be another, and `live` in step with it."""
+    state.orders[order.index] = order
+    if order.status is OrderStatus.APPROVED:
+        state.live[order.index] = (order.until_ms, order.payload.target_count)
+    else:
+        state.live.pop(order.index, None)
+
+
+def _operator(state: State, envelope: Envelope) -> str:
+    (signature,) = envelope.signatures
+    return state.keys[signature.key_id].registration.operator or ""
+
+
+def _signers(state: State, envelope: Envelope) -> tuple[Signer, ...]:
+    return tuple(
+        Signer(part.key_id, state.keys[part.key_id].registration.person_id or "", state.size)
+        for part in envelope.signatures
+    )

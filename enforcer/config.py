@@ -16,10 +16,12 @@ import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from enforcer.core.cosignature import WITNESSES_MAX, CosignerKey, Witnesses
 from enforcer.core.name import Name
 from enforcer.core.note import VerifierKey
 from enforcer.core.state import Roots
@@ -163,6 +165,27 @@ class Control(Section, frozen=True, kw_only=True):
     address: Address
 
 
+class TrustedWitnesses(Section, frozen=True, kw_only=True):
+    """Who must have seen a checkpoint before a new block counts."""
+
+    quorum: Annotated[int, Meta(ge=0, le=WITNESSES_MAX)]
+    """More than half of them; 0: nobody witnesses yet, shown as UNWITNESSED."""
+    vkeys: Annotated[tuple[str, ...], Meta(max_length=WITNESSES_MAX)] = ()
+    """Their cosigner keys (C2SP tlog-cosignature, type 0x04)."""
+
+    def witnesses(self) -> Witnesses:
+        """Return the witnesses that the section spells.
+
+        Raises:
+            ValueError: a vkey is none, or they and the quorum do not fit each other.
+        """
+        try:
+            keys = tuple(map(CosignerKey.parse, self.vkeys))
+        except InputError as error:
+            raise ValueError(f"vkeys: {error.message}") from error
+        return Witnesses(keys, self.quorum)
+
+
 class TrustFile(File, frozen=True, kw_only=True):
     """What is believed before anything has been read; the same file for everybody."""
 
@@ -170,8 +193,7 @@ class TrustFile(File, frozen=True, kw_only=True):
     log_vkey: str
     root_keys: tuple[PublicKeyHex, ...]
     root_threshold: int
-    witness_quorum: Annotated[int, Meta(ge=0, le=0)]
-    """0: nobody witnesses yet; shown as UNWITNESSED."""
+    witnesses: TrustedWitnesses
 
     def __post_init__(self) -> None:
         """Raise ValueError when the parts do not make a trust."""
@@ -184,7 +206,35 @@ class TrustFile(File, frozen=True, kw_only=True):
         except InputError as error:
             raise ValueError(f"log_vkey: {error.message}") from error
         roots = Roots(tuple(map(bytes.fromhex, self.root_keys)), self.root_threshold)
-        return Trust(self.origin, self.log_vkey, roots, self.witness_quorum)
+        return Trust(self.origin, self.log_vkey, roots, self.witnesses.witnesses())
+
+
+class Url(str):
+    """Where an HTTP service is: ``https://witness.example.org/w1/``, without a query."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Check `text`.
+
+        Raises:
+            ValueError: it is no such URL, or has a password in it.
+        """
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{text!r} is no URL that begins with http:// or https://")
+        if parts.query or parts.fragment or parts.username is not None:
+            raise ValueError(f"{text!r} has more than a host and a path")
+        return super().__new__(cls, text)
+
+
+class AskedWitness(Section, frozen=True, kw_only=True):
+    """Where a witness of the trust file is asked (C2SP tlog-witness)."""
+
+    name: str
+    """The name in its vkey."""
+    url: Url
+    """Its submission prefix."""
 
 
 class ControlConfig(File, frozen=True, kw_only=True):
@@ -199,6 +249,41 @@ class ControlConfig(File, frozen=True, kw_only=True):
     redis: Redis
     reconcile_interval_seconds: Annotated[float, Meta(ge=0.1, le=3_600)] = 5.0
     """How often the feed is compared with the ledger."""
+    witnesses: Annotated[tuple[AskedWitness, ...], Meta(max_length=WITNESSES_MAX)] = ()
+    """Who is asked for a cosignature after each append; nodes bring theirs by themselves."""
+
+
+class WitnessedLog(Section, frozen=True, kw_only=True):
+    """A log that a witness knows."""
+
+    origin: Origin
+    vkey: str
+    """The log's key, as the trust file's ``log_vkey``."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a key that is none."""
+        try:
+            VerifierKey.parse(self.vkey)
+        except InputError as error:
+            raise ValueError(f"vkey: {error.message}") from error
+
+
+class WitnessConfig(File, frozen=True, kw_only=True):
+    """``enforcer audit witness``."""
+
+    name: Origin
+    """The witness's name in its cosignatures, such as ``witness.example.org/w1``."""
+    key_file: Path
+    """Ed25519, PEM: of this witness alone, for nothing else."""
+    state_dir: Path
+    """What was cosigned. A witness that lost it needs another key."""
+    listen: Address = Address("127.0.0.1:7480")
+    logs: Annotated[tuple[WitnessedLog, ...], Meta(min_length=1, max_length=1_000)]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a log stands twice."""
+        if len({log.origin for log in self.logs}) != len(self.logs):
+            raise ValueError("logs: an origin stands twice")
 
 
 class NodeConfig(File, frozen=True, kw_only=True):

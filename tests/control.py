@@ -100,7 +100,7 @@ def with_reasons(land: Land, targets: bytes = TARGETS, **changes: object):
 
 
 def trust_of(land: Land) -> Trust:
-    return Trust(land.origin, LOG_VKEY.text, land.state.roots, 0)
+    return Trust(land.origin, LOG_VKEY.text, land.state.roots)
 
 
 def sealing(checkpoint):
@@ -265,7 +265,7 @@ class Installation:
         roots = [key.hex() for key in self.land.state.roots.public_keys]
         self.config.trust_file.write_text(
             f'origin = "{ORIGIN}"\nlog_vkey = "{LOG_VKEY.text}"\n'
-            f"root_keys = {json.dumps(roots)}\nroot_threshold = 2\nwitness_quorum = 0\n"
+            f"root_keys = {json.dumps(roots)}\nroot_threshold = 2\nwitnesses = {{ quorum = 0 }}\n"
         )
         path = self.directory / "control.toml"
         path.write_text(

@@ -71,7 +71,7 @@ class Log:
 
 
 def trust_of(land: Land, log: Log) -> Trust:
-    return Trust(land.origin, log.vkey.text, land.state.roots, 0)
+    return Trust(land.origin, log.vkey.text, land.state.roots)
 
 
 def open_copy(path: Path, log: Log) -> TileLedger:

@@ -155,7 +155,7 @@ def trust_text(**changes):
         "log_vkey": f'"{VKEY}"',
         "root_keys": str(ROOTS),
         "root_threshold": "2",
-        "witness_quorum": "0",
+        "witnesses": "{ quorum = 0 }",
     } | changes
     return "".join(f"{name} = {value}\n" for name, value in values.items())
 
@@ -176,7 +176,9 @@ def test_a_trust_file_becomes_a_trust(tmp_path):
         ({"root_keys": '["abcd", "ef01"]'}, "32 octets"),
         ({"log_vkey": '"nonsense"'}, "vkey"),
         ({"origin": '"two words"'}, "without spaces"),
-        ({"witness_quorum": "1"}, "<= 0"),
+        ({"witnesses": "{ quorum = 1 }"}, "above the number of witnesses"),
+        ({"witnesses": '{ quorum = 0, vkeys = ["x"] }'}, "vkey"),
+        ({"witnesses": "{}"}, "is missing"),
     ],
 )
 def test_parts_that_make_no_trust_are_refused(read, changes, words):

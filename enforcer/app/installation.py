@@ -41,6 +41,8 @@ class Plan:
     dns_listen: tuple[Address, ...]
     dns_upstream: Address
     root_threshold: int = ROOT_THRESHOLD_MIN
+    witness_vkeys: tuple[str, ...] = ()
+    witness_quorum: int = 0
     node_id: str = "node-1"
     operator: str = "isp"
     """Whose network the node belongs to."""
@@ -201,18 +203,20 @@ def trust_text(plan: Plan, log_vkey: str) -> str:
                 "log_vkey": log_vkey,
                 "root_keys": plan.root_keys,
                 "root_threshold": plan.root_threshold,
-                "witness_quorum": 0,
+                "witnesses": {"quorum": plan.witness_quorum, "vkeys": plan.witness_vkeys},
             },
             TrustFile,
         )
     except msgspec.ValidationError as error:
         raise InputError(
-            f"these roots make no trust: {plain_words(str(error))}",
+            f"these roots and witnesses make no trust: {plain_words(str(error))}",
             advice="Have each root run `enforcer key new root.key`, and give at least 2 of the "
-            "public keys as --root, with a threshold from 2 to their number.",
+            "public keys as --root, with a threshold from 2 to their number; and of the witnesses "
+            "more than half as the quorum.",
             field="root",
         ) from error
     keys = "".join(f"    {json.dumps(key)},\n" for key in plan.root_keys)
+    vkeys = "".join(f"    {json.dumps(vkey)},\n" for vkey in plan.witness_vkeys)
     return f"""\
 # What is believed before anything has been read. The same file for everybody; compare its
 # SHA-256 by telephone before you use it.
@@ -221,8 +225,12 @@ log_vkey = {json.dumps(log_vkey)}
 root_keys = [
 {keys}]
 root_threshold = {plan.root_threshold}
-# 0: nobody witnesses the ledger yet (UNWITNESSED).
-witness_quorum = 0
+
+# New blocks wait until `quorum` of these witnesses, more than half, have cosigned a checkpoint
+# that covers them; stops never wait. 0: nobody witnesses the ledger yet (UNWITNESSED).
+[witnesses]
+quorum = {plan.witness_quorum}
+vkeys = [{chr(10) * bool(vkeys)}{vkeys}]
 """
 
 

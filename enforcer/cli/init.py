@@ -27,6 +27,13 @@ def init(
         typer.Option(help="A root's public key (enforcer key new); at least two, repeated."),
     ] = None,
     threshold: Annotated[int, typer.Option(help="How many roots must sign together.")] = 2,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="A witness's vkey (enforcer audit witness --vkey), repeated."),
+    ] = None,
+    witness_quorum: Annotated[
+        int, typer.Option(help="How many witnesses new blocks wait for; more than half.")
+    ] = 0,
     control: Annotated[str, typer.Option(help="Where the control plane listens.")] = (
         "127.0.0.1:7443"
     ),
@@ -63,6 +70,8 @@ def init(
         operator=operator,
         root_keys=tuple(root or ()),
         root_threshold=threshold,
+        witness_vkeys=tuple(witness or ()),
+        witness_quorum=witness_quorum,
         control_address=addresses["control"],
         redis_url=redis,
         dns_listen=(addresses["listen"],),

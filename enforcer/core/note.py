@@ -13,7 +13,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, Self, TypeAlias
 
 from enforcer.core.ed25519 import is_small_order
 from enforcer.errors import InputError, IntegrityError
@@ -30,14 +30,16 @@ Sign: TypeAlias = Callable[[bytes], bytes]
 Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]
 """``verify(public_key, message, signature)``: whether the Ed25519 signature holds."""
 
-_ED25519: Final = b"\x01"
 _LINE_START: Final = "— "  # an em dash, U+2014
 _KEY_ID_HEX: Final = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
-class VerifierKey:
+class NoteKey:
     """A key's name and its 32-byte Ed25519 public key: a vkey of C2SP signed-note."""
+
+    ALGORITHM: ClassVar[bytes]
+    """The signature type's one octet: what a signature by this key is made over."""
 
     name: str
     public_key: bytes
@@ -60,27 +62,29 @@ class VerifierKey:
         if is_small_order(self.public_key):
             raise InputError(
                 "anyone can sign under this key",
-                advice="Make another key for the log.",
+                advice="Make another key.",
                 field="public_key",
             )
 
     @property
     def key_id(self) -> bytes:
         """The 4 bytes that mark this key's lines: a hint, never a proof."""
-        spelled = self.name.encode() + b"\n" + _ED25519 + self.public_key
+        spelled = self.name.encode() + b"\n" + self.ALGORITHM + self.public_key
         return sha256(spelled).digest()[:KEY_ID_BYTES]
 
     @property
     def text(self) -> str:
         """The vkey ``name+key id+base64``, as :meth:`parse` reads it."""
-        return f"{self.name}+{self.key_id.hex()}+{b64encode(_ED25519 + self.public_key).decode()}"
+        material = b64encode(self.ALGORITHM + self.public_key).decode()
+        return f"{self.name}+{self.key_id.hex()}+{material}"
 
     @classmethod
-    def parse(cls, text: str) -> VerifierKey:
+    def parse(cls, text: str) -> Self:
         """Read a vkey.
 
         Raises:
-            InputError: it has not three parts, is no Ed25519 key, or its key id is of another key.
+            InputError: it has not three parts, is not of this type, or its key id is of another
+                key.
         """
         name, _, rest = text.partition("+")
         key_id, plus, material = rest.partition("+")
@@ -89,14 +93,21 @@ class VerifierKey:
             raise _bad_vkey(f"{text!r} is not a vkey")
         if not _KEY_ID_HEX.issuperset(key_id):
             raise _bad_vkey(f"the key id {key_id!r} of the vkey is not lower-case hexadecimal")
-        if key[:1] != _ED25519:
-            raise _bad_vkey(f"the vkey of {name!r} is not of type Ed25519 (0x01)")
+        if key[:1] != cls.ALGORITHM:
+            raise _bad_vkey(f"the vkey of {name!r} is not of the type 0x{cls.ALGORITHM.hex()}")
         made = cls(name, key[1:])
         if made.key_id.hex() != key_id:
             raise _bad_vkey(
                 f"the vkey of {name!r} says key id {key_id}, its key has {made.key_id.hex()}"
             )
         return made
+
+
+class VerifierKey(NoteKey):
+    """A key that signs the text of a note (type 0x01), as a log signs its checkpoints."""
+
+    __slots__ = ()
+    ALGORITHM = b"\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,30 @@ class SignatureLine:
     name: str
     key_id: bytes
     signature: bytes
+
+    @property
+    def text(self) -> str:
+        """The line as it stands in a note, with its newline."""
+        return f"{_LINE_START}{self.name} {b64encode(self.key_id + self.signature).decode()}\n"
+
+    @classmethod
+    def parse(cls, line: str) -> SignatureLine:
+        """Read a line without its newline.
+
+        Raises:
+            IntegrityError: it is no signature line (``problem`` is ``malformed``).
+        """
+        name, space, encoded = line.removeprefix(_LINE_START).partition(" ")
+        if not line.startswith(_LINE_START) or not space or not _is_key_name(name):
+            raise malformed(f"{line[:80]!r} is not a signature line")
+        data = decode_base64(encoded)
+        if len(data) <= KEY_ID_BYTES:
+            raise malformed(f"the signature by {name} is empty")
+        return cls(name, data[:KEY_ID_BYTES], data[KEY_ID_BYTES:])
+
+    def is_of(self, key: NoteKey) -> bool:
+        """Tell whether the line says that it is this key's; nothing is verified."""
+        return (self.name, self.key_id) == (key.name, key.key_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +171,12 @@ class Note:
             raise malformed("the note does not end with an empty line and signature lines")
         if len(lines) > SIGNATURES_MAX:
             raise malformed(f"the note has {len(lines)} signatures, more than {SIGNATURES_MAX}")
-        return cls(text + "\n", tuple(_parse_line(line) for line in lines))
+        return cls(text + "\n", tuple(map(SignatureLine.parse, lines)))
 
     def format(self) -> bytes:
         """Return the bytes that :meth:`parse` reads back."""
-        lines = (
-            f"{_LINE_START}{each.name} {b64encode(each.key_id + each.signature).decode()}\n"
-            for each in self.signatures
-        )
-        return f"{self.text}\n{''.join(lines)}".encode()
+        lines = "".join(each.text for each in self.signatures)
+        return f"{self.text}\n{lines}".encode()
 
 
 def sign_note(text: str, key: VerifierKey, sign: Sign) -> bytes:
@@ -172,7 +204,7 @@ def open_note(data: bytes, key: VerifierKey, verify: Verify) -> Note:
         IntegrityError: ``problem`` is ``malformed``, ``other key`` or ``bad signature``.
     """
     note = Note.parse(data)
-    ours = [each for each in note.signatures if (each.name, each.key_id) == (key.name, key.key_id)]
+    ours = [each for each in note.signatures if each.is_of(key)]
     if not ours:
         signers = ", ".join(f"{each.name}+{each.key_id.hex()}" for each in note.signatures)
         raise IntegrityError(
@@ -223,16 +255,6 @@ def _decoded(text: str) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     return decoded if b64encode(decoded).decode() == text else None
-
-
-def _parse_line(line: str) -> SignatureLine:
-    name, space, encoded = line.removeprefix(_LINE_START).partition(" ")
-    if not line.startswith(_LINE_START) or not space or not _is_key_name(name):
-        raise malformed(f"{line[:80]!r} is not a signature line")
-    data = decode_base64(encoded)
-    if len(data) <= KEY_ID_BYTES:
-        raise malformed(f"the signature by {name} is empty")
-    return SignatureLine(name, data[:KEY_ID_BYTES], data[KEY_ID_BYTES:])
 
 
 def _is_key_name(name: str) -> bool:

@@ -76,11 +76,11 @@ class Replica:
         Raises:
             InputError: the trust asks for witnesses, which this version cannot check.
         """
-        if trust.witness_quorum:
+        if trust.witnesses.quorum:
             raise InputError(
-                f"the trust file asks for {trust.witness_quorum} witnesses",
-                advice="Set witness_quorum to 0: this version cannot check cosignatures.",
-                field="witness_quorum",
+                f"the trust file asks for {trust.witnesses.quorum} witnesses",
+                advice="Set the quorum to 0: this version cannot check cosignatures.",
+                field="witnesses.quorum",
             )
         self.state: State = trust.genesis(verify)
         self.ineffective: tuple[int, ...] = ()

@@ -66,7 +66,7 @@ class Host:
         roots = json.dumps([key.public_key.hex() for key in self.land.roots])
         (self.folder / "trust.toml").write_text(
             f'origin = "{ORIGIN}"\nlog_vkey = "{self.log.vkey.text}"\nroot_keys = {roots}\n'
-            "root_threshold = 2\nwitness_quorum = 0\n"
+            "root_threshold = 2\nwitnesses = { quorum = 0 }\n"
         )
         self.land.node.key.save(self.folder / "node.key")
         (self.folder / "password").write_text("secret\n")

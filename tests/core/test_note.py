@@ -162,7 +162,7 @@ def spelled(material, name=VKEY.name, key_id=None):
         (VKEY.text + "=", "not a vkey"),
         (spelled(b"\x01" + KEY.public_key, key_id="0000"), "not a vkey"),
         (spelled(b"\x01" + KEY.public_key, key_id=VKEY.key_id.hex()[:7] + "_"), "hexadecimal"),
-        (spelled(b"\x04" + KEY.public_key), "not of type Ed25519"),
+        (spelled(b"\x04" + KEY.public_key), "not of the type 0x01"),
         (spelled(b"\x01" + OTHER.public_key), "says key id"),
         (spelled(b"\x01" + KEY.public_key, name="example.org/else"), "says key id"),
         (spelled(b"\x01" + KEY.public_key[:31]), "32 bytes, not 31"),

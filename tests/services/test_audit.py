@@ -56,7 +56,7 @@ class Archive:
 
     @property
     def trust(self):
-        return Trust(ORIGIN, VKEY.text, self.land.state.roots, 0)
+        return Trust(ORIGIN, VKEY.text, self.land.state.roots)
 
     def attestation(self, **changes):
         """Return what an honest node says now."""

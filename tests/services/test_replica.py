@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from enforcer.backends.keys import PrivateKey, verify
+from enforcer.core.cosignature import CosignerKey, Witnesses
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import Envelope
 from enforcer.core.state import in_force
@@ -368,10 +369,11 @@ def test_a_copy_that_gives_other_entries_than_its_root_covers_is_not_started_fro
 
 def test_a_trust_that_asks_for_witnesses_is_refused(copy, land, log):
     trust = trust_of(land, log)
-    asking = Trust(trust.origin, trust.log_vkey, trust.roots, 1)
+    witness = CosignerKey("w", PrivateKey.generate().public_key)
+    asking = Trust(trust.origin, trust.log_vkey, trust.roots, Witnesses((witness,), 1))
     with pytest.raises(InputError) as caught:
         Replica(asking, verify, copy.files)
-    assert caught.value.data["field"] == "witness_quorum"
+    assert caught.value.data["field"] == "witnesses.quorum"
 
 
 def test_the_state_that_others_read_is_never_half_folded(copy, land, log):

@@ -7,35 +7,62 @@ test reads as a story: ``land.propose(...)``, ``land.approve(...)``, ``land.stat
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from hashlib import sha256
 from itertools import count
+from typing import TypeVar
 
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.core import fields
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import Envelope, sign
 from enforcer.core.fold import Effect, apply
-from enforcer.core.key import Category, KeyRegistered, KeyRevoked, Role
+from enforcer.core.guard import Guard
+from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
+from enforcer.core.key import (
+    Category,
+    KeyRegistered,
+    KeyRevoked,
+    LogKeyRotated,
+    Role,
+    RootsChanged,
+)
 from enforcer.core.order import (
     Appeal,
     LegalBasis,
     Measure,
     OrderApproved,
+    OrderConfirmed,
     OrderExtended,
     OrderProposed,
     OrderRef,
+    OrderRejected,
     OrderStopped,
     Publication,
     PublicationMode,
 )
 from enforcer.core.payload import Payload
 from enforcer.core.policy import DAY_MS, DecisionKind, Pins, PolicyAdopted
-from enforcer.core.state import Roots, State
+from enforcer.core.remedy import (
+    AppealDecided,
+    AppealFiled,
+    AppealOutcome,
+    NotificationSent,
+    OrderResumed,
+    OrderSuspended,
+    Recipient,
+    ReviewDone,
+)
+from enforcer.core.state import OrderRecord, Roots, State
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure
 
 ORIGIN = "example.org/ledger"
 T0_MS = 1_800_000_000_000
 ALL_CATEGORIES = tuple(category for category in Category if category)
+
+DOCUMENT = sha256(b"a salted document").hexdigest()
+
+P = TypeVar("P", bound=Payload)
 
 _serial = count(1)
 
@@ -99,6 +126,9 @@ class Land:
         self.stranger = Person("dung.pham", Role.APPROVER, "other-authority", ALL_CATEGORIES)
         self.oversight = Person("court.clerk", Role.OVERSIGHT)
         self.node = Person("node-1", Role.NODE, operator="isp-1")
+        self.officer = Person("giang.do", Role.SAFETY_OFFICER, operator="isp-1")
+        self.other_officer = Person("hoa.vu", Role.SAFETY_OFFICER, operator="isp-2")
+        self.control = Person("control-1", Role.CONTROL)
         self.state = State(self.origin, Roots(tuple(k.public_key for k in self.roots), 2), verify)
 
     @classmethod
@@ -121,6 +151,29 @@ class Land:
             self.oversight,
             self.node,
         )
+
+    def register(self, *people: Person) -> None:
+        """Have the roots register more people than everybody."""
+        for person in people:
+            effect = self.record(seal(person.registration(self.now_ms), *self.roots[:2]))
+            assert effect.is_effective, effect.refusal
+
+    def act(self, kind: type[P], ref: OrderRef, **fields: object) -> P:
+        """Return an act about an order, with what all acts carry filled in."""
+        policy = self.state.policy
+        assert policy is not None
+        common: dict[str, object] = {
+            "ledger_origin": self.origin,
+            "request_id": request_id(),
+            "valid_until_ms": self.now_ms + DAY_MS,
+            "order": ref,
+        }
+        if "policy_sha256" in {each.name for each in dataclass_fields(kind)}:
+            common["policy_sha256"] = policy.payload_sha256
+        return kind(**(common | fields))
+
+    def order_record(self, ref: OrderRef) -> OrderRecord:
+        return self.state.orders[ref.entry_index]
 
     def policy(self, **changes: object) -> PolicyAdopted:
         policy = PolicyAdopted(
@@ -245,6 +298,114 @@ class Land:
             reason_sha256=None,
         )
         return replace(extension, **changes)
+
+    # What holds, and what follows a block.
+
+    def hold(
+        self,
+        ref: OrderRef,
+        *guards: Guard,
+        by: Person | None = None,
+        report: str | None = DOCUMENT,
+    ) -> Effect:
+        held = self.act(OrderHeld, ref, guards=guards, report_sha256=report)
+        return self.record(seal(held, (by or self.control).key))
+
+    def assess(self, ref: OrderRef, by: Person | None = None) -> Effect:
+        act = self.act(AssessmentRecorded, ref, report_sha256=DOCUMENT, necessity_sha256=DOCUMENT)
+        return self.record(seal(act, (by or self.proposer).key))
+
+    def lift(
+        self,
+        ref: OrderRef,
+        *guards: Guard,
+        by: Person | None = None,
+        overrides: tuple[str, ...] = (),
+        assessment: int | None = None,
+    ) -> Effect:
+        act = self.act(
+            HoldLifted,
+            ref,
+            guards=guards,
+            overrides=overrides,
+            assessment_index=assessment,
+            reason_sha256=None,
+        )
+        return self.record(seal(act, (by or self.second_approver).key))
+
+    def reject(self, ref: OrderRef, by: Person | None = None) -> Effect:
+        act = self.act(OrderRejected, ref, reason_sha256=None)
+        return self.record(seal(act, (by or self.approver).key))
+
+    def confirm(self, ref: OrderRef, *by: Person, **changes: object) -> Effect:
+        fields = {
+            "decision_kind": DecisionKind.ADMINISTRATIVE,
+            "decision_sha256": DOCUMENT,
+            "evidence_sha256": (DOCUMENT,),
+            "expires_at_ms": self.now_ms + 30 * DAY_MS,
+            "review_due_at_ms": self.now_ms + 30 * DAY_MS,
+        }
+        act = self.act(OrderConfirmed, ref, **(fields | changes))
+        people = by or (self.proposer, self.approver)
+        return self.record(seal(act, *(person.key for person in people)))
+
+    def review(self, ref: OrderRef, due_at_ms: int, by: Person | None = None) -> Effect:
+        act = self.act(ReviewDone, ref, review_due_at_ms=due_at_ms, reason_sha256=None)
+        return self.record(seal(act, (by or self.approver).key))
+
+    def notify(self, ref: OrderRef, by: Person | None = None, **changes: object) -> Effect:
+        fields = {
+            "recipient": Recipient.HOLDER,
+            "notice_sha256": DOCUMENT,
+            "sent_at_ms": self.now_ms,
+        }
+        act = self.act(NotificationSent, ref, **(fields | changes))
+        return self.record(seal(act, (by or self.proposer).key))
+
+    def appeal(self, ref: OrderRef, by: Person | None = None) -> Effect:
+        act = self.act(AppealFiled, ref, statement_sha256=DOCUMENT)
+        return self.record(seal(act, (by or self.control).key))
+
+    def decide(
+        self, ref: OrderRef, appeal: int, outcome: AppealOutcome, by: Person | None = None
+    ) -> Effect:
+        act = self.act(
+            AppealDecided, ref, appeal_index=appeal, outcome=outcome, decision_sha256=DOCUMENT
+        )
+        return self.record(seal(act, (by or self.oversight).key))
+
+    def suspend(self, ref: OrderRef, by: Person | None = None) -> Effect:
+        act = self.act(OrderSuspended, ref, reason_sha256=None)
+        return self.record(seal(act, (by or self.officer).key))
+
+    def resume(self, ref: OrderRef, by: Person | None = None) -> Effect:
+        act = self.act(OrderResumed, ref, reason_sha256=None)
+        return self.record(seal(act, (by or self.officer).key))
+
+    # What the roots do besides.
+
+    def change_roots(
+        self, public_keys: tuple[bytes, ...], threshold: int, *keys: PrivateKey
+    ) -> Effect:
+        act = RootsChanged(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            public_keys=tuple(each.hex() for each in public_keys),
+            threshold=threshold,
+            reason_sha256=None,
+        )
+        return self.record(seal(act, *keys))
+
+    def rotate_log_key(self, log_vkey: str, *keys: PrivateKey) -> Effect:
+        act = LogKeyRotated(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            log_vkey=log_vkey,
+            reason_sha256=None,
+        )
+        return self.record(seal(act, *keys))
 
     def revocation(self, person: Person, since: int | None = None) -> KeyRevoked:
         return KeyRevoked(

@@ -62,7 +62,10 @@ def change_order(state: State, act: OrderAct, entry: Entry) -> None:
         case OrderStopped():
             _stop(state, act.order.order_id, entry)
         case OrderConfirmed():
-            _prolong(state, replace(order, decision_kind=act.decision_kind), act, entry.envelope)
+            confirmed = replace(
+                order, decision_kind=act.decision_kind, confirmed_at_ms=entry.recorded_at_ms
+            )
+            _prolong(state, confirmed, act, entry.envelope)
         case OrderExtended():
             _prolong(state, order, act, entry.envelope)
         case ReviewDone():

@@ -114,6 +114,8 @@ class OrderRecord:
     approved_index: int | None = None
     """The approval that completed the persons; the policy of that index judged it."""
     approved_at_ms: int | None = None
+    confirmed_at_ms: int | None = None
+    """When an emergency became an order of a regular decision."""
     ended_index: int | None = None
     ended_at_ms: int | None = None
     holds: frozenset[Guard] = frozenset()

@@ -1,0 +1,104 @@
+"""What a new order is compared with: limits follow the target, not the order."""
+
+from __future__ import annotations
+
+from enforcer.core.guard import Guard
+from enforcer.core.history import relations
+from enforcer.core.policy import DAY_MS, DecisionKind
+from tests.people import Land
+
+HOUR_MS = 3_600_000
+
+
+def found(land: Land, ref, t_ms: int | None = None) -> set[tuple[Guard, int]]:
+    order = land.order_record(ref)
+    at = land.now_ms if t_ms is None else t_ms
+    return {(each.guard, each.order_index) for each in relations(land.state, order, at)}
+
+
+def emergency(land: Land) -> dict[str, object]:
+    until = land.now_ms + 48 * HOUR_MS
+    return {
+        "decision_kind": DecisionKind.EMERGENCY,
+        "expires_at_ms": until,
+        "review_due_at_ms": until,
+    }
+
+
+def court(land: Land) -> dict[str, object]:
+    return {"decision_kind": DecisionKind.COURT_FINAL}
+
+
+def test_a_stop_is_remembered_for_thirty_days():
+    land = Land.founded()
+    past = land.in_force_order(**court(land))
+    land.stop(past)
+    ref = land.propose()
+    assert found(land, ref) == {(Guard.STOPPED_BEFORE, past.entry_index)}
+    assert found(land, ref, land.now_ms + 31 * DAY_MS) == set()
+
+
+def test_what_expired_or_was_never_approved_is_not_what_was_stopped():
+    land = Land.founded()
+    never = land.propose(**court(land))
+    land.stop(never)
+    land.in_force_order(**court(land))
+    assert found(land, land.propose()) == set()
+
+
+def test_one_emergency_for_a_target_in_thirty_days():
+    land = Land.founded()
+    past = land.in_force_order(**emergency(land))
+    land.now_ms += 5 * DAY_MS
+    ref = land.propose(**emergency(land))
+    assert (Guard.EMERGENCY_REPEATED, past.entry_index) in found(land, ref)
+    later = found(land, ref, land.now_ms + 30 * DAY_MS)
+    assert Guard.EMERGENCY_REPEATED not in {guard for guard, _ in later}
+    other = land.propose()
+    assert Guard.EMERGENCY_REPEATED not in {guard for guard, _ in found(land, other)}
+
+
+def test_time_without_a_court_adds_up_over_orders():
+    land = Land.founded()
+    land.in_force_order(**court(land))
+    land.in_force_order()
+    land.now_ms += 10 * DAY_MS
+    ref = land.propose()
+    order = land.order_record(ref)
+    (relation,) = relations(land.state, order, land.now_ms)
+    assert relation.guard is Guard.ADMINISTRATIVE_TIME
+    assert abs(relation.blocked_ms - 10 * DAY_MS) < 10_000
+    much_later = next(iter(relations(land.state, order, land.now_ms + 400 * DAY_MS)))
+    assert abs(much_later.blocked_ms - 30 * DAY_MS) < 10_000  # it had expired by itself
+
+
+def test_an_emergency_that_a_court_confirmed_counts_until_then():
+    land = Land.founded()
+    past = land.in_force_order(**emergency(land))
+    land.now_ms += DAY_MS
+    confirmed = land.confirm(past, decision_kind=DecisionKind.COURT_FINAL)
+    assert confirmed.is_effective
+    land.now_ms += 20 * DAY_MS
+    (relation,) = relations(land.state, land.order_record(land.propose()), land.now_ms)
+    assert abs(relation.blocked_ms - DAY_MS) < 10_000
+
+
+def test_a_new_version_is_compared_with_the_one_that_blocks():
+    land = Land.founded()
+    past = land.in_force_order()
+    ref = land.propose(order_id=past.order_id, version=2, supersedes=past)
+    assert found(land, ref) == {(Guard.GROWTH, past.entry_index)}
+
+
+def test_the_answer_for_a_time_stays_what_it_was():
+    land = Land.founded()
+    past = land.in_force_order(**emergency(land))
+    land.now_ms += HOUR_MS
+    ref = land.propose(**emergency(land))
+    at = land.now_ms
+    before = set(relations(land.state, land.order_record(ref), at))
+    land.confirm(past, decision_kind=DecisionKind.COURT_FINAL)
+    land.stop(past)
+    land.stop(land.in_force_order())
+    land.now_ms += DAY_MS
+    assert set(relations(land.state, land.order_record(ref), at)) == before

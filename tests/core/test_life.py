@@ -1,0 +1,306 @@
+"""The table of transitions: what it lists happens, and what it does not list cannot."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from enforcer.core.entry import KINDS, OrderAct
+from enforcer.core.guard import Guard
+from enforcer.core.key import Role
+from enforcer.core.life import ENDED, TRANSITIONS, OrderStatus
+from enforcer.core.order import OrderConfirmed, OrderExtended, OrderProposed
+from enforcer.core.policy import DAY_MS, DecisionKind
+from enforcer.core.remedy import AppealOutcome
+from enforcer.core.state import in_force
+from tests.people import Land, Person, seal
+
+HOUR_MS = 3_600_000
+STATUSES = [status for status in OrderStatus if status]
+ACTS = sorted(TRANSITIONS, key=lambda act: act.__name__)
+
+
+def fresh(**policy: object) -> Land:
+    land = Land.founded()
+    land.register(land.officer, land.other_officer, land.control)
+    if policy:
+        assert land.record(seal(land.policy(**policy), *land.roots[:2])).is_effective
+    return land
+
+
+def order_that_is(land: Land, status: OrderStatus, **changes: object):
+    """Bring an order to a status by lawful acts alone."""
+    ref = land.propose(**changes)
+    match status:
+        case OrderStatus.PROPOSED:
+            return ref
+        case OrderStatus.HELD:
+            assert land.hold(ref, Guard.PRIVATE_SUFFIX).is_effective
+        case OrderStatus.REJECTED:
+            assert land.reject(ref).is_effective
+        case OrderStatus.APPROVED:
+            assert land.approve(ref).is_effective
+        case OrderStatus.STOPPED:
+            assert land.approve(ref).is_effective
+            assert land.stop(ref).is_effective
+        case OrderStatus.SUPERSEDED:
+            assert land.approve(ref).is_effective
+            later = land.propose(order_id=ref.order_id, version=2, supersedes=ref, **changes)
+            assert land.approve(later).is_effective
+    assert land.order_record(ref).status is status
+    return ref
+
+
+def do(land: Land, act: type, ref, *, appeal: int | None = None):
+    """Do the act by somebody who may, with fields that are right where it is allowed."""
+    name = act.__name__
+    if name == "OrderHeld":
+        return land.hold(ref, Guard.GROWTH)
+    if name == "HoldLifted":
+        return land.lift(ref, Guard.PRIVATE_SUFFIX)
+    if name == "OrderExtended":
+        later = land.extension(ref, land.now_ms + 60 * DAY_MS)
+        return land.record(seal(later, land.proposer.key, land.approver.key))
+    if name == "AppealDecided":
+        return land.decide(ref, appeal or 0, AppealOutcome.DISMISSED)
+    if name == "OrderResumed":
+        land.suspend(ref)
+        return land.resume(ref)
+    if name == "ReviewDone":
+        return land.review(ref, land.now_ms + DAY_MS)
+    by_name = {
+        "OrderApproved": land.approve,
+        "OrderRejected": land.reject,
+        "OrderConfirmed": land.confirm,
+        "OrderStopped": land.stop,
+        "AssessmentRecorded": land.assess,
+        "NotificationSent": land.notify,
+        "AppealFiled": land.appeal,
+        "OrderSuspended": land.suspend,
+    }
+    return by_name[name](ref)
+
+
+def test_the_table_knows_every_act_about_orders():
+    acts = {kind for kind in KINDS.values() if issubclass(kind, OrderAct)}
+    assert acts == set(TRANSITIONS)
+    assert OrderProposed not in acts
+
+
+@pytest.mark.parametrize(("act", "status"), list(itertools.product(ACTS, STATUSES)))
+def test_an_act_meets_an_order_only_where_the_table_says(act, status):
+    land = fresh()
+    kind = DecisionKind.EMERGENCY if act is OrderConfirmed else DecisionKind.ADMINISTRATIVE
+    changes = {"decision_kind": kind}
+    if kind is DecisionKind.EMERGENCY:
+        until = land.now_ms + 48 * HOUR_MS
+        changes |= {"expires_at_ms": until, "review_due_at_ms": until}
+    ref = order_that_is(land, status, **changes)
+    appeal = land.appeal(ref).index
+    effect = do(land, act, ref, appeal=appeal)
+    listed = TRANSITIONS[act].get(status)
+    over = {OrderStatus.STOPPED, OrderStatus.REJECTED}
+    if listed is None or (act.__name__ == "OrderStopped" and status in over):
+        assert not effect.is_effective
+        assert land.order_record(ref).status is status
+        return
+    assert effect.is_effective, effect.refusal
+    expected = listed
+    if act.__name__ == "HoldLifted":
+        expected = OrderStatus.PROPOSED  # nobody had approved it
+    assert land.order_record(ref).status is expected
+
+
+def test_only_an_approved_order_has_a_row_in_the_table():
+    for status in STATUSES:
+        land = fresh()
+        ref = order_that_is(land, status)
+        blocked = {row.index for row in in_force(land.state, land.now_ms)}
+        assert (ref.entry_index in blocked) == (status is OrderStatus.APPROVED)
+
+
+def test_what_has_ended_never_begins_again():
+    for act, moves in TRANSITIONS.items():
+        for before, after in moves.items():
+            assert before not in ENDED or after is before, (act, before)
+
+
+# More than two persons, where the policy asks for them.
+
+
+def test_a_policy_can_ask_for_three_persons():
+    land = fresh(persons_min=3)
+    ref = land.propose()
+    assert land.approve(ref).is_effective
+    assert in_force(land.state, land.now_ms) == ()
+    twice = land.approve(ref)
+    assert "approved this order already" in twice.refusal.message
+    assert land.approve(ref, land.second_approver).is_effective
+    assert [row.index for row in in_force(land.state, land.now_ms)] == [ref.entry_index]
+    assert land.order_record(ref).approved_index == land.state.size - 1
+
+
+# Emergencies.
+
+
+def emergency(land: Land, hours: int = 72):
+    until = land.now_ms + hours * HOUR_MS
+    return land.in_force_order(
+        decision_kind=DecisionKind.EMERGENCY, expires_at_ms=until, review_due_at_ms=until
+    )
+
+
+def test_an_emergency_ends_after_three_days_unless_a_decision_confirms_it():
+    land = fresh()
+    ref, other = emergency(land), emergency(land)
+    assert land.confirm(ref).is_effective
+    land.now_ms += 3 * DAY_MS
+    assert [row.index for row in in_force(land.state, land.now_ms)] == [ref.entry_index]
+    late = land.confirm(other)
+    assert "has ended" in late.refusal.message
+
+
+def test_one_person_cannot_confirm_an_emergency():
+    land = fresh()
+    ref = emergency(land)
+    for people in ((land.proposer,), (land.approver,), (land.approver, land.second_approver)):
+        assert "two persons" in land.confirm(ref, *people).refusal.message
+
+
+def test_an_emergency_is_confirmed_by_a_decision_and_not_by_another_emergency():
+    land = fresh()
+    ref = emergency(land)
+    for kind in (DecisionKind.EMERGENCY, DecisionKind.CERT_ADVISORY):
+        refusal = land.confirm(ref, decision_kind=kind).refusal
+        assert refusal.data["field"] == "decision_kind"
+    ordinary = land.in_force_order()
+    assert "extend this one" in land.confirm(ordinary).refusal.advice
+
+
+def test_an_emergency_is_never_extended():
+    land = fresh()
+    ref = emergency(land)
+    assert "cannot be extended" in do(land, OrderExtended, ref).refusal.message
+
+
+# Time without a court.
+
+
+def test_extensions_do_not_pass_the_cap_on_time_without_a_court():
+    land = fresh(administrative_days_max=40)
+    ref = land.in_force_order()
+    land.now_ms += 25 * DAY_MS
+
+    def extend(days: int):
+        later = land.extension(ref, land.now_ms + days * DAY_MS)
+        return land.record(seal(later, land.proposer.key, land.approver.key))
+
+    assert "40 days in all without a court" in extend(20).refusal.message
+    assert extend(14).is_effective
+
+
+# Growth (Denmark 2012).
+
+
+def test_an_authority_that_adds_too_much_in_a_day_is_held_until_a_third_person_looks():
+    land = fresh(growth_targets_max=8_000)
+    first = land.in_force_order(b"exact a.example.org\n", target_count=5_000)
+    second = land.propose(b"exact b.example.org\n", target_count=5_000)
+    refusal = land.approve(second).refusal
+    assert refusal.data["guard"] == "GROWTH"
+    assert land.hold(second, Guard.GROWTH).is_effective
+    assert land.lift(second, Guard.GROWTH, by=land.second_approver).is_effective
+    assert "lifted a hold" in land.approve(second, land.second_approver).refusal.message
+    assert land.approve(second).is_effective
+    blocked = {row.index for row in in_force(land.state, land.now_ms)}
+    assert blocked == {first.entry_index, second.entry_index}
+
+
+def test_growth_counts_again_after_a_day_and_a_new_version_counts_what_it_adds():
+    land = fresh(growth_targets_max=5_000)
+    ref = land.in_force_order(target_count=5_000)
+    land.now_ms += DAY_MS
+    more = land.propose(order_id=ref.order_id, version=2, supersedes=ref, target_count=9_000)
+    assert land.approve(more).is_effective
+    assert not land.approve(land.propose(target_count=2_000)).is_effective
+
+
+# Rejection.
+
+
+def test_a_proposer_may_withdraw_and_a_stranger_may_not_reject():
+    land = fresh()
+    ref = land.propose()
+    assert not land.reject(ref, land.stranger).is_effective
+    assert land.reject(ref, land.proposer).is_effective
+    assert not land.approve(ref).is_effective
+
+
+def test_an_order_that_was_approved_is_stopped_and_not_rejected():
+    land = fresh()
+    ref = land.in_force_order()
+    assert land.hold(ref, Guard.PRIVATE_SUFFIX).is_effective
+    assert "approved" in land.reject(ref).refusal.message
+    assert land.stop(ref, land.proposer).is_effective
+
+
+# Reviews.
+
+
+def test_a_review_in_time_keeps_an_order_and_none_lets_it_lapse():
+    land = fresh()
+    until = land.now_ms + 30 * DAY_MS
+    review = land.now_ms + 10 * DAY_MS
+    kept = land.in_force_order(expires_at_ms=until, review_due_at_ms=review)
+    lapsed = land.in_force_order(expires_at_ms=until, review_due_at_ms=review)
+    land.now_ms += 9 * DAY_MS
+    assert land.review(kept, until).is_effective
+    land.now_ms += 2 * DAY_MS
+    assert [row.index for row in in_force(land.state, land.now_ms)] == [kept.entry_index]
+    assert "lapsed" in land.review(lapsed, until).refusal.message
+
+
+def test_a_review_never_moves_the_end_and_its_proposer_cannot_make_it():
+    land = fresh()
+    ref = land.in_force_order()
+    end = land.order_record(ref).expires_at_ms
+    assert land.review(ref, end + 1).refusal.data["field"] == "review_due_at_ms"
+    assert "cannot review" in land.review(ref, end, land.proposer).refusal.message
+    assert land.review(ref, end, land.oversight).is_effective
+    assert land.order_record(ref).expires_at_ms == end
+
+
+# One operator's power.
+
+
+def test_a_suspension_is_one_operators_and_ends_where_it_began():
+    land = fresh()
+    ref = land.in_force_order()
+    assert land.suspend(ref).is_effective
+    assert land.order_record(ref).suspended_by == {"isp-1"}
+    assert not land.suspend(ref).is_effective
+    assert "has not suspended" in land.resume(ref, land.other_officer).refusal.message
+    assert land.suspend(ref, land.other_officer).is_effective
+    assert land.resume(ref).is_effective
+    assert land.order_record(ref).suspended_by == {"isp-2"}
+    assert in_force(land.state, land.now_ms)
+
+
+def test_nobody_but_a_safety_officer_suspends():
+    land = fresh()
+    ref = land.in_force_order()
+    for person in (land.approver, land.oversight, land.control, land.node):
+        assert not land.suspend(ref, person).is_effective
+
+
+def test_an_officer_and_a_node_name_their_operator_and_nobody_else_does():
+    land = fresh()
+    for person in (
+        Person("x", Role.SAFETY_OFFICER),
+        Person("x", Role.NODE),
+        Person("x", Role.OVERSIGHT, operator="isp-1"),
+        Person("x", Role.CONTROL, operator="isp-1"),
+    ):
+        effect = land.record(seal(person.registration(land.now_ms), *land.roots[:2]))
+        assert effect.refusal.data["field"] == "operator"

@@ -1,0 +1,96 @@
+"""The period that a report is for: half a year, a year, or any two times; the end is not in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+from enforcer.errors import InputError
+
+_NAMED: Final = re.compile(r"([0-9]{4})(?:-H([12]))?", re.ASCII)
+_OFFSET: Final = re.compile(r"([+-])([0-9]{2}):([0-9]{2})", re.ASCII)
+_OFFSET_MINUTES_MAX: Final = 14 * 60
+YEAR_MIN: Final = 1970
+YEAR_MAX: Final = 9998
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """``from_ms <= t < to_ms`` (Unix time, milliseconds)."""
+
+    name: str | None
+    """As in ``2026-H1``; None for a free range."""
+    from_ms: int
+    to_ms: int
+    utc_offset_minutes: int
+    """Where the days and months of the report begin."""
+
+    def contains(self, t_ms: int) -> bool:
+        """Tell whether a time lies in the period."""
+        return self.from_ms <= t_ms < self.to_ms
+
+
+def named(text: str, utc_offset_minutes: int = 0) -> Period:
+    """Return a year (``2026``) or half of one (``2026-H1``).
+
+    Raises:
+        InputError: it is neither.
+    """
+    match = _NAMED.fullmatch(text)
+    if match is None or not YEAR_MIN < int(match[1]) <= YEAR_MAX:
+        raise _error("period", text, "Write a half-year such as 2026-H1, or a year such as 2026.")
+    year, half = int(match[1]), match[2]
+    first = (year, 7 if half == "2" else 1)
+    after = (year, 7) if half == "1" else (year + 1, 1)
+    zone = timezone(timedelta(minutes=utc_offset_minutes))
+    from_ms, to_ms = (_unix_ms(datetime(*each, 1, tzinfo=zone)) for each in (first, after))
+    return Period(text, from_ms, to_ms, utc_offset_minutes)
+
+
+def between(from_text: str, to_text: str, utc_offset_minutes: int = 0) -> Period:
+    """Return the time from one date or time up to another; without an offset they are local.
+
+    Raises:
+        InputError: one is no time, or the end is not after the beginning.
+    """
+    zone = timezone(timedelta(minutes=utc_offset_minutes))
+    from_ms, to_ms = _time(from_text, "from", zone), _time(to_text, "to", zone)
+    if from_ms >= to_ms:
+        raise _error("to", to_text, "Give an end that is after the beginning.")
+    return Period(None, from_ms, to_ms, utc_offset_minutes)
+
+
+def offset(text: str) -> int:
+    """Return the minutes of an offset from UTC such as ``+07:00``.
+
+    Raises:
+        InputError: it is none.
+    """
+    match = _OFFSET.fullmatch(text)
+    minutes = int(match[2]) * 60 + int(match[3]) if match else _OFFSET_MINUTES_MAX + 1
+    if match is None or minutes > _OFFSET_MINUTES_MAX or int(match[3]) > 59:
+        raise _error("utc_offset", text, "Write an offset from UTC such as +07:00.")
+    return -minutes if match[1] == "-" else minutes
+
+
+def _time(text: str, field: str, zone: timezone) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
+        t_ms = _unix_ms(moment)
+    except (ValueError, OverflowError) as error:
+        raise _error(field, text, "Write a date such as 2026-07-01, or a time.") from error
+    if not YEAR_MIN < moment.year <= YEAR_MAX:
+        raise _error(field, text, f"Give a year from {YEAR_MIN + 1} to {YEAR_MAX}.")
+    return t_ms
+
+
+def _unix_ms(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def _error(field: str, text: str, advice: str) -> InputError:
+    return InputError(f"{field}: {text[:80]!r} does not do", advice=advice, field=field)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from enforcer.core.entry import parse
 from enforcer.core.envelope import Verify
@@ -94,15 +95,14 @@ def make_report(
     is_open, leaf = True, b""
     for index, leaf in enumerate(files.entries(0, size)):
         tree.append(leaf_hash(leaf))
-        if is_open:
-            entry = parse(leaf)
-            is_open = entry.recorded_at_ms < period.to_ms
-        if is_open:
-            for fact in chronicle.until(entry.recorded_at_ms):
-                tally.add(fact)
-            for fact in chronicle.recorded(state, apply(state, entry), entry):
-                tally.add(fact)
-            for fact in nodes.attested(state, tree.root):
+        entry = parse(leaf) if is_open else None
+        is_open = entry is not None and entry.recorded_at_ms < period.to_ms
+        if entry is not None and is_open:
+            for fact in chain(
+                chronicle.until(entry.recorded_at_ms),
+                chronicle.recorded(state, apply(state, entry), entry),
+                nodes.attested(state, tree.root),
+            ):
                 tally.add(fact)
         if progress is not None:
             progress("replay entries", index + 1, size)

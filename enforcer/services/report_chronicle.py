@@ -67,7 +67,7 @@ class Chronicle:
             yield Fact(What.INEFFECTIVE, t_ms, index, None, traits)
             return
         if effect.order_index is None:
-            yield from self._of_keys(state, effect, entry)
+            yield from self._of_roots(state, effect, entry)
             return
         order = state.orders[effect.order_index]
         if kind != OrderProposed.__name__:
@@ -99,20 +99,18 @@ class Chronicle:
                 traits = {"node": known.machine_id or "", "operator": known.operator or ""}
                 yield Fact(What.NOW_REGISTERED, t_ms, key.registered_index, None, traits)
 
-    def _of_keys(self, state: State, effect: Effect, entry: Entry) -> Iterator[Fact]:
-        if effect.kind not in (KeyRegistered.__name__, KeyRevoked.__name__):
-            return
-        payload = parse_payload(entry.envelope)
+    def _of_roots(self, state: State, effect: Effect, entry: Entry) -> Iterator[Fact]:
+        """Yield what an act of the roots did; any but a registration may put orders on hold."""
         t_ms, index = effect.recorded_at_ms, effect.index
-        match payload:
-            case KeyRegistered():
-                yield Fact(What.KEY_REGISTERED, t_ms, index, None, {"role": payload.role.name})
-            case KeyRevoked():
-                role = state.keys[payload.key_id].registration.role
+        match parse_payload(entry.envelope):
+            case KeyRegistered(role=role):
+                yield Fact(What.KEY_REGISTERED, t_ms, index, None, {"role": role.name})
+                return
+            case KeyRevoked(key_id=key_id):
+                role = state.keys[key_id].registration.role
                 yield Fact(What.KEY_REVOKED, t_ms, index, None, {"role": role.name})
-                if payload.compromised_since_index is not None:
-                    for order in tuple(state.orders.values()):
-                        yield from self._change(order, effect)
+        for order in tuple(state.orders.values()):
+            yield from self._change(order, effect)
 
     def _change(self, order: OrderRecord, effect: Effect) -> Iterator[Fact]:
         """Yield what is other in an order's record than when it was last seen."""
@@ -151,9 +149,12 @@ class Chronicle:
         t_ms, row = effect.recorded_at_ms, order.row
         if was.row is None and row is not None:
             self._nodes.due(order, effect.index, max(row.from_ms, t_ms))
-        elif order.status is OrderStatus.STOPPED and was.row is not None:
-            if was.row.is_in_force(t_ms):
-                self._nodes.stopped(order, effect.index, t_ms)
+        elif (
+            order.status is OrderStatus.STOPPED
+            and was.row is not None
+            and was.row.is_in_force(t_ms)
+        ):
+            self._nodes.stopped(order, effect.index, t_ms)
 
     def _end(self, was: OrderRecord, outcome: str, t_ms: int, index: int) -> Iterator[Fact]:
         """Yield the end of an order that stood as `was` says, and of what held it."""

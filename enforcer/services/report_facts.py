@@ -17,8 +17,6 @@ from typing import Final
 from enforcer.core.order import OrderProposed, PublicationMode
 from enforcer.core.state import OrderRecord
 
-NO_TRAITS: Final[Mapping[str, str]] = MappingProxyType({})
-
 
 class What(StrEnum):
     """What can happen; every figure counts one of these."""
@@ -67,7 +65,7 @@ class Fact:
     index: int
     """The entry that shows it: the act's own; the proposal's where time alone or nobody acted."""
     order: OrderRecord | None = None
-    traits: Mapping[str, str] = field(default=NO_TRAITS)
+    traits: Mapping[str, str] = field(default_factory=dict)
     """Dimension -> member, where it is not the order's."""
     amount: int = 0
     """Milliseconds that it took."""

@@ -139,9 +139,7 @@ FIGURES: Final = (
         (_AUTHORITY, _CATEGORY),
         where={"decision_kind": "EMERGENCY"},
     ),
-    Figure(
-        "emergencies.decided", "emergencies", What.EMERGENCY_DECIDED, "orders", (("outcome",),)
-    ),
+    Figure("emergencies.decided", "emergencies", What.EMERGENCY_DECIDED, "orders", (("outcome",),)),
     Figure("holds.placed", "holds", What.HELD, "holds", (_GUARD, ("guard", "category"))),
     Figure("holds.ended", "holds", What.RELEASED, "holds", (("guard", "outcome"), ("outcome",))),
     Figure("holds.time", "holds", What.RELEASED, "holds", (_GUARD,), Measure.TIME),
@@ -194,7 +192,7 @@ FIGURES: Final = (
     ),
     Figure("keys.registered", "ledger", What.KEY_REGISTERED, "keys", (("role",),)),
     Figure("keys.revoked", "ledger", What.KEY_REVOKED, "keys", (("role",),)),
-    _at_end("nodes.registered", "nodes", What.NOW_REGISTERED, "keys", (_OPERATOR,)),
+    _at_end("nodes.registered", "nodes", What.NOW_REGISTERED, "nodes", (_OPERATOR,)),
     Figure(
         "nodes.attesting",
         "nodes",
@@ -224,7 +222,7 @@ FIGURES: Final = (
 )
 
 NOT_IN_THE_LEDGER: Final = ("hits",)
-"""What a reader may look for, and no evidence holds: neither entries nor attestations count hits."""
+"""What a reader may look for, and no evidence holds: nothing that is signed counts hits."""
 
 SECTIONS: Final = tuple(dict.fromkeys(figure.section for figure in FIGURES))
 

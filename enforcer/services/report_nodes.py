@@ -62,7 +62,7 @@ class NodeWatch:
         """Read those of `kept` that speak of a time before `until_ms`."""
         self.left_out = 0
         """How many cannot be believed, or cannot be read."""
-        self._kept = sorted(kept, key=lambda each: (-each.ledger_size, each.place), reverse=True)
+        self._kept = sorted(kept, key=lambda each: (each.ledger_size, each.place), reverse=True)
         self._until_ms = until_ms
         self._hashes: list[bytes] = []
         self._nodes: dict[str, _Node] = {}
@@ -100,15 +100,17 @@ class NodeWatch:
             if t_ms >= self._until_ms:
                 continue
             key = _signer(state, envelope, said)
-            if key is None or kept.ledger_size != said.ledger_size or said.root_sha256 != root().hex():
+            if (
+                key is None
+                or kept.ledger_size != said.ledger_size
+                or said.root_sha256 != root().hex()
+            ):
                 self.left_out += 1
                 continue
             self._hashes.append(sha256(format_envelope(envelope)).digest())
             yield from self._said(state, said, t_ms, key.registration.operator or "")
 
-    def _said(
-        self, state: State, said: Attestation, t_ms: int, operator: str
-    ) -> Iterator[Fact]:
+    def _said(self, state: State, said: Attestation, t_ms: int, operator: str) -> Iterator[Fact]:
         index = state.size - 1
         who = {"node": said.node_id, "operator": operator}
         yield Fact(What.ATTESTED, t_ms, index, None, {**who, "gate": said.gate.name})

@@ -35,8 +35,10 @@ __all__ = [
     "Summary",
     "audit_directory",
     "check_receipt",
+    "earlier_in",
     "kept_attestations",
     "open_ledger",
+    "read_note",
     "worst",
 ]
 
@@ -131,7 +133,7 @@ def audit_directory(
     """
     # Before the checkpoint: what a node of a live ledger attests later is not in this tree.
     attestations = kept_attestations(directory / "attestations")
-    notes = [_note(path) for path in earlier]
+    notes = [read_note(path) for path in (*earlier, *earlier_in(directory))]
     try:
         ledger = open_ledger(directory, trust)
     except IntegrityError as error:
@@ -143,18 +145,31 @@ def audit_directory(
 
 
 def kept_attestations(directory: Path) -> list[KeptAttestation]:
-    """Return what is kept under ``<node>/<t_ms>-<ledger_size>.json``; none is read yet."""
+    """Return what is kept under ``<node>/<t_ms>-<ledger_size>.json``; none is read yet.
+
+    Ascending by place, which is the name below the ledger's directory.
+    """
     kept = []
-    for path in sorted(directory.glob("*/*.json")):
+    for path in directory.glob("*/*.json"):
         size = path.stem.partition("-")[2]
         read = partial(durable.read_file, path, size_bytes_max=ATTESTATION_BYTES_MAX)
         place = str(path.relative_to(directory.parent))
         kept.append(KeptAttestation(place, int(size) if size.isdecimal() else 0, read))
-    return kept
+    return sorted(kept, key=lambda each: each.place)
 
 
-def _note(path: Path) -> bytes:
-    """Read what should be an earlier checkpoint; who signed it is for the audit to say."""
+def earlier_in(directory: Path) -> list[Path]:
+    """Return the earlier checkpoints that lie beside a ledger, below ``checkpoints``."""
+    return sorted((directory / "checkpoints").glob("*-*"))
+
+
+def read_note(path: Path) -> bytes:
+    """Read what should be an earlier checkpoint; who signed it is for the audit to say.
+
+    Raises:
+        NotFoundError, UnavailableError: it cannot be read.
+        InputError: it is no signed note.
+    """
     data = durable.read_file(path, size_bytes_max=NOTE_BYTES_MAX)
     try:
         Note.parse(data)

@@ -1,4 +1,4 @@
-"""``enforcer audit``: verify a ledger or a receipt, offline, against a trust alone."""
+"""``enforcer audit``: everything again, offline, against a trust alone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from enforcer.cli.output import AsJson, emit_json, emit_pairs, err, now_ms, out, progress, when
-from enforcer.cli.words import time_of
+from enforcer.cli.audit_export import check_proof, export, prove, receipt
+from enforcer.cli.audit_history import diff, explain, replay
+from enforcer.cli.audit_options import (
+    COLOURS,
+    INCOMPLETE_EXIT,
+    TRUST,
+    VIOLATION_EXIT,
+    At,
+    Ledger,
+    Trust,
+    moment,
+)
+from enforcer.cli.output import AsJson, emit_json, emit_pairs, now_ms, out, progress, when
 
 if TYPE_CHECKING:
     from enforcer.app.audit import Finding, Summary
-
-VIOLATION_EXIT = 1
-INCOMPLETE_EXIT = 2
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,97 +31,59 @@ app = typer.Typer(
     help="Verify offline what is enforced, and by whose word.",
 )
 
-Trust = Annotated[Path, typer.Option(help="The installation's trust.toml.")]
-
 
 @app.command("verify")
 def verify(
-    directory: Annotated[Path, typer.Argument(help="The ledger's directory, live or a copy.")],
+    ledger: Ledger,
     *,
-    trust: Trust = Path("trust.toml"),
+    trust: Trust = TRUST,
     since: Annotated[
         list[Path] | None,
         typer.Option(help="A checkpoint kept from before; may be repeated."),
     ] = None,
-    at: Annotated[
-        str | None, typer.Option(help="When the copy was taken, if that was not just now.")
-    ] = None,
+    at: At = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every leaf, signature, effect, list and attestation.
 
+    --at says when the copy was taken, if that was not just now; an archive says it itself.
     Exit code 0: all is good; 1: a rule was broken or something was altered; 2: something could
     not be checked.
     """
-    from enforcer.app.audit import Severity, audit_directory, worst
+    from enforcer.app.audit import Severity, worst
+    from enforcer.app.audit_archive import audit_copy
     from enforcer.config import read_trust
 
     now = now_ms()
-    as_of_ms = time_of(at, now, "at") if at else now
-    believed = read_trust(trust)
+    believed, as_of_ms = read_trust(trust), moment(at, now)
     with progress() as advance:
-        summary, findings = audit_directory(
-            directory, believed, as_of_ms=as_of_ms, earlier=since or (), progress=advance
+        summary, found, of_ms = audit_copy(
+            ledger,
+            believed,
+            now_ms=now,
+            as_of_ms=as_of_ms,
+            earlier=since or (),
+            progress=advance,
         )
-        found = list(findings)
     severity = worst(found)
     if as_json:
-        _emit(summary, found, severity.name)
+        _emit(summary, found, severity.name, of_ms)
     else:
-        _show(summary, found)
         _verdict(severity.name, attestations=summary.attestations)
+        _show(summary, found, of_ms)
     if severity is Severity.VIOLATION:
         raise typer.Exit(VIOLATION_EXIT)
     if severity is Severity.INCOMPLETE:
         raise typer.Exit(INCOMPLETE_EXIT)
 
 
-@app.command("receipt")
-def receipt(
-    receipt_file: Annotated[Path, typer.Argument(help="The receipt (.tlog-proof).")],
-    entry_file: Annotated[Path, typer.Argument(help="The entry's bytes that it is about.")],
-    *,
-    trust: Trust = Path("trust.toml"),
-    as_json: AsJson = False,
-) -> None:
-    """Check that a receipt proves that an entry is in the ledger."""
-    from enforcer.app.audit import check_receipt
-    from enforcer.config import read_trust
-
-    index, checkpoint = check_receipt(receipt_file, entry_file, read_trust(trust))
-    if as_json:
-        emit_json({"entry_index": index, "size": checkpoint.size, "root": checkpoint.root.hex()})
-        return
-    out().print(
-        f"[green]Proved.[/] Entry {index} is in the ledger {escape(checkpoint.origin)} of "
-        f"{checkpoint.size} entries."
-    )
-
-
-def _show(summary: Summary, findings: list[Finding]) -> None:
-    colours = {"VIOLATION": "bold red", "INCOMPLETE": "yellow", "NOTE": "dim"}
-    for finding in findings:
-        severity = finding.severity.name
-        entry = f" entry {finding.index}" if finding.index is not None else ""
-        place = f" ({escape(finding.place)})" if finding.place else ""
-        err().print(
-            f"[{colours[severity]}]{severity}[/]{entry} {finding.code.name}: "
-            f"{escape(finding.words)}{place}"
-        )
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.entries.items()))
-    emit_pairs(
-        {
-            "ledger": f"{summary.origin}, {summary.size} entries, UNWITNESSED",
-            "root": summary.root or None,
-            "last entry": when(summary.recorded_at_ms) if summary.recorded_at_ms else None,
-            "entries": kinds or None,
-            "orders": f"{summary.orders_approved} approved by two persons, "
-            f"{summary.orders_in_force} in force",
-            "lists": f"{summary.lists} checked, {summary.targets} targets",
-            "documents": f"{summary.documents} here, and as they were",
-            "attestations": f"{summary.attestations} by {summary.nodes} nodes",
-        }
-    )
+app.command("export")(export)
+app.command("replay")(replay)
+app.command("explain")(explain)
+app.command("diff")(diff)
+app.command("prove")(prove)
+app.command("check-proof")(check_proof)
+app.command("receipt")(receipt)
 
 
 def _verdict(severity: str, *, attestations: int) -> None:
@@ -125,12 +95,38 @@ def _verdict(severity: str, *, attestations: int) -> None:
         f"{attested}.",
         "INCOMPLETE": "[bold yellow]INCOMPLETE[/]: nothing wrong was found, and something could "
         "not be checked.",
-        "VIOLATION": "[bold red]VIOLATION[/]: see above; keep this copy as evidence.",
+        "VIOLATION": "[bold red]VIOLATION[/]: see below; keep this copy as evidence.",
     }
     out().print(words[severity])
 
 
-def _emit(summary: Summary, findings: list[Finding], severity: str) -> None:
+def _show(summary: Summary, findings: list[Finding], as_of_ms: int) -> None:
+    for finding in sorted(findings, key=lambda each: -each.severity):
+        severity = finding.severity.name
+        entry = f" entry {finding.index}" if finding.index is not None else ""
+        place = f" ({escape(finding.place)})" if finding.place else ""
+        out().print(
+            f"[{COLOURS[severity]}]{severity}[/]{entry} {finding.code.name}: "
+            f"{escape(finding.words)}{place}"
+        )
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.entries.items()))
+    emit_pairs(
+        {
+            "ledger": f"{summary.origin}, {summary.size} entries, UNWITNESSED",
+            "root": summary.root or None,
+            "last entry": when(summary.recorded_at_ms) if summary.recorded_at_ms else None,
+            "as of": when(as_of_ms),
+            "entries": kinds or None,
+            "orders": f"{summary.orders_approved} approved by two persons, "
+            f"{summary.orders_in_force} in force",
+            "lists": f"{summary.lists} checked, {summary.targets} targets",
+            "documents": f"{summary.documents} here, and as they were",
+            "attestations": f"{summary.attestations} by {summary.nodes} nodes",
+        }
+    )
+
+
+def _emit(summary: Summary, findings: list[Finding], severity: str, as_of_ms: int) -> None:
     emit_json(
         {
             "outcome": {"NOTE": "GOOD"}.get(severity, severity),
@@ -138,6 +134,7 @@ def _emit(summary: Summary, findings: list[Finding], severity: str) -> None:
             "size": summary.size,
             "root": summary.root,
             "recorded_at_ms": summary.recorded_at_ms,
+            "as_of_ms": as_of_ms,
             "entries": dict(sorted(summary.entries.items())),
             "orders_approved": summary.orders_approved,
             "orders_in_force": summary.orders_in_force,

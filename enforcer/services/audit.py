@@ -19,7 +19,7 @@ from enforcer.core.fold import Effect, apply
 from enforcer.core.judge_parts import PERSONS_TO_BLOCK
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
-from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed
+from enforcer.core.order import OrderProposed
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.state import in_force
 from enforcer.core.target import ListSummary
@@ -206,16 +206,14 @@ class Audit:
             self._lists.setdefault(order.payload.target_list_sha256, effect.index)
             counts = self._counts.setdefault(order.payload.target_list_sha256, set())
             counts.add(order.payload.target_count)
-        elif effect.kind in (OrderApproved.__name__, OrderExtended.__name__):
-            self.summary.orders_approved += effect.kind == OrderApproved.__name__
-            # Beside the fold, so that a fault in its rules cannot hide here.
-            persons = {signer.person_id for signer in order.signers}
-            if len(persons - {""}) < PERSONS_TO_BLOCK:
-                yield Finding(
-                    Code.ONE_PERSON,
-                    f"{order.payload.order_id} blocks by the word of one person",
-                    effect.index,
-                )
+        self.summary.orders_approved += order.approved_index == effect.index
+        # Beside the fold, so that a fault in its rules cannot hide here.
+        if order.row is not None and len(order.persons - {""}) < PERSONS_TO_BLOCK:
+            yield Finding(
+                Code.ONE_PERSON,
+                f"{order.payload.order_id} blocks by the word of one person",
+                effect.index,
+            )
 
     def _check_lists(self) -> Iterator[Finding]:
         for done, (sha256, index) in enumerate(self._lists.items(), 1):

@@ -109,6 +109,8 @@ class AttestationAudit:
 
     def finish(self, state: State) -> Iterator[Finding]:
         """Check what only the end of the ledger can tell."""
+        # Nobody can say that the evidence was taken before what it holds was recorded.
+        self._as_of_ms = max(self._as_of_ms, state.recorded_at_ms)
         for unsigned in self._unsigned:
             yield from self._check_signature(state, unsigned)
         for kept in reversed(self._waiting):

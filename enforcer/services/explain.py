@@ -149,6 +149,14 @@ def find_line(text: ListText, line: bytes) -> int | None:
     return None
 
 
+def line_number(text: ListText, offset: int) -> int:
+    """Return the number, from 1, of the line that begins at `offset`."""
+    count = 1
+    for start in range(0, offset, COUNT_CHUNK_BYTES):
+        count += text[start : min(start + COUNT_CHUNK_BYTES, offset)].count(b"\n")
+    return count
+
+
 def _deciding_line(verdict: Verdict, state: State, lists: Lists) -> Line | None:
     if verdict.zone is None:
         return None
@@ -163,14 +171,7 @@ def _deciding_line(verdict: Verdict, state: State, lists: Lists) -> Line | None:
         return None
     text = lists(sha256)
     offset = find_line(text, line.encode("ascii"))
-    return None if offset is None else Line(line, _line_number(text, offset), sha256)
-
-
-def _line_number(text: ListText, offset: int) -> int:
-    count = 1
-    for start in range(0, offset, COUNT_CHUNK_BYTES):
-        count += text[start : min(start + COUNT_CHUNK_BYTES, offset)].count(b"\n")
-    return count
+    return None if offset is None else Line(line, line_number(text, offset), sha256)
 
 
 def _text(lists: Lists, sha256: str | None) -> ListText:

@@ -54,6 +54,7 @@ class Code(IntEnum):
     ATTESTATION_GONE = 24
     DOCUMENT_ALTERED = 25
     GATE_OFF = 26
+    ARCHIVE_DAMAGED = 27
 
 
 SEVERITY: Final = {
@@ -83,6 +84,7 @@ SEVERITY: Final = {
     Code.ATTESTATION_GONE: Severity.NOTE,
     Code.DOCUMENT_ALTERED: Severity.VIOLATION,
     Code.GATE_OFF: Severity.NOTE,
+    Code.ARCHIVE_DAMAGED: Severity.VIOLATION,
 }
 
 

@@ -244,6 +244,9 @@ class ControlConfig(File, frozen=True, kw_only=True):
     trust_file: Path
     log_key_file: Path
     """Ed25519, PEM: signs the checkpoints; its public half is the trust file's ``log_vkey``."""
+    signing_key_file: Path
+    """Ed25519, PEM: signs what the control plane itself records, such as holds; the roots
+    register it with the role CONTROL."""
     listen: Address = Address("127.0.0.1:7443")
     tls: ServerTls
     redis: Redis

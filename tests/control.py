@@ -204,6 +204,8 @@ class Installation:
         log_key_file = self.directory / "log.key"
         if not log_key_file.exists():
             LOG_KEY.save(log_key_file)
+        if not (self.directory / "signing.key").exists():
+            self.land.control.key.save(self.directory / "signing.key")
         files = self.issue(Role.CONTROL, "control-1", hosts=("127.0.0.1",))
         tls = ServerTls(
             certificate=self.directory / "server.pem",
@@ -218,6 +220,7 @@ class Installation:
             ledger_dir=self.directory / "ledger",
             trust_file=self.directory / "trust.toml",
             log_key_file=log_key_file,
+            signing_key_file=self.directory / "signing.key",
             listen=Address("127.0.0.1:0"),
             tls=tls,
             redis=Redis(url="redis://127.0.0.1:1"),
@@ -270,6 +273,7 @@ class Installation:
         path = self.directory / "control.toml"
         path.write_text(
             'ledger_dir = "ledger"\ntrust_file = "trust.toml"\nlog_key_file = "log.key"\n'
+            'signing_key_file = "signing.key"\n'
             'listen = "127.0.0.1:0"\nreconcile_interval_seconds = 0.1\n'
             '[tls]\ncertificate = "server.pem"\nkey = "server.key"\nclient_ca = "ca.pem"\n'
             f'[redis]\nurl = "{redis_url}"\n'
@@ -288,8 +292,10 @@ class Installation:
         person = replace(person, **changes)
         return self.connect(self.issue(person.role, person.person_id))
 
-    def connect(self, files: TlsFiles, trust: Trust | None = None) -> ControlClient:
-        address = f"127.0.0.1:{self.control.port}"
+    def connect(
+        self, files: TlsFiles, trust: Trust | None = None, port: int | None = None
+    ) -> ControlClient:
+        address = f"127.0.0.1:{port or self.control.port}"
         return ControlClient(address, files, trust or trust_of(self.land), verify)
 
 

@@ -15,12 +15,24 @@ import structlog
 
 from enforcer.api.errors import status_of
 from enforcer.api.identity import Caller, caller_of
-from enforcer.core.key import MACHINE_ROLES, Role
+from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
+from enforcer.core.key import MACHINE_ROLES, ORDERING_ROLES, STOPPING_ROLES, Role
+from enforcer.core.order import OrderConfirmed
+from enforcer.core.remedy import (
+    AppealDecided,
+    AppealFiled,
+    NotificationSent,
+    OrderResumed,
+    OrderSuspended,
+    ReviewDone,
+)
 from enforcer.errors import EnforcerError, RefusedError
 
 EVERYBODY: Final = frozenset(role for role in Role if role)
 PERSONS: Final = EVERYBODY - MACHINE_ROLES
-STOPPERS: Final = frozenset((Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT))
+STOPPERS: Final = STOPPING_ROLES
+HOLDERS: Final = frozenset((Role.APPROVER, Role.OVERSIGHT))
+OFFICERS: Final = frozenset((Role.SAFETY_OFFICER,))
 ANY_CERTIFICATE: Final = None
 """Whoever TLS let in, also without a role: health is no secret."""
 
@@ -29,9 +41,12 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.OrderService/ProposeOrder": frozenset((Role.PROPOSER,)),
     "/enforcer.v1.OrderService/ApproveOrder": frozenset((Role.APPROVER,)),
     "/enforcer.v1.OrderService/StopOrder": STOPPERS,
-    "/enforcer.v1.OrderService/ExtendOrder": frozenset((Role.PROPOSER, Role.APPROVER)),
+    "/enforcer.v1.OrderService/ExtendOrder": ORDERING_ROLES,
+    "/enforcer.v1.OrderService/RejectOrder": STOPPERS,
+    "/enforcer.v1.OrderService/RecordAct": STOPPERS | OFFICERS,
     "/enforcer.v1.OrderService/GetOrder": EVERYBODY,
     "/enforcer.v1.OrderService/ListOrders": EVERYBODY,
+    "/enforcer.v1.OrderService/WatchOrders": EVERYBODY,
     "/enforcer.v1.TrustService/RecordRootAct": EVERYBODY,
     "/enforcer.v1.TrustService/GetPolicy": EVERYBODY,
     "/enforcer.v1.AuditService/GetCheckpoint": EVERYBODY,
@@ -45,6 +60,20 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/grpc.health.v1.Health/List": ANY_CERTIFICATE,
     "/grpc.health.v1.Health/Watch": ANY_CERTIFICATE,
 }
+
+ACT_ROLES: Final[Mapping[str, frozenset[Role]]] = {
+    OrderHeld.TYPE: HOLDERS,
+    AssessmentRecorded.TYPE: ORDERING_ROLES,
+    HoldLifted.TYPE: HOLDERS,
+    OrderConfirmed.TYPE: ORDERING_ROLES,
+    ReviewDone.TYPE: HOLDERS,
+    NotificationSent.TYPE: STOPPERS,
+    AppealFiled.TYPE: STOPPERS,
+    AppealDecided.TYPE: frozenset((Role.OVERSIGHT,)),
+    OrderSuspended.TYPE: OFFICERS,
+    OrderResumed.TYPE: OFFICERS,
+}
+"""Who may bring which act to RecordAct, by payload type."""
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs alone
@@ -66,6 +95,24 @@ def check_role(method: str, caller: Caller) -> None:
         raise RefusedError(
             f"a certificate of the role {caller.role.name} cannot call {method.rpartition('/')[2]}",
             advice=f"Those who can: {names}.",
+            field="certificate",
+            role=caller.role.name,
+        )
+
+
+def check_act(payload_type: str, caller: Caller) -> None:
+    """Check a caller of RecordAct against the table of acts.
+
+    Types that are not in it are left to the method, which says more exactly what is wrong.
+
+    Raises:
+        RefusedError: the role may not bring the act.
+    """
+    allowed = ACT_ROLES.get(payload_type)
+    if allowed is not None and caller.role not in allowed:
+        raise RefusedError(
+            f"a certificate of the role {caller.role.name} cannot bring {payload_type}",
+            advice=f"Those who can: {', '.join(sorted(role.name for role in allowed))}.",
             field="certificate",
             role=caller.role.name,
         )

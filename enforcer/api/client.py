@@ -116,6 +116,26 @@ class ControlClient(ControlReader):
         response = await answer(self._orders.ExtendOrder(request, timeout=CALL_SECONDS_MAX))
         return self._judged(envelope, response.recorded, validate_only)
 
+    async def reject(
+        self, envelope: Envelope, side_files: Sequence[bytes] = (), *, validate_only: bool = False
+    ) -> Recorded | None:
+        """Record that a proposal is turned down; None when it was only judged."""
+        request = order_pb2.RejectOrderRequest(
+            envelope=format_envelope(envelope), validate_only=validate_only, side_files=side_files
+        )
+        response = await answer(self._orders.RejectOrder(request, timeout=CALL_SECONDS_MAX))
+        return self._judged(envelope, response.recorded, validate_only)
+
+    async def record_act(
+        self, envelope: Envelope, side_files: Sequence[bytes] = (), *, validate_only: bool = False
+    ) -> Recorded | None:
+        """Record any other act about an order; None when it was only judged."""
+        request = order_pb2.RecordActRequest(
+            envelope=format_envelope(envelope), validate_only=validate_only, side_files=side_files
+        )
+        response = await answer(self._orders.RecordAct(request, timeout=CALL_SECONDS_MAX))
+        return self._judged(envelope, response.recorded, validate_only)
+
     async def record_root_act(
         self, envelope: Envelope, side_files: Sequence[bytes] = (), *, validate_only: bool = False
     ) -> Recorded | None:

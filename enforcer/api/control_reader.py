@@ -6,9 +6,10 @@ document and a policy must hash to their names. Errors are those that the server
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from typing import Self
+from typing import Final, Self
 
 from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer, connect, messages
 from enforcer.api.server import TlsFiles
@@ -16,7 +17,7 @@ from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.envelope import Verify
 from enforcer.core.note import VerifierKey
 from enforcer.core.trust import Trust
-from enforcer.errors import IntegrityError
+from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -25,6 +26,9 @@ from enforcer.v1 import (
     trust_pb2,
     trust_pb2_grpc,
 )
+
+RESUME_SECONDS: Final = 0.5
+"""How long a watcher that was cut off waits before it goes on."""
 
 
 class ControlReader:
@@ -75,6 +79,36 @@ class ControlReader:
             token = page.next_page_token
             if not token:
                 return
+
+    async def watch_orders(
+        self, start_index: int = 0, order_id: str = "", *, once: bool = False
+    ) -> AsyncIterator[order_pb2.WatchOrdersResponse]:
+        """Read entries that concern orders (or one), and follow, however often it is cut off.
+
+        With `once` it ends after what there is now, and raises when it is cut off.
+        """
+        while True:
+            request = order_pb2.WatchOrdersRequest(
+                start_index=start_index, order_id=order_id, once=once
+            )
+            timeout = STREAM_SECONDS_MAX if once else None
+            try:
+                async for message in messages(self._orders.WatchOrders(request, timeout=timeout)):
+                    if message.entry_index < start_index:
+                        raise IntegrityError(
+                            f"entry {message.entry_index} came again",
+                            advice="Stop trusting this server.",
+                            index=message.entry_index,
+                        )
+                    start_index = message.entry_index + 1
+                    yield message
+            except UnavailableError:
+                if once:
+                    raise
+            else:
+                if once:
+                    return
+            await asyncio.sleep(RESUME_SECONDS)
 
     async def policy(self) -> trust_pb2.GetPolicyResponse:
         """Read the policy in force; its hash is checked."""

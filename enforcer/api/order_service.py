@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 from enforcer.api import translate
-from enforcer.api.access import Context
+from enforcer.api.access import Context, check_act
 from enforcer.api.identity import caller_of, check_signer, trust_domain
 from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope
 from enforcer.errors import InputError
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.order_reader import OrderReader
+from enforcer.services.order_watch import OrderWatch
 from enforcer.services.orders import Orders
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
@@ -31,12 +33,14 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         orders: Orders,
         stopping: Stopping,
         reader: OrderReader,
+        watch: OrderWatch,
         uploads: Uploads,
     ) -> None:
         self._ledger = ledger
         self._orders = orders
         self._stopping = stopping
         self._reader = reader
+        self._watch = watch
         self._uploads = uploads
 
     async def UploadTargets(
@@ -100,6 +104,29 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         )
         return order_pb2.ExtendOrderResponse(recorded=_message(recorded))
 
+    async def RejectOrder(
+        self, request: order_pb2.RejectOrderRequest, context: Context
+    ) -> order_pb2.RejectOrderResponse:
+        """Record that a proposal is turned down, or only judge it."""
+        recorded = await self._orders.reject(
+            self._signed(request.envelope, context),
+            request.side_files,
+            validate_only=request.validate_only,
+        )
+        return order_pb2.RejectOrderResponse(recorded=_message(recorded))
+
+    async def RecordAct(
+        self, request: order_pb2.RecordActRequest, context: Context
+    ) -> order_pb2.RecordActResponse:
+        """Record any other act about an order, or only judge it."""
+        envelope = self._signed(request.envelope, context)
+        domain = trust_domain(self._ledger.state.origin)
+        check_act(envelope.payload_type, caller_of(context.auth_context(), domain))
+        recorded = await self._orders.record_act(
+            envelope, request.side_files, validate_only=request.validate_only
+        )
+        return order_pb2.RecordActResponse(recorded=_message(recorded))
+
     async def GetOrder(
         self, request: order_pb2.GetOrderRequest, context: Context
     ) -> order_pb2.GetOrderResponse:
@@ -118,12 +145,24 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         start = translate.page_start(request.page_token, wanted)
         size = translate.page_size(request.page_size)
         views = self._reader.page(start, size + 1, wanted)  # one more: is there another page?
-        policy = self._ledger.state.policy
-        token = translate.page_token(views[size].record.index, wanted) if views[size:] else ""
-        return order_pb2.ListOrdersResponse(
-            orders=[translate.order_to_message(view, policy) for view in views[:size]],
-            next_page_token=token,
-        )
+        orders = translate.orders_to_messages(views[:size], self._ledger.state.policy)
+        rest = views[len(orders) :]
+        token = translate.page_token(rest[0].record.index, wanted) if rest else ""
+        return order_pb2.ListOrdersResponse(orders=orders, next_page_token=token)
+
+    async def WatchOrders(
+        self, request: order_pb2.WatchOrdersRequest, context: Context
+    ) -> AsyncIterator[order_pb2.WatchOrdersResponse]:
+        """Read the entries that concern orders, and follow."""
+        watched = self._watch.entries(request.start_index, request.order_id, once=request.once)
+        async with aclosing(watched):
+            async for each in watched:
+                yield order_pb2.WatchOrdersResponse(
+                    entry_index=each.index,
+                    entry=each.leaf,
+                    signed_by=each.signed_by,
+                    orders=translate.orders_to_messages(each.orders, self._ledger.state.policy),
+                )
 
     def _signed(self, data: bytes, context: Context) -> Envelope:
         """Read the envelope, and check that the caller is one of its signers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from enforcer.core.envelope import Envelope, parse_envelope
@@ -15,6 +16,10 @@ from enforcer.v1 import order_pb2, record_pb2, trust_pb2
 
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 500
+RECORDS_SHOWN_MAX: Final = 50
+"""Of each kind in one order's message, the newest: an order can have thousands over the years."""
+ORDERS_BYTES_MAX: Final = 1 << 20
+"""Of several orders in one message; beyond it a page is shorter than was asked."""
 
 
 def envelope(data: bytes) -> Envelope:
@@ -83,7 +88,46 @@ def order_to_message(
         register_url=policy.payload.register_url + order.order_id if policy else "",
         policy_sha256=policy.payload_sha256 if policy else "",
         payload=payload,
+        decision_kind=order_pb2.DecisionKind.ValueType(record.decision_kind),
+        holds=[order_pb2.Guard.ValueType(guard) for guard in sorted(record.holds)],
+        lifts=[
+            order_pb2.OrderLift(
+                entry_index=lift.index,
+                person_id=lift.person_id,
+                guards=[order_pb2.Guard.ValueType(guard) for guard in sorted(lift.guards)],
+                overrides=sorted(lift.overrides),
+            )
+            for lift in record.lifts[-RECORDS_SHOWN_MAX:]
+        ],
+        assessments=record.assessments[-RECORDS_SHOWN_MAX:],
+        appeals=[
+            order_pb2.OrderAppeal(
+                entry_index=appeal.index,
+                filed_at_ms=appeal.filed_at_ms,
+                outcome=order_pb2.AppealOutcome.ValueType(appeal.outcome),
+                decided_index=appeal.decided_index,
+                decided_at_ms=appeal.decided_at_ms,
+            )
+            for appeal in record.appeals[-RECORDS_SHOWN_MAX:]
+        ],
+        suspended_by=sorted(record.suspended_by),
+        reviews=view.reviews[-RECORDS_SHOWN_MAX:],
     )
+
+
+def orders_to_messages(
+    views: Iterable[OrderView], policy: PolicyRecord | None
+) -> list[order_pb2.Order]:
+    """Write orders without their payloads: as many as fit into a message, and at least one."""
+    messages: list[order_pb2.Order] = []
+    size_bytes = 0
+    for view in views:
+        message = order_to_message(view, policy)
+        size_bytes += message.ByteSize()
+        if messages and size_bytes > ORDERS_BYTES_MAX:
+            break
+        messages.append(message)
+    return messages
 
 
 def policy_to_message(policy: PolicyRecord, payload: bytes) -> trust_pb2.GetPolicyResponse:

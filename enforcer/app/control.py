@@ -40,6 +40,7 @@ from enforcer.ports import Clock, FeedPublisher, ListWork
 from enforcer.services.attestations import Attestations
 from enforcer.services.ledger import Ledger, Progress
 from enforcer.services.order_reader import OrderReader
+from enforcer.services.order_watch import OrderWatch
 from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
 from enforcer.services.stopping import Stopping
@@ -124,10 +125,11 @@ async def serving(
             orders = Orders(ledger, uploads, files.side, publication)
             stopping = Stopping(ledger, files.side, publication)
             reader = OrderReader(ledger)
+            watch = OrderWatch(ledger, reader)
             kept = KeptFiles(config.ledger_dir / "attestations")
             server = Server(trust_domain(trust.origin))
             order_pb2_grpc.add_OrderServiceServicer_to_server(
-                OrderService(ledger, orders, stopping, reader, uploads), server.grpc
+                OrderService(ledger, orders, stopping, reader, watch, uploads), server.grpc
             )
             trust_pb2_grpc.add_TrustServiceServicer_to_server(
                 TrustService(ledger, orders, reader), server.grpc
@@ -147,6 +149,7 @@ async def serving(
             try:
                 yield ControlPlane(port, ledger, publication, tasks)
             finally:
+                watch.close()
                 await server.stop(GRACE_SECONDS)
                 late.cancel()
                 await asyncio.gather(late, return_exceptions=True)

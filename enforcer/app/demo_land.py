@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Final
 
 from enforcer.app.acts import Common, signed, write_act
-from enforcer.app.installation import RULES, Installation, Plan, equip_person, install
+from enforcer.app.installation import (
+    CONTROL_ID,
+    RULES,
+    Installation,
+    Plan,
+    equip_person,
+    install,
+)
 from enforcer.app.keys import KeyRequest, make_request, registration
 from enforcer.backends import durable
 from enforcer.backends.keys import PrivateKey
@@ -38,6 +45,7 @@ APPROVER: Final = "binh.tran"
 SECOND_APPROVER: Final = "chi.le"
 OVERSIGHT: Final = "court.clerk"
 AUDITOR: Final = "auditor"
+OFFICER: Final = "giang.do"
 ROOTS: Final = 3
 REGISTERED_DAYS: Final = 30
 RULES_BYTES_MAX: Final = 1 << 20
@@ -48,12 +56,13 @@ _PEOPLE: Final = {
     SECOND_APPROVER: Role.APPROVER,
     OVERSIGHT: Role.OVERSIGHT,
     AUDITOR: Role.AUDITOR,
+    OFFICER: Role.SAFETY_OFFICER,
 }
 _ORDERING: Final = (Role.PROPOSER, Role.APPROVER)
 
 
 def install_demo(directory: Path, plan: Plan) -> Installation:
-    """Write an installation with three roots, five persons, and the roots' signed acts.
+    """Write an installation with three roots, six persons, and the roots' signed acts.
 
     Raises:
         ConflictError: something is in `directory`.
@@ -72,6 +81,9 @@ def install_demo(directory: Path, plan: Plan) -> Installation:
     for number, key in enumerate(roots, 1):
         key.save(directory / "roots" / f"root-{number}.key")
     requests = [_person(made, plan, identity, role) for identity, role in _PEOPLE.items()]
+    requests.append(
+        make_request(made.control / "signing.key", plan.origin, Role.CONTROL, CONTROL_ID)
+    )
     requests.append(
         make_request(
             made.node / "signing.key", plan.origin, Role.NODE, plan.node_id, operator=plan.operator
@@ -108,6 +120,7 @@ def _person(made: Installation, plan: Plan, identity: str, role: Role) -> KeyReq
         role,
         identity,
         of=AUTHORITY if is_ordering else None,
+        operator=plan.operator if role is Role.SAFETY_OFFICER else None,
         categories=tuple(each for each in Category if each) if is_ordering else (),
         territories=(TERRITORY,) if is_ordering else (),
     )

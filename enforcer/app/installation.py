@@ -127,13 +127,9 @@ def install(directory: Path, plan: Plan) -> Installation:
     authority = pki.Authority.create(plan.origin)
     pki.save_key(authority.key, made.authority / "ca.key")
     durable.write_file(made.authority / "ca.crt", authority.pem)
-    tls_key = pki.new_key(made.control / "tls.key")
-    certificate = authority.issue(
-        pki.Holder(plan.origin, Role.CONTROL, CONTROL_ID),
-        tls_key.public_key(),
-        hosts=[plan.control_address.host],
-        days=plan.days,
-    )
+    new_key(made.control / "signing.key")
+    asked = make_request(made.control / "signing.key", plan.origin, Role.CONTROL, CONTROL_ID)
+    certificate = certify(asked, authority, hosts=[plan.control_address.host], days=plan.days)
     durable.write_file(made.control / "tls.crt", certificate)
     new_key(made.node / "signing.key")
     asked = make_request(
@@ -162,10 +158,11 @@ def equip_person(
     identity: str,
     *,
     of: str | None = None,
+    operator: str | None = None,
     categories: Sequence[Category] = (),
     territories: Sequence[str] = (),
 ) -> KeyRequest:
-    """Make a person's keys, certificate and client.toml, acting for the authority `of`.
+    """Make a person's keys, certificate and client.toml, acting for an authority or an operator.
 
     For the demo: in production each person makes the keys, and they stay there.
 
@@ -181,6 +178,7 @@ def equip_person(
         role,
         identity,
         authority=of,
+        operator=operator,
         categories=categories,
         territories=territories,
     )
@@ -259,12 +257,14 @@ def _control_toml(plan: Plan) -> str:
 ledger_dir = "ledger"
 trust_file = "../trust.toml"
 log_key_file = "log.key"
+# Signs what the control plane itself records, such as holds; the roots register it.
+signing_key_file = "signing.key"
 listen = {json.dumps(plan.control_address)}
 reconcile_interval_seconds = {plan.reconcile_interval_seconds}
 
 [tls]
 certificate = "tls.crt"
-key = "tls.key"
+key = "signing.tls.key"
 client_ca = "../ca/ca.crt"
 
 [redis]

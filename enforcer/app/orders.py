@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from enforcer.api.client import ControlClient
-from enforcer.app.acts import SALT_BYTES, Common
+from enforcer.app.acts import SALT_BYTES
 from enforcer.app.check import replay
 from enforcer.app.people import Person
 from enforcer.backends import durable
 from enforcer.core.entry import parse_payload
 from enforcer.core.envelope import Envelope
 from enforcer.core.fields import to_plain
-from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed, OrderRef, OrderStopped
+from enforcer.core.guard import Guard
+from enforcer.core.order import OrderProposed, OrderRef
 from enforcer.core.state import OrderRecord
 from enforcer.core.trust import Trust
-from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
+from enforcer.errors import (
+    EnforcerError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    UnavailableError,
+)
 from enforcer.v1 import node_pb2, order_pb2
 
 TARGETS_SHOWN_MAX: Final = 10
@@ -38,11 +45,18 @@ class KnownOrder:
     review_due_at_ms: int
     signers: tuple[str, ...]
     register_url: str
+    decision_kind: str
+    """The decision that it rests on now."""
+    holds: tuple[Guard, ...] = ()
+    """What must be lifted."""
+    suspended_by: tuple[str, ...] = ()
+    """Operators."""
 
     def standing_lines(self) -> dict[str, str | None]:
         """Return where it stands, as words."""
         return {
             "status": self.status,
+            "suspended by": ", ".join(self.suspended_by) or None,
             "signed by": ", ".join(self.signers),
             "entry": str(self.ref.entry_index),
             "register": self.register_url or None,
@@ -57,6 +71,9 @@ class KnownOrder:
             "until_ms": self.until_ms,
             "signed_by": list(self.signers),
             "register_url": self.register_url,
+            "decision_kind": self.decision_kind,
+            "holds": [guard.name for guard in self.holds],
+            "suspended_by": list(self.suspended_by),
             "payload": to_plain(self.payload),
         }
 
@@ -88,6 +105,9 @@ def known_order(order: order_pb2.Order, order_id: str) -> KnownOrder:
         order.review_due_at_ms,
         _persons(signer.person_id for signer in order.signers),
         order.register_url,
+        order_pb2.DecisionKind.Name(order.decision_kind).removeprefix("DECISION_KIND_"),
+        _guards(order.holds),
+        tuple(order.suspended_by),
     )
 
 
@@ -153,6 +173,9 @@ def find_in_ledger(
         record.review_due_at_ms,
         _persons(signer.person_id for signer in record.signers),
         url,
+        record.decision_kind.name,
+        tuple(sorted(record.holds)),
+        tuple(sorted(record.suspended_by)),
     )
 
 
@@ -176,59 +199,12 @@ async def list_known(client: ControlClient, status: str | None) -> AsyncIterator
             "entry_index": order.entry_index,
             "status": _status_name(order.status),
             "authority": order.authority,
+            "holds": [guard.name for guard in _guards(order.holds)],
             "category": order_pb2.Category.Name(order.category).removeprefix("CATEGORY_"),
             "target_count": order.target_count,
             "until_ms": min(order.expires_at_ms, order.review_due_at_ms),
             "signed_by": ", ".join(_persons(signer.person_id for signer in order.signers)),
         }
-
-
-def approval(origin: str, known: KnownOrder, policy_sha256: str, now_ms: int) -> OrderApproved:
-    """Return the approval of an order."""
-    common = Common.new(origin, now_ms)
-    return OrderApproved(
-        ledger_origin=common.ledger_origin,
-        request_id=common.request_id,
-        valid_until_ms=common.valid_until_ms,
-        order=known.ref,
-        policy_sha256=policy_sha256,
-    )
-
-
-def extension(
-    origin: str,
-    known: KnownOrder,
-    policy_sha256: str,
-    expires_at_ms: int,
-    review_due_at_ms: int,
-    now_ms: int,
-) -> OrderExtended:
-    """Return the extension of an order."""
-    common = Common.new(origin, now_ms)
-    return OrderExtended(
-        ledger_origin=common.ledger_origin,
-        request_id=common.request_id,
-        valid_until_ms=common.valid_until_ms,
-        order=known.ref,
-        policy_sha256=policy_sha256,
-        expires_at_ms=expires_at_ms,
-        review_due_at_ms=review_due_at_ms,
-        reason_sha256=None,
-    )
-
-
-def stopping(
-    origin: str, known: KnownOrder, documents: Sequence[bytes], now_ms: int
-) -> OrderStopped:
-    """Return the stop of an order; the reason is the first document, if there is one."""
-    common = Common.new(origin, now_ms)
-    return OrderStopped(
-        ledger_origin=common.ledger_origin,
-        request_id=common.request_id,
-        valid_until_ms=common.valid_until_ms,
-        order=known.ref,
-        reason_sha256=sha256(documents[0]).hexdigest() if documents else None,
-    )
 
 
 async def push(person: Person, act: Envelope, address: str) -> tuple[str, str | EnforcerError]:
@@ -244,6 +220,21 @@ async def push(person: Person, act: Envelope, address: str) -> tuple[str, str | 
 
 def _status_name(status: order_pb2.OrderStatus.ValueType) -> str:
     return order_pb2.OrderStatus.Name(status).removeprefix(_STATUS)
+
+
+def _guards(values: Iterable[int]) -> tuple[Guard, ...]:
+    """Read what holds an order.
+
+    Raises:
+        UnavailableError: this version does not know a guard.
+    """
+    try:
+        return tuple(map(Guard, values))
+    except ValueError as error:
+        raise UnavailableError(
+            f"the control plane names a guard that is not known here: {error}",
+            advice="Update this software.",
+        ) from error
 
 
 def _persons(identities: Iterable[str]) -> tuple[str, ...]:

@@ -101,7 +101,8 @@ class Story:
         (stage.directory / "list.txt").write_text(f"{NEIGHBOUR}\n")
         self._say(
             "Three roots, two of whom must sign, adopted a policy and registered a proposer, two "
-            "approvers, a court's clerk, an auditor and a resolver's node: the first "
+            "approvers, a court's clerk, an auditor, a network's safety officer, the control plane "
+            "and a resolver's node: the first "
             f"{len(acts_of(stage.installation))} entries of the ledger."
         )
         self._say(

@@ -92,7 +92,7 @@ def init(
 
 def next_steps(directory: Path, plan: Plan, trust: Path) -> list[str]:
     """Return what is to be done after a production installation."""
-    from enforcer.app.installation import RULES
+    from enforcer.app.installation import CONTROL_ID, RULES
 
     core, names = RULES / "protected-core.txt", RULES / "protected-names.txt"
     text = f"""\
@@ -107,10 +107,12 @@ Who holds ca.key, for each request: enforcer key certify request.json --ca {dire
 --out tls.crt; the person puts tls.crt beside client.toml
 The node: enforcer key request {directory}/node/signing.key --role node --id {plan.node_id} \
 --operator {plan.operator} --trust {trust} --out node.json (its certificate is there already)
+The control plane: enforcer key request {directory}/control/signing.key --role control \
+--id {CONTROL_ID} --trust {trust} --out control.json (its certificate is there already)
 One root, offline: enforcer trust policy --register-url https://register.example.org/ \
 --register-domain register.example.org --protected-core {core} --protected-names {names} \
 --trust {trust} --out policy.json
-The same root, for each request, the node's too: enforcer trust register request.json \
+The same root, for each request, the machines' too: enforcer trust register request.json \
 --until +365d --out act.json
 {plan.root_threshold} roots, for each act: enforcer trust sign act.json --key root.key
 Start Redis ({plan.redis_url}) and enforcer control -c {directory}/control/control.toml

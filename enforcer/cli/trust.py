@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -22,21 +22,16 @@ from enforcer.cli.output import (
 )
 from enforcer.cli.show import lines, sentence
 from enforcer.cli.signing import Yes, confirm
+from enforcer.cli.trust_flow import Out, RootKey, Trust, make, tell
+from enforcer.cli.trust_rotation import change_roots, rotate_log_key
 from enforcer.cli.words import time_of
-
-if TYPE_CHECKING:
-    from enforcer.core.envelope import Envelope
-    from enforcer.core.payload import Payload
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The roots: adopt a policy, register and revoke keys.",
+    help="The roots: adopt a policy, register, revoke and rotate keys.",
 )
 
-Trust = Annotated[Path, typer.Option(help="The installation's trust.toml.")]
-Out = Annotated[Path, typer.Option("--out", help="Where to write the act.")]
-RootKey = Annotated[Path | None, typer.Option(help="Sign it at once with this root key.")]
 Act = Annotated[Path, typer.Argument(help="The act's file.")]
 
 
@@ -90,7 +85,7 @@ def policy(
         lifetime_caps=(),
         pins=Pins(_pin(protected_core), _pin(protected_names), None, None),
     )
-    _make(payload, to, key, yes=yes, as_json=as_json)
+    make(payload, to, key, yes=yes, as_json=as_json)
 
 
 @app.command("register")
@@ -108,7 +103,7 @@ def register(
 
     now = now_ms()
     payload = registration(read_request(request_file), now, time_of(until, now, "until"))
-    _make(payload, to, key, yes=yes, as_json=as_json)
+    make(payload, to, key, yes=yes, as_json=as_json)
 
 
 @app.command("revoke")
@@ -138,7 +133,11 @@ def revoke(
         compromised_since_index=compromised_since,
         reason_sha256=None,
     )
-    _make(payload, to, key, yes=yes, as_json=as_json)
+    make(payload, to, key, yes=yes, as_json=as_json)
+
+
+app.command("change-roots")(change_roots)
+app.command("rotate-log-key")(rotate_log_key)
 
 
 @app.command("sign")
@@ -157,7 +156,7 @@ def sign(
     signer = load_key(key)
     confirm(payload, yes=yes)
     write_act(act_file, add_signature(act, signer))
-    _tell(act_file, len(act.signatures) + 1, as_json=as_json)
+    tell(act_file, len(act.signatures) + 1, as_json=as_json)
 
 
 @app.command("show")
@@ -213,28 +212,6 @@ def submit(
         return
     for name, index in recorded:
         out().print(f"[green]Recorded[/] {escape(name)} as entry {index}.")
-
-
-def _make(payload: Payload, to: Path, key: Path | None, *, yes: bool, as_json: bool) -> None:
-    """Write an act, with the first signature when there is a key."""
-    from enforcer.app.acts import add_signature, unsigned, write_act
-    from enforcer.app.keys import load_key
-    from enforcer.core.entry import parse_payload
-
-    act: Envelope = unsigned(payload)
-    if key is not None:
-        signer = load_key(key)
-        confirm(parse_payload(act), yes=yes)
-        act = add_signature(act, signer)
-    write_act(to, act)
-    _tell(to, len(act.signatures), as_json=as_json)
-
-
-def _tell(path: Path, signatures: int, *, as_json: bool) -> None:
-    if as_json:
-        emit_json({"act": str(path), "signatures": signatures})
-    else:
-        out().print(f"[green]Wrote[/] {escape(str(path))}: {signatures} signatures so far.")
 
 
 def _pin(path: Path | None) -> str | None:

@@ -1,17 +1,18 @@
 """What an act reads and changes of the state, so that several can be recorded in one append.
 
 Acts with disjoint footprints do not see each other: judged one by one against the state before
-them all, they have the same effect as when each is folded before the next is judged. What is not
-listed here stands alone. A rule that looks at other orders than the act's own needs a token here.
+them all, they have the same effect as when each is folded before the next is judged. What the
+roots do stands alone. A rule that looks at other orders than the act's own needs a token here.
 """
 
 from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from enforcer.core.entry import AnyPayload
+from enforcer.core.entry import AnyPayload, RootAct
 from enforcer.core.envelope import Envelope
-from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed, OrderStopped
+from enforcer.core.hold import HoldLifted
+from enforcer.core.order import OrderApproved, OrderProposed
 
 Footprint: TypeAlias = frozenset[tuple[str, ...]]
 
@@ -24,17 +25,16 @@ def footprint(envelope: Envelope, payload: AnyPayload) -> Footprint:
 
     An order is touched with all its versions, because an approval ends the others.
     """
-    match payload:
-        case OrderProposed():
-            order_ids = {payload.order_id}
-            if payload.supersedes is not None:
-                order_ids.add(payload.supersedes.order_id)
-        case OrderApproved() | OrderStopped() | OrderExtended():
-            order_ids = {payload.order.order_id}
-        case _:
-            return EVERYTHING
-    # All approved orders share one sum of targets: two approvals see each other.
-    shared = {("sum",)} if isinstance(payload, OrderApproved) else set()
+    if isinstance(payload, RootAct):
+        return EVERYTHING
+    if isinstance(payload, OrderProposed):
+        order_ids = {payload.order_id}
+        if payload.supersedes is not None:
+            order_ids.add(payload.supersedes.order_id)
+    else:
+        order_ids = {payload.order.order_id}
+    # All approved orders share one sum of targets: what adds to it sees what else does.
+    shared = {("sum",)} if isinstance(payload, OrderApproved | HoldLifted) else set()
     return frozenset(
         {
             *shared,

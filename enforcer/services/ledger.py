@@ -19,7 +19,7 @@ import structlog
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.entry import AnyPayload, Entry, encode, parse, parse_payload
 from enforcer.core.envelope import Envelope, Verify
-from enforcer.core.fold import apply
+from enforcer.core.fold import Effect, apply
 from enforcer.core.judge import judge
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.receipt import Receipt
@@ -34,6 +34,7 @@ from enforcer.errors import (
 from enforcer.ports import Clock, LedgerFiles
 from enforcer.services.footprint import EVERYTHING, footprint
 from enforcer.services.ledger_time import LedgerTime
+from enforcer.services.order_history import OrderHistory
 from enforcer.services.waiting import WaitingAct, WaitingActs
 
 ENTRIES_PER_APPEND_MAX: Final = 64
@@ -74,15 +75,18 @@ class Ledger:
     ``state`` is the fold of everything that was answered; others only read it.
     """
 
-    def __init__(self, files: LedgerFiles, state: State, seal: Seal, clock: Clock) -> None:
-        """Take files and the state after exactly their entries, as :meth:`open` finds it."""
+    def __init__(
+        self, files: LedgerFiles, state: State, history: OrderHistory, seal: Seal, clock: Clock
+    ) -> None:
+        """Take files and what exactly their entries amount to, as :meth:`open` finds it."""
         if files.size != state.size:
             raise ValueError(f"the state is of {state.size} entries, the files of {files.size}")
         self.files = files
         self.state = state
+        self.history = history
         self._seal = seal
         self._time = LedgerTime(clock)
-        self._tell: Callable[[Appended], None] = lambda _appended: None
+        self._tell: list[Callable[[Appended], None]] = []
         self._waiting = WaitingActs()
         self._wake = asyncio.Event()
         self._is_closing = False
@@ -109,8 +113,9 @@ class Ledger:
         Raises:
             IntegrityError: an entry cannot be understood, or a file is damaged.
         """
-        state = await asyncio.to_thread(replay, files, trust, verify, progress)
-        ledger = cls(files, state, seal, clock)
+        history = OrderHistory()
+        state = await asyncio.to_thread(replay, files, trust, verify, progress, history.note)
+        ledger = cls(files, state, history, seal, clock)
         ledger._clock_fault()
         return ledger
 
@@ -128,7 +133,7 @@ class Ledger:
 
     def on_append(self, tell: Callable[[Appended], None]) -> None:
         """Have `tell` called after each append, before its acts are answered; it must not wait."""
-        self._tell = tell
+        self._tell.append(tell)
 
     def now_ms(self) -> int:
         """Return the time that an act recorded now would get."""
@@ -271,8 +276,9 @@ class Ledger:
                 act.fail(error)
             return
         entries = tuple(map(parse, leaves))
-        effects = [apply(self.state, entry) for entry in entries]
-        self._tell(Appended(first_index, entries, leaves, appending.result()))
+        effects = [self._fold(entry) for entry in entries]
+        for tell in self._tell:
+            tell(Appended(first_index, entries, leaves, appending.result()))
         for effect, act in zip(effects, batch.values(), strict=True):
             if effect.refusal is not None:  # then `footprint` forgot something
                 log.error("recorded_without_effect", index=effect.index)
@@ -280,11 +286,20 @@ class Ledger:
             else:
                 act.give(effect.index, is_repeated=False)
 
+    def _fold(self, entry: Entry) -> Effect:
+        effect = apply(self.state, entry)
+        self.history.note(self.state, entry, effect)
+        return effect
+
 
 def replay(
-    files: LedgerFiles, trust: Trust, verify: Verify, progress: Progress | None = None
+    files: LedgerFiles,
+    trust: Trust,
+    verify: Verify,
+    progress: Progress | None = None,
+    note: Callable[[State, Entry, Effect], None] | None = None,
 ) -> State:
-    """Fold every entry of a ledger on disk.
+    """Fold every entry of a ledger on disk; `note` hears of each when it is folded.
 
     Raises:
         IntegrityError: an entry cannot be understood, or a file is damaged.
@@ -292,7 +307,10 @@ def replay(
     state = trust.genesis(verify)
     size = files.size
     for leaf in files.entries(0, size):
-        apply(state, parse(leaf))
+        entry = parse(leaf)
+        effect = apply(state, entry)
+        if note is not None:
+            note(state, entry, effect)
         if progress is not None:
             progress(state.size, size)
     return state

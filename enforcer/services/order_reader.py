@@ -18,6 +18,8 @@ class OrderView:
     record: OrderRecord
     standing: Standing
     at_ms: int
+    reviews: tuple[int, ...] = ()
+    """Entry indices of its reviews."""
 
 
 class OrderReader:
@@ -56,6 +58,13 @@ class OrderReader:
         views = (self._view(record, at_ms) for record in records if record.index >= first_index)
         return list(islice((v for v in views if wanted in (None, v.standing)), count))
 
+    def versions(self, order_id: str) -> list[OrderView]:
+        """Return all versions of an order, ascending; none where it is not known."""
+        state, at_ms = self._ledger.state, self._ledger.now_ms()
+        return [
+            self._view(state.orders[index], at_ms) for index in state.versions.get(order_id, ())
+        ]
+
     def policy(self) -> PolicyRecord:
         """Return the policy in force.
 
@@ -70,4 +79,5 @@ class OrderReader:
         return self._ledger.state.policy
 
     def _view(self, record: OrderRecord, at_ms: int) -> OrderView:
-        return OrderView(record, standing(record, at_ms), at_ms)
+        reviews = tuple(self._ledger.history.reviews(record.index))
+        return OrderView(record, standing(record, at_ms), at_ms, reviews)

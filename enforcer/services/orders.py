@@ -1,4 +1,4 @@
-"""The acts that make and prolong a block, and the roots' acts, as the control plane takes them.
+"""All acts but stops, as the control plane takes them: those about orders, and the roots'.
 
 What the ledger's rules cannot see is checked here: that the list is here and is what the order
 says, that the reasons came along, that what a policy pins can be read. Documents are kept
@@ -12,9 +12,24 @@ from typing import Final, TypeVar
 
 from enforcer.core.entry import AnyPayload, parse_payload
 from enforcer.core.envelope import Envelope
+from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
-from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed
+from enforcer.core.order import (
+    OrderApproved,
+    OrderConfirmed,
+    OrderExtended,
+    OrderProposed,
+    OrderRejected,
+)
 from enforcer.core.policy import PolicyAdopted
+from enforcer.core.remedy import (
+    AppealDecided,
+    AppealFiled,
+    NotificationSent,
+    OrderResumed,
+    OrderSuspended,
+    ReviewDone,
+)
 from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import (
     InputError,
@@ -28,6 +43,19 @@ from enforcer.services.publication import Publication
 from enforcer.services.uploads import Uploads
 
 ROOT_ACTS: Final = (PolicyAdopted, RootsChanged, KeyRegistered, KeyRevoked, LogKeyRotated)
+OTHER_ACTS: Final = (
+    OrderHeld,
+    AssessmentRecorded,
+    HoldLifted,
+    OrderConfirmed,
+    ReviewDone,
+    NotificationSent,
+    AppealFiled,
+    AppealDecided,
+    OrderSuspended,
+    OrderResumed,
+)
+"""What is about an order and has no method of its own."""
 
 P = TypeVar("P", bound=AnyPayload)
 
@@ -81,6 +109,22 @@ class Orders:
             envelope, expect(envelope, OrderExtended), files, validate_only=validate_only
         )
 
+    async def reject(
+        self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
+    ) -> Recorded | None:
+        """Record that a proposal is turned down; raises as :meth:`propose`."""
+        return await self._record(
+            envelope, expect(envelope, OrderRejected), files, validate_only=validate_only
+        )
+
+    async def record_act(
+        self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
+    ) -> Recorded | None:
+        """Record any act about an order that no other method takes; raises as :meth:`propose`."""
+        return await self._record(
+            envelope, expect(envelope, *OTHER_ACTS), files, validate_only=validate_only
+        )
+
     async def record_root_act(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
     ) -> Recorded | None:
@@ -107,7 +151,10 @@ class Orders:
         validate_only: bool,
     ) -> Recorded | None:
         documents = side_files.check(payload, files)
-        self._ledger.judge(envelope)
+        if self._ledger.recorded_as(envelope, payload) is None:
+            self._ledger.judge(envelope)
+            if isinstance(payload, OTHER_ACTS):
+                await side_files.check_here(self._side, payload, documents)
         if validate_only:
             return None
         await side_files.keep(self._side, documents)

@@ -90,6 +90,21 @@ async def keep(store: Contents, files: dict[str, bytes]) -> None:
         await asyncio.to_thread(store.put, data)
 
 
+async def check_here(store: Contents, payload: AnyPayload, files: dict[str, bytes]) -> None:
+    """Check that every document that the payload names is among the files or here already.
+
+    Raises:
+        NotFoundError: one is not: what nobody can read says nothing.
+    """
+    for name in sorted(named_by(payload)):
+        if name not in files and not await asyncio.to_thread(store.has, name):
+            raise NotFoundError(
+                f"the document {name} did not come with the act that names it",
+                advice="Send it as a side file: 32 random octets, then the content.",
+                field="side_files",
+            )
+
+
 async def check_reasons(store: Contents, order: OrderProposed, files: dict[str, bytes]) -> None:
     """Check that the order's statement of reasons is among the files or here already.
 

@@ -13,6 +13,8 @@ MAY_WRITE = {
     ORDERS + "ApproveOrder": {Role.APPROVER},
     ORDERS + "ExtendOrder": {Role.PROPOSER, Role.APPROVER},
     ORDERS + "StopOrder": {Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT},
+    ORDERS + "RejectOrder": {Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT},
+    ORDERS + "RecordAct": {Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT, Role.SAFETY_OFFICER},
     "/enforcer.v1.NodeService/Attest": {Role.NODE},
     "/enforcer.v1.NodeService/PushStop": {
         Role.PROPOSER,

@@ -3,7 +3,10 @@
 import pytest
 
 from enforcer.api import access, translate
+from enforcer.core.guard import Guard
 from enforcer.core.key import Category
+from enforcer.core.policy import DecisionKind
+from enforcer.core.remedy import AppealOutcome
 from enforcer.core.standing import Standing
 from enforcer.errors import InputError
 from enforcer.v1 import audit_pb2, node_pb2, order_pb2, trust_pb2
@@ -14,6 +17,9 @@ from enforcer.v1 import audit_pb2, node_pb2, order_pb2, trust_pb2
     [
         (order_pb2.OrderStatus, Standing, "ORDER_STATUS_"),
         (order_pb2.Category, Category, "CATEGORY_"),
+        (order_pb2.DecisionKind, DecisionKind, "DECISION_KIND_"),
+        (order_pb2.Guard, Guard, "GUARD_"),
+        (order_pb2.AppealOutcome, AppealOutcome, "APPEAL_OUTCOME_"),
     ],
 )
 def test_enums_have_the_same_names_and_numbers(wire, core, prefix):

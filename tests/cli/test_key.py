@@ -210,19 +210,31 @@ def test_what_init_prints_leads_to_persons_and_machines_who_can_act(run, tmp_pat
     shutil.copytree(land / "for-persons", home)
     monkeypatch.chdir(home)
 
-    for start in ("key new", "key request signing", "key certify", f"key request {land}"):
+    for start in (
+        "key new",
+        "key request signing",
+        "key certify",
+        f"key request {land}/node",
+        f"key request {land}/control",
+    ):
         said = run(*(word.rstrip(",") for word in printed(steps, start)))
         assert said.code == 0, (start, said.err)
     read_tls(Person.load(home / "client.toml").config.tls)  # all that it names is there
     assert run(*printed(steps, "trust policy")).code == 0
     assert run(*printed(steps, "trust register", act="person.json")).code == 0
     assert run(*printed(steps, "trust register", request="node.json", act="machine.json")).code == 0
+    words = printed(steps, "trust register", request="control.json", act="control-key.json")
+    assert run(*words).code == 0
 
     state = read_trust(land / "trust.toml").genesis(verify)
-    for name in ("policy.json", "person.json", "machine.json"):
+    for name in ("policy.json", "person.json", "machine.json", "control-key.json"):
         for root in (3, 1):
             sign = printed(steps, "trust sign", act=name)[:-1]
             assert run(*sign, tmp_path / f"root-{root}.key", "--yes").code == 0
         act = parse_envelope((home / name).read_bytes().strip())
         assert apply(state, Entry(now_ms(), act)).refusal is None
-    assert {key.registration.role for key in state.keys.values()} == {Role.PROPOSER, Role.NODE}
+    assert {key.registration.role for key in state.keys.values()} == {
+        Role.PROPOSER,
+        Role.NODE,
+        Role.CONTROL,
+    }

@@ -1,0 +1,221 @@
+"""The whole life of an order at the command line: held, lifted, confirmed, told, appealed."""
+
+import itertools
+import json
+
+import pytest
+
+from enforcer.app.demo_land import (
+    APPROVER,
+    OFFICER,
+    OVERSIGHT,
+    PROPOSER,
+    SECOND_APPROVER,
+)
+from enforcer.cli.order_show import lift_words
+from enforcer.core.guard import OUTCOMES, Outcome
+from enforcer.core.key import LogKeyRotated, RootsChanged
+from tests.cli.test_order import order  # noqa: F401 - a fixture
+
+numbers = itertools.count(501)
+
+
+@pytest.fixture
+def proposed(run, order):  # noqa: F811 - the fixture
+    """Return a function that proposes an order and gives its id."""
+
+    def proposed(**changes):
+        number = next(numbers)
+        identity, words = order(f"life{number}.example.org\n", number=number, **changes)
+        said = run(*words)
+        assert said.code == 0, said.err
+        return identity
+
+    return proposed
+
+
+@pytest.fixture
+def acts(run, stage):
+    """Return a function that runs `enforcer order` as somebody, which must succeed."""
+
+    def acts(person, command, identity, *words):
+        said = run("order", command, identity, *words, "-c", stage.person(person), "--yes")
+        assert said.code == 0, said.err
+        return said
+
+    return acts
+
+
+@pytest.fixture
+def paper(tmp_path):
+    """Return a function that writes a document."""
+
+    def paper(text):
+        path = tmp_path / f"paper-{next(numbers)}.txt"
+        path.write_text(text)
+        return path
+
+    return paper
+
+
+def shown(run, stage, identity):
+    return run("order", "show", identity, "-c", stage.person(APPROVER), "--json").json
+
+
+def test_a_proposal_is_turned_down_and_the_reason_is_told(run, stage, proposed, acts):
+    identity = proposed()
+    said = acts(APPROVER, "reject", identity, "--reason", "Not proportionate.", "--validate-only")
+    assert "Nothing was recorded" in said.out
+    assert "Rejected." in acts(APPROVER, "reject", identity, "--reason", "Not proportionate.").out
+    told = shown(run, stage, identity)
+    assert told["status"] == "REJECTED"
+    assert [event["kind"] for event in told["history"]] == ["OrderProposed", "OrderRejected"]
+    assert told["history"][-1]["why"] == "Not proportionate."
+    assert told["history"][-1]["signed_by"] == [APPROVER]
+    late = run("order", "approve", identity, "-c", stage.person(APPROVER), "--yes")
+    assert late.code == 3
+
+
+def test_a_hold_by_hand_shows_what_lifts_it_and_another_person_lifts_it(run, stage, proposed, acts):
+    identity = proposed()
+    acts(OVERSIGHT, "hold", identity, "--reason", "The court asks for time.")
+    text = run("order", "show", identity, "-c", stage.person(APPROVER)).out
+    for part in ("It is on hold", "PERSON", "lifted by", "The court asks for time.", OVERSIGHT):
+        assert part in text
+    refused = run("order", "approve", identity, "-c", stage.person(APPROVER), "--yes")
+    assert (refused.code, "HELD by PERSON" in refused.error[0]) == (3, True)
+    acts(SECOND_APPROVER, "lift", identity, "--guard", "person", "--reason", "It has had it.")
+    acts(APPROVER, "approve", identity)
+    told = shown(run, stage, identity)
+    assert (told["status"], told["holds"], told["would_lift"]) == ("IN_FORCE", [], {})
+    acts(OVERSIGHT, "stop", identity)
+
+
+def test_a_guard_that_does_not_hold_the_order_cannot_be_lifted(run, stage, proposed, acts):
+    identity = proposed()
+    acts(OVERSIGHT, "hold", identity)
+    words = ["--guard", "growth", "-c", stage.person(SECOND_APPROVER), "--yes"]
+    said = run("order", "lift", identity, *words)
+    assert (said.code, said.error[1]) == (3, "advice: Lift: PERSON")
+    said = run("order", "lift", identity, "--guard", "nothing", *words[2:])
+    assert (said.code, "private_suffix" in said.error[1]) == (2, True)
+
+
+def test_an_assessment_is_kept_with_both_documents(run, stage, proposed, acts, paper):
+    identity = proposed()
+    words = ["--report", paper("Two shops share it."), "--necessity", paper("Nothing milder.")]
+    said = acts(PROPOSER, "assess", identity, *words, "--json")
+    assert json.loads(said.out)["entry_index"]
+    (event,) = [e for e in shown(run, stage, identity)["history"] if "Assessment" in e["kind"]]
+    assert event["signed_by"] == [PROPOSER]
+
+
+def test_an_emergency_is_confirmed_by_two_persons_through_a_file(
+    run, stage, proposed, acts, paper, tmp_path
+):
+    identity = proposed(decision_kind='"emergency"', expires_at='"+48h"')
+    acts(APPROVER, "approve", identity)
+    act = tmp_path / "confirmation.json"
+    words = ["--kind", "administrative", "--decision", paper("Decided."), "--until", "+20d"]
+    words += ["--evidence", paper("One."), "--evidence", paper("Two."), "--out", act]
+    acts(APPROVER, "confirm", identity, *words)
+    alone = run("order", "sign", act, "-c", stage.person(APPROVER), "--yes")
+    assert "has signed this act already" in alone.error[0]
+    said = run("order", "sign", act, "-c", stage.person(PROPOSER), "--yes", "--validate-only")
+    assert "Nothing was recorded" in said.out
+    said = run("order", "sign", act, "-c", stage.person(PROPOSER), "--yes")
+    assert "Confirmed." in said.out, said.err
+    told = shown(run, stage, identity)
+    assert (told["decision_kind"], told["status"]) == ("ADMINISTRATIVE", "IN_FORCE")
+    assert set(told["history"][-1]["signed_by"]) == {APPROVER, PROPOSER}
+    acts(OVERSIGHT, "stop", identity)
+
+
+def test_a_confirmation_without_its_documents_is_refused(
+    run, stage, proposed, acts, paper, tmp_path
+):
+    identity = proposed(decision_kind='"emergency"', expires_at='"+48h"')
+    acts(APPROVER, "approve", identity)
+    act = tmp_path / "confirmation.json"
+    words = ["--kind", "administrative", "--decision", paper("Decided."), "--until", "+20d"]
+    acts(APPROVER, "confirm", identity, *words, "--evidence", paper("One."), "--out", act)
+    alone = tmp_path / "alone.json"
+    alone.write_bytes(act.read_bytes())
+    said = run("order", "sign", alone, "-c", stage.person(PROPOSER), "--yes")
+    assert (said.code, "did not come with the act" in said.error[0]) == (4, True)
+    acts(OVERSIGHT, "stop", identity)
+
+
+def test_an_order_is_reviewed_told_of_and_ended_by_an_appeal(run, stage, proposed, acts, paper):
+    identity = proposed()
+    acts(APPROVER, "approve", identity)
+    acts(APPROVER, "review", identity, "--next", "+20d", "--reason", "Still the same pages.")
+    acts(PROPOSER, "notify", identity, "--recipient", "holder", "--notice", paper("We tell you."))
+    filed = acts(OVERSIGHT, "appeal", identity, "--statement", paper("It is my shop."), "--json")
+    index = json.loads(filed.out)["entry_index"]
+    words = ["--appeal", index, "--outcome", "granted", "--decision", paper("He is right.")]
+    acts(OVERSIGHT, "decide-appeal", identity, *words)
+    told = shown(run, stage, identity)
+    assert told["status"] == "STOPPED"
+    assert [event["kind"] for event in told["history"]] == [
+        "OrderProposed",
+        "OrderApproved",
+        "ReviewDone",
+        "NotificationSent",
+        "AppealFiled",
+        "AppealDecided",
+    ]
+    assert [e["why"] for e in told["history"][-2:]] == ["It is my shop.", "He is right."]
+
+
+def test_a_safety_officer_suspends_an_order_where_everybody_sees_it(run, stage, proposed, acts):
+    identity = proposed()
+    acts(APPROVER, "approve", identity)
+    acts(OFFICER, "suspend", identity, "--reason", "It breaks our own mail.")
+    assert shown(run, stage, identity)["suspended_by"] == ["isp"]
+    assert "suspended by" in run("order", "show", identity, "-c", stage.person(APPROVER)).out
+    acts(OFFICER, "resume", identity)
+    assert shown(run, stage, identity)["suspended_by"] == []
+    refused = run("order", "suspend", identity, "-c", stage.person(APPROVER), "--yes")
+    assert (refused.code, "APPROVER" in refused.error[0]) == (5, True)
+    acts(OVERSIGHT, "stop", identity)
+
+
+def test_every_guard_that_holds_has_words_for_what_lifts_it():
+    for guard, outcome in OUTCOMES.items():
+        is_lifted = "lifted by" in lift_words(guard)
+        assert is_lifted == (outcome is Outcome.HOLD), guard
+
+
+# The roots.
+
+
+def root_act(run, stage, tmp_path, *words):
+    trust = stage.installation.trust_file
+    path = tmp_path / "act.json"
+    said = run("trust", *words, "--trust", trust, "--out", path)
+    return said, path
+
+
+def test_other_roots_and_another_log_key_are_acts_like_all_others(run, stage, tmp_path):
+    keys = []
+    for name in ("new-1", "new-2"):
+        made = run("key", "new", tmp_path / f"{name}.key", "--json").json
+        keys.append(made["public_key"])
+    roots = [word for key in keys for word in ("--root", key)]
+    said, path = root_act(run, stage, tmp_path, "change-roots", *roots)
+    assert said.code == 0, said.err
+    for signer in ("root-1.key", "root-2.key"):
+        key = stage.installation.directory / "roots" / signer
+        assert run("trust", "sign", path, "--key", key, "--yes").code == 0
+    shown = run("trust", "show", path, "--json").json
+    assert shown["type"] == RootsChanged.TYPE
+    # The new roots have not signed: the present ones alone cannot hand over to whom they like.
+    refused = run("trust", "submit", path, "-c", stage.person(OVERSIGHT))
+    assert (refused.code, "0 root keys signed, and 2 must" in refused.error[0]) == (5, True)
+
+    said, path = root_act(run, stage, tmp_path, "rotate-log-key", "--public-key", keys[0])
+    assert said.code == 0, said.err
+    assert run("trust", "show", path, "--json").json["type"] == LogKeyRotated.TYPE
+    said, _ = root_act(run, stage, tmp_path, "rotate-log-key", "--public-key", "00ff")
+    assert (said.code, "no public key" in said.error[0]) == (2, True)

@@ -60,6 +60,9 @@ OUTCOMES: Final[Mapping[Guard, Outcome]] = {
     Guard.PERSON: Outcome.HOLD,
 }
 
+REPEATING_GUARDS: Final = frozenset((Guard.EMERGENCY_REPEATED, Guard.STOPPED_BEFORE))
+"""Guards that fire at a target because one past order had it, too."""
+
 OVERRIDDEN_GUARDS: Final = frozenset((Guard.PROTECTED_NAME, Guard.PROTECTED_NETWORK))
 """Guards whose lift must name every protected line that they fired at."""
 
@@ -87,8 +90,8 @@ class GuardScan:
     """The distinct evidence of each of them, sorted, the first `EVIDENCE_MAX` alone."""
     evidence_counts: Mapping[Guard, int] = field(default_factory=dict)
     """How many distinct pieces there are of each."""
-    report_sha256: str | None = None
-    """The report with every hit; None when nothing fired or no report was asked for."""
+    report: bytes = b""
+    """Every hit as text (:mod:`enforcer.core.guard_report`); empty when no guard fires."""
 
     @property
     def guards(self) -> tuple[Guard, ...]:

@@ -1,0 +1,286 @@
+# cython: language_level=3
+"""Guards over whole target lists, without a Python object per target: core.guards' fast twin.
+
+A :class:`GuardIndex` is made once of the pinned data; :meth:`GuardIndex.scan` reads one list
+without the GIL, and writes its report line by line into memory that is taken beforehand.
+Refuses a list with a line that it cannot read; it must have been checked before.
+"""
+
+from dataclasses import dataclass
+
+from enforcer.errors import InputError
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from guard_find cimport EMERGENCY_REPEATED, GUARDS, SHARED_RANGE, STOPPED_BEFORE, found_t, index_t
+from guard_names cimport KEY_BYTES_MAX, NO_NODE, key_begins, name_node_t
+from guard_networks cimport contains, network_node_t, prefix_t
+from guard_scan cimport GUARD_NAME_BYTES_MAX, guard_scan_t, past_t, scan_all
+from shared_lines cimport PARTS, find_parts, list_t, mark_past, number_lines, part_t
+
+
+@dataclass(frozen=True)
+class ScanFound:
+    """What was found: by guard, how many lines, and the indices of all distinct evidence."""
+
+    counts: dict
+    evidence: dict
+    report: bytes
+    left_out: int
+    clean: bytes
+
+
+cdef list_t list_of(const uint8_t[::1] text) noexcept:
+    cdef list_t made
+    made.text = &text[0] if text.shape[0] else NULL
+    made.size_bytes = text.shape[0]
+    return made
+
+
+def shared_lines(const uint8_t[::1] text not None, const uint8_t[::1] other not None):
+    """Return how many lines of `text` have a target that `other` has, of whatever kind."""
+    cdef part_t parts[PARTS]
+    cdef list_t one = list_of(text), two = list_of(other)
+    cdef uint64_t line, lines, count = 0
+    cdef uint32_t *marks
+    find_parts(&one, parts)
+    with nogil:
+        lines = number_lines(&one, parts)
+    marks = <uint32_t *> PyMem_Calloc(lines + 1, sizeof(uint32_t))
+    if marks == NULL:
+        raise MemoryError
+    try:
+        with nogil:
+            mark_past(&one, parts, &two, marks, NULL, 1, 0)
+            for line in range(lines):
+                count += marks[line]
+    finally:
+        PyMem_Free(marks)
+    return count
+
+
+cdef class GuardIndex:
+    """The pinned data, compiled; it never changes, so any number of scans may read it."""
+
+    cdef index_t index
+    cdef readonly list evidence
+    cdef list keys  # the nodes point into them
+
+    def __cinit__(self, names, networks, evidence):
+        """Compile names (key, RULE, evidence) and networks (family, high, low, length, guard,
+        evidence), where evidence is an index into the list of lines `evidence`."""
+        self.evidence = list(evidence)
+        self.keys = []
+        names = sorted(names)
+        networks = sorted(networks)
+        self.index.names = <name_node_t *> PyMem_Malloc(
+            (len(names) + 1) * sizeof(name_node_t)
+        )
+        self.index.networks = <network_node_t *> PyMem_Malloc(
+            (len(networks) + 1) * sizeof(network_node_t)
+        )
+        if self.index.names == NULL or self.index.networks == NULL:
+            raise MemoryError
+        for key, rule, at in names:
+            self._add_name(key, rule, at)
+        for family, high, low, length, guard, at in networks:
+            self._add_network(family, high, low, length, guard, at)
+
+    def __dealloc__(self):
+        PyMem_Free(self.index.names)
+        PyMem_Free(self.index.networks)
+
+    cdef int _add_name(self, bytes key, uint8_t rule, uint32_t evidence) except -1:
+        cdef int32_t at = self.index.name_count, parent = at - 1
+        cdef name_node_t *node = self.index.names + at
+        if not 0 < len(key) <= KEY_BYTES_MAX or evidence >= <uint32_t> len(self.evidence):
+            raise ValueError("a name of the index is wrong")
+        self.keys.append(key)
+        node.key = <const uint8_t *> key
+        node.key_bytes = <uint16_t> len(key)
+        node.rule = rule
+        node.evidence = evidence
+        while parent != NO_NODE and not key_begins(
+            self.index.names + parent, node.key, node.key_bytes
+        ):
+            parent = self.index.names[parent].parent
+        node.parent = parent
+        self.index.name_count += 1
+        return 0
+
+    cdef int _add_network(
+        self, uint8_t family, uint64_t high, uint64_t low, uint8_t length, uint8_t guard,
+        uint32_t evidence,
+    ) except -1:
+        cdef int32_t at = self.index.network_count, parent = at - 1
+        cdef network_node_t *node = self.index.networks + at
+        if guard > SHARED_RANGE or evidence >= <uint32_t> len(self.evidence):
+            raise ValueError("a network of the index is wrong")
+        node.prefix = prefix_t(high=high, low=low, family=family, length=length)
+        node.guard = guard
+        node.evidence = evidence
+        while parent != NO_NODE and not contains(
+            &self.index.networks[parent].prefix, &node.prefix
+        ):
+            parent = self.index.networks[parent].parent
+        node.parent = parent
+        self.index.network_count += 1
+        return 0
+
+    def scan(
+        self,
+        const uint8_t[::1] text not None,
+        *,
+        guard_names,
+        emergencies=(),
+        stops=(),
+        administrative=(),
+        int64_t administrative_ms=0,
+        int64_t administrative_ms_max=0,
+        administrative_evidence=b"",
+        size_t report_bytes_max=0,
+        bint want_clean=False,
+    ):
+        """Scan a checked list; `guard_names` are octets by guard, for the report.
+
+        `emergencies` and `stops` are (evidence, list text), `administrative` (milliseconds,
+        list text); with `administrative_ms` 0 the latter are not looked at.
+
+        Raises:
+            InputError: a line is none of a checked list (``line``).
+            MemoryError: not enough for a few octets a line.
+        """
+        scan = _Scan(self, text, guard_names, report_bytes_max, want_clean)
+        for evidence, past in emergencies:
+            scan.follow(EMERGENCY_REPEATED, evidence, past)
+        for evidence, past in stops:
+            scan.follow(STOPPED_BEFORE, evidence, past)
+        if administrative_ms:
+            scan.limit(administrative_evidence, administrative_ms, administrative_ms_max)
+            for in_force_ms, past in administrative:
+                scan.add_time(in_force_ms, past)
+        return scan.run()
+
+
+cdef class _Scan:
+    """One scan's memory."""
+
+    cdef guard_scan_t scan
+    cdef past_t past
+    cdef part_t parts[PARTS]
+    cdef uint64_t lines
+    cdef GuardIndex index
+    cdef list evidence
+    cdef object guard_names
+    cdef const uint8_t[::1] text
+    cdef list blocks  # bytearrays that the pointers above lead into
+    cdef uint32_t precedents
+
+    def __cinit__(self, GuardIndex index, const uint8_t[::1] text, guard_names, size_t report_bytes_max, bint want_clean):
+        cdef size_t octets = text.shape[0]
+        self.index = index
+        self.evidence = list(index.evidence)
+        self.guard_names = guard_names
+        self.text = text
+        self.blocks = []
+        self.scan.text = list_of(text)
+        find_parts(&self.scan.text, self.parts)
+        with nogil:
+            self.lines = number_lines(&self.scan.text, self.parts)
+        self.scan.report = <uint8_t *> self._room(report_bytes_max, 1)
+        self.scan.report_bytes_max = report_bytes_max
+        if want_clean:
+            self.scan.clean = <uint8_t *> self._room(octets + 1, 1)
+        for guard, name in enumerate(guard_names):
+            if guard >= GUARDS or len(name) > GUARD_NAME_BYTES_MAX:
+                raise ValueError("a guard's name is wrong")
+            self.scan.guard_names[guard] = <const char *> <bytes> name
+            self.scan.guard_name_bytes[guard] = <uint8_t> len(name)
+
+    cdef void *_room(self, size_t count, size_t octets) except NULL:
+        """Return zeroed room for `count` things, given back with this object."""
+        cdef void *room = PyMem_Calloc(count + 1, octets)
+        if room == NULL:
+            raise MemoryError
+        self.blocks.append(<size_t> room)
+        return room
+
+    def __dealloc__(self):
+        for room in self.blocks or ():
+            PyMem_Free(<void *> <size_t> room)
+
+    def follow(self, int guard, bytes evidence, const uint8_t[::1] past not None):
+        """Let a guard fire at the targets of a past order's list."""
+        cdef list_t other = list_of(past)
+        cdef uint32_t *marks
+        cdef uint32_t mark = <uint32_t> len(self.evidence) + 1
+        if guard == EMERGENCY_REPEATED:
+            if self.past.emergency == NULL:
+                self.past.emergency = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
+            marks = self.past.emergency
+        else:
+            if self.past.stopped == NULL:
+                self.past.stopped = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
+            marks = self.past.stopped
+        self.evidence.append(evidence)
+        with nogil:
+            mark_past(&self.scan.text, self.parts, &other, marks, NULL, mark, 0)
+
+    def limit(self, bytes evidence, int64_t in_force_ms, int64_t in_force_ms_max):
+        """Let ADMINISTRATIVE_TIME fire where it comes to over `in_force_ms_max`."""
+        cdef uint64_t line
+        self.past.in_force_ms = <int64_t *> self._room(self.lines, sizeof(int64_t))
+        self.past.latest = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
+        self.past.in_force_ms_max = in_force_ms_max
+        self.past.evidence = <uint32_t> len(self.evidence)
+        self.evidence.append(evidence)
+        for line in range(self.lines):
+            self.past.in_force_ms[line] = in_force_ms
+
+    def add_time(self, int64_t in_force_ms, const uint8_t[::1] past not None):
+        """Add what a past order has blocked its targets for."""
+        cdef list_t other = list_of(past)
+        self.precedents += 1
+        with nogil:
+            mark_past(
+                &self.scan.text, self.parts, &other, self.past.latest, self.past.in_force_ms,
+                self.precedents, in_force_ms,
+            )
+
+    def run(self):
+        """Scan, and return what was found."""
+        cdef size_t at, count = len(self.evidence)
+        cdef bint is_done
+        cdef uint16_t *sizes = <uint16_t *> self._room(count, sizeof(uint16_t))
+        self.scan.evidence = <const uint8_t **> self._room(count, sizeof(uint8_t *))
+        self.scan.evidence_bytes = sizes
+        self.scan.seen = <uint16_t *> self._room(count, sizeof(uint16_t))
+        self.scan.finds.found = <found_t *> self._room(count + GUARDS, sizeof(found_t))
+        for at in range(count):
+            line = self.evidence[at]
+            if len(line) > 0xFFFF:
+                raise ValueError("a line of evidence is too long")
+            self.scan.evidence[at] = <const uint8_t *> <bytes> line
+            sizes[at] = <uint16_t> len(line)
+        with nogil:
+            is_done = scan_all(&self.scan, &self.index.index, &self.past)
+        if not is_done:
+            raise InputError(
+                f"line {self.scan.line + 1} is no target",
+                advice="Check the list before guards read it.",
+                line=self.scan.line + 1,
+            )
+        evidence = {guard: [] for guard in range(GUARDS) if self.scan.counts[guard]}
+        for at in range(count):
+            if self.scan.seen[at]:
+                for guard in evidence:
+                    if self.scan.seen[at] >> <int> guard & 1:
+                        evidence[guard].append(self.evidence[at])
+        return ScanFound(
+            counts={guard: self.scan.counts[guard] for guard in evidence},
+            evidence=evidence,
+            report=self.scan.report[:self.scan.report_bytes],
+            left_out=self.scan.left_out,
+            clean=self.scan.clean[:self.scan.clean_bytes] if self.scan.clean != NULL else b"",
+        )

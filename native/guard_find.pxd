@@ -120,7 +120,9 @@ cdef inline void guard_name(
         at += 1
 
 
-cdef inline void guard_network(finds_t *finds, const index_t *index, const prefix_t *prefix) noexcept nogil:
+cdef inline void guard_network(
+    finds_t *finds, const index_t *index, const prefix_t *prefix
+) noexcept nogil:
     """Find what fires at an address or a prefix, as core.guards._check_network says it."""
     cdef const network_node_t *nodes = index.networks
     cdef int32_t start = last_network_until(nodes, index.network_count, prefix), at = start

@@ -100,7 +100,9 @@ cdef inline void report_hit(
     scan.report_bytes = to - scan.report
 
 
-cdef inline bint scan_all(guard_scan_t *scan, const index_t *index, const past_t *past) noexcept nogil:
+cdef inline bint scan_all(
+    guard_scan_t *scan, const index_t *index, const past_t *past
+) noexcept nogil:
     """Read every line; False at one that cannot be read, whose number is then `scan.line`."""
     cdef const uint8_t *line
     cdef size_t end

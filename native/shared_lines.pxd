@@ -107,7 +107,9 @@ cdef inline size_t seek(
 ) noexcept nogil:
     """Return the first line of `part` from `low` on whose value is not before the other's."""
     cdef size_t high, middle, step = STEP_BYTES_MIN
-    if low >= part.end or compare_values(of, low, part.word_bytes, other, other_at, other_word) >= 0:
+    if low >= part.end:
+        return low
+    if compare_values(of, low, part.word_bytes, other, other_at, other_word) >= 0:
         return low
     low = line_end(of, low) + 1
     high = low

@@ -73,6 +73,7 @@ def is_special(network: IPv4Network | IPv6Network) -> bool:
 
 
 def main() -> None:
+    """Write the text that the command line asks for, once it has been read back."""
     what, source = sys.argv[1], Path(sys.argv[2])
     lines = suffixes(source.read_text("utf-8")) if what == "suffixes" else ranges(source)
     text = "".join(f"{line}\n" for line in sorted(set(lines))).encode("ascii")

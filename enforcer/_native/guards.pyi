@@ -9,6 +9,7 @@ from typing_extensions import Buffer
 class ScanFound:
     counts: dict[int, int]
     evidence: dict[int, list[bytes]]
+    known_count: int
     report: bytes
     left_out: int
     clean: bytes
@@ -30,6 +31,7 @@ class GuardIndex:
         guard_names: Sequence[bytes],
         emergencies: Iterable[tuple[bytes, Buffer]] = (),
         stops: Iterable[tuple[bytes, Buffer]] = (),
+        versions: Iterable[Buffer] = (),
         administrative: Iterable[tuple[int, Buffer]] = (),
         administrative_ms: int = 0,
         administrative_ms_max: int = 0,

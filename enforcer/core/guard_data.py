@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import ip_network
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from enforcer.core import target as target_list
@@ -126,7 +127,7 @@ def read_ranges(text: bytes) -> tuple[SharedRange, ...]:
         InputError: the first line that is wrong, with ``line`` and ``column``.
     """
     ranges = _read(text, _range_of)
-    for number, (before, this) in enumerate(zip(ranges, ranges[1:], strict=False), 2):
+    for number, (before, this) in enumerate(pairwise(ranges), 2):
         if before.network == this.network:
             raise _error("the prefix of the line before has another owner", number, 8)
     return ranges

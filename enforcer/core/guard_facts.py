@@ -1,43 +1,75 @@
 """What a scan of one order's list depends on, beside the list: all of it is in the ledger.
 
 Control plane, node and audit make the same facts of the same entries, and so find the same.
-Which past orders matter is the fold's to say; nothing here reads a list.
+Nothing here reads a list.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from enforcer.core.guard import Guard
-from enforcer.core.policy import Pins
+from enforcer.core.history import Relation, relations
+from enforcer.core.policy import ADMINISTRATIVE_KINDS, DAY_MS, Pins
+from enforcer.core.state import OrderRecord, State
 
-
-@dataclass(frozen=True, slots=True)
-class Precedent:
-    """A past order that matters for a new one, if they share targets."""
-
-    guard: Guard
-    """One of `REPEATING_GUARDS`, or ADMINISTRATIVE_TIME."""
-    entry_index: int
-    """The past order's proposal."""
-    target_list_sha256: str
-    in_force_ms: int = 0
-    """How long it has been, or will be, in force; read for ADMINISTRATIVE_TIME alone."""
-
-    @property
-    def evidence(self) -> str:
-        """What a hit names."""
-        return f"entry {self.entry_index}"
+NO_PINS: Final = Pins(None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class GuardFacts:
-    """What the ledger says that a scan of one order's list depends on; its list is the rest."""
+    """One order as its guards see it, at one time."""
 
-    pins: Pins
+    target_list_sha256: str
+    pins: Pins = NO_PINS
     """Of the policy whose data counts; a guard whose data is not pinned never fires."""
-    precedents: tuple[Precedent, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    """Past orders that it may share targets with."""
     administrative_ms: int = 0
-    """How long the new order is to be in force by administrative decision; 0: it is no such."""
+    """How long it is to block without a court; 0: not at all, and past time is not added up."""
     administrative_ms_max: int = 0
-    """Most time that a target may be blocked by such decisions in all."""
+    """Most time that a target may be blocked without a court in all."""
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """All lists that a scan reads, each once: its own, then pinned ones, then others'."""
+        pins = self.pins
+        pinned = (
+            pins.protected_core,
+            pins.protected_names,
+            pins.public_suffixes,
+            pins.shared_ranges,
+        )
+        named = (self.target_list_sha256, *pinned)
+        others = (each.target_list_sha256 for each in self.relations)
+        return tuple(dict.fromkeys([*filter(None, named), *others]))
+
+    @property
+    def administrative_evidence(self) -> str:
+        """What a hit of ADMINISTRATIVE_TIME names."""
+        return f"over {self.administrative_ms_max // DAY_MS} days"
+
+
+def guard_facts(state: State, order: OrderRecord, t_ms: int) -> GuardFacts:
+    """Return the facts of `order` as `state` has them, if it were approved at `t_ms`."""
+    policy = state.policy.payload if state.policy is not None else None
+    is_administrative = order.payload.decision_kind in ADMINISTRATIVE_KINDS
+    begins_ms = max(t_ms, order.payload.not_before_ms)
+    return GuardFacts(
+        order.payload.target_list_sha256,
+        policy.pins if policy else NO_PINS,
+        tuple(relations(state, order, t_ms)),
+        max(0, order.payload.expires_at_ms - begins_ms) if is_administrative else 0,
+        policy.administrative_days_max * DAY_MS if policy else 0,
+    )
+
+
+def evidence_of(relation: Relation) -> str:
+    """Return what a hit names when it fires because of a past order."""
+    return f"entry {relation.order_index}"
+
+
+def related(facts: GuardFacts, guard: Guard) -> tuple[Relation, ...]:
+    """Return the past orders that matter for one guard, ascending."""
+    return tuple(each for each in facts.relations if each.guard is guard)

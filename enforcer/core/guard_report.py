@@ -9,38 +9,36 @@ again.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Final
 
 from enforcer.core.guard import OUTCOMES, Guard
 from enforcer.core.guard_facts import GuardFacts
 
-REPORT_BYTES_MAX: Final = (1 << 20) - 1_024
-"""What leaves room for the salt of a side file."""
-HIT_BYTES_MAX: Final = 1_024
-"""Longest line of a hit: a number, a guard, a target, a line of pinned data."""
+HITS_BYTES_MAX: Final = (1 << 20) - 8_192
+"""What leaves room for the first part, the last line and the salt of a side file of 1 MiB."""
 
 
-def report_head(facts: GuardFacts, list_sha256: str, counts: Mapping[Guard, int]) -> bytes:
+def report_head(facts: GuardFacts, counts: Mapping[Guard, int]) -> bytes:
     """Return the first part, up to the empty line before the hits."""
     pins = facts.pins
-    lines = [
+    past = "".join(
+        f"{each.guard.name} {each.order_index} {each.target_list_sha256} {each.blocked_ms}\n"
+        for each in facts.relations
+    )
+    lines = (
         "enforcer guard report 1",
-        f"list {list_sha256}",
+        f"list {facts.target_list_sha256}",
         f"protected-core {pins.protected_core or '-'}",
         f"protected-names {pins.protected_names or '-'}",
         f"public-suffixes {pins.public_suffixes or '-'}",
         f"shared-ranges {pins.shared_ranges or '-'}",
-    ]
-    lines += [
-        f"precedent {each.guard.name} {each.evidence} {each.in_force_ms} {each.target_list_sha256}"
-        for each in facts.precedents
-    ]
-    if facts.administrative_ms:
-        lines.append(f"administrative {facts.administrative_ms} {facts.administrative_ms_max}")
-    lines += [
-        f"guard {guard.name} {OUTCOMES[guard].name} {count}" for guard, count in counts.items()
-    ]
-    return "".join(f"{line}\n" for line in (*lines, "")).encode("ascii")
+        f"past-orders {len(facts.relations)} {sha256(past.encode('ascii')).hexdigest()}",
+        f"administrative-ms {facts.administrative_ms} {facts.administrative_ms_max}",
+        *(f"guard {each.name} {OUTCOMES[each].name} {count}" for each, count in counts.items()),
+        "",
+    )
+    return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
 def report_tail(left_out: int) -> bytes:

@@ -141,7 +141,8 @@ def _networks(targets: Iterable[Target]) -> list[tuple[Network, str]]:
 
 def _overlapping(network: Network, listed: Iterable[tuple[Network, str]]) -> list[str]:
     """Return the longest prefix that `network` is in, and then all that are inside it."""
-    around, inside = [], []
+    around: list[tuple[int, int, str]] = []
+    inside: list[tuple[int, int, str]] = []
     for each, line in listed:
         if each.version != network.version or not each.overlaps(network):
             continue

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.guard import GuardScan
+from enforcer.core.guard_facts import GuardFacts
 from enforcer.core.receipt import Receipt
 from enforcer.core.table import OrderRow
 from enforcer.core.target import ListSummary
@@ -304,6 +306,17 @@ class SealedTable(Protocol):
         """Give it back; a gate that has taken it keeps it. Again is no error."""
 
 
+@dataclass(frozen=True, slots=True)
+class GuardJob:
+    """One order's list for guards to read, with all that they compare it with."""
+
+    facts: GuardFacts
+    paths: Mapping[str, Path]
+    """Where each of ``facts.lists`` is, by SHA-256."""
+    clean_path: Path | None = None
+    """Where to write the list without the lines that fire; None: nowhere."""
+
+
 class ListWork(Protocol):
     """Work on whole lists; in another process, one job at a time, in order, but for overlays.
 
@@ -323,6 +336,14 @@ class ListWork(Protocol):
         Raises:
             IntegrityError: a list does not have its hash, which is ``expected`` in the data.
             InputError: an order, or all together, have no place in a table.
+        """
+
+    async def scan_guards(self, job: GuardJob) -> GuardScan:
+        """Let guards read an order's list.
+
+        Raises:
+            IntegrityError: a list does not have its hash, which is ``expected`` in the data.
+            InputError: a list is not canonical.
         """
 
     async def compile_overlay(self, job: CompileJob) -> tuple[SealedTable, TableStats]:

@@ -23,6 +23,7 @@ from enforcer.api.client import ControlClient
 from enforcer.api.server import TlsFiles
 from enforcer.app.control import ControlPlane, serving
 from enforcer.backends.clock import SystemClock
+from enforcer.backends.guard_scan import scan_guards
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher
 from enforcer.backends.pki import Authority, Holder
@@ -30,11 +31,13 @@ from enforcer.backends.tiles import TileLedger
 from enforcer.config import Address, ControlConfig, Redis, ServerTls
 from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.envelope import Envelope
+from enforcer.core.guard import GuardScan
 from enforcer.core.key import Role
 from enforcer.core.note import VerifierKey
 from enforcer.core.order import OrderRef
 from enforcer.core.target import ListSummary, check_list
 from enforcer.core.trust import Trust
+from enforcer.ports import GuardJob
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.orders import Orders
@@ -91,6 +94,9 @@ class PlainListWork:
 
     async def check_list(self, path: Path) -> ListSummary:
         return await asyncio.to_thread(lambda: check_list(path.read_bytes()))
+
+    async def scan_guards(self, job: GuardJob) -> GuardScan:
+        return await asyncio.to_thread(scan_guards, job)
 
 
 def with_reasons(land: Land, targets: bytes = TARGETS, **changes: object):

@@ -18,12 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from enforcer.backends import list_tasks
+from enforcer.backends import guard_scan, list_tasks
 from enforcer.backends.list_import import NormaliseReport
 from enforcer.backends.sealed_table import SealedFile, writable
+from enforcer.core.guard import GuardScan
 from enforcer.core.target import ListSummary, TargetKind
 from enforcer.errors import UnavailableError
-from enforcer.ports import CompileJob, TableStats
+from enforcer.ports import CompileJob, GuardJob, TableStats
 
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
@@ -85,6 +86,16 @@ class ListWorker:
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, list_tasks.compile_here, job)
+
+    async def scan_guards(self, job: GuardJob) -> GuardScan:
+        """Let guards read an order's list; see :mod:`guard_scan`.
+
+        Raises:
+            IntegrityError: a list does not have the SHA-256 that names it.
+            InputError: a list is not canonical.
+            UnavailableError: the worker died, a list cannot be read, or memory has run out.
+        """
+        return await self._run(guard_scan.scan_guards, job)
 
     async def normalise(
         self, path_in: Path, path_out: Path, default_kind: TargetKind

@@ -46,7 +46,7 @@ def check_list(path: Path) -> ListSummary:
         InputError: the first line that is wrong.
         UnavailableError: it cannot be read, or memory has run out.
     """
-    with _bounded_memory(), ExitStack() as stack:
+    with bounded_memory(), ExitStack() as stack:
         text = stack.enter_context(mapped(path))
         result = scanner.scan(text)
         digest = sha256(text).hexdigest()
@@ -84,13 +84,13 @@ def compile_table(fd: int, job: CompileJob) -> TableStats:
         InputError: a list or a field of the job is wrong.
         UnavailableError: a list cannot be read, the table not written, or memory has run out.
     """
-    with _bounded_memory(), ExitStack() as stack:
+    with bounded_memory(), ExitStack() as stack:
         orders = [
-            (row, stack.enter_context(_verified(row.target_list_sha256, path)))
+            (row, stack.enter_context(verified(row.target_list_sha256, path)))
             for row, path in job.orders
         ]
         core, protected = (
-            stack.enter_context(_verified(*listed)) if listed is not None else b""
+            stack.enter_context(verified(*listed)) if listed is not None else b""
             for listed in (job.protected_core, job.protected_names)
         )
         compile_ = compiler.compile_table
@@ -127,7 +127,7 @@ def normalise_list(path_in: Path, path_out: Path, default_kind: TargetKind) -> N
     """
     temporary = durable.temporary_of(path_out)
     with (
-        _bounded_memory(),
+        bounded_memory(),
         durable.reporting(path_in, "read"),
         path_in.open("rb") as source,
         _replacing(temporary, path_out) as to,
@@ -153,7 +153,7 @@ def mapped(path: Path | None) -> Iterator[Text]:
 
 
 @contextmanager
-def _verified(expected: str, path: Path) -> Iterator[Text]:
+def verified(expected: str, path: Path) -> Iterator[Text]:
     """Map the list of that SHA-256.
 
     Raises:
@@ -190,7 +190,12 @@ def _replacing(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _bounded_memory() -> Iterator[None]:
+def bounded_memory() -> Iterator[None]:
+    """Report memory that has run out.
+
+    Raises:
+        UnavailableError: it has.
+    """
     try:
         yield
     except MemoryError as error:

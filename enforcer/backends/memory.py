@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from enforcer._native.probe import Table
-from enforcer.backends import list_tasks
+from enforcer.backends import guard_scan, list_tasks
 from enforcer.backends.sealed_table import SealedFile
+from enforcer.core.guard import GuardScan
 from enforcer.core.name import Name
 from enforcer.core.target import ListSummary
 from enforcer.core.verdict import Action
@@ -26,7 +27,15 @@ from enforcer.errors import (
     RefusedError,
     UnavailableError,
 )
-from enforcer.ports import CompileJob, GateMode, GateReport, ModeOverride, SealedTable, TableStats
+from enforcer.ports import (
+    CompileJob,
+    GateMode,
+    GateReport,
+    GuardJob,
+    ModeOverride,
+    SealedTable,
+    TableStats,
+)
 
 _A: Final = 1  # RFC 1035 §3.2.2
 
@@ -61,6 +70,7 @@ class InlineListWork:
         self.may_compile.set()
         self.bases: list[CompileJob] = []
         self.overlays: list[CompileJob] = []
+        self.scans: list[GuardJob] = []
 
     async def check_list(self, path: Path) -> ListSummary:
         """Check a canonical target list.
@@ -81,6 +91,16 @@ class InlineListWork:
         self.bases.append(job)
         await self.may_compile.wait()
         return await asyncio.to_thread(list_tasks.compile_here, job)
+
+    async def scan_guards(self, job: GuardJob) -> GuardScan:
+        """Let guards read an order's list.
+
+        Raises:
+            IntegrityError: a list does not have the hash that names it.
+        """
+        self._check_away()
+        self.scans.append(job)
+        return await asyncio.to_thread(guard_scan.scan_guards, job)
 
     async def compile_overlay(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
         """Compile an overlay: it waits for nothing.

@@ -9,12 +9,13 @@ held and not refused: the core name itself passes in any case.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_network
 
 from enforcer.core import target as target_list
-from enforcer.core.guard import Guard, GuardHit
+from enforcer.core.guard import REPEATING_GUARDS, Guard, GuardHit
 from enforcer.core.guard_data import GuardData, SuffixForm, SuffixRule
+from enforcer.core.guard_facts import GuardFacts, evidence_of
 from enforcer.core.network import Network
 from enforcer.core.special import SPECIAL_NETWORKS
 from enforcer.core.target import NAME_KINDS, Target, TargetKind
@@ -32,6 +33,44 @@ def scan_list(text: bytes, data: GuardData) -> Iterator[GuardHit]:
     for number, target in enumerate(target_list.iterate(text), 1):
         for guard, evidence in check_target(target, data):
             yield GuardHit(number, line_of(target), guard, evidence)
+
+
+def scan_order(
+    facts: GuardFacts, data: GuardData, text_of: Callable[[str], bytes]
+) -> Iterator[GuardHit]:
+    """Yield what fires in an order's list by its words, and because of past orders.
+
+    Raises:
+        InputError: a list is not canonical.
+    """
+    text = text_of(facts.target_list_sha256)
+    hits = list(scan_list(text, data))
+    targets = list(target_list.iterate(text))
+    blocked_ms = dict.fromkeys(range(1, len(targets) + 1), facts.administrative_ms)
+    first: set[tuple[int, Guard]] = set()
+    for past in facts.relations:
+        for number in shared_lines(targets, text_of(past.target_list_sha256)):
+            if past.guard is Guard.ADMINISTRATIVE_TIME:
+                blocked_ms[number] += past.blocked_ms
+            elif past.guard in REPEATING_GUARDS and (number, past.guard) not in first:
+                first.add((number, past.guard))
+                line = line_of(targets[number - 1])
+                hits.append(GuardHit(number, line, past.guard, evidence_of(past)))
+    for number, ms in blocked_ms.items():
+        if facts.administrative_ms and ms > facts.administrative_ms_max:
+            evidence = facts.administrative_evidence
+            line = line_of(targets[number - 1])
+            hits.append(GuardHit(number, line, Guard.ADMINISTRATIVE_TIME, evidence))
+    yield from sorted(hits, key=lambda hit: (hit.line_number, hit.guard))
+
+
+def shared_lines(targets: Sequence[Target], other: bytes) -> list[int]:
+    """Return the numbers, from 1, of the targets whose name, address or prefix `other` has, too.
+
+    Of whatever kind: ``exact`` and ``subtree`` of one name are one target here.
+    """
+    values = {each.value for each in target_list.iterate(other)}
+    return [number for number, each in enumerate(targets, 1) if each.value in values]
 
 
 def check_target(target: Target, data: GuardData) -> Found:

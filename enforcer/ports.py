@@ -59,6 +59,18 @@ class LedgerFiles(Protocol):
     def checkpoint_note(self) -> bytes | None:
         """The signed checkpoint; None while the ledger is empty."""
 
+    @property
+    def cosigned_note(self) -> bytes | None:
+        """The newest checkpoint that is known to have cosignatures; None: there is none yet."""
+
+    def keep_cosigned(self, note: bytes) -> None:
+        """Keep a checkpoint with cosignatures, in the place of the former; durable on return.
+
+        Raises:
+            IntegrityError: it is not one that the log signed, of this very history.
+            UnavailableError: the disk did not take it.
+        """
+
     def append(self, leaves: Sequence[bytes], seal: Callable[[Checkpoint], bytes]) -> bytes:
         """Append all of `leaves` or none, and return the signed checkpoint.
 
@@ -93,7 +105,14 @@ class LedgerFiles(Protocol):
         """Return an entry bundle of `width` entries (C2SP tlog-tiles)."""
 
     def receipt(self, index: int) -> Receipt:
-        """Return the proof that entry `index` is under the present checkpoint."""
+        """Return the proof that entry `index` is under a checkpoint, a cosigned one if it can."""
+
+    def consistency_proof(self, first: int, second: int) -> tuple[bytes, ...]:
+        """Return the proof that the first `first` entries begin the first `second` (RFC 6962).
+
+        Raises:
+            InputError: `first` is 0, or above `second`, or the ledger has fewer.
+        """
 
     def root_at(self, size: int) -> bytes:
         """Return the root of the first `size` entries: what an earlier checkpoint must say.
@@ -222,6 +241,9 @@ class FeedPublisher(Protocol):
                 or written to; `reconcile` mends it, and nothing is lost by calling that at once.
         """
 
+    async def show_cosigned(self, note: bytes) -> None:
+        """Show readers the newest checkpoint that has cosignatures."""
+
     async def put_list(self, sha256: str, path: Path) -> None:
         """Make a target list readable before an order that needs it is published."""
 
@@ -249,6 +271,9 @@ class FeedSource(Protocol):
 
     async def head(self) -> bytes | None:
         """Return the checkpoint note at the head key, if there is one."""
+
+    async def cosigned(self) -> bytes | None:
+        """Return the newest checkpoint that has cosignatures, if there is one."""
 
     def stops(self) -> AsyncIterator[bytes]:
         """Yield signed stops as they come, also those of the last hour at the start."""
@@ -450,9 +475,25 @@ class ControlLink(Protocol):
     async def push_stop(self, envelope: bytes) -> None:
         """Deliver a stop that this node obeys already, so that it gets into the ledger."""
 
+    async def add_cosignature(self, note: bytes) -> None:
+        """Deliver a checkpoint with this node's own cosignature; again is no error."""
+
     def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield a target list's bytes, where the feed does not have it.
 
         Raises:
             NotFoundError: the control plane does not have it either.
+        """
+
+
+class WitnessLink(Protocol):
+    """The way to one witness (C2SP tlog-witness)."""
+
+    async def add_checkpoint(self, body: bytes) -> bytes:
+        """Bring an add-checkpoint request and return the signature lines of the answer, unread.
+
+        Raises:
+            ConflictError: 409; ``data["size"]`` is the size that the witness is at.
+            RefusedError: 400, 403, 404 or 422: the witness will not cosign this.
+            UnavailableError: it did not answer in time, or with something else.
         """

@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from enforcer.core.attestation import (
     parse_attestation,
 )
 from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
+from enforcer.core.cosignature import NOBODY
 from enforcer.core.entry import parse
 from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.core.fold import apply
@@ -41,7 +43,9 @@ from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import Pace
 from enforcer.services.replica import Replica
+from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
+from enforcer.services.witness_watch import Cosigner
 from tests.people import Land, seal
 
 BAD = b"exact bad.example.org\n"
@@ -92,6 +96,7 @@ class World:
         self.gate = MemoryGate(self.clock)
         self.work = InlineListWork()
         self.replica = Replica
+        self.witnesses = NOBODY
         self.state_dir = directory / "node"
         self.book = open_copy(directory / "book", self.log)
 
@@ -122,10 +127,12 @@ class World:
             files = KeptFiles(self.state_dir)
             source = MemoryFeedSource(self.feed, poll_interval_ms=5)
             lists = ListKeeper(ledger.lists, self.work, source, self.control)
+            trust = replace(trust_of(self.land, self.log), witnesses=self.witnesses)
+            time = NodeTime(self.clock, files)
             node = Node(
                 node_id="node-1",
-                replica=self.replica(trust_of(self.land, self.log), verify, ledger),
-                time=NodeTime(self.clock, files),
+                replica=self.replica(trust, verify, ledger),
+                time=time,
                 stops=StopKeeper(files),
                 lists=lists,
                 enforcer=Enforcer(
@@ -140,6 +147,8 @@ class World:
                 source=source,
                 control=self.control,
                 files=files,
+                split_views=SplitViews(trust, verify, ledger, files),
+                cosigner=self.cosigner(time),
                 pace=QUICK,
             )
             await node.start()
@@ -154,6 +163,11 @@ class World:
                 asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
                 if not task.cancelled():
                     task.result()
+
+    def cosigner(self, time: NodeTime) -> Cosigner | None:
+        """Return what cosigns for the node, if it is one of the witnesses."""
+        key = self.witnesses.key_of(self.land.node.key.public_key)
+        return Cosigner(key, self.land.node.key, self.control, time) if key else None
 
     @property
     def status(self) -> dict:

@@ -50,6 +50,7 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.TrustService/RecordRootAct": EVERYBODY,
     "/enforcer.v1.TrustService/GetPolicy": EVERYBODY,
     "/enforcer.v1.AuditService/GetCheckpoint": EVERYBODY,
+    "/enforcer.v1.AuditService/AddCosignature": EVERYBODY,
     "/enforcer.v1.AuditService/ReadEntries": EVERYBODY,
     "/enforcer.v1.AuditService/GetTile": EVERYBODY,
     "/enforcer.v1.AuditService/GetTargetList": EVERYBODY,

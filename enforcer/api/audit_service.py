@@ -1,4 +1,4 @@
-"""AuditService: what an outsider needs to verify the ledger; it reads, and nothing else."""
+"""AuditService: what an outsider needs to verify the ledger; it reads, and takes cosignatures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from enforcer.api.access import Context
 from enforcer.core.tile import TILE_WIDTH
 from enforcer.errors import InputError, NotFoundError
 from enforcer.ports import Contents, LedgerFiles
+from enforcer.services.cosigned import Cosigned
 from enforcer.v1 import audit_pb2, audit_pb2_grpc
 
 ENTRIES_PER_MESSAGE_MAX: Final = 256
@@ -22,10 +23,13 @@ T = TypeVar("T")
 class AuditService(audit_pb2_grpc.AuditServiceServicer):
     """One ledger's files; see proto/enforcer/v1/audit.proto for each method."""
 
-    def __init__(self, files: LedgerFiles, lists: Contents, side: Contents) -> None:
+    def __init__(
+        self, files: LedgerFiles, lists: Contents, side: Contents, cosigned: Cosigned
+    ) -> None:
         self._files = files
         self._lists = lists
         self._side = side
+        self._cosigned = cosigned
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Context
@@ -37,7 +41,14 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
                 "the ledger is empty: no checkpoint is signed yet",
                 advice="Have the roots sign a policy, and record that first.",
             )
-        return audit_pb2.GetCheckpointResponse(checkpoint=note)
+        return audit_pb2.GetCheckpointResponse(checkpoint=note, cosigned=self._cosigned.best or b"")
+
+    async def AddCosignature(
+        self, request: audit_pb2.AddCosignatureRequest, context: Context
+    ) -> audit_pb2.AddCosignatureResponse:
+        """Take a witness's cosignature, whoever brings it."""
+        await self._cosigned.add(request.checkpoint)
+        return audit_pb2.AddCosignatureResponse()
 
     async def ReadEntries(
         self, request: audit_pb2.ReadEntriesRequest, context: Context

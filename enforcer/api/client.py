@@ -25,6 +25,7 @@ from enforcer.core.trust import Trust
 from enforcer.errors import IntegrityError, NotFoundError, UnavailableError
 from enforcer.services.ledger import Recorded
 from enforcer.v1 import (
+    audit_pb2,
     node_pb2,
     node_pb2_grpc,
     order_pb2,
@@ -150,6 +151,11 @@ class ControlClient(ControlReader):
         """Bring a node's attestation."""
         request = node_pb2.AttestRequest(envelope=format_envelope(envelope))
         await answer(self._nodes.Attest(request, timeout=CALL_SECONDS_MAX))
+
+    async def add_cosignature(self, note: bytes) -> None:
+        """Bring a checkpoint with a witness's cosignature."""
+        request = audit_pb2.AddCosignatureRequest(checkpoint=note)
+        await answer(self._audit.AddCosignature(request, timeout=CALL_SECONDS_MAX))
 
     async def push_stop(self, envelope: Envelope) -> Pushed:
         """Push a stop to a control plane or straight to a node."""

@@ -22,6 +22,10 @@ class GrpcControlLink:
         """Deliver a stop that this node obeys already; the receipt that comes back is verified."""
         await self._client.push_stop(parse_envelope(envelope))
 
+    async def add_cosignature(self, note: bytes) -> None:
+        """Deliver a checkpoint with this node's own cosignature; again is no error."""
+        await self._client.add_cosignature(note)
+
     def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield a target list's bytes.
 

@@ -133,6 +133,26 @@ def _node_families(view: NodeView) -> Iterator[Metric]:
         view.unlogged_stops,
     )
     yield _gauge(
+        "enforcer_node_witness_quorum",
+        "Witnesses that new blocks wait for; 0: UNWITNESSED.",
+        view.witness_quorum,
+    )
+    yield _gauge(
+        "enforcer_node_witnessed_size",
+        "Entries that a quorum of witnesses has seen.",
+        view.witnessed_size,
+    )
+    yield _gauge(
+        "enforcer_node_orders_unwitnessed",
+        "Approved orders that wait for witnesses.",
+        view.unwitnessed,
+    )
+    yield _gauge(
+        "enforcer_node_split_views",
+        "Checkpoints that contradict this node's history.",
+        view.split_views,
+    )
+    yield _gauge(
         "enforcer_node_lists_missing", "Target lists wanted and not here.", view.missing_lists
     )
     yield _counter(

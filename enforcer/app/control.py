@@ -10,7 +10,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,13 +31,16 @@ from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.service_manager import notify_ready, notify_stopping
 from enforcer.backends.tiles import TileLedger
+from enforcer.backends.witness_http import HttpWitness
 from enforcer.config import ControlConfig, read_trust
 from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
+from enforcer.core.cosignature import CosignerKey
 from enforcer.core.note import VerifierKey
 from enforcer.core.trust import Trust
 from enforcer.errors import InputError, UnavailableError
-from enforcer.ports import Clock, FeedPublisher, ListWork
+from enforcer.ports import Clock, FeedPublisher, ListWork, WitnessLink
 from enforcer.services.attestations import Attestations
+from enforcer.services.cosigned import Cosigned
 from enforcer.services.ledger import Ledger, Progress
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.order_watch import OrderWatch
@@ -45,6 +48,7 @@ from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
+from enforcer.services.witnessing import Witnessing
 from enforcer.v1 import audit_pb2_grpc, node_pb2_grpc, order_pb2_grpc, trust_pb2_grpc
 
 GRACE_SECONDS: Final = 5
@@ -120,10 +124,21 @@ async def serving(
             Publication(
                 feed, ledger, files.lists, config.reconcile_interval_seconds
             ) as publication,
+            AsyncExitStack() as stack,
         ):
             uploads = Uploads(files.lists, work, ledger, publication)
             orders = Orders(ledger, uploads, files.side, publication)
             stopping = Stopping(ledger, files.side, publication)
+            cosigned = Cosigned(files, trust, verify)
+            witnessing = await stack.enter_async_context(
+                Witnessing(
+                    ledger,
+                    cosigned,
+                    _witnesses(config, trust),
+                    feed,
+                    config.reconcile_interval_seconds,
+                )
+            )
             reader = OrderReader(ledger)
             watch = OrderWatch(ledger, reader)
             kept = KeptFiles(config.ledger_dir / "attestations")
@@ -135,7 +150,7 @@ async def serving(
                 TrustService(ledger, orders, reader), server.grpc
             )
             audit_pb2_grpc.add_AuditServiceServicer_to_server(
-                AuditService(files, files.lists, files.side), server.grpc
+                AuditService(files, files.lists, files.side, cosigned), server.grpc
             )
             node_pb2_grpc.add_NodeServiceServicer_to_server(
                 NodeService(ledger, stopping, Attestations(ledger, kept)), server.grpc
@@ -144,7 +159,9 @@ async def serving(
             late = asyncio.create_task(
                 _every(config.reconcile_interval_seconds, stopping.record_unlogged)
             )
-            tasks = frozenset(filter(None, (ledger.writer, publication.task, late)))
+            tasks = frozenset(
+                filter(None, (ledger.writer, publication.task, late, *witnessing.tasks))
+            )
             await server.start()
             try:
                 yield ControlPlane(port, ledger, publication, tasks)
@@ -168,6 +185,19 @@ def _sealer(key_file: Path, log_key: VerifierKey) -> Callable[[Checkpoint], byte
             path=str(key_file),
         )
     return lambda checkpoint: sign_checkpoint(checkpoint, log_key, key.sign)
+
+
+def _witnesses(config: ControlConfig, trust: Trust) -> dict[CosignerKey, WitnessLink]:
+    """Return the way to each witness that is to be asked."""
+    keys = {key.name: key for key in trust.witnesses.keys}
+    for each in config.witnesses:
+        if each.name not in keys:
+            raise InputError(
+                f"the trust file names no witness {each.name!r}",
+                advice="Use the name in its vkey, or have the trust file name it.",
+                field="witnesses.name",
+            )
+    return {keys[each.name]: HttpWitness(each.url) for each in config.witnesses}
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:

@@ -15,6 +15,7 @@ from enforcer.app.acts import Common
 from enforcer.backends import durable, pki
 from enforcer.backends.keys import PrivateKey
 from enforcer.core import fields
+from enforcer.core.cosignature import CosignerKey
 from enforcer.core.fields import Identifier, Items, Line
 from enforcer.core.key import (
     MACHINE_ROLES,
@@ -78,6 +79,15 @@ def load_key(path: Path) -> PrivateKey:
         NotFoundError, InputError, UnavailableError: as :meth:`PrivateKey.load`.
     """
     return PrivateKey.load(path)
+
+
+def witness_vkey(name: str, key: PrivateKey) -> str:
+    """Return how a trust file names the witness that cosigns with a key (C2SP tlog-cosignature).
+
+    Raises:
+        InputError: the name cannot name a key.
+    """
+    return CosignerKey(name, key.public_key).text
 
 
 def tls_key_path(signing_key: Path) -> Path:

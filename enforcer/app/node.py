@@ -43,7 +43,9 @@ from enforcer.services.lists import ListKeeper
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.replica import Replica
+from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
+from enforcer.services.witness_watch import Cosigner
 from enforcer.v1 import node_pb2_grpc
 
 SECRET_BYTES: Final = 16
@@ -125,11 +127,14 @@ async def assembled(config: NodeConfig) -> AsyncIterator[Node]:
         checking = await stack.enter_async_context(ListWorker())
         compiling = await stack.enter_async_context(ListWorker())
         replica = Replica(trust, verify, ledger)
+        node_time = NodeTime(SystemClock(), files)
+        own = trust.witnesses.key_of(key.public_key)
+        cosigner = Cosigner(own, key, control, node_time) if own is not None else None
         lists = ListKeeper(ledger.lists, checking, source, control)
         yield Node(
             node_id=config.node_id,
             replica=replica,
-            time=NodeTime(SystemClock(), files),
+            time=node_time,
             stops=StopKeeper(files),
             lists=lists,
             enforcer=Enforcer(
@@ -144,6 +149,8 @@ async def assembled(config: NodeConfig) -> AsyncIterator[Node]:
             source=source,
             control=control,
             files=files,
+            split_views=SplitViews(trust, verify, ledger, files),
+            cosigner=cosigner,
         )
 
 

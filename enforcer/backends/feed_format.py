@@ -1,8 +1,8 @@
 """The feed's keys and bounds: what a publisher writes in Redis, and a node may read there.
 
 Always true: a stream id is the ledger index plus one (``<index+1>-0``), so a gap or a replay
-shows by number; everything but the head and the two streams is immutable. Nothing here is
-believed: sizes are only claimed, until somebody checks a signature.
+shows by number; everything but the two checkpoints and the two streams is immutable. Nothing here
+is believed: sizes are only claimed, until somebody checks a signature.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ class FeedKeys:
     def head(self) -> str:
         """The newest checkpoint."""
         return self.prefix + "head"
+
+    @property
+    def cosigned(self) -> str:
+        """The newest checkpoint that has cosignatures; it may lag behind the head."""
+        return self.prefix + "cosigned"
 
     @property
     def log(self) -> str:

@@ -215,6 +215,7 @@ class MemoryControl:
     refuses_stops: bool = False
     attestations: list[bytes] = field(default_factory=list)
     stops: list[bytes] = field(default_factory=list)
+    cosigned: list[bytes] = field(default_factory=list)
     lists: dict[str, bytes] = field(default_factory=dict)
 
     async def attest(self, envelope: bytes) -> None:
@@ -232,6 +233,11 @@ class MemoryControl:
         if self.refuses_stops:
             raise RefusedError("the stop is refused", advice="Sign another.")
         self.stops.append(envelope)
+
+    async def add_cosignature(self, note: bytes) -> None:
+        """Keep a checkpoint with a cosignature."""
+        self._check_away()
+        self.cosigned.append(note)
 
     async def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield a target list's bytes.

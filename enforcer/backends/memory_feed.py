@@ -35,6 +35,7 @@ class MemoryFeed:
     def clear(self) -> None:
         """Lose everything, as FLUSHALL does."""
         self.head: bytes | None = None
+        self.cosigned: bytes | None = None
         self.log: dict[int, StreamEntry] = {}
         self.bundles: dict[int, bytes] = {}
         self.lists: dict[str, bytes] = {}
@@ -82,6 +83,11 @@ class MemoryFeedPublisher:
             )
         self._write(first_index, leaves, checkpoint)
         self._feed.wake()
+
+    async def show_cosigned(self, note: bytes) -> None:
+        """Show the newest checkpoint that has cosignatures."""
+        self._feed.check()
+        self._feed.cosigned = note
 
     async def put_list(self, sha256: str, path: Path) -> None:
         """Make a target list readable."""
@@ -184,6 +190,11 @@ class MemoryFeedSource:
             self._faults["the head is no checkpoint"] += 1
             return None
         return self._feed.head
+
+    async def cosigned(self) -> bytes | None:
+        """Return the newest checkpoint that has cosignatures, if there is one."""
+        self._feed.check()
+        return self._feed.cosigned
 
     async def stops(self) -> AsyncIterator[bytes]:
         """Yield signed stops as they come, those that the feed still has first."""

@@ -99,6 +99,11 @@ class RedisFeedPublisher:
                 )
             self._audit.wrote(first_index, leaves, checkpoint)
 
+    async def show_cosigned(self, note: bytes) -> None:
+        """Show the newest checkpoint that has cosignatures."""
+        async with self._link.use("publish a cosigned checkpoint") as redis:
+            await redis.set(self._keys.cosigned, note)
+
     async def put_list(self, sha256: str, path: Path) -> None:
         """Write a target list in chunks, and its manifest when they are all there."""
         manifest = Manifest.of(path)

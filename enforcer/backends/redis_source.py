@@ -90,6 +90,14 @@ class RedisFeedSource:
             return None
         return note
 
+    async def cosigned(self) -> bytes | None:
+        """Return the newest checkpoint that has cosignatures, if there is one."""
+        note = await self._get(self._keys.cosigned, CHECKPOINT_BYTES_MAX)
+        if note is not None and not claimed_size(note):
+            self._fault("the cosigned checkpoint is none")
+            return None
+        return note
+
     async def stops(self) -> AsyncIterator[bytes]:
         """Yield signed stops as they come, those that the stream still has first."""
         after = _FIRST

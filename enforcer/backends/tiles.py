@@ -1,9 +1,9 @@
 """One ledger in one directory: C2SP tlog-tiles files under a signed checkpoint.
 
-Layout: checkpoint, tile/..., lists/<sha256>, side/<sha256>, lock, begun. The checkpoint alone says
-what the ledger holds: files beyond it are leftovers of an append that nobody was told of, and are
-overwritten. Refuses to sign what it cannot read back, and to go on from an older or a lost
-checkpoint (``begun`` says that there was one). One writer, under a kernel lock for life; any
+Layout: checkpoint, cosigned, tile/..., lists/<sha256>, side/<sha256>, lock, begun. The checkpoint
+alone says what the ledger holds: files beyond it are leftovers of an append that nobody was told
+of, and are overwritten. Refuses to sign what it cannot read back, and to go on from an older or a
+lost checkpoint (``begun`` and ``cosigned`` tell). One writer, under a kernel lock for life; any
 number of readers, who see the tree as it was when they opened it. All calls block.
 """
 
@@ -17,6 +17,7 @@ from typing import Final, Self, TypeAlias
 
 from enforcer.backends import durable
 from enforcer.backends.content import ContentStore
+from enforcer.backends.cosigned_file import CosignedFile
 from enforcer.backends.lock import DirectoryLock
 from enforcer.backends.tile_files import TileFiles, damaged
 from enforcer.backends.tile_tree import Progress, TileCache, TileTree
@@ -78,8 +79,11 @@ class TileLedger:
         self._appending = Lock()
         self._in_doubt = False
         self._staged: tuple[TileTree, tuple[Tile, ...]] | None = None
+        # Read before the checkpoint, so that a reader beside a writer never finds it ahead of that.
+        self._cosigned = CosignedFile(path, origin, vkey, verify)
         # One reference, replaced as a whole: readers in other threads see the old or the new tree.
         self._state = self._load()
+        self._check_cosigned(self._cosigned.checkpoint)
 
     @classmethod
     def open(
@@ -148,6 +152,27 @@ class TileLedger:
     def checkpoint_note(self) -> bytes | None:
         """The signed note of the checkpoint; None while the ledger is empty."""
         return self._state[1]
+
+    @property
+    def cosigned_note(self) -> bytes | None:
+        """The newest checkpoint that has cosignatures; it may be older than the checkpoint."""
+        return self._cosigned.note
+
+    def keep_cosigned(self, note: bytes) -> None:
+        """Keep a checkpoint of this ledger that has cosignatures, durably.
+
+        An older one, or one of the same size with fewer signatures, may be given: the caller
+        decides which is the better.
+
+        Raises:
+            ConflictError: the ledger was opened for reading.
+            IntegrityError: the log did not sign it, or it is of another history than this ledger.
+            UnavailableError: the disk did not take it.
+        """
+        with self._appending:
+            self._check_writable()
+            self._check_cosigned(self._cosigned.read(note))
+            self._cosigned.keep(note)
 
     def append(self, leaves: Sequence[bytes], seal: Seal) -> bytes:
         """Add entries, all or none, and return the signed note of the new checkpoint.
@@ -233,13 +258,20 @@ class TileLedger:
         return self._state[0].root_at(size)
 
     def receipt(self, index: int) -> Receipt:
-        """Return the proof that entry `index` is in the tree of the present checkpoint.
+        """Return the proof that entry `index` is in the tree of a checkpoint.
+
+        That is the newest one with cosignatures if it covers the entry, else the present one.
 
         Raises:
             InputError: there is no such entry.
             IntegrityError: a tile is damaged.
         """
         tree, note = self._state
+        cosigned = self._cosigned.note
+        if cosigned is not None:
+            size = self._cosigned.read(cosigned).size
+            if 0 <= index < size:
+                return Receipt(index, tree.inclusion_proof(index, size), cosigned)
         return Receipt(index, tree.inclusion_proof(index, tree.size), note or b"")
 
     def verify_all(self, progress: Progress | None = None) -> None:
@@ -330,14 +362,41 @@ class TileLedger:
         ]
         return after, filled
 
-    def _check_appendable(self) -> None:
-        """Refuse to go on from anything but the checkpoint that this object knows."""
+    def _check_writable(self) -> None:
         if self._lock is None:
             raise ConflictError(
                 f"the ledger in {self.path} is open for reading only",
                 advice="Open it with writer=True.",
                 path=str(self.path),
             )
+
+    def _check_cosigned(self, cosigned: Checkpoint | None) -> None:
+        """Refuse a cosigned checkpoint that is not one of this ledger's own history."""
+        if cosigned is None:
+            return
+        if cosigned.size > self.size:
+            raise damaged(
+                self._note_path,
+                "rolled back",
+                f"{self._note_path} is of {self.size} entries, and {self._cosigned.path.name} "
+                f"proves that there were {cosigned.size}",
+                expected=cosigned.size,
+                got=self.size,
+            )
+        root = self._state[0].root_at(cosigned.size)
+        if root != cosigned.root:
+            raise damaged(
+                self._cosigned.path,
+                "split view",
+                f"{self._cosigned.path} is of another history: the log signed two roots for "
+                f"{cosigned.size} entries",
+                expected=root.hex(),
+                got=cosigned.root.hex(),
+            )
+
+    def _check_appendable(self) -> None:
+        """Refuse to go on from anything but the checkpoint that this object knows."""
+        self._check_writable()
         if self._in_doubt:
             raise UnavailableError(
                 f"the last checkpoint in {self.path} may or may not be on the disk",

@@ -25,16 +25,24 @@ def new(path: KeyFile, *, as_json: AsJson = False) -> None:
     from enforcer.app import keys
 
     key = keys.new_key(path)
-    _show(path, key.public_key, key.key_id, as_json=as_json)
+    _show(path, key.public_key, key.key_id, {}, as_json=as_json)
 
 
 @app.command("show")
-def show(path: KeyFile, *, as_json: AsJson = False) -> None:
+def show(
+    path: KeyFile,
+    *,
+    witness: Annotated[
+        str | None, typer.Option(help="A name: show the vkey by which trust files name a witness.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the public half of a key."""
     from enforcer.app import keys
 
     key = keys.load_key(path)
-    _show(path, key.public_key, key.key_id, as_json=as_json)
+    more = {"witness_vkey": keys.witness_vkey(witness, key)} if witness is not None else {}
+    _show(path, key.public_key, key.key_id, more, as_json=as_json)
 
 
 @app.command("request")
@@ -105,8 +113,10 @@ def certify(
         err().print("A certificate lets its holder speak; what counts is who the roots register.")
 
 
-def _show(path: Path, public_key: bytes, key_id: str, *, as_json: bool) -> None:
-    shown = {"file": str(path), "public_key": public_key.hex(), "key_id": key_id}
+def _show(
+    path: Path, public_key: bytes, key_id: str, more: dict[str, str], *, as_json: bool
+) -> None:
+    shown = {"file": str(path), "public_key": public_key.hex(), "key_id": key_id, **more}
     if as_json:
         emit_json(shown)
     else:

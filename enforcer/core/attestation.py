@@ -34,6 +34,8 @@ class NotEnforced(IntEnum):
     """The operator has switched blocking off: no order is enforced."""
     SHADOW = 6
     """The gate counts what it would block, and blocks nothing."""
+    UNWITNESSED = 7
+    """Too few witnesses have cosigned a checkpoint that covers what it rests on."""
 
 
 NOTHING_ENFORCED: Final = frozenset({NotEnforced.BYPASSED, NotEnforced.SHADOW})

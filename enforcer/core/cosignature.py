@@ -23,7 +23,8 @@ from enforcer.core.note import (
 )
 from enforcer.errors import IntegrityError
 
-WITNESSES_MAX: Final = 64
+WITNESSES_MAX: Final = 32
+NAME_BYTES_MAX: Final = 200  # so that a checkpoint with all of them stays under 16 KiB
 TIMESTAMP_BYTES: Final = 8
 TIMESTAMP_SECONDS_MAX: Final = 2**63 - 1
 
@@ -51,6 +52,8 @@ class Witnesses:
             raise ValueError("a witness's key stands twice")
         if len({key.name for key in self.keys}) != len(self.keys):
             raise ValueError("a witness's name stands twice")
+        if any(len(key.name.encode()) > NAME_BYTES_MAX for key in self.keys):
+            raise ValueError(f"a witness's name has more than {NAME_BYTES_MAX} octets")
         if not 0 <= self.quorum <= len(self.keys):
             raise ValueError(f"the quorum is above the number of witnesses, {len(self.keys)}")
         if self.quorum and 2 * self.quorum <= len(self.keys):
@@ -58,6 +61,10 @@ class Witnesses:
                 f"a quorum of {self.quorum} of {len(self.keys)} witnesses could be had for two "
                 "histories at once: it must be more than half"
             )
+
+    def key_of(self, public_key: bytes) -> CosignerKey | None:
+        """Return the witness whose key this is, if it is one."""
+        return next((key for key in self.keys if key.public_key == public_key), None)
 
     def cosigned(self, note: Note, verify: Verify) -> dict[CosignerKey, int]:
         """Return which of these witnesses cosigned the note, and when (Unix time, seconds).

@@ -19,7 +19,11 @@ from enforcer.ports import FeedSource, FeedUpdate
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.replica import AHEAD_MS_MAX, Proven, Replica
+from enforcer.services.split_views import SplitViews
 from enforcer.services.stop_paths import StopPaths
+
+CONTRADICTIONS: Final = frozenset({"another tree", "split view", "rolled back"})
+"""Problems of an update that may be the log's word against its own."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -61,6 +65,7 @@ class Follower:
         stops: StopPaths,
         on_progress: Callable[[], None],
         on_health: Callable[[], None],
+        split_views: SplitViews,
         pace: Pace = DEFAULT_PACE,
     ) -> None:
         self._replica = replica
@@ -69,6 +74,7 @@ class Follower:
         self._stops = stops
         self._on_progress = on_progress
         self._on_health = on_health
+        self._split_views = split_views
         self._pace = pace
         self.health = FeedHealth(FeedState.STALE, "nothing was read yet", time.now_ms())
 
@@ -101,9 +107,10 @@ class Follower:
                 await self._accept(proven)
                 return True
             self._is(FeedState.WAITING, "the next entries are recorded ahead of our clock")
-        except EnforcerError:
+        except EnforcerError as error:
             await asyncio.to_thread(self._replica.give_up)
             await self._stops.offer_entries(update.leaves)
+            await self._look_into(error, update.checkpoint_note)
             raise
         await self._stops.offer_entries(update.leaves)
         return False
@@ -130,11 +137,20 @@ class Follower:
         if note is None:
             self._is(FeedState.STALE, "the feed has no head")
             return
-        checkpoint = self._replica.prove_head(note)
+        try:
+            checkpoint = self._replica.prove_head(note)
+        except IntegrityError as error:
+            await self._look_into(error, note)
+            raise
         if checkpoint.size > self._replica.size:
             self._is(FeedState.STALE, "the feed lacks entries that its head covers")
         else:
             self._is(FeedState.OK, "")
+
+    async def _look_into(self, error: EnforcerError, note: bytes) -> None:
+        """Keep a checkpoint that contradicts our history, whatever came with it."""
+        if error.data.get("problem") in CONTRADICTIONS:
+            await asyncio.to_thread(self._split_views.look, note)
 
     def _is(self, state: FeedState, reason: str) -> None:
         if (state, reason) == (self.health.state, self.health.reason):

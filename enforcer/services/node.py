@@ -28,8 +28,10 @@ from enforcer.services.node_view import Applying, NodeView, omissions_of, order_
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.plan import Plan, make_plan, wanted_lists
 from enforcer.services.replica import Replica
+from enforcer.services.split_views import SplitViews
 from enforcer.services.stop_paths import StopPaths
 from enforcer.services.stops import StopKeeper, StopOutcome
+from enforcer.services.witness_watch import Cosigner, WitnessWatch
 
 STATUS_FILE: Final = "status.json"
 GATE_SECONDS_MAX: Final = 5.0
@@ -54,8 +56,11 @@ class Node:
         source: FeedSource,
         control: ControlLink,
         files: KeptFiles,
+        split_views: SplitViews,
+        cosigner: Cosigner | None = None,
         pace: Pace = DEFAULT_PACE,
     ) -> None:
+        """Take the parts; `cosigner` where the trust file names this node as a witness."""
         self._node_id = node_id
         self._replica = replica
         self._time = time
@@ -95,6 +100,16 @@ class Node:
             stops=self._paths,
             on_progress=self._progressed,
             on_health=self._changed.set,
+            split_views=split_views,
+            pace=pace,
+        )
+        self._split_views = split_views
+        self._cosigner = cosigner
+        self._watch = WitnessWatch(
+            replica=replica,
+            source=source,
+            split_views=split_views,
+            on_progress=self._changed.set,
             pace=pace,
         )
 
@@ -119,6 +134,10 @@ class Node:
             omissions=omissions_of(plan),
             omission_count=plan.omission_count if plan is not None else 0,
             unlogged_stops=len(self._stops.unlogged),
+            witness_quorum=self._replica.witnessed.quorum,
+            witnessed_size=self._replica.witnessed.size,
+            unwitnessed=plan.unwitnessed if plan is not None else 0,
+            split_views=len(self._split_views.views),
             missing_lists=len(self._lists.missing(wanted)),
             gate=self._enforcer.state(plan) if plan is not None else gate,
             report=report,
@@ -151,6 +170,8 @@ class Node:
                 self._enforcer.run,
                 self._fetch_lists,
                 self._follower.run,
+                *((self._watch.run,) if self._replica.witnessed.quorum else ()),
+                *((self._cosigner.run,) if self._cosigner is not None else ()),
                 self._paths.follow_feed,
                 self._paths.watch_drops,
                 self._paths.relay,
@@ -189,6 +210,9 @@ class Node:
         self._warn_of_trust()
         self._changed.set()
         self._lists_wanted.set()
+        self._watch.entries_came()
+        if self._cosigner is not None:
+            self._cosigner.saw(self._replica.note)
 
     async def _enforce(self) -> None:
         """Keep the gate in step; nothing else is waited for."""
@@ -244,6 +268,7 @@ class Node:
             has_list=self._lists.has,
             has_order_list=self._lists.has_for,
             held=self._enforcer.held,
+            witnessed_until_ms=self._replica.witnessed.until_ms,
         )
 
     def _pause_seconds(self, plan: Plan | None, state: GateState) -> float:
@@ -269,6 +294,7 @@ class Node:
             enforcer=self._enforcer,
             stops=self._stops,
             missing=missing,
+            split_views=self._split_views.views,
         )
         try:
             await asyncio.to_thread(self._files.show, STATUS_FILE, text)

@@ -14,6 +14,7 @@ from enforcer.services.enforce import Enforcer
 from enforcer.services.follow import FeedHealth
 from enforcer.services.plan import Plan
 from enforcer.services.replica import Replica
+from enforcer.services.split_views import SplitView
 from enforcer.services.stops import StopKeeper
 
 
@@ -29,6 +30,7 @@ def status_text(
     enforcer: Enforcer,
     stops: StopKeeper,
     missing: Sequence[str],
+    split_views: Sequence[SplitView],
 ) -> bytes:
     """Return the status as JSON, sorted so that two can be compared by eye."""
     report = enforcer.report
@@ -41,7 +43,10 @@ def status_text(
             "root_sha256": replica.root.hex(),
             "recorded_at_ms": replica.state.recorded_at_ms,
             "ineffective": list(replica.ineffective),
-            "witnesses": "UNWITNESSED",
+            "witnesses": witnesses_of(replica, plan),
+            "witness_quorum": replica.witnessed.quorum,
+            "witnessed_size": replica.witnessed.size,
+            "split_views": [asdict(each) for each in split_views],
         },
         "feed": {
             "state": feed.state.name,
@@ -67,6 +72,7 @@ def status_text(
         "planned_size": plan.ledger_size if plan is not None else 0,
         "table_digest": plan.digest if plan is not None else None,
         "orders_in_force": len(plan.in_force) if plan is not None else 0,
+        "waiting_for_witnesses": plan.unwitnessed if plan is not None else 0,
         "omissions": [
             {
                 "order_index": omission.order_index,
@@ -87,3 +93,13 @@ def status_text(
         "missing_lists": list(missing),
     }
     return json.dumps(shown, indent=2, sort_keys=True).encode("ascii") + b"\n"
+
+
+def witnesses_of(replica: Replica, plan: Plan | None) -> str:
+    """Say in words how it stands with the witnesses."""
+    witnessed = replica.witnessed
+    if not witnessed.quorum:
+        return "UNWITNESSED"
+    if plan is not None and plan.unwitnessed:
+        return f"waiting for witnesses: {plan.unwitnessed} orders"
+    return f"{witnessed.quorum} witnesses have seen {min(witnessed.size, replica.size)} entries"

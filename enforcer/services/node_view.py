@@ -44,6 +44,14 @@ class NodeView:
     """Orders that are not enforced here, by reason; of as many as an attestation can name."""
     omission_count: int
     unlogged_stops: int
+    witness_quorum: int
+    """0: UNWITNESSED."""
+    witnessed_size: int
+    """Entries that a quorum of witnesses has seen."""
+    unwitnessed: int
+    """Approved orders that wait for witnesses."""
+    split_views: int
+    """Checkpoints that contradict this node's history."""
     missing_lists: int
     gate: GateState
     report: GateReport | None

@@ -24,6 +24,9 @@ class Pace:
     """How often the folder is looked at into which stops are put."""
     relay_retry_seconds: float = 5.0
     """While the control plane does not answer for a stop."""
+    witness_poll_seconds: float = 0.025
+    """First wait for a cosigned checkpoint; each further one is twice as long."""
+    witness_poll_seconds_max: float = 1.0
 
 
 DEFAULT_PACE = Pace()

@@ -71,6 +71,11 @@ class Plan:
     """The first of them, as many as an attestation can name."""
     attested_rows: tuple[OrderRow, ...]
     """The ledger's rows in force at ``t_ms``, without all that are omitted."""
+    unwitnessed: int = 0
+    """Approved orders that are left out, now or when their time comes, until witnesses have seen
+    what they rest on."""
+    witnessed_ends_ms: tuple[int, ...] = ()
+    """When rows of the table end unless witnesses see their extensions by then."""
 
     @cached_property
     def in_force(self) -> tuple[OrderRow, ...]:
@@ -120,7 +125,8 @@ class Plan:
     @cached_property
     def next_change_ms(self) -> int | None:
         """When the next order begins or ends by itself."""
-        times = (time for row in self.rows for time in (row.from_ms, row.until_ms))
+        times = [time for row in self.rows for time in (row.from_ms, row.until_ms)]
+        times += self.witnessed_ends_ms
         return min((time for time in times if time > self.t_ms), default=None)
 
 
@@ -154,11 +160,15 @@ def make_plan(
     has_list: Callable[[str], bool],
     has_order_list: Callable[[OrderRow], bool],
     held: Held,
+    witnessed_until_ms: Mapping[int, int] | None = None,
 ) -> Plan | None:
     """Return what to enforce; None while the ledger has no policy.
 
     `stopped` are the stops that are obeyed ahead of the ledger, by order id: in all versions.
+    `witnessed_until_ms` says of orders that were changed by entries which too few witnesses have
+    seen, by entry index, until when the entries before those block them; 0: not at all.
     """
+    seen_until_ms = witnessed_until_ms or {}
     if state.policy is None:
         return None
     pinned = Protections.pinned_by(state.policy.payload)
@@ -170,15 +180,18 @@ def make_plan(
     at_gate = {row.index for row in held.rows}
     rows: list[OrderRow] = []
     omissions: list[Omission] = []
+    unwitnessed = 0
     in_force = [row for row in lasting if row.is_in_force(t_ms)]
     for row in lasting:
         stop = stopped.get(row.order_id)
+        is_seen = seen_until_ms.get(row.index, row.until_ms) > t_ms
         has_all = row.index in at_gate or (has_order_list(row) and not is_frozen)
-        is_possible = can_enforce(row) and has_all
+        is_possible = can_enforce(row) and has_all and is_seen
         if stop is None and is_possible:
             rows.append(row)
         elif row.is_in_force(t_ms):
-            omissions.append(_omission(row, stop))
+            omissions.append(_omission(row, stop, is_seen=is_seen))
+        unwitnessed += stop is None and not is_seen
     return Plan(
         origin=state.origin,
         ledger_size=state.size,
@@ -191,6 +204,10 @@ def make_plan(
         omission_count=len(omissions),
         omissions=tuple(omissions[:OMISSIONS_MAX]),
         attested_rows=tuple(enforced_rows(in_force, omissions)),
+        unwitnessed=unwitnessed,
+        witnessed_ends_ms=tuple(
+            seen_until_ms[row.index] for row in rows if row.index in seen_until_ms
+        ),
     )
 
 
@@ -212,8 +229,10 @@ def can_enforce(row: OrderRow) -> bool:
     return row.ip_measure is IpMeasure.NONE
 
 
-def _omission(row: OrderRow, stop: KeptStop | None) -> Omission:
+def _omission(row: OrderRow, stop: KeptStop | None, *, is_seen: bool) -> Omission:
     if stop is not None:
         return Omission(row.index, NotEnforced.STOPPED_UNLOGGED, stop.sha256, stop.received_at_ms)
+    if not is_seen:
+        return Omission(row.index, NotEnforced.UNWITNESSED, None, row.from_ms)
     reason = NotEnforced.LIST_MISSING if can_enforce(row) else NotEnforced.CANNOT_ENFORCE
     return Omission(row.index, reason, None, row.from_ms)

@@ -16,13 +16,14 @@ from typing import Final
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.entry import Entry, parse
 from enforcer.core.envelope import Verify
-from enforcer.core.fold import Effect, apply
+from enforcer.core.fold import Effect
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
 from enforcer.core.state import State
 from enforcer.core.trust import Trust
-from enforcer.errors import Datum, InputError, IntegrityError
+from enforcer.errors import Datum, IntegrityError
 from enforcer.ports import FeedUpdate, LedgerFiles
+from enforcer.services.witnessed import Change, Witnessed
 
 AHEAD_MS_MAX: Final = 120_000
 """Entries recorded further ahead of a node's own clock wait until it has caught up."""
@@ -64,6 +65,8 @@ class Taken:
     tree: CompactRange
     refused: tuple[Effect, ...]
     """What entries had no effect; all of these, since the copy's last checkpoint."""
+    changes: tuple[Change, ...]
+    """What witnesses have not seen of what they changed."""
     is_whole: bool
 
 
@@ -71,18 +74,10 @@ class Replica:
     """The copy and its fold; ``state`` is only read by others, and only between calls."""
 
     def __init__(self, trust: Trust, verify: Verify, ledger: LedgerFiles) -> None:
-        """Take the copy as it is on disk; nothing is read before `restore`.
-
-        Raises:
-            InputError: the trust asks for witnesses, which this version cannot check.
-        """
-        if trust.witnesses.quorum:
-            raise InputError(
-                f"the trust file asks for {trust.witnesses.quorum} witnesses",
-                advice="Set the quorum to 0: this version cannot check cosignatures.",
-                field="witnesses.quorum",
-            )
+        """Take the copy as it is on disk; nothing is read before `restore`."""
         self.state: State = trust.genesis(verify)
+        self.witnessed = Witnessed(trust, verify, ledger)
+        """How much of the copy witnesses have seen."""
         self.ineffective: tuple[int, ...] = ()
         """Entries that broke a rule and had no effect, the first of them."""
         self._trust = trust
@@ -107,6 +102,11 @@ class Replica:
         """The Merkle root over them."""
         return self._tree.root()
 
+    @property
+    def note(self) -> bytes | None:
+        """The log's signed word on the copy as it is on disk."""
+        return self._ledger.checkpoint_note
+
     def restore(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Prove and fold the copy on disk, from its first entry on; it blocks.
 
@@ -114,11 +114,17 @@ class Replica:
             IntegrityError: the copy is damaged, or holds what this version cannot understand.
         """
         size = self._ledger.size
+        self.witnessed.restore()
+        changes: list[Change] = []
         for leaf in self._ledger.entries(0, size):
-            self._remember((apply(self.state, parse(leaf)),))
+            effect, change = self.witnessed.fold(self.state, parse(leaf))
+            self._remember((effect,))
+            if change is not None:
+                changes.append(change)
             self._tree.append(leaf_hash(leaf))
             if progress is not None:
                 progress(self.state.size, size)
+        self.witnessed.note(changes)
         if self.root != self._ledger.root:
             raise _refused(
                 "our own copy of the ledger does not hash to its checkpoint's root",
@@ -195,14 +201,16 @@ class Replica:
         ahead = self._ahead
         # Nobody else has the state ahead: it may grow where it is.
         state = ahead.state if ahead is not None else self.state.copy()
-        effects = [apply(state, entry) for entry in proven.entries]
-        refused = [effect for effect in effects if not effect.is_effective]
+        folded = [self.witnessed.fold(state, entry) for entry in proven.entries]
+        refused = tuple(effect for effect, _ in folded if not effect.is_effective)
+        changes = tuple(change for _, change in folded if change is not None)
         if proven.is_whole:
             self._ledger.append(proven.leaves, lambda _checkpoint: proven.note)
         else:
             self._ledger.stage(proven.leaves)
-        before = ahead.refused if ahead is not None else ()
-        return Taken(state, proven.tree, (*before, *refused), proven.is_whole)
+        if ahead is not None:
+            refused, changes = ahead.refused + refused, ahead.changes + changes
+        return Taken(state, proven.tree, refused, changes, proven.is_whole)
 
     def accept(self, taken: Taken) -> None:
         """Go on from what `append` gave; others see it when it is whole."""
@@ -210,6 +218,7 @@ class Replica:
         if taken.is_whole:
             self.state = taken.state
             self._tree = taken.tree
+            self.witnessed.note(taken.changes)
             self._remember(taken.refused)
 
     def give_up(self) -> None:

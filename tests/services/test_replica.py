@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from enforcer.backends.keys import PrivateKey, verify
-from enforcer.core.cosignature import CosignerKey, Witnesses
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import Envelope
 from enforcer.core.state import in_force
-from enforcer.core.trust import Trust
-from enforcer.errors import InputError, IntegrityError, UnavailableError
+from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.ports import FeedUpdate
 from enforcer.services.replica import Replica
 from tests.node_world import Log, open_copy, trust_of
@@ -365,15 +363,6 @@ def test_a_copy_that_gives_other_entries_than_its_root_covers_is_not_started_fro
     Lying.size, Lying.root = 7, bytes(32)
     with pytest.raises(IntegrityError, match="root"):
         Replica(trust_of(land, copy.log), verify, Lying()).restore()
-
-
-def test_a_trust_that_asks_for_witnesses_is_refused(copy, land, log):
-    trust = trust_of(land, log)
-    witness = CosignerKey("w", PrivateKey.generate().public_key)
-    asking = Trust(trust.origin, trust.log_vkey, trust.roots, Witnesses((witness,), 1))
-    with pytest.raises(InputError) as caught:
-        Replica(asking, verify, copy.files)
-    assert caught.value.data["field"] == "witnesses.quorum"
 
 
 def test_the_state_that_others_read_is_never_half_folded(copy, land, log):

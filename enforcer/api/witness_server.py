@@ -1,0 +1,178 @@
+"""Where a witness is asked: C2SP tlog-witness over plain HTTP/1.1, with connections that stay.
+
+``POST …/add-checkpoint`` takes a checkpoint; ``GET …/split-views`` shows what contradicted it.
+Nobody is asked who they are: what counts is who signed. Refuses what is long, slow or too much
+at once, and logs nothing of who asked. TLS, where it is wanted, is for a proxy in front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+
+from enforcer.core.witness import REQUEST_BYTES_MAX
+from enforcer.errors import (
+    ConflictError,
+    EnforcerError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from enforcer.services.witness import Witness
+
+HEAD_BYTES_MAX: Final = 8_192
+REQUEST_SECONDS_MAX: Final = 10.0
+"""For a whole request to come in, and for its answer to be taken."""
+IDLE_SECONDS_MAX: Final = 60.0
+CONNECTIONS_MAX: Final = 64
+
+_TEXT: Final = "text/plain; charset=utf-8"
+_SIZE: Final = "text/x.tlog.size"
+_STATUS: Final[dict[type[EnforcerError], HTTPStatus]] = {
+    InputError: HTTPStatus.BAD_REQUEST,
+    RefusedError: HTTPStatus.FORBIDDEN,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    IntegrityError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back for one request."""
+
+    status: HTTPStatus
+    body: bytes
+    kind: str = _TEXT
+    is_last: bool = False
+    """The connection ends with it."""
+
+
+@asynccontextmanager
+async def witness_served(witness: Witness, host: str, port: int) -> AsyncIterator[int]:
+    """Serve at `host` and `port` (0: any) and yield the port.
+
+    Raises:
+        UnavailableError: the address is taken, or is not this machine's.
+    """
+    served = _Served(witness)
+    try:
+        server = await asyncio.start_server(served.serve, host, port, limit=HEAD_BYTES_MAX)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen at {host} port {port}: {error.strerror or error}",
+            advice="Stop what listens there, or set another listen.",
+            field="listen",
+        ) from error
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        served.end()
+
+
+class _Served:
+    """The connections that are open."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection's requests; asyncio calls this in a task of its own."""
+        try:
+            if len(self._open) < CONNECTIONS_MAX:
+                self._open.add(writer)
+                while await self._answer(reader, writer):
+                    pass
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass  # it is hung up on, and nobody waits for this task
+        finally:
+            self._open.discard(writer)
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    def end(self) -> None:
+        """Hang up on everybody; what was cosigned is on the disk."""
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; tell whether another may follow."""
+        async with asyncio.timeout(IDLE_SECONDS_MAX):
+            first = await reader.readexactly(1)
+        async with asyncio.timeout(REQUEST_SECONDS_MAX):
+            answer = await self._take(first, reader)
+        end = "close" if answer.is_last else "keep-alive"
+        front = (
+            f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
+            f"Content-Type: {answer.kind}\r\nContent-Length: {len(answer.body)}\r\n"
+            f"Connection: {end}\r\nCache-Control: no-store\r\n\r\n"
+        )
+        async with asyncio.timeout(REQUEST_SECONDS_MAX):
+            writer.write(front.encode("ascii") + answer.body)
+            await writer.drain()
+        return not answer.is_last
+
+    async def _take(self, first: bytes, reader: asyncio.StreamReader) -> Answer:
+        """Read one request and return its answer."""
+        try:
+            head = first + await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            return _bad("the request's head is too long")
+        line, *fields = head[:-4].split(b"\r\n")
+        words = line.split(b" ")
+        if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
+            return _bad("this is no request that is understood here")
+        named = [field.partition(b":") for field in fields]
+        headers = {name.strip().lower(): value.strip().lower() for name, _, value in named}
+        size = headers.get(b"content-length", b"0")
+        if len(headers) != len(named) or b"transfer-encoding" in headers or not size.isdigit():
+            return _bad("the request's head is not understood; send a Content-Length")
+        if len(size) > 9 or int(size) > REQUEST_BYTES_MAX:
+            return Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"too long\n", is_last=True)
+        body = await reader.readexactly(int(size))
+        answer = await self._respond(words[0], words[1].partition(b"?")[0], body)
+        stays = words[2] == b"HTTP/1.1" and headers.get(b"connection") != b"close"
+        return Answer(answer.status, answer.body, answer.kind, is_last=not stays)
+
+    async def _respond(self, method: bytes, path: bytes, body: bytes) -> Answer:
+        name = path.rpartition(b"/")[2]
+        if name == b"add-checkpoint":
+            if method != b"POST":
+                return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only POST\n")
+            return await self._add_checkpoint(body)
+        if name == b"split-views":
+            if method != b"GET":
+                return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET\n")
+            shown = await asyncio.to_thread(self._witness.split_views)
+            return Answer(HTTPStatus.OK, shown, "application/json")
+        return Answer(HTTPStatus.NOT_FOUND, b"there is add-checkpoint and split-views\n")
+
+    async def _add_checkpoint(self, body: bytes) -> Answer:
+        try:
+            lines = await asyncio.to_thread(self._witness.add_checkpoint, body)
+        except ConflictError as error:
+            return Answer(HTTPStatus.CONFLICT, b"%d\n" % (int(error.data.get("size") or 0)), _SIZE)
+        except EnforcerError as error:
+            return Answer(_STATUS[type(error)], f"{error.diagnostics()}\n".encode())
+        except Exception:
+            log.exception("add_checkpoint_failed")
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"the witness failed\n", is_last=True)
+        return Answer(HTTPStatus.OK, lines)
+
+
+def _bad(what: str) -> Answer:
+    return Answer(HTTPStatus.BAD_REQUEST, f"{what}\n".encode(), is_last=True)

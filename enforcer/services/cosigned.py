@@ -1,0 +1,133 @@
+"""What witnesses have cosigned of one ledger, gathered: the newest checkpoint with a quorum.
+
+Takes cosignatures from whoever brings them, and counts those alone that a witness of the trust
+file made for a checkpoint of this very history. Always true: what `best` gives has a quorum (or,
+where none is asked for, at least one cosignature), is on the disk, and never becomes smaller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from enforcer.core.checkpoint import Checkpoint, open_checkpoint
+from enforcer.core.cosignature import CosignerKey, Witnesses, with_lines
+from enforcer.core.note import Note, VerifierKey, Verify
+from enforcer.core.trust import Trust
+from enforcer.errors import ConflictError, IntegrityError, RefusedError
+from enforcer.ports import LedgerFiles
+
+GATHERED_MAX: Final = 32
+"""Checkpoints that are being gathered for, the newest ones: witnesses may be apart by so many."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Cosigned:
+    """The cosignatures of one ledger; use it from one event loop."""
+
+    def __init__(self, files: LedgerFiles, trust: Trust, verify: Verify) -> None:
+        self._files = files
+        self._origin = trust.origin
+        self._key = VerifierKey.parse(trust.log_vkey)
+        self._witnesses = trust.witnesses
+        self._verify = verify
+        self._gathered: dict[int, Note] = {}
+        """Size -> the log's own line, and those of named witnesses that hold."""
+        self._turn = asyncio.Lock()
+        self.news = asyncio.Event()
+        """Set whenever `best` becomes another."""
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Whose cosignatures count."""
+        return self._witnesses
+
+    @property
+    def best(self) -> bytes | None:
+        """The newest checkpoint that is witnessed, with all that is known to have cosigned it."""
+        return self._files.cosigned_note
+
+    def is_witnessed(self, size: int) -> bool:
+        """Tell whether the checkpoint of this size has a quorum."""
+        note = self._gathered.get(size)
+        return note is not None and self._count(note) >= max(self._witnesses.quorum, 1)
+
+    def cosigners(self, size: int) -> frozenset[CosignerKey]:
+        """Return the witnesses that have cosigned the checkpoint of this size."""
+        note = self._gathered.get(size)
+        if note is None:
+            return frozenset()
+        return frozenset(self._witnesses.cosigned(note, self._verify))
+
+    async def add(self, data: bytes) -> Checkpoint:
+        """Take the cosignatures that stand in a note; again is no error.
+
+        Raises:
+            IntegrityError: the log did not sign it, a named witness's line does not hold, or the
+                history is another (``problem`` is ``split view``).
+            ConflictError: it covers more than this ledger holds.
+            RefusedError: no line in it is of a witness that the trust file names.
+            UnavailableError: it could not be kept.
+        """
+        async with self._turn:
+            checkpoint, note = await asyncio.to_thread(self._check, data)
+            known = self._gathered.get(checkpoint.size)
+            merged = with_lines(known, note.signatures) if known is not None else note
+            self._gathered[checkpoint.size] = merged
+            for old in sorted(self._gathered)[:-GATHERED_MAX]:
+                del self._gathered[old]
+            if self._is_better(checkpoint.size, merged):
+                await asyncio.to_thread(self._files.keep_cosigned, merged.format())
+                self.news.set()
+            return checkpoint
+
+    def _check(self, data: bytes) -> tuple[Checkpoint, Note]:
+        """Return the checkpoint, and the note with those lines alone that count."""
+        checkpoint = open_checkpoint(data, self._origin, self._key, self._verify)
+        if checkpoint.size > self._files.size:
+            raise ConflictError(
+                f"the checkpoint covers {checkpoint.size} entries, and this ledger has "
+                f"{self._files.size}",
+                advice="Look where the others are: this ledger was rolled back, or it is another.",
+                size=self._files.size,
+            )
+        note = Note.parse(data)
+        cosigners = self._witnesses.cosigned(note, self._verify)
+        root = self._files.root_at(checkpoint.size)
+        if root != checkpoint.root:
+            _log.error("split_view", ledger_size=checkpoint.size, note=data.decode())
+            raise IntegrityError(
+                f"the log signed two histories of {checkpoint.size} entries",
+                advice="Keep both checkpoints: together they prove it.",
+                problem="split view",
+                expected=root.hex(),
+                got=checkpoint.root.hex(),
+            )
+        if not cosigners:
+            raise RefusedError(
+                "no witness that the trust file names has cosigned this",
+                advice="Have the roots name the witness in trust.toml, under [witnesses].",
+                field="checkpoint",
+            )
+        wanted = (self._key, *cosigners)
+        lines = [line for line in note.signatures if any(line.is_of(key) for key in wanted)]
+        return checkpoint, with_lines(Note(note.text, ()), lines)
+
+    def _is_better(self, size: int, note: Note) -> bool:
+        """Tell whether a note that was gathered is to take the place of the best one."""
+        if self._count(note) < max(self._witnesses.quorum, 1):
+            return False
+        best = self._files.cosigned_note
+        if best is None:
+            return True
+        former = Note.parse(best)
+        former_size = Checkpoint.parse(former.text).size
+        if former_size != size:
+            return size > former_size
+        return self._count(note) > self._count(former)
+
+    def _count(self, note: Note) -> int:
+        return len(self._witnesses.cosigned(note, self._verify))

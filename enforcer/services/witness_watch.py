@@ -1,0 +1,129 @@
+"""A node and its witnesses: it looks for cosigned checkpoints, and cosigns if it is a witness.
+
+It looks only while witnesses have yet to see some of its copy, soon at first and then ever more
+rarely; new entries make it look soon again. Nothing else of the node waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.cosignature import CosignerKey, cosign, with_lines
+from enforcer.core.note import Note
+from enforcer.errors import EnforcerError, IntegrityError
+from enforcer.ports import ControlLink, FeedSource, Signer
+from enforcer.services.node_time import NodeTime
+from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.replica import Replica
+from enforcer.services.split_views import SplitViews
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class WitnessWatch:
+    """Brings the witnessed part of one replica forward; `on_progress` is called when it has."""
+
+    def __init__(
+        self,
+        *,
+        replica: Replica,
+        source: FeedSource,
+        split_views: SplitViews,
+        on_progress: Callable[[], None],
+        pace: Pace = DEFAULT_PACE,
+    ) -> None:
+        self._replica = replica
+        self._source = source
+        self._split_views = split_views
+        self._on_progress = on_progress
+        self._pace = pace
+        self._new_entries = asyncio.Event()
+        self._problem = ""
+
+    def entries_came(self) -> None:
+        """Look soon: there are entries that witnesses may have seen."""
+        self._new_entries.set()
+
+    async def run(self) -> None:
+        """Look for cosigned checkpoints; it never returns."""
+        pause_seconds = self._pace.witness_poll_seconds
+        while True:
+            if self._replica.witnessed.is_behind:
+                await self._look()
+            is_behind = self._replica.witnessed.is_behind
+            try:
+                async with asyncio.timeout(pause_seconds if is_behind else None):
+                    await self._new_entries.wait()
+                self._new_entries.clear()
+                pause_seconds = self._pace.witness_poll_seconds
+            except TimeoutError:
+                pause_seconds = min(pause_seconds * 2, self._pace.witness_poll_seconds_max)
+
+    async def _look(self) -> None:
+        note = None
+        try:
+            note = await self._source.cosigned()
+            witnessed = self._replica.witnessed
+            proven = await asyncio.to_thread(witnessed.prove, note) if note is not None else None
+            if note is not None and proven is not None:
+                witnessed.accept(proven)
+                self._on_progress()
+                await asyncio.to_thread(witnessed.keep, note)
+            self._problem = ""
+        except IntegrityError as error:
+            self._say(error)
+            if note is not None:
+                await asyncio.to_thread(self._split_views.look, note)
+        except EnforcerError as error:
+            self._say(error)
+
+    def _say(self, error: EnforcerError) -> None:
+        """Log why there is no cosigned checkpoint, once for each reason."""
+        if error.message != self._problem:
+            self._problem = error.message
+            _log.warning("no cosigned checkpoint", problem=error.message)
+
+
+class Cosigner:
+    """Cosigns what a node has verified and kept, where the trust file names it as a witness."""
+
+    def __init__(
+        self, key: CosignerKey, signer: Signer, control: ControlLink, time: NodeTime
+    ) -> None:
+        self._key = key
+        self._signer = signer
+        self._control = control
+        self._time = time
+        self._newest: bytes | None = None
+        self._wake = asyncio.Event()
+
+    def saw(self, note: bytes | None) -> None:
+        """Have the newest checkpoint of the own copy cosigned; it is durable there."""
+        self._newest = note
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver cosignatures of the newest checkpoint; it never returns."""
+        pause_seconds = 1.0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._newest is None:
+                continue
+            note = Note.parse(self._newest)
+            t_seconds = self._time.now_ms() // 1_000
+            line = cosign(note.text, self._key, self._signer.sign, t_seconds)
+            try:
+                await self._control.add_cosignature(with_lines(note, [line]).format())
+                pause_seconds = 1.0
+            except EnforcerError as error:
+                size = Checkpoint.parse(note.text).size
+                _log.warning("delivered no cosignature", size=size, problem=error.message)
+                self._wake.set()
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(pause_seconds * 2, 30.0)

@@ -11,7 +11,7 @@ from typing import Final
 from enforcer.app.audit import open_ledger
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.keys import verify
-from enforcer.backends.list_import import convert_line
+from enforcer.backends.list_line import convert_line
 from enforcer.backends.list_tasks import mapped
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.entry import parse

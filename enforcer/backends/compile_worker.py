@@ -19,10 +19,13 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from enforcer.backends import guard_scan, list_tasks
-from enforcer.backends.list_import import NormaliseReport
+from enforcer.backends.list_export import Writing
+from enforcer.backends.list_format import Reading
+from enforcer.backends.list_report import NormaliseReport
+from enforcer.backends.list_split import SplitReport
 from enforcer.backends.sealed_table import SealedFile, writable
 from enforcer.core.guard import GuardScan
-from enforcer.core.target import ListSummary, TargetKind
+from enforcer.core.target import ListSummary
 from enforcer.errors import UnavailableError
 from enforcer.ports import CompileJob, GuardJob, TableStats
 
@@ -98,15 +101,36 @@ class ListWorker:
         return await self._run(guard_scan.scan_guards, job)
 
     async def normalise(
-        self, path_in: Path, path_out: Path, default_kind: TargetKind
+        self, path_in: Path, path_out: Path, reading: Reading, report_path: Path | None = None
     ) -> NormaliseReport:
         """Write the canonical form of a list as people write it; see :mod:`list_import`.
 
         Raises:
-            InputError: over two million targets.
+            InputError: no target or over two million, too many bad lines, or an unknown format.
             UnavailableError: the worker died, or a file cannot be read or written.
         """
-        return await self._run(list_tasks.normalise_list, path_in, path_out, default_kind)
+        return await self._run(list_tasks.normalise_list, path_in, path_out, reading, report_path)
+
+    async def export(
+        self, path_in: Path, path_out: Path, writing: Writing, report_path: Path | None = None
+    ) -> NormaliseReport:
+        """Write a canonical list in another format; see :mod:`list_export`.
+
+        Raises:
+            InputError: the list is not canonical, or nothing of it can be said in that format.
+            UnavailableError: the worker died, or a file cannot be read or written.
+        """
+        return await self._run(list_tasks.export_list, path_in, path_out, writing, report_path)
+
+    async def split(self, path_in: Path, path_guards: Path, path_out: Path) -> SplitReport:
+        """Write a canonical list without the lines that guards named; see :mod:`list_split`.
+
+        Raises:
+            InputError: the list is not canonical, the report not of this list, or nothing is
+                left.
+            UnavailableError: the worker died, or a file cannot be read or written.
+        """
+        return await self._run(list_tasks.split_list, path_in, path_guards, path_out)
 
     async def close(self) -> None:
         """Finish the job at hand, drop those that wait, and end the process."""

@@ -1,202 +1,129 @@
-"""Turning a list as people write it into a canonical target list.
+"""Turning a list as people write it, in any format, into a canonical target list.
 
-A line is a name, address or prefix, with or without its kind before it; empty lines and what
-follows ``#`` mean nothing. Names may be in any case, end with a dot, or be IDNs (IDNA 2008 with
-the UTS 46 mapping). What is written may be respelt but never widened: a URL, a wildcard, a
-prefix with host bits or an address among names is a fault, told with line and column.
+What is written may be respelt but never widened: what a line does not say exactly as a target
+is left out and reported, and so is a target of which the list takes anything back. Memory is
+bounded by runs of lines, not by the list.
 """
 
 from __future__ import annotations
 
-import heapq
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
-import idna
-
-from enforcer.core.target import TARGETS_MAX, TargetKind, parse_line
+from enforcer.backends import list_adblock, list_csv, list_hosts, list_rpz
+from enforcer.backends.list_format import Context, ListFormat, Reading, told_format
+from enforcer.backends.list_line import NAME_PATTERN, convert_line, fault, left_out
+from enforcer.backends.list_lines import LineReader
+from enforcer.backends.list_report import NormaliseReport, Notes
+from enforcer.backends.list_sort import sorted_unique
+from enforcer.backends.list_source import ListSource
+from enforcer.core.target import NAME_KINDS, TARGETS_MAX, TargetKind, parse_line
 from enforcer.errors import InputError
 
-FAULTS_KEPT_MAX: Final = 100
-LINE_BYTES_MAX: Final = 4096
-RUN_LINES: Final = 100_000  # lines sorted in memory at a time: some 10 MB
-
-_PREFIX: Final = re.compile(rb"[0-9.]+/[0-9]+|[0-9a-f:]+:[0-9a-f:.]*/[0-9]+")
-_KINDS: Final = {kind.name.lower().encode(): kind for kind in TargetKind if kind}
-_ADVICE: Final = "Write a name, or 'ip' or 'net' and an address or prefix; nothing is guessed."
+Reader: TypeAlias = Callable[[Iterable[bytes], Context], Iterator[bytes]]
+"""Yields the canonical targets of lines without LF, in any order, and notes the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One line that was left out, and why; `column` counts from 1, in characters."""
-
-    line: int
-    column: int
-    message: str
-
-
-@dataclass(slots=True)
-class NormaliseReport:
-    """What became of a list: its targets, and the lines that were left out."""
-
-    target_count: int = 0
-    faults: list[Fault] = field(default_factory=list)
-    """The first FAULTS_KEPT_MAX of them."""
-    fault_count: int = 0
-
-    def note(self, error: InputError, line_number: int) -> None:
-        """Count a fault, and keep it if it is among the first."""
-        self.fault_count += 1
-        if len(self.faults) < FAULTS_KEPT_MAX:
-            column = error.data.get("column")
-            at = column if isinstance(column, int) else 1
-            self.faults.append(Fault(line_number, at, error.message))
-
-
-def convert_line(line: bytes, line_number: int, default_kind: TargetKind) -> bytes | None:
-    """Return the canonical line, LF included; None for a line that means nothing.
-
-    Raises:
-        InputError: with ``line`` and ``column`` of what is wrong.
-    """
-    content = line.partition(b"#")[0]
-    words = content.split()
-    if not words:
-        return None
-    kind = _KINDS.get(words[0].lower()) if len(words) > 1 else default_kind
-    value = words[-1]
-    column = content.rfind(value) + 1
-    if kind is None or len(words) > 2:
-        raise _error("a line is a kind and one value, or a value alone", line_number, 1)
-    word = kind.name.lower().encode()
-    if kind in (TargetKind.EXACT, TargetKind.SUBTREE):
-        value = value.lower().removesuffix(b".")
-        if not value.isascii():
-            column = len(content[: column - 1].decode("utf-8", "replace")) + 1
-            value = _encode_idn(value, line_number, column)
-        if _PREFIX.fullmatch(value):
-            raise _error("a prefix stands where a name belongs: write 'net'", line_number, column)
-    else:
-        value = _respell(value, kind, line_number, column)
-    try:
-        parse_line(word + b" " + value, line_number)
-    except InputError as error:
-        found = error.data["column"]
-        offset = found - len(word) - 2 if isinstance(found, int) else 0
-        message = error.message.partition(": ")[2]
-        raise _error(message, line_number, max(column, column + offset)) from error
-    return word + b" " + value + b"\n"
+_NAME_LINE: Final = rb"(exact |subtree )%b" + NAME_PATTERN
+_NAME_WORDS: Final[Mapping[bytes | None, bytes]] = {
+    b"exact ": b"exact ",
+    b"subtree ": b"subtree ",
+}
 
 
 def normalise(
-    source: IO[bytes], to: IO[bytes], default_kind: TargetKind, *, spill_directory: Path
+    source: IO[bytes],
+    to: IO[bytes],
+    reading: Reading,
+    *,
+    spill_directory: Path,
+    report_to: IO[bytes] | None = None,
 ) -> NormaliseReport:
     """Write the canonical target list of `source` to `to`: sorted, each target once.
 
-    Lines with faults are left out and reported. Memory is bounded by RUN_LINES, not by the
-    list: sorted runs wait in unnamed files in `spill_directory`, and are merged.
+    `source` may be gzip. Every line that is left out is written to `report_to`.
 
     Raises:
-        InputError: over TARGETS_MAX targets.
+        InputError: no target or over TARGETS_MAX, over a bound of the source, too many bad
+            lines, or the format cannot be told.
         OSError: a file cannot be read or written.
     """
-    report = NormaliseReport()
-    runs: list[IO[bytes]] = []
-    try:
-        run: list[bytes] = []
-        for target in _converted(source, default_kind, report):
-            run.append(target)
-            if len(run) == RUN_LINES:
-                runs.append(_spill(run, spill_directory))
-                run = []
-        run.sort()
-        previous = b""
-        for target in heapq.merge(run, *runs):
-            if target == previous:
-                continue
-            previous = target
-            report.target_count += 1
-            if report.target_count > TARGETS_MAX:
-                raise InputError(
-                    f"the list has over {TARGETS_MAX} targets",
-                    advice="Split it into several orders.",
-                    target_count_max=TARGETS_MAX,
-                )
-            to.write(target)
-    finally:
-        for file in runs:
-            file.close()
-    return report
-
-
-def _converted(
-    source: IO[bytes], default_kind: TargetKind, report: NormaliseReport
-) -> Iterator[bytes]:
-    for line_number, line in enumerate(_lines(source), start=1):
-        try:
-            if len(line) > LINE_BYTES_MAX:
-                raise _error(f"the line has over {LINE_BYTES_MAX} octets", line_number, 1)
-            target = convert_line(line, line_number, default_kind)
-        except InputError as error:
-            report.note(error, line_number)
+    lines = ListSource(source)
+    notes = Notes(reading.bad_lines_max, report_to)
+    context = Context(reading, notes, spill_directory)
+    chosen = told_format(lines.sample, reading)
+    notes.report.format = chosen.word
+    targets = sorted_unique(_READERS[chosen](lines, context), spill_directory)
+    is_closed = False
+    for target in targets:
+        if not is_closed:  # the first comes when all lines are read
+            notes.close(lines.line_count)
+            is_closed = True
+        if context.taken_back and _is_taken_back(target, context):
             continue
+        notes.report.target_count += 1
+        if notes.report.target_count > TARGETS_MAX:
+            raise InputError(
+                f"the list has over {TARGETS_MAX} targets",
+                advice="Split it into several orders.",
+                target_count_max=TARGETS_MAX,
+            )
+        to.write(target)
+    if not is_closed:
+        notes.close(lines.line_count)
+    if notes.report.target_count == 0:
+        raise _empty(notes.report)
+    return notes.report
+
+
+def _empty(report: NormaliseReport) -> InputError:
+    first = f"; {report.faults[0].message}" if report.faults else ""
+    return InputError(
+        f"the list has no target in it{first}",
+        advice="Write one target a line: a name, 'ip' and an address, or 'net' and a prefix.",
+        field="targets",
+    )
+
+
+def _is_taken_back(target: bytes, context: Context) -> bool:
+    line_number = context.taken_back.line_of(target[:-1])
+    if line_number is None:
+        return False
+    what = f"takes back a part of '{target[:-1].decode('ascii')}', which is left out whole"
+    context.notes.note(left_out(what, line_number), line_number)
+    return True
+
+
+def _plain(lines: Iterable[bytes], context: Context) -> Iterator[bytes]:
+    kind = context.reading.kind or TargetKind.EXACT
+
+    def convert(line: bytes, line_number: int, _: Context) -> Iterator[bytes]:
+        target = convert_line(line, line_number, kind)
         if target is not None:
             yield target
 
-
-def _lines(source: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines, of one that is too long its beginning alone."""
-    while line := source.readline(LINE_BYTES_MAX + 1):
-        rest = line
-        while len(rest) > LINE_BYTES_MAX and not rest.endswith(b"\n"):
-            rest = source.readline(LINE_BYTES_MAX + 1)
-        yield line
+    words = {**_NAME_WORDS, None: kind.name.lower().encode() + b" "}
+    optional = rb"?" if kind in NAME_KINDS else rb""
+    return LineReader(_NAME_LINE % optional, words, convert)(lines, context)
 
 
-def _spill(run: Iterable[bytes], directory: Path) -> IO[bytes]:
-    file = TemporaryFile(dir=directory)  # noqa: SIM115 - normalise closes it
-    file.writelines(sorted(run))
-    file.seek(0)
-    return file
-
-
-def _encode_idn(value: bytes, line_number: int, column: int) -> bytes:
-    """Return the name with its labels as A-labels (UTS 46, IDNA 2008)."""
+def _convert_canonical(line: bytes, line_number: int, _: Context) -> Iterator[bytes]:
     try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _error("the name is not UTF-8", line_number, column) from error
-    if any(char in text for char in "/*"):  # parse_line says what these are
-        return text.encode("ascii", "replace")
-    try:
-        mapped = idna.uts46_remap(text, std3_rules=False, transitional=False)
-        labels = mapped.removesuffix(".").split(".")
-        return b".".join(
-            label.encode("ascii") if label.isascii() else idna.alabel(label) for label in labels
-        )
-    except idna.IDNAError as error:
-        raise _error(f"the IDN {text!r} is not valid: {error}", line_number, column) from error
+        parse_line(line, line_number)
+    except InputError as error:
+        column = error.data["column"]
+        at = column if isinstance(column, int) else 1
+        raise fault(error.message.partition(": ")[2], line_number, at) from error
+    yield line + b"\n"
 
 
-def _respell(value: bytes, kind: TargetKind, line_number: int, column: int) -> bytes:
-    """Return the canonical spelling of an address or prefix; host bits stay a fault."""
-    text = value.decode("ascii", "replace")
-    try:
-        spelt = ip_address(text) if kind is TargetKind.IP else ip_network(text, strict=True)
-    except ValueError as error:
-        raise _error(str(error), line_number, column) from error
-    return str(spelt).encode("ascii", "replace")
-
-
-def _error(what: str, line_number: int, column: int) -> InputError:
-    return InputError(
-        f"line {line_number}, column {column}: {what}",
-        advice=_ADVICE,
-        line=line_number,
-        column=column,
-    )
+_READERS: Final[Mapping[ListFormat, Reader]] = {
+    ListFormat.PLAIN: _plain,
+    ListFormat.HOSTS: list_hosts.read_hosts,
+    ListFormat.ADBLOCK: list_adblock.read_adblock,
+    ListFormat.DNSMASQ: list_hosts.read_dnsmasq,
+    ListFormat.RPZ: list_rpz.read_rpz,
+    ListFormat.CSV: list_csv.read_csv,
+    ListFormat.CANONICAL: LineReader(_NAME_LINE % rb"", _NAME_WORDS, _convert_canonical),
+}

@@ -11,7 +11,7 @@ import ctypes
 import mmap
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from hashlib import sha256
@@ -20,10 +20,14 @@ from typing import IO, Final, TypeAlias
 
 from enforcer._native import compiler, scanner
 from enforcer.backends import durable
-from enforcer.backends.list_import import NormaliseReport, normalise
+from enforcer.backends.list_export import Writing, export
+from enforcer.backends.list_format import Reading
+from enforcer.backends.list_import import normalise
+from enforcer.backends.list_report import NormaliseReport
+from enforcer.backends.list_split import SplitReport, split
 from enforcer.backends.sealed_table import SealedFile, writable
-from enforcer.core.target import ListSummary, TargetKind
-from enforcer.errors import IntegrityError, UnavailableError
+from enforcer.core.target import ListSummary
+from enforcer.errors import InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, TableStats
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -118,21 +122,82 @@ def compile_table(fd: int, job: CompileJob) -> TableStats:
     return TableStats(table.name_count, table.total_bytes, table.body_sha256)
 
 
-def normalise_list(path_in: Path, path_out: Path, default_kind: TargetKind) -> NormaliseReport:
-    """Write the canonical form of the loose list `path_in` to `path_out`. Syncs nothing.
+def normalise_list(
+    path_in: Path, path_out: Path, reading: Reading, report_path: Path | None = None
+) -> NormaliseReport:
+    """Write the canonical form of the list `path_in` to `path_out`. Syncs nothing.
+
+    The report is written also when the list is refused.
 
     Raises:
-        InputError: over two million targets.
+        InputError: no target or over two million, too many bad lines, or an unknown format.
         UnavailableError: a file cannot be read or written, or memory has run out.
     """
-    temporary = durable.temporary_of(path_out)
+
+    def work(source: IO[bytes], to: IO[bytes], report_to: IO[bytes] | None) -> NormaliseReport:
+        return normalise(source, to, reading, spill_directory=path_out.parent, report_to=report_to)
+
+    return _rewritten(path_in, path_out, report_path, work)
+
+
+def export_list(
+    path_in: Path, path_out: Path, writing: Writing, report_path: Path | None = None
+) -> NormaliseReport:
+    """Write the canonical list `path_in` in another format. Syncs nothing.
+
+    Raises:
+        InputError: the list is not canonical, or nothing of it can be said in that format.
+        UnavailableError: a file cannot be read or written, or memory has run out.
+    """
+    check_list(path_in)
+    return _rewritten(
+        path_in,
+        path_out,
+        report_path,
+        lambda source, to, report_to: export(source, to, writing, report_to),
+    )
+
+
+def split_list(path_in: Path, path_guards: Path, path_out: Path) -> SplitReport:
+    """Write the canonical list `path_in` without the lines that a guards' report names.
+
+    Raises:
+        InputError: the list is not canonical, the report not of this list, or nothing is left.
+        UnavailableError: a file cannot be read or written, or memory has run out.
+    """
+    check_list(path_in)
     with (
         bounded_memory(),
+        durable.reporting(path_guards, "read"),
+        path_guards.open("rb") as guards,
         durable.reporting(path_in, "read"),
         path_in.open("rb") as source,
-        _replacing(temporary, path_out) as to,
+        _replacing(durable.temporary_of(path_out), path_out) as to,
     ):
-        return normalise(source, to, default_kind, spill_directory=path_out.parent)
+        return split(source, guards, to)
+
+
+def _rewritten(
+    path_in: Path,
+    path_out: Path,
+    report_path: Path | None,
+    work: Callable[[IO[bytes], IO[bytes], IO[bytes] | None], NormaliseReport],
+) -> NormaliseReport:
+    with bounded_memory(), ExitStack() as stack:
+        report_to = None
+        if report_path is not None:
+            temporary = durable.temporary_of(report_path)
+            report_to = stack.enter_context(_replacing(temporary, report_path))
+        try:
+            with (
+                durable.reporting(path_in, "read"),
+                path_in.open("rb") as source,
+                _replacing(durable.temporary_of(path_out), path_out) as to,
+            ):
+                return work(source, to, report_to)
+        except InputError as error:
+            refusal = error
+    raise refusal  # after the report has taken its place: it says why
 
 
 @contextmanager

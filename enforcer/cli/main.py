@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from enforcer import __version__
-from enforcer.cli import audit, check, demo, gate, init, key, order, run, status, trust, witness
+from enforcer.cli import (
+    audit,
+    check,
+    demo,
+    gate,
+    init,
+    key,
+    lists,
+    order,
+    run,
+    status,
+    trust,
+    witness,
+)
 from enforcer.cli.output import show_error
 from enforcer.errors import UNEXPECTED_EXIT_CODE, EnforcerError
 
@@ -40,6 +53,7 @@ app = Program(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(order.app, name="order")
+app.add_typer(lists.app, name="list")
 audit.app.command("witness")(witness.witness)
 app.add_typer(audit.app, name="audit")
 app.command("check")(check.check)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from enforcer.cli import order_holds, order_pairs, order_remedies
+from enforcer.cli.lists import split
 from enforcer.cli.order_flow import (
     Entry,
     OrderId,
@@ -49,6 +50,7 @@ app = typer.Typer(
     help="Propose, approve, hold, prolong, stop, review and read orders.",
 )
 app.command("propose")(propose)
+app.command("split")(split)
 
 
 @app.command("approve")

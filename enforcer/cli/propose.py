@@ -9,8 +9,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
+from enforcer.cli.list_file import (
+    BadLinesMax,
+    Column,
+    Format,
+    Kind,
+    Sink,
+    read_list,
+    reading_of,
+)
 from enforcer.cli.order_file import OrderFile
 from enforcer.cli.output import (
     CLIENT_CONFIG,
@@ -18,24 +26,20 @@ from enforcer.cli.output import (
     Config,
     busy,
     emit_json,
-    err,
     now_ms,
     out,
     progress,
 )
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm, tell
-from enforcer.cli.words import choice
-from enforcer.core.target import TargetKind
-from enforcer.errors import InputError, NotFoundError
+from enforcer.errors import InputError
 
 if TYPE_CHECKING:
     from enforcer.api.client import ControlClient
-    from enforcer.app.people import NormaliseReport, Person
+    from enforcer.app.people import Person
     from enforcer.core.envelope import Envelope
     from enforcer.core.order import OrderProposed
     from enforcer.core.target import ListSummary
 
-FAULTS_SHOWN_MAX = 20
 DOCUMENT_BYTES_MAX = 1_000_000
 
 
@@ -48,9 +52,11 @@ def propose(
     ] = None,
     decision: Annotated[Path | None, typer.Option(help="Text of the decision.")] = None,
     evidence: Annotated[list[Path] | None, typer.Option(help="May be repeated.")] = None,
-    kind: Annotated[
-        str, typer.Option(help="What a bare name means: exact (it alone) or subtree.")
-    ] = "exact",
+    form: Format = "auto",
+    kind: Kind = None,
+    column: Column = None,
+    sink: Sink = None,
+    bad_lines_max: BadLinesMax = None,
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Leave out lines with faults, and say which.")
     ] = False,
@@ -65,25 +71,19 @@ def propose(
 ) -> None:
     """Propose an order; it blocks nothing yet."""
     from enforcer.app.acts import side_file, signed
-    from enforcer.app.people import Person, normalise
+    from enforcer.app.people import Person
     from enforcer.config import read
 
     person = Person.load(config, key)
     written = read(order, OrderFile)
-    if not targets.exists():
-        raise NotFoundError(
-            f"there is no file {targets}", advice="Name the target list.", path=str(targets)
-        )
+    reading = reading_of(form, kind, column, sink, bad_lines_max)
     documents = [side_file(_reasons(written, reasons))]
     documents += [side_file(_document(path)) for path in ([decision] if decision else [])]
     documents += [side_file(_document(path)) for path in evidence or ()]
     hashes = [sha256(document).hexdigest() for document in documents]
     with TemporaryDirectory(prefix="enforcer-") as scratch:
         canonical = Path(scratch) / "targets"
-        with busy("normalise the list"):
-            wanted = choice(TargetKind, kind, "kind")
-            report, summary = asyncio.run(normalise(targets, canonical, wanted))
-        checked = _check_faults(targets, report, summary, leave_out=leave_out)
+        _, checked = read_list(targets, canonical, reading, leave_out=leave_out)
         payload = _payload(written, person, checked, hashes, has_decision=decision is not None)
         act = signed(payload)  # refuses what is out of bounds before anybody reads it
         confirm(payload, yes=yes)
@@ -150,40 +150,6 @@ def _payload(
         decision_sha256=hashes[1] if has_decision else None,
         evidence_sha256=tuple(hashes[2 if has_decision else 1 :]),
     )
-
-
-def _check_faults(
-    targets: Path, report: NormaliseReport, summary: ListSummary | None, *, leave_out: bool
-) -> ListSummary:
-    """Show the lines that can be no targets; refuse them unless they are to be left out."""
-    for fault in report.faults[:FAULTS_SHOWN_MAX]:
-        place = f"{targets}:{fault.line}:{fault.column}"
-        err().print(f"{escape(place)}: {escape(_without_place(fault.message))}")
-    unshown = report.fault_count - min(len(report.faults), FAULTS_SHOWN_MAX)
-    if unshown:
-        err().print(f"… and {unshown} more")
-    if report.fault_count and not leave_out:
-        first = report.faults[0]
-        raise InputError(
-            f"{report.fault_count} lines of {targets} can be no targets; the first is line "
-            f"{first.line}, column {first.column}: {_without_place(first.message)}",
-            advice="Correct them, or propose the order without them: --leave-out.",
-            field="targets",
-            line=first.line,
-            column=first.column,
-        )
-    if summary is None:
-        raise InputError(
-            f"{targets} has no target in it",
-            advice="Write one target a line: a name, 'ip' and an address, or 'net' and a prefix.",
-            field="targets",
-        )
-    return summary
-
-
-def _without_place(message: str) -> str:
-    """Return a fault's words without the line and column that stand before them already."""
-    return message.partition(": ")[2] if message.startswith("line ") else message
 
 
 def _reasons(written: OrderFile, path: Path | None) -> bytes:

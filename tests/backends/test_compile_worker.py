@@ -19,6 +19,7 @@ from enforcer._native.probe import Table
 from enforcer.backends import list_tasks
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.gate_messages import is_sealed, seal
+from enforcer.backends.list_format import Reading
 from enforcer.backends.sealed_table import writable
 from enforcer.core.name import Name
 from enforcer.core.target import TargetKind
@@ -69,7 +70,9 @@ async def test_a_worker_checks_normalises_compiles_and_survives_errors(
 ):
     (tmp_path / "loose").write_bytes(b"Example.ORG\n*.example.net\nexact www.example.com.\n")
     async with ListWorker() as worker:
-        report = await worker.normalise(tmp_path / "loose", tmp_path / "list", TargetKind.SUBTREE)
+        report = await worker.normalise(
+            tmp_path / "loose", tmp_path / "list", Reading(kind=TargetKind.SUBTREE)
+        )
         assert (report.target_count, report.fault_count) == (2, 1)
         assert report.faults[0].line == 2
         assert (tmp_path / "list").read_bytes() == LIST
@@ -135,6 +138,7 @@ PARENT = """
 import asyncio, sys, time
 from pathlib import Path
 from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.list_format import Reading
 from enforcer.backends.gate_messages import is_sealed, seal
 from enforcer.backends.sealed_table import writable
 
@@ -235,7 +239,7 @@ def test_a_file_that_is_away_is_told_by_its_path(job: CompileJob, tmp_path: Path
     with pytest.raises(UnavailableError, match="absent"):
         list_tasks.compile_here(replace(job, protected_core=("ab" * 32, tmp_path / "absent")))
     with pytest.raises(UnavailableError, match="absent"):
-        list_tasks.normalise_list(tmp_path / "absent", tmp_path / "out", TargetKind.EXACT)
+        list_tasks.normalise_list(tmp_path / "absent", tmp_path / "out", Reading())
 
 
 def test_an_empty_list_is_no_canonical_list(tmp_path: Path):

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import io
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.backends import list_import
-from enforcer.backends.list_import import NormaliseReport, convert_line, normalise
+from enforcer.backends import list_import, list_report, list_sort
+from enforcer.backends.list_format import ListFormat
+from enforcer.backends.list_line import convert_line
+from enforcer.backends.list_report import NormaliseReport
 from enforcer.core import target
 from enforcer.core.target import TargetKind, check_list
 from enforcer.errors import InputError
+from tests.lists import read
 
 SUBTREE = TargetKind.SUBTREE
 
 
 @pytest.fixture
-def loose(tmp_path: Path):
-    def run(text: bytes, default_kind: TargetKind = SUBTREE) -> tuple[bytes, NormaliseReport]:
-        to = io.BytesIO()
-        report = normalise(io.BytesIO(text), to, default_kind, spill_directory=tmp_path)
-        return to.getvalue(), report
+def loose():
+    def run(text: bytes) -> tuple[bytes, NormaliseReport]:
+        found = read(text, kind=SUBTREE)
+        return found.text, found.report
 
     return run
 
@@ -108,8 +108,10 @@ def test_faults_are_left_out_and_told(loose):
 
 
 def test_only_the_first_faults_are_kept_but_all_are_counted(loose):
-    _, report = loose(b"*.example.org\n" * 250)
-    assert (len(report.faults), report.fault_count) == (100, 250)
+    found = read(b"*.example.org\n" * 250 + b"example.org\n", bad_lines_max=250)
+    assert (len(found.report.faults), found.report.fault_count) == (100, 250)
+    assert len(found.report_text.splitlines()) == 250
+    assert found.report_text.startswith("1 1 bad a wildcard cannot be ordered: ")
 
 
 def test_a_line_without_end_is_one_fault(loose):
@@ -118,12 +120,14 @@ def test_a_line_without_end_is_one_fault(loose):
     assert [fault.line for fault in report.faults] == [1, 3, 4]
 
 
-def test_an_empty_list_gives_an_empty_one(loose):
-    assert loose(b"# nothing\n\n") == (b"", NormaliseReport())
+@pytest.mark.parametrize(("text", "words"), [(b"# nothing\n\n", "in it$"), (b"com\n", "line 1")])
+def test_a_list_without_a_target_is_refused_with_the_first_reason(loose, text: bytes, words: str):
+    with pytest.raises(InputError, match=words):
+        loose(text)
 
 
 def test_long_lists_are_merged_from_runs(loose, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(list_import, "RUN_LINES", 3)
+    monkeypatch.setattr(list_sort, "RUN_LINES", 3)
     lines = [f"n{number * 7 % 20}.example.org\n" for number in range(40)]
     text, report = loose("".join(lines).encode())
     assert report.target_count == 20
@@ -137,6 +141,43 @@ def test_a_list_over_the_bound_is_refused(loose, monkeypatch: pytest.MonkeyPatch
         loose(b"a.org\nb.org\nc.org\n")
 
 
+@pytest.mark.parametrize(
+    ("lines", "bad", "bound", "is_taken"),
+    [
+        (100, 10, None, True),
+        (100, 11, None, False),
+        (5_000, 50, None, True),
+        (5_000, 51, None, False),
+        (100, 1, 0, False),
+        (100, 60, 60, True),
+    ],
+)
+def test_over_the_bound_on_bad_lines_the_whole_list_is_refused(
+    lines: int, bad: int, bound: int | None, is_taken: bool
+):
+    text = "".join(f"n{number}.example.org\n" for number in range(lines - bad))
+    text += "http://example.org/\n" * bad
+    if is_taken:
+        assert read(text, bad_lines_max=bound).report.bad_line_count == bad
+        return
+    with pytest.raises(InputError, match=f"{bad} lines are no lines of the format plain") as caught:
+        read(text, bad_lines_max=bound)
+    assert (caught.value.data["line"], caught.value.data["column"]) == (lines - bad + 1, 6)
+
+
+def test_a_list_of_nothing_but_bad_lines_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(list_report, "LINES_MAX", 1_000)
+    with pytest.raises(InputError, match="11 lines are no lines"):
+        read("*.example.org\n" * 1_000)
+
+
+def test_a_canonical_list_is_read_as_it_is_and_a_loose_line_of_it_is_bad():
+    text = "subtree b.org\nexact a.org\nip 192.0.2.1\nexact B.org\na.org\n# remark\n"
+    found = read(text, ListFormat.CANONICAL)
+    assert found.targets == ["exact a.org", "ip 192.0.2.1", "subtree b.org"]
+    assert [line for line, _ in found.left_out] == [4, 5, 6]
+
+
 name_like = st.lists(st.sampled_from("aB9-_.*ßü。例١"), max_size=12).map("".join)
 
 
@@ -146,7 +187,12 @@ name_like = st.lists(st.sampled_from("aB9-_.*ßü。例١"), max_size=12).map(""
 )
 def test_what_is_accepted_is_always_canonical(line: str, kind: TargetKind):
     converted = None
+    fast = b""
+    with contextlib.suppress(InputError):
+        fast = read(line.encode("utf-8", "surrogatepass"), kind=kind, bad_lines_max=0).text
     with contextlib.suppress(InputError):
         converted = convert_line(line.encode("utf-8", "surrogatepass"), 1, kind)
     if converted is not None:
         assert target.parse_line(converted[:-1]).line == converted
+    if "\n" not in line:
+        assert fast == (converted or b"")

@@ -91,7 +91,10 @@ def export(
     report: Report = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a target list for another program; what it cannot say exactly is left out and told."""
+    """Write a target list in another program's format.
+
+    What that format cannot say exactly is left out and told, never widened.
+    """
     from enforcer.app.lists import ListFormat, Writing, export_list, list_of_order
     from enforcer.config import read_trust
 

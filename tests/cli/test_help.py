@@ -23,6 +23,7 @@ def test_the_readme_lists_every_group_of_commands():
     assert {command for command, _ in BLOCKS} == {
         "enforcer",
         "enforcer order",
+        "enforcer list",
         "enforcer key",
         "enforcer trust",
         "enforcer node",

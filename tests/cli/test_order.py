@@ -161,6 +161,21 @@ def test_a_loose_list_is_normalised_and_its_faults_have_line_and_column(run, ord
     assert "targets      2," in said.err
 
 
+def test_a_hosts_file_is_proposed_and_the_order_s_list_taken_from_the_ledger(
+    run, stage, order, tmp_path
+):
+    identity, propose = order("127.0.0.1 localhost\n0.0.0.0 a.example.org\n0.0.0.0 B.example.org\n")
+    said = run(*propose)
+    assert said.code == 0, said.err
+    trust = stage.installation.trust_file
+    words = ["list", "export", identity, "--ledger", stage.installation.ledger, "--trust", trust]
+    said = run(*words, "--format", "canonical", "-o", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert (tmp_path / "out").read_text() == "exact a.example.org\nexact b.example.org\n"
+    words[2] = "VN-2026-999999"
+    assert run(*words, "--format", "canonical", "-o", tmp_path / "no").code == 4
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -191,6 +191,8 @@ class TrustFile(File, frozen=True, kw_only=True):
 
     origin: Origin
     log_vkey: str
+    former_log_vkeys: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+    """Keys that signed the ledger's checkpoints before; for receipts and checkpoints from then."""
     root_keys: tuple[PublicKeyHex, ...]
     root_threshold: int
     witnesses: TrustedWitnesses
@@ -202,11 +204,14 @@ class TrustFile(File, frozen=True, kw_only=True):
     def trust(self) -> Trust:
         """Return the trust that the file spells."""
         try:
-            VerifierKey.parse(self.log_vkey)
+            for vkey in (self.log_vkey, *self.former_log_vkeys):
+                VerifierKey.parse(vkey)
         except InputError as error:
             raise ValueError(f"log_vkey: {error.message}") from error
         roots = Roots(tuple(map(bytes.fromhex, self.root_keys)), self.root_threshold)
-        return Trust(self.origin, self.log_vkey, roots, self.witnesses.witnesses())
+        return Trust(
+            self.origin, self.log_vkey, roots, self.witnesses.witnesses(), self.former_log_vkeys
+        )
 
 
 class Url(str):
@@ -244,6 +249,8 @@ class ControlConfig(File, frozen=True, kw_only=True):
     trust_file: Path
     log_key_file: Path
     """Ed25519, PEM: signs the checkpoints; its public half is the trust file's ``log_vkey``."""
+    second_log_key_file: Path | None = None
+    """Signs them too, from before a LogKeyRotated until no trust file names the former key."""
     signing_key_file: Path
     """Ed25519, PEM: signs what the control plane itself records, such as holds; the roots
     register it with the role CONTROL."""

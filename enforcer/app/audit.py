@@ -195,5 +195,5 @@ def check_receipt(receipt: Path, entry: Path, trust: Trust) -> tuple[int, Checkp
         raise InputError(
             f"{entry} is empty", advice="Name the file with the entry's bytes.", path=str(entry)
         )
-    key = VerifierKey.parse(trust.log_vkey)
+    key = trust.key_of(proof.checkpoint_note)
     return proof.index, verify_receipt(proof, leaf, trust.origin, key, verify)

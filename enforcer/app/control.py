@@ -22,18 +22,18 @@ from enforcer.api.identity import trust_domain
 from enforcer.api.node_service import NodeService
 from enforcer.api.order_service import OrderService, TrustService
 from enforcer.api.server import Server
+from enforcer.app.log_keys import LogKeys
 from enforcer.app.logs import configure_logs
 from enforcer.app.tls import read_tls, warn_of_end
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.kept_files import KeptFiles
-from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.keys import verify
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.service_manager import notify_ready, notify_stopping
 from enforcer.backends.tiles import TileLedger
 from enforcer.backends.witness_http import HttpWitness
 from enforcer.config import ControlConfig, read_trust
-from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
 from enforcer.core.cosignature import CosignerKey
 from enforcer.core.note import VerifierKey
 from enforcer.core.trust import Trust
@@ -112,13 +112,14 @@ async def serving(
     Raises:
         EnforcerError: it cannot start.
     """
-    log_key = VerifierKey.parse(trust.log_vkey)
-    seal = _sealer(config.log_key_file, log_key)
+    key_files = [config.log_key_file, config.second_log_key_file]
+    seal = LogKeys(trust, [path for path in key_files if path is not None])
     tls = read_tls(config.tls)
     warn_of_end(config.tls.certificate, tls.certificate, time.time())
-    files = await asyncio.to_thread(_open, config.ledger_dir, trust.origin, log_key)
+    files = await asyncio.to_thread(_open, config.ledger_dir, trust)
     with files:
         ledger = await Ledger.open(files, trust, verify, seal, clock or SystemClock(), progress)
+        seal.check(ledger.state)
         async with (
             ledger,
             Publication(
@@ -127,7 +128,7 @@ async def serving(
             AsyncExitStack() as stack,
         ):
             uploads = Uploads(files.lists, work, ledger, publication)
-            orders = Orders(ledger, uploads, files.side, publication)
+            orders = Orders(ledger, uploads, files.side, publication, log_vkeys=seal.vkeys)
             stopping = Stopping(ledger, files.side, publication)
             cosigned = Cosigned(files, trust, verify)
             witnessing = await stack.enter_async_context(
@@ -172,19 +173,9 @@ async def serving(
                 await asyncio.gather(late, return_exceptions=True)
 
 
-def _open(path: Path, origin: str, log_key: VerifierKey) -> TileLedger:
-    return TileLedger.open(path, origin=origin, vkey=log_key, verify=verify, writer=True)
-
-
-def _sealer(key_file: Path, log_key: VerifierKey) -> Callable[[Checkpoint], bytes]:
-    key = PrivateKey.load(key_file)
-    if key.public_key != log_key.public_key:
-        raise InputError(
-            f"the key in {key_file} is not the log key that the trust file names",
-            advice="Name the key whose public half is log_vkey: nobody believes another.",
-            path=str(key_file),
-        )
-    return lambda checkpoint: sign_checkpoint(checkpoint, log_key, key.sign)
+def _open(path: Path, trust: Trust) -> TileLedger:
+    vkey = VerifierKey.parse(trust.log_vkey)
+    return TileLedger.open(path, origin=trust.origin, vkey=vkey, verify=verify, writer=True)
 
 
 def _witnesses(config: ControlConfig, trust: Trust) -> dict[CosignerKey, WitnessLink]:

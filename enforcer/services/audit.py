@@ -143,6 +143,7 @@ class Audit:
         except IntegrityError as error:
             yield Finding(Code.ENTRY_UNREADABLE, error.message, self._state.size)
             return
+        yield from self._check_log_key()
         yield from attestations.finish(self._state)
         yield from self._check_lists()
         yield from self._check_documents()
@@ -237,6 +238,22 @@ class Audit:
                     )
             self._progress("check target lists", done, len(self._lists))
 
+    def _check_log_key(self) -> Iterator[Finding]:
+        """Check that the key that the roots named last signed the checkpoint."""
+        state, note = self._state, self.evidence.ledger.checkpoint_note
+        if state.log_vkey is None or note is None:
+            return
+        try:
+            open_checkpoint(
+                note, self.trust.origin, VerifierKey.parse(state.log_vkey), self._verify
+            )
+        except IntegrityError:
+            yield Finding(
+                Code.LOG_KEY,
+                "the checkpoint is not signed by the log key that the roots put in force",
+                state.log_key_index,
+            )
+
     def _check_documents(self) -> Iterator[Finding]:
         for sha256, index in self._documents.items():
             try:
@@ -248,10 +265,11 @@ class Audit:
         """Return size -> roots of the earlier checkpoints, and what is wrong with the others."""
         roots: dict[int, list[bytes]] = {}
         bad: list[Finding] = []
-        key = VerifierKey.parse(self.trust.log_vkey)
         for note in self.evidence.earlier_checkpoints:
             try:
-                checkpoint = open_checkpoint(note, self.trust.origin, key, self._verify)
+                checkpoint = open_checkpoint(
+                    note, self.trust.origin, self.trust.key_of(note), self._verify
+                )
             except IntegrityError as error:
                 bad.append(Finding(Code.LEDGER_DAMAGED, f"an earlier checkpoint: {error.message}"))
             else:

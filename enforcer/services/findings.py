@@ -55,6 +55,7 @@ class Code(IntEnum):
     DOCUMENT_ALTERED = 25
     GATE_OFF = 26
     ARCHIVE_DAMAGED = 27
+    LOG_KEY = 28
 
 
 SEVERITY: Final = {
@@ -85,6 +86,7 @@ SEVERITY: Final = {
     Code.DOCUMENT_ALTERED: Severity.VIOLATION,
     Code.GATE_OFF: Severity.NOTE,
     Code.ARCHIVE_DAMAGED: Severity.VIOLATION,
+    Code.LOG_KEY: Severity.VIOLATION,
 }
 
 

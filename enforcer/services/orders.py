@@ -7,7 +7,7 @@ before the act that names them is recorded, and only when it is lawful.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, TypeVar
 
 from enforcer.core.entry import AnyPayload, parse_payload
@@ -64,8 +64,16 @@ class Orders:
     """The desk where signed acts come in."""
 
     def __init__(
-        self, ledger: Ledger, uploads: Uploads, side: Contents, publication: Publication
+        self,
+        ledger: Ledger,
+        uploads: Uploads,
+        side: Contents,
+        publication: Publication,
+        *,
+        log_vkeys: Collection[str] = (),
     ) -> None:
+        """Take the desk's parts; `log_vkeys` are the log's keys that can sign here."""
+        self._log_vkeys = log_vkeys
         self._ledger = ledger
         self._uploads = uploads
         self._side = side
@@ -135,6 +143,13 @@ class Orders:
                 :meth:`propose`.
         """
         payload = expect(envelope, *ROOT_ACTS)
+        if isinstance(payload, LogKeyRotated) and payload.log_vkey not in self._log_vkeys:
+            raise RefusedError(
+                "the control plane does not have the private half of that log key",
+                advice="Name its file as second_log_key_file and restart: until the roots' act it "
+                "only signs beside the present key.",
+                field="log_vkey",
+            )
         if isinstance(payload, PolicyAdopted):
             for name in ("protected_core", "protected_names"):
                 sha256 = getattr(payload.pins, name)

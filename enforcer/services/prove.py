@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enforcer.core.entry import Entry, parse, parse_payload
 from enforcer.core.envelope import Verify, key_id
 from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
-from enforcer.core.note import VerifierKey
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.receipt import Receipt, verify_receipt
 from enforcer.core.state import State
@@ -99,11 +98,10 @@ def check(order_id: str, evidence: Sequence[Evidence], trust: Trust, verify: Ver
             advice="Check that the trust file is that of the ledger's installation.",
             problem="proof",
         )
-    # The log's key may have been rotated: the roots sign that, so it is among what was folded.
-    key = VerifierKey.parse(state.log_vkey or trust.log_vkey)
     size, root = 0, ""
     for part in parts:
         try:
+            key = trust.key_of(part.receipt.checkpoint_note)
             checkpoint = verify_receipt(part.receipt, part.leaf, trust.origin, key, verify)
         except IntegrityError as error:
             raise _not_proved(part.receipt.index, error.message) from error

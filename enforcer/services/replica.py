@@ -227,7 +227,9 @@ class Replica:
         self._ledger.unstage()
 
     def _open(self, note: bytes) -> Checkpoint:
-        checkpoint = open_checkpoint(note, self._trust.origin, self._key, self._verify)
+        rotated = self.state.log_vkey
+        key = self._key if rotated is None else VerifierKey.parse(rotated)
+        checkpoint = open_checkpoint(note, self._trust.origin, key, self._verify)
         if checkpoint.size < self.size:
             raise _refused(
                 f"the ledger was rolled back: the feed shows {checkpoint.size} entries, and we "

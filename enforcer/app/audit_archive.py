@@ -32,13 +32,14 @@ from enforcer.backends.tiles import LIST_BYTES_MAX, SIDE_BYTES_MAX, TileLedger
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.entry import AnyPayload, parse, parse_payload
 from enforcer.core.note import NOTE_BYTES_MAX, Note
-from enforcer.core.order import OrderProposed, PublicationMode
+from enforcer.core.order import OrderProposed
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.tile import BUNDLE, BUNDLE_BYTES_MAX, TILE_BYTES, Tile, width_at
 from enforcer.core.trust import Trust
 from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.services.audit import Progress
 from enforcer.services.findings import Code, Finding
+from enforcer.services.public_lists import is_public
 from enforcer.services.side_files import named_by
 
 FORMAT: Final = "enforcer-ledger-archive-v1"
@@ -227,7 +228,7 @@ def _named(ledger: TileLedger, taken_at_ms: int, progress: Progress) -> _Named:
         named.documents |= named_by(payload)
         lists = _lists_of(payload)
         named.lists |= lists
-        if isinstance(payload, OrderProposed) and not _is_public(payload, taken_at_ms):
+        if isinstance(payload, OrderProposed) and not is_public(payload, taken_at_ms):
             named.restricted |= lists
         else:
             public |= lists
@@ -249,13 +250,6 @@ def _lists_of(payload: AnyPayload) -> set[str]:
             return {sha256_ for sha256_ in pinned if sha256_ is not None}
         case _:
             return set()
-
-
-def _is_public(order: OrderProposed, t_ms: int) -> bool:
-    publication = order.publication
-    if publication.mode is PublicationMode.DELAYED:
-        return publication.publish_at_ms is not None and publication.publish_at_ms <= t_ms
-    return publication.mode is PublicationMode.FULL
 
 
 def _tiles(size: int) -> list[Tile]:

@@ -20,6 +20,7 @@ from enforcer.cli.audit_options import (
     Trust,
     moment,
 )
+from enforcer.cli.audit_probe import probe
 from enforcer.cli.output import AsJson, emit_json, emit_pairs, now_ms, out, progress, when
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ app.command("diff")(diff)
 app.command("prove")(prove)
 app.command("check-proof")(check_proof)
 app.command("receipt")(receipt)
+app.command("probe")(probe)
 
 
 def _verdict(severity: str, *, attestations: int) -> None:

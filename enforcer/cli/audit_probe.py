@@ -54,7 +54,7 @@ def probe(
     trust: Trust = TRUST,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a resolver from outside whether orders are in force there.
+    """Ask any resolver whether orders are in force there.
 
     Over UDP and TCP, a few names of each order's public list. Exit code 0: as the ledger says;
     1: an order is in force or lifted where it should not be; 2: something could not be told.

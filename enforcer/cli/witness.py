@@ -12,7 +12,7 @@ import typer
 def witness(
     *, config: Annotated[Path, typer.Option("--config", "-c", help="Its witness.toml.")]
 ) -> None:
-    """Run a witness: cosigns what extends everything that it has seen of a ledger.
+    """Run a witness: it cosigns what extends all it has seen.
 
     Its key (enforcer key new) is for nothing else; trust files name it by its vkey (enforcer key
     show --witness NAME). A witness whose state was lost or restored needs another key.

@@ -32,10 +32,11 @@ from enforcer.config import Address, ControlConfig, Redis, ServerTls
 from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.envelope import Envelope
 from enforcer.core.guard import GuardScan
+from enforcer.core.guard_data import check_text
 from enforcer.core.key import Role
 from enforcer.core.note import VerifierKey
 from enforcer.core.order import OrderRef
-from enforcer.core.target import ListSummary, check_list
+from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
 from enforcer.ports import GuardJob
 from enforcer.services.ledger import Ledger, Recorded
@@ -93,7 +94,7 @@ class PlainListWork:
     """`ListWork` by the core's own check, in this process; lists in tests are short."""
 
     async def check_list(self, path: Path) -> ListSummary:
-        return await asyncio.to_thread(lambda: check_list(path.read_bytes()))
+        return await asyncio.to_thread(lambda: check_text(path.read_bytes()))
 
     async def scan_guards(self, job: GuardJob) -> GuardScan:
         return await asyncio.to_thread(scan_guards, job)

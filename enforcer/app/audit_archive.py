@@ -241,13 +241,7 @@ def _lists_of(payload: AnyPayload) -> set[str]:
         case OrderProposed():
             return {payload.target_list_sha256}
         case PolicyAdopted(pins=pins):
-            pinned = (
-                pins.protected_core,
-                pins.protected_names,
-                pins.public_suffixes,
-                pins.shared_ranges,
-            )
-            return {sha256_ for sha256_ in pinned if sha256_ is not None}
+            return set(pins.lists)
         case _:
             return set()
 

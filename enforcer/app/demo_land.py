@@ -17,6 +17,7 @@ from typing import Final
 from enforcer.app.acts import Common, signed, write_act
 from enforcer.app.installation import (
     CONTROL_ID,
+    PINNED_RULES,
     RULES,
     Installation,
     Plan,
@@ -69,7 +70,7 @@ def install_demo(directory: Path, plan: Plan) -> Installation:
         NotFoundError: the rules that come with the project are not beside it.
         UnavailableError: it cannot be written.
     """
-    lists = {name: _rules(name) for name in ("protected-core.txt", "protected-names.txt")}
+    lists = {name: _rules(name) for name in PINNED_RULES}
     roots = [PrivateKey.generate() for _ in range(ROOTS)]
     plan = replace(
         plan,
@@ -95,7 +96,10 @@ def install_demo(directory: Path, plan: Plan) -> Installation:
     for name, text in lists.items():
         durable.write_file(acts / name, text)
     now_ms = time.time_ns() // 1_000_000
-    payloads = [_policy(plan.origin, now_ms, *lists.values()), *_registrations(requests, now_ms)]
+    payloads = [
+        _policy(plan.origin, now_ms, list(lists.values())),
+        *_registrations(requests, now_ms),
+    ]
     for number, payload in enumerate(payloads):
         act = signed(payload, *roots[: plan.root_threshold])
         write_act(acts / f"{number:02}-{type(payload).__name__}.json", act)
@@ -126,7 +130,7 @@ def _person(made: Installation, plan: Plan, identity: str, role: Role) -> KeyReq
     )
 
 
-def _policy(origin: str, now_ms: int, core: bytes, names: bytes) -> PolicyAdopted:
+def _policy(origin: str, now_ms: int, pinned: list[bytes]) -> PolicyAdopted:
     common = Common.new(origin, now_ms)
     return PolicyAdopted(
         ledger_origin=common.ledger_origin,
@@ -141,7 +145,7 @@ def _policy(origin: str, now_ms: int, core: bytes, names: bytes) -> PolicyAdopte
         administrative_days_max=ADMINISTRATIVE_DAYS_MAX,
         persons_min=PERSONS_TO_BLOCK,
         lifetime_caps=(),
-        pins=Pins(sha256(core).hexdigest(), sha256(names).hexdigest(), None, None),
+        pins=Pins(*(sha256(text).hexdigest() for text in pinned)),
     )
 
 

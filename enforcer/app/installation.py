@@ -26,6 +26,13 @@ from enforcer.core.state import ROOT_THRESHOLD_MIN
 from enforcer.errors import ConflictError, InputError
 
 RULES: Final = Path(__file__).resolve().parent.parent.parent / "rules"
+PINNED_RULES: Final = (
+    "protected-core.txt",
+    "protected-names.txt",
+    "public-suffixes.txt",
+    "shared-ranges.txt",
+)
+"""The files that a first policy pins, in the order of its pins."""
 CONTROL_ID: Final = "control-1"
 
 

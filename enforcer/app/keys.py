@@ -17,6 +17,7 @@ from enforcer.backends.keys import PrivateKey
 from enforcer.core import fields
 from enforcer.core.cosignature import CosignerKey
 from enforcer.core.fields import Identifier, Items, Line
+from enforcer.core.guard_data import check_text
 from enforcer.core.key import (
     MACHINE_ROLES,
     Category,
@@ -26,7 +27,6 @@ from enforcer.core.key import (
     Territory,
 )
 from enforcer.core.payload import Origin
-from enforcer.core.target import check_list
 from enforcer.errors import InputError, IntegrityError
 
 REQUEST_BYTES_MAX: Final = 65_535
@@ -194,14 +194,14 @@ def load_authority(directory: Path) -> pki.Authority:
 
 
 def read_list(path: Path) -> bytes:
-    """Read a small canonical target list, such as the protected names, and check it.
+    """Read what a policy pins, such as the protected names, and check it.
 
     Raises:
         NotFoundError, UnavailableError: it cannot be read.
         InputError: it is not canonical, with line and column.
     """
     data = durable.read_file(path, size_bytes_max=LIST_BYTES_MAX)
-    check_list(data)
+    check_text(data)
     return data
 
 

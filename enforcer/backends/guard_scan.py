@@ -17,7 +17,7 @@ from enforcer.backends import durable
 from enforcer.backends.guard_index import GUARD_NAMES, compile_index
 from enforcer.backends.list_tasks import Text, bounded_memory, mapped, verified
 from enforcer.core.guard import EVIDENCE_MAX, Guard, GuardScan
-from enforcer.core.guard_data import read_guard_data
+from enforcer.core.guard_data import PINNED_BYTES_MAX, read_guard_data
 from enforcer.core.guard_facts import GuardFacts, evidence_of, related
 from enforcer.core.guard_report import HITS_BYTES_MAX, report_head, report_tail
 from enforcer.core.history import Relation
@@ -97,7 +97,7 @@ def _index(pins: Pins, paths: Mapping[str, Path]) -> GuardIndex:
             texts.append(b"")
             continue
         with verified(sha256, paths[sha256]) as text:
-            texts.append(bytes(text))
+            texts.append(text[: PINNED_BYTES_MAX + 1])
     index = compile_index(read_guard_data(*texts))
     while len(_indices) >= _INDICES_MAX:
         del _indices[next(iter(_indices))]

@@ -26,7 +26,8 @@ from enforcer.backends.list_import import normalise
 from enforcer.backends.list_report import NormaliseReport
 from enforcer.backends.list_split import SplitReport, split
 from enforcer.backends.sealed_table import SealedFile, writable
-from enforcer.core.target import ListSummary
+from enforcer.core.guard_data import KIND_BYTES, PINNED_BYTES_MAX, check_text, kind_of
+from enforcer.core.target import ListKind, ListSummary
 from enforcer.errors import InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, TableStats
 
@@ -44,7 +45,7 @@ def begin(parent_pid: int) -> None:
 
 
 def check_list(path: Path) -> ListSummary:
-    """Check the canonical target list at `path`.
+    """Check the canonical target list, or the data for guards, at `path`.
 
     Raises:
         InputError: the first line that is wrong.
@@ -52,6 +53,8 @@ def check_list(path: Path) -> ListSummary:
     """
     with bounded_memory(), ExitStack() as stack:
         text = stack.enter_context(mapped(path))
+        if kind_of(text[:KIND_BYTES]) is not ListKind.TARGETS:
+            return check_text(text[: PINNED_BYTES_MAX + 1])
         result = scanner.scan(text)
         digest = sha256(text).hexdigest()
     return ListSummary(digest, result.target_count, result.name_count)

@@ -92,9 +92,11 @@ def init(
 
 def next_steps(directory: Path, plan: Plan, trust: Path) -> list[str]:
     """Return what is to be done after a production installation."""
-    from enforcer.app.installation import CONTROL_ID, RULES
+    from enforcer.app.installation import CONTROL_ID, PINNED_RULES, RULES
 
-    core, names = RULES / "protected-core.txt", RULES / "protected-names.txt"
+    pinned = [RULES / name for name in PINNED_RULES]
+    options = " ".join(f"--{path.stem} {path}" for path in pinned)
+    lists = " ".join(f"--list {path}" for path in pinned)
     text = f"""\
 Move {directory}/ca/ca.key, with a copy of ca.crt, to a machine that is offline; whoever has it \
 can let anybody speak.
@@ -110,14 +112,13 @@ The node: enforcer key request {directory}/node/signing.key --role node --id {pl
 The control plane: enforcer key request {directory}/control/signing.key --role control \
 --id {CONTROL_ID} --trust {trust} --out control.json (its certificate is there already)
 One root, offline: enforcer trust policy --register-url https://register.example.org/ \
---register-domain register.example.org --protected-core {core} --protected-names {names} \
---trust {trust} --out policy.json
+--register-domain register.example.org {options} --trust {trust} --out policy.json
 The same root, for each request, the machines' too: enforcer trust register request.json \
 --until +365d --out act.json
 {plan.root_threshold} roots, for each act: enforcer trust sign act.json --key root.key
 Start Redis ({plan.redis_url}) and enforcer control -c {directory}/control/control.toml
 A person with a certificate, the policy before all other acts: enforcer trust submit \
-policy.json act.json … --list {core} --list {names} -c client.toml
+policy.json act.json … {lists} -c client.toml
 On the resolver, with {directory}/node, gate, trust.toml and ca/ca.crt at the same places: \
 enforcer gate -c {directory}/gate/gate.toml; enforcer node -c {directory}/node/node.toml (or as \
 services: enforcer gate units --installation {directory} --dir /etc/systemd/system)
@@ -129,12 +130,15 @@ See that all is well: enforcer status --control client.toml --node {directory}/n
 
 def demo_steps(directory: Path) -> list[str]:
     """Return what is to be done after a demo installation."""
+    from enforcer.app.installation import PINNED_RULES
+
     people = directory / "people"
+    lists = " ".join(f"--list {directory}/acts/{name}" for name in PINNED_RULES)
     text = f"""\
 Start: enforcer control -c {directory}/control/control.toml
 The roots have signed: enforcer trust submit -c {people}/auditor/client.toml \
 {directory}/acts/*.json \
---list {directory}/acts/protected-core.txt --list {directory}/acts/protected-names.txt
+{lists}
 Start: enforcer gate -c {directory}/gate/gate.toml; enforcer node -c {directory}/node/node.toml
 Propose as an.nguyen: enforcer order propose -c {people}/an.nguyen/client.toml …
 Approve as binh.tran: enforcer order approve -c {people}/binh.tran/client.toml ID

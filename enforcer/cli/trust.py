@@ -57,7 +57,14 @@ def policy(
         Path | None, typer.Option(help="Canonical list of names that nobody can block.")
     ] = None,
     protected_names: Annotated[
-        Path | None, typer.Option(help="Canonical list of names that pass unless overridden.")
+        Path | None,
+        typer.Option(help="Canonical list of names and networks that pass unless overridden."),
+    ] = None,
+    public_suffixes: Annotated[
+        Path | None, typer.Option(help="Names under which others register theirs.")
+    ] = None,
+    shared_ranges: Annotated[
+        Path | None, typer.Option(help="Prefixes whose addresses many parties share.")
     ] = None,
     key: RootKey = None,
     yes: Yes = False,
@@ -83,7 +90,12 @@ def policy(
         administrative_days_max=administrative_days_max,
         persons_min=persons_min,
         lifetime_caps=(),
-        pins=Pins(_pin(protected_core), _pin(protected_names), None, None),
+        pins=Pins(
+            _pin(protected_core),
+            _pin(protected_names),
+            _pin(public_suffixes),
+            _pin(shared_ranges),
+        ),
     )
     make(payload, to, key, yes=yes, as_json=as_json)
 

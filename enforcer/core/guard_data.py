@@ -12,32 +12,26 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import sha256
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Final, TypeVar
 
 from enforcer.core import target as target_list
 from enforcer.core.network import Network
-from enforcer.core.target import Target
+from enforcer.core.target import ListKind, ListSummary, Target
 from enforcer.errors import InputError
 
 PINNED_LINES_MAX: Final = 100_000
-PINNED_BYTES_MAX: Final = 16 << 20
+PINNED_BYTES_MAX: Final = 32 << 20
+KIND_BYTES: Final = len(b"private ")
+"""So many octets of a text say what it is."""
 
 _SUFFIX: Final = re.compile(
     r"(icann|private) (\*\.|!)?((?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63})", re.ASCII
 )
 _RANGE: Final = re.compile(r"shared ([0-9a-f.:]{2,39}/[0-9]{1,3}) ([a-z0-9-]{1,32})", re.ASCII)
 _RANGE_LENGTH_MIN: Final = {4: 8, 6: 16}
-
-
-class ListKind(IntEnum):
-    """What a pinned text is, as its first word says; 0 is no text."""
-
-    UNSPECIFIED = 0
-    TARGETS = 1
-    SUFFIXES = 2
-    RANGES = 3
 
 
 class SuffixForm(IntEnum):
@@ -87,10 +81,26 @@ class GuardData:
 
 def kind_of(text: bytes) -> ListKind:
     """Return what a text is by its first word; what is neither of ours passes for targets."""
-    word = text[:8].partition(b" ")[0]
+    word = text[:KIND_BYTES].partition(b" ")[0]
     if word in (b"icann", b"private"):
         return ListKind.SUFFIXES
     return ListKind.RANGES if word == b"shared" else ListKind.TARGETS
+
+
+def check_text(text: bytes) -> ListSummary:
+    """Check a whole text, of whatever kind, and say what it is; only targets are counted.
+
+    Raises:
+        InputError: the first line that is wrong, with ``line`` and ``column``.
+    """
+    kind = kind_of(text)
+    if kind is ListKind.TARGETS:
+        return target_list.check_list(text)
+    if kind is ListKind.SUFFIXES:
+        read_suffixes(text)
+    else:
+        read_ranges(text)
+    return ListSummary(sha256(text).hexdigest(), 0, 0, kind)
 
 
 def read_guard_data(

@@ -34,16 +34,8 @@ class GuardFacts:
     @property
     def lists(self) -> tuple[str, ...]:
         """All lists that a scan reads, each once: its own, then pinned ones, then others'."""
-        pins = self.pins
-        pinned = (
-            pins.protected_core,
-            pins.protected_names,
-            pins.public_suffixes,
-            pins.shared_ranges,
-        )
-        named = (self.target_list_sha256, *pinned)
         others = (each.target_list_sha256 for each in self.relations)
-        return tuple(dict.fromkeys([*filter(None, named), *others]))
+        return tuple(dict.fromkeys([self.target_list_sha256, *self.pins.lists, *others]))
 
     @property
     def administrative_evidence(self) -> str:

@@ -73,7 +73,21 @@ class Pins:
     protected_names: Sha256 | None
     """Names that pass unless an order overrides them by name: a canonical target list."""
     public_suffixes: Sha256 | None
+    """Names under which others register theirs; in the grammar of :mod:`enforcer.core.guard_data`,
+    as the next."""
     shared_ranges: Sha256 | None
+    """Prefixes whose addresses many unrelated parties share."""
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """All that is pinned, in this order."""
+        pinned = (
+            self.protected_core,
+            self.protected_names,
+            self.public_suffixes,
+            self.shared_ranges,
+        )
+        return tuple(each for each in pinned if each is not None)
 
 
 @dataclass(frozen=True, slots=True)

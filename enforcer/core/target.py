@@ -37,6 +37,17 @@ class TargetKind(IntEnum):
     NET = 4
 
 
+class ListKind(IntEnum):
+    """What a canonical text is, as its first word says; 0 is no text."""
+
+    UNSPECIFIED = 0
+    TARGETS = 1
+    SUFFIXES = 2
+    """Public suffixes, for guards; see :mod:`enforcer.core.guard_data`."""
+    RANGES = 3
+    """Shared ranges, for guards."""
+
+
 NAME_KINDS: Final = frozenset((TargetKind.EXACT, TargetKind.SUBTREE))
 """The kinds whose value is a name; the others' is an address or a prefix."""
 
@@ -68,6 +79,8 @@ class ListSummary:
     sha256: str
     target_count: int
     name_count: int
+    kind: ListKind = ListKind.TARGETS
+    """What pins may name beside target lists; those have no targets."""
 
 
 def parse_line(line: bytes, line_number: int = 1) -> Target:

@@ -197,9 +197,8 @@ class Audit:
         state = self._state
         if effect.kind == PolicyAdopted.__name__ and state.policy is not None:
             pins = state.policy.payload.pins
-            for sha256 in (pins.protected_core, pins.protected_names):
-                if sha256 is not None:
-                    self._lists.setdefault(sha256, effect.index)
+            for sha256 in pins.lists:
+                self._lists.setdefault(sha256, effect.index)
         if effect.order_index is None:
             return
         order = state.orders[effect.order_index]

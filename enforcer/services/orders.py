@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from enforcer.core.entry import AnyPayload, parse_payload
 from enforcer.core.envelope import Envelope
+from enforcer.core.guard_data import PINNED_LINES_MAX
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
 from enforcer.core.order import (
@@ -31,6 +32,7 @@ from enforcer.core.remedy import (
     ReviewDone,
 )
 from enforcer.core.table import DnsMeasure, IpMeasure
+from enforcer.core.target import ListKind
 from enforcer.errors import (
     InputError,
     NotFoundError,
@@ -56,6 +58,14 @@ OTHER_ACTS: Final = (
     OrderResumed,
 )
 """What is about an order and has no method of its own."""
+
+PINNED_KINDS: Final = {
+    "protected_core": ListKind.TARGETS,
+    "protected_names": ListKind.TARGETS,
+    "public_suffixes": ListKind.SUFFIXES,
+    "shared_ranges": ListKind.RANGES,
+}
+"""What each pin of a policy names."""
 
 P = TypeVar("P", bound=AnyPayload)
 
@@ -151,10 +161,10 @@ class Orders:
                 field="log_vkey",
             )
         if isinstance(payload, PolicyAdopted):
-            for name in ("protected_core", "protected_names"):
+            for name, kind in PINNED_KINDS.items():
                 sha256 = getattr(payload.pins, name)
                 if sha256 is not None:
-                    await self._check_pinned(name, sha256)
+                    await self._check_pinned(name, kind, sha256)
         return await self._record(envelope, payload, files, validate_only=validate_only)
 
     async def _record(
@@ -198,15 +208,28 @@ class Orders:
                 field="measure",
             )
 
-    async def _check_pinned(self, name: str, sha256: str) -> None:
+    async def _check_pinned(self, name: str, kind: ListKind, sha256: str) -> None:
+        """Check that all that a pin names is here, and that nodes can use it as what it is."""
         try:
-            await self._uploads.summary(sha256)
+            summary = await self._uploads.summary(sha256)
         except NotFoundError as error:
             raise NotFoundError(
                 error.message,
                 advice="Upload the list first: nodes must be able to read what a policy pins.",
                 field=f"pins.{name}",
             ) from error
+        if summary.kind is not kind:
+            raise RefusedError(
+                f"the text {sha256} has {summary.kind.name.lower()}, not {kind.name.lower()}",
+                advice=f"Pin {name} by the SHA-256 of the right file.",
+                field=f"pins.{name}",
+            )
+        if summary.target_count > PINNED_LINES_MAX:
+            raise RefusedError(
+                f"the list {sha256} has {summary.target_count} lines, over {PINNED_LINES_MAX}",
+                advice="Protect fewer names: a SUBTREE protects all below it.",
+                field=f"pins.{name}",
+            )
 
 
 def expect(envelope: Envelope, *kinds: type[P]) -> P:

@@ -143,7 +143,7 @@ def wanted_lists(state: State, t_ms: int) -> list[str]:
     return list(
         dict.fromkeys(
             [
-                *Protections.pinned_by(state.policy.payload).lists,
+                *state.policy.payload.pins.lists,
                 *(row.target_list_sha256 for row in rows),
                 *proposed[-PROPOSED_LISTS_MAX:],
             ]

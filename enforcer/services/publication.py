@@ -175,5 +175,4 @@ def _lists_needed(state: State, appended: Sequence[Appended]) -> Iterator[str]:
 
 
 def _pinned_lists(policy: PolicyAdopted) -> list[str]:
-    pinned = (policy.pins.protected_core, policy.pins.protected_names)
-    return [sha256 for sha256 in pinned if sha256 is not None]
+    return list(policy.pins.lists)

@@ -153,7 +153,7 @@ def lists_named(state: State) -> set[str]:
     named = {order.payload.target_list_sha256 for order in state.orders.values()}
     if state.policy is not None:
         pins = state.policy.payload.pins
-        named.update(filter(None, (pins.protected_core, pins.protected_names)))
+        named.update(pins.lists)
     return named
 
 

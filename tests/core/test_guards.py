@@ -11,7 +11,6 @@ import pytest
 from enforcer.core.guard import OUTCOMES, Guard, GuardScan, Outcome
 from enforcer.core.guard_data import (
     PINNED_LINES_MAX,
-    ListKind,
     SuffixForm,
     kind_of,
     read_guard_data,
@@ -22,7 +21,7 @@ from enforcer.core.guard_facts import GuardFacts
 from enforcer.core.guard_report import report_head, report_tail
 from enforcer.core.guards import check_target, scan_list, suffix_at_or_below, top_down
 from enforcer.core.special import SPECIAL_NETWORKS
-from enforcer.core.target import check_list, parse_line
+from enforcer.core.target import ListKind, check_list, parse_line
 from enforcer.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

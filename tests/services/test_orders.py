@@ -17,6 +17,9 @@ from enforcer.errors import (
     RefusedError,
     UnavailableError,
 )
+from enforcer.services.plan import wanted_lists as wanted_by_nodes
+from enforcer.services.publication import wanted_lists as wanted_in_feed
+from enforcer.services.uploads import lists_named
 from tests.control import REASONS, TARGETS, Desk, with_reasons
 from tests.people import seal
 
@@ -196,3 +199,44 @@ async def test_an_approval_under_another_policy_is_refused(desk):
 
 def test_the_list_in_these_tests_is_canonical():
     assert b"".join(sorted(TARGETS.splitlines(keepends=True))) == TARGETS
+
+
+def adopt(desk, pins):
+    envelope = seal(desk.land.policy(pins=pins), *desk.land.roots[:2])
+    return desk.orders.record_root_act(envelope, (), validate_only=False)
+
+
+async def test_what_a_policy_pins_must_be_of_the_kind_that_it_is_pinned_as(desk):
+    texts = (b"subtree bank.example\n", b"icann co.example\n", b"shared 192.0.2.0/24 cloud\n")
+    for text in texts:
+        await desk.bring(text)
+    names, suffixes, ranges = (sha256(text).hexdigest() for text in texts)
+    wrong = {
+        "protected_core": Pins(suffixes, None, None, None),
+        "protected_names": Pins(None, ranges, None, None),
+        "public_suffixes": Pins(None, None, names, None),
+        "shared_ranges": Pins(None, None, None, suffixes),
+    }
+    for name, pins in wrong.items():
+        with pytest.raises(RefusedError, match="not") as caught:
+            await adopt(desk, pins)
+        assert caught.value.data["field"] == f"pins.{name}"
+    pins = Pins(None, names, suffixes, ranges)
+    await adopt(desk, pins)
+    assert desk.ledger.state.policy.payload.pins == pins
+    assert lists_named(desk.ledger.state) == {names, suffixes, ranges}
+    assert wanted_by_nodes(desk.ledger.state, 0) == [names, suffixes, ranges]
+    assert wanted_in_feed(desk.ledger.state, 0) == [names, suffixes, ranges]
+
+
+async def test_guard_data_is_no_target_list(desk):
+    text = b"icann co.example\n"
+    await desk.bring(text)
+    with pytest.raises(RefusedError, match="0 targets"):
+        await propose(desk, with_reasons(desk.land, text, target_count=1))
+
+
+async def test_guard_data_with_a_bad_line_is_not_kept(desk):
+    with pytest.raises(InputError) as caught:
+        await desk.bring(b"icann CO.example\n")
+    assert caught.value.data["line"] == 1

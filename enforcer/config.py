@@ -107,6 +107,8 @@ class ServerTls(Section, frozen=True, kw_only=True):
     certificate: Path
     key: Path
     client_ca: Path
+    crl: Path | None = None
+    """The authority's list of revoked certificates; null: none is known to be revoked."""
 
 
 class ClientTls(Section, frozen=True, kw_only=True):
@@ -115,6 +117,8 @@ class ClientTls(Section, frozen=True, kw_only=True):
     certificate: Path
     key: Path
     ca: Path
+    crl: Path | None = None
+    """For a program that is a server too, as a node is for stops."""
 
 
 class Redis(Section, frozen=True, kw_only=True):

@@ -81,7 +81,7 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(read):
 def test_an_unknown_key_like_no_other_is_told_all_that_there_are(read):
     error = refused(read, NODE + "zzz = 1\n")
     assert error.data["key"] == "tls.zzz"
-    assert error.advice == "Known keys: ca, certificate, key."
+    assert error.advice == "Known keys: ca, certificate, crl, key."
 
 
 def test_a_missing_key_is_named_with_its_section(read):

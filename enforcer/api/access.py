@@ -1,13 +1,14 @@
 """The door: which role may call which method, in one table, before any method runs.
 
-A method that is not in the table is refused. Every error that a method raises leaves as a
-gRPC status with details; one that is not ours leaves as INTERNAL, without what it said, and is
-logged.
+A method that is not in the table is refused, and so is a certificate that was revoked or has ended
+since its connection began: at each call, and before each message of a long answer. Every error that
+a method raises leaves as a gRPC status with details; one that is not ours leaves as INTERNAL,
+without what it said, and is logged.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Never, TypeAlias
 
 import grpc
@@ -80,6 +81,11 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs alone
 Method: TypeAlias = Callable[..., Any]
 """A servicer's method, whatever its messages are."""
+CheckCertificate: TypeAlias = Callable[[bytes], None]
+"""Raises RefusedError for a peer's certificate, in PEM, that was revoked or has ended."""
+
+CERTIFICATE: Final = "x509_pem_cert"
+"""Where gRPC has the certificate that TLS verified."""
 
 log: Final = structlog.get_logger()
 
@@ -122,8 +128,9 @@ def check_act(payload_type: str, caller: Caller) -> None:
 class Access(grpc.aio.ServerInterceptor):
     """Stands before every method of a server whose certificates are of one trust domain."""
 
-    def __init__(self, domain: str) -> None:
+    def __init__(self, domain: str, check: CheckCertificate) -> None:
         self._domain = domain
+        self._check_certificate = check
 
     async def intercept_service(
         self,
@@ -164,6 +171,7 @@ class Access(grpc.aio.ServerInterceptor):
                 self._check(method, context)
                 if inner:
                     async for message in inner(request, context):
+                        self._check_peer(context.auth_context())
                         yield message
             except EnforcerError as error:
                 await _end(context, error)
@@ -174,8 +182,15 @@ class Access(grpc.aio.ServerInterceptor):
         return call
 
     def _check(self, method: str, context: Context) -> None:
+        peer = context.auth_context()
+        self._check_peer(peer)
         if ROLES.get(method, frozenset()) is not ANY_CERTIFICATE:
-            check_role(method, caller_of(context.auth_context(), self._domain))
+            check_role(method, caller_of(peer, self._domain))
+
+    def _check_peer(self, peer: Mapping[str, Iterable[bytes]]) -> None:
+        """Check what TLS did not: gRPC's TLS knows no revocations, and looks only once."""
+        for pem in peer.get(CERTIFICATE, ()):
+            self._check_certificate(pem)
 
 
 async def _end(context: Context, error: EnforcerError) -> Never:

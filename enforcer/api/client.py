@@ -18,10 +18,9 @@ from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer, ans
 from enforcer.api.control_reader import ControlReader
 from enforcer.api.server import TlsFiles
 from enforcer.core.entry import parse
-from enforcer.core.envelope import Envelope, Verify, format_envelope
+from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.receipt import verify_receipt
 from enforcer.core.target import ListSummary
-from enforcer.core.trust import Trust
 from enforcer.errors import IntegrityError, NotFoundError, UnavailableError
 from enforcer.services.ledger import Recorded
 from enforcer.v1 import (
@@ -50,8 +49,8 @@ class Pushed:
 class ControlClient(ControlReader):
     """A connection to a control plane (or, for `push_stop`, to a node); a context manager."""
 
-    def __init__(self, address: str, tls: TlsFiles, trust: Trust, verify: Verify) -> None:
-        super().__init__(address, tls, trust, verify)
+    def _open(self, tls: TlsFiles) -> None:
+        super()._open(tls)
         self._nodes = node_pb2_grpc.NodeServiceStub(self._channel)
 
     # Mutations: each may be repeated, and raises what the server raised.

@@ -7,9 +7,9 @@ document and a policy must hash to their names. Errors are those that the server
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer, connect, messages
 from enforcer.api.server import TlsFiles
@@ -17,7 +17,7 @@ from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.envelope import Verify
 from enforcer.core.note import VerifierKey
 from enforcer.core.trust import Trust
-from enforcer.errors import IntegrityError, UnavailableError
+from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
 from enforcer.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -30,15 +30,33 @@ from enforcer.v1 import (
 RESUME_SECONDS: Final = 0.5
 """How long a watcher that was cut off waits before it goes on."""
 
+Explain: TypeAlias = Callable[[], Awaitable[EnforcerError | None]]
+"""Finds out why a server cannot be reached; None where there is no more to say."""
+
+GRACE_SECONDS: Final = 10
+"""How long calls may go on over a connection whose certificates are replaced."""
+
 
 class ControlReader:
     """A connection to a control plane, for reading; a context manager."""
 
-    def __init__(self, address: str, tls: TlsFiles, trust: Trust, verify: Verify) -> None:
+    def __init__(
+        self,
+        address: str,
+        tls: TlsFiles,
+        trust: Trust,
+        verify: Verify,
+        explain: Explain | None = None,
+    ) -> None:
+        self._address = address
         self._trust = trust
         self._log_key = VerifierKey.parse(trust.log_vkey)
         self._verify = verify
-        self._channel = connect(address, tls)
+        self._explain = explain
+        self._open(tls)
+
+    def _open(self, tls: TlsFiles) -> None:
+        self._channel = connect(self._address, tls)
         self._orders = order_pb2_grpc.OrderServiceStub(self._channel)
         self._trusts = trust_pb2_grpc.TrustServiceStub(self._channel)
         self._audit = audit_pb2_grpc.AuditServiceStub(self._channel)
@@ -46,8 +64,18 @@ class ControlReader:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         await self._channel.close()
+        if isinstance(error, UnavailableError) and self._explain is not None:
+            better = await self._explain()
+            if better is not None:
+                raise better from error
+
+    async def use(self, tls: TlsFiles) -> None:
+        """Show other certificates from now on; calls that have begun may end."""
+        former = self._channel
+        self._open(tls)
+        await former.close(GRACE_SECONDS)
 
     async def get(self, order_id: str = "", entry_index: int | None = None) -> order_pb2.Order:
         """Read one order: its newest version, or the one proposed by that entry."""

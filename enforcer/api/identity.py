@@ -43,8 +43,12 @@ def caller_of(auth_context: Mapping[str, Iterable[bytes]], domain: str) -> Calle
         RefusedError: it has no URI name, several, one of another installation, or no known role.
     """
     names = [name.decode("utf-8", "replace") for name in auth_context.get(URI_NAMES, ())]
-    if len(names) != 1:
-        raise _refused(f"the certificate has {len(names)} URI names, and must have one")
+    if not names:
+        raise _refused("the certificate names no role: it has no URI name, and must have one")
+    if len(names) > 1:
+        raise _refused(
+            f"the certificate has {len(names)} URI names, and must have one: nobody has two roles"
+        )
     parts = names[0].split("/")
     if len(parts) != 5 or parts[0] != "spiffe:" or parts[1] or not parts[4]:
         raise _refused("the certificate's URI name is not spiffe://<trust domain>/<role>/<id>")
@@ -56,7 +60,7 @@ def caller_of(auth_context: Mapping[str, Iterable[bytes]], domain: str) -> Calle
 
 
 def check_signer(caller: Caller, envelope: Envelope, state: State) -> None:
-    """Check that the caller is one of those who signed.
+    """Check that the caller is one of those who signed, in the role that the signature has.
 
     Keys that are not registered are left to the judge, who says so more exactly.
 
@@ -64,13 +68,25 @@ def check_signer(caller: Caller, envelope: Envelope, state: State) -> None:
         RefusedError: all signers are known, and the caller is none of them.
     """
     records = [state.keys.get(part.key_id) for part in envelope.signatures]
-    signers = {record.registration.person_id for record in records if record is not None}
-    if None not in records and caller.identity not in signers:
+    own = [
+        record.registration.role
+        for record in records
+        if record is not None and record.registration.person_id == caller.identity
+    ]
+    if None in records or caller.role in own:
+        return
+    if own:
         raise RefusedError(
-            f"the certificate is {caller.identity}'s, who did not sign this act",
-            advice="Send the act with the certificate of the person who signed it.",
+            f"the certificate is for the role {caller.role.name}, and the signature of "
+            f"{caller.identity} for {own[0].name}",
+            advice="Use the certificate and the signing key of the same role.",
             field="signatures",
         )
+    raise RefusedError(
+        f"the certificate is {caller.identity}'s, who did not sign this act",
+        advice="Send the act with the certificate of the person who signed it.",
+        field="signatures",
+    )
 
 
 def _refused(problem: str) -> RefusedError:

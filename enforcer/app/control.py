@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from enforcer.api.identity import trust_domain
 from enforcer.api.node_service import NodeService
 from enforcer.api.order_service import OrderService, TrustService
 from enforcer.api.server import Server
+from enforcer.app.live_tls import LiveTls
 from enforcer.app.log_keys import LogKeys
 from enforcer.app.logs import configure_logs
-from enforcer.app.tls import read_tls, warn_of_end
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.kept_files import KeptFiles
@@ -64,6 +63,7 @@ class ControlPlane:
     port: int
     ledger: Ledger
     publication: Publication
+    tls: LiveTls
     tasks: frozenset[asyncio.Task[None]]
     """They end only when something is broken; then the process must."""
 
@@ -86,7 +86,7 @@ async def run_control(config: ControlConfig, progress: Progress | None = None) -
             ListWorker() as work,
             serving(config, trust, feed, work, progress=progress) as control,
         ):
-            told = _signals()
+            told = _signals(control.tls)
             address = f"{config.listen.host}:{control.port}"
             log.info("control_serves", address=address, entries=control.ledger.state.size)
             notify_ready(f"serves {address}")
@@ -114,8 +114,7 @@ async def serving(
     """
     key_files = [config.log_key_file, config.second_log_key_file]
     seal = LogKeys(trust, [path for path in key_files if path is not None])
-    tls = read_tls(config.tls)
-    warn_of_end(config.tls.certificate, tls.certificate, time.time())
+    tls = LiveTls(config.tls, serves=True)
     files = await asyncio.to_thread(_open, config.ledger_dir, trust)
     with files:
         ledger = await Ledger.open(files, trust, verify, seal, clock or SystemClock(), progress)
@@ -143,7 +142,7 @@ async def serving(
             reader = OrderReader(ledger)
             watch = OrderWatch(ledger, reader)
             kept = KeptFiles(config.ledger_dir / "attestations")
-            server = Server(trust_domain(trust.origin))
+            server = Server(trust_domain(trust.origin), tls.check_peer)
             order_pb2_grpc.add_OrderServiceServicer_to_server(
                 OrderService(ledger, orders, stopping, reader, watch, uploads), server.grpc
             )
@@ -156,21 +155,23 @@ async def serving(
             node_pb2_grpc.add_NodeServiceServicer_to_server(
                 NodeService(ledger, stopping, Attestations(ledger, kept)), server.grpc
             )
-            port = server.bind(config.listen, tls)
+            port = server.bind(config.listen, tls.current)
             late = asyncio.create_task(
                 _every(config.reconcile_interval_seconds, stopping.record_unlogged)
             )
+            watching = asyncio.create_task(tls.watch())
             tasks = frozenset(
-                filter(None, (ledger.writer, publication.task, late, *witnessing.tasks))
+                filter(None, (ledger.writer, publication.task, late, watching, *witnessing.tasks))
             )
             await server.start()
             try:
-                yield ControlPlane(port, ledger, publication, tasks)
+                yield ControlPlane(port, ledger, publication, tls, tasks)
             finally:
                 watch.close()
                 await server.stop(GRACE_SECONDS)
                 late.cancel()
-                await asyncio.gather(late, return_exceptions=True)
+                watching.cancel()
+                await asyncio.gather(late, watching, return_exceptions=True)
 
 
 def _open(path: Path, trust: Trust) -> TileLedger:
@@ -197,11 +198,13 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         await act()
 
 
-def _signals() -> asyncio.Event:
-    """Return what SIGTERM and SIGINT set from now on."""
+def _signals(tls: LiveTls) -> asyncio.Event:
+    """Return what SIGTERM and SIGINT set from now on; SIGHUP has the certificates read again."""
     told = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, told.set)
+    loop.add_signal_handler(signal.SIGHUP, tls.wake)
     return told
 
 

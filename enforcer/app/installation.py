@@ -15,8 +15,11 @@ from typing import Final
 
 import msgspec
 
-from enforcer.app.keys import KeyRequest, certify, make_request, new_key
+from enforcer.app.keys import KeyRequest, make_request, new_key
+from enforcer.app.passphrase import Passphrases
+from enforcer.app.pki import certify
 from enforcer.backends import durable, pki
+from enforcer.backends.authority_files import AuthorityFiles
 from enforcer.backends.feed_format import node_acl
 from enforcer.backends.keys import PrivateKey
 from enforcer.config import Address, Identifier, Origin, Redis, TrustFile, plain_words
@@ -73,7 +76,7 @@ class Installation:
 
     @property
     def authority(self) -> Path:
-        """The certificate authority: ca.crt for everybody, ca.key for its holder alone."""
+        """The certificate authority: ca.crt, ca.crl for everybody, ca.key for its holder alone."""
         return self.directory / "ca"
 
     @property
@@ -106,12 +109,14 @@ class Installation:
         return self.directory / "people" / identity
 
 
-def install(directory: Path, plan: Plan) -> Installation:
+def install(directory: Path, plan: Plan, passphrases: Passphrases | None = None) -> Installation:
     """Write an installation into the empty or absent `directory`.
+
+    The authority's key is under a passphrase where `passphrases` are given; machines' keys are not.
 
     Raises:
         ConflictError: something is in it.
-        InputError: the plan does not make a trust.
+        InputError: the plan does not make a trust, or no passphrase was given.
         UnavailableError: it cannot be written.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -124,6 +129,8 @@ def install(directory: Path, plan: Plan) -> Installation:
     log_key = PrivateKey.generate()
     trust = trust_text(plan, VerifierKey(plan.origin, log_key.public_key).text)
     made = Installation(directory)
+    files = AuthorityFiles(made.authority)
+    passphrase = None if passphrases is None else passphrases.choose(files.key)
     durable.make_directory(directory)
     directory.chmod(0o711)  # the gate's user passes through; keys are mode 600
     for part in (made.authority, made.control, made.node, made.gate, made.kit):
@@ -132,18 +139,19 @@ def install(directory: Path, plan: Plan) -> Installation:
     durable.write_file(made.trust_file, trust.encode())
 
     authority = pki.Authority.create(plan.origin)
-    pki.save_key(authority.key, made.authority / "ca.key")
-    durable.write_file(made.authority / "ca.crt", authority.pem)
+    files.create(authority, passphrase)
     new_key(made.control / "signing.key")
     asked = make_request(made.control / "signing.key", plan.origin, Role.CONTROL, CONTROL_ID)
-    certificate = certify(asked, authority, hosts=[plan.control_address.host], days=plan.days)
+    certificate = certify(
+        asked, files, authority, hosts=[plan.control_address.host], days=plan.days
+    )
     durable.write_file(made.control / "tls.crt", certificate)
     new_key(made.node / "signing.key")
     asked = make_request(
         made.node / "signing.key", plan.origin, Role.NODE, plan.node_id, operator=plan.operator
     )
-    hosts = [plan.node_listen.host] if plan.node_listen else []
-    certificate = certify(asked, authority, hosts=hosts, days=plan.days)
+    hosts = (plan.node_listen.host,) if plan.node_listen else ()
+    certificate = certify(asked, files, authority, hosts=hosts, days=plan.days)
     durable.write_file(made.node / "tls.crt", certificate)
 
     _write(made.control / "control.toml", _control_toml(plan))
@@ -189,8 +197,9 @@ def equip_person(
         categories=categories,
         territories=territories,
     )
-    authority = pki.Authority.load(made.authority / "ca.crt", made.authority / "ca.key")
-    durable.write_file(directory / "tls.crt", certify(asked, authority, days=plan.days))
+    files = AuthorityFiles(made.authority)
+    certificate = certify(asked, files, files.load(None), days=plan.days)
+    durable.write_file(directory / "tls.crt", certificate)
     _write(directory / "client.toml", client_toml(plan, key="signing.key"))
     return asked
 
@@ -273,6 +282,8 @@ reconcile_interval_seconds = {plan.reconcile_interval_seconds}
 certificate = "tls.crt"
 key = "signing.tls.key"
 client_ca = "../ca/ca.crt"
+# Who may speak no more: a copy of the authority's newest list, taken within seconds.
+crl = "../ca/ca.crl"
 
 [redis]
 url = {json.dumps(plan.redis_url)}
@@ -301,6 +312,7 @@ address = {json.dumps(plan.control_address)}
 certificate = "tls.crt"
 key = "signing.tls.key"
 ca = "../ca/ca.crt"
+crl = "../ca/ca.crl"
 
 [redis]
 url = {json.dumps(plan.redis_url)}

@@ -1,7 +1,7 @@
 """Keys and certificates as people make them: a signing key, a request, a certificate for it.
 
-Private keys are made where they stay. What leaves is a request file: the public key for the roots
-to register, and a certificate signing request for the installation's authority.
+Private keys are made where they stay, a person's under a passphrase. What leaves is a request file:
+the public key for the roots to register, and a certificate signing request for the authority.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from enforcer.app.acts import Common
-from enforcer.backends import durable, pki
+from enforcer.app.passphrase import Passphrases
+from enforcer.backends import durable, key_files, pki
 from enforcer.backends.keys import PrivateKey
 from enforcer.core import fields
 from enforcer.core.cosignature import CosignerKey
@@ -31,6 +35,7 @@ from enforcer.errors import InputError, IntegrityError
 
 REQUEST_BYTES_MAX: Final = 65_535
 LIST_BYTES_MAX: Final = 64 << 20
+_KINDS: Final = (Ed25519PrivateKey, EllipticCurvePrivateKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +65,62 @@ class KeyRequest:
         return self.role in MACHINE_ROLES
 
 
-def new_key(path: Path) -> PrivateKey:
-    """Make a signing key and write it to `path`, mode 600.
+def new_key(path: Path, passphrases: Passphrases | None = None) -> PrivateKey:
+    """Make a signing key and write it to `path`, mode 600, under a passphrase if it can be asked.
 
     Raises:
         ConflictError: the file exists.
         UnavailableError: it cannot be written.
+        InputError: the passphrase is too short, or nobody can be asked.
     """
+    check_absent(path)
     key = PrivateKey.generate()
-    key.save(path)
+    key.save(path, None if passphrases is None else passphrases.choose(path))
     return key
 
 
-def load_key(path: Path) -> PrivateKey:
-    """Read a signing key.
+def load_key(path: Path, passphrases: Passphrases | None = None) -> PrivateKey:
+    """Read a person's signing key, and ask for its passphrase where it has one.
 
     Raises:
         NotFoundError, InputError, UnavailableError: as :meth:`PrivateKey.load`.
+        PassphraseError: it was not given.
     """
-    return PrivateKey.load(path)
+    asking = passphrases or Passphrases()
+    return asking.open(path, lambda told: PrivateKey.load(path, told))
+
+
+def change_passphrase(path: Path, passphrases: Passphrases, *, remove: bool) -> None:
+    """Put a signing or TLS key under another passphrase, or under none.
+
+    Raises:
+        NotFoundError, InputError, UnavailableError: as :func:`load_key`; the file is as it was.
+    """
+    key = passphrases.open(
+        path,
+        lambda told: key_files.load(path, _KINDS, "Ed25519 or P-256 private key", told),
+    )
+    chosen = None if remove else passphrases.choose(path, anew=True)
+    key_files.rewrite(path, key, chosen)
+
+
+def has_passphrase(path: Path) -> bool:
+    """Tell whether a key file is encrypted.
+
+    Raises:
+        NotFoundError, InputError, UnavailableError: as :func:`load_key`.
+    """
+    return key_files.is_encrypted(key_files.read_private(path))
+
+
+def check_absent(path: Path) -> None:
+    """Refuse a file that is there, before anybody is asked for its passphrase.
+
+    Raises:
+        ConflictError: it is there.
+    """
+    if path.exists():
+        raise key_files.exists_already(path)
 
 
 def witness_vkey(name: str, key: PrivateKey) -> str:
@@ -105,17 +147,29 @@ def make_request(
     operator: str | None = None,
     categories: Sequence[Category] = (),
     territories: Sequence[str] = (),
+    passphrases: Passphrases | None = None,
 ) -> KeyRequest:
     """Return the request for the key in `key_file`; its TLS key is made beside it if need be.
 
     Raises:
-        InputError: a field is out of its bounds.
+        InputError: a field is out of its bounds, or a machine's key has a passphrase.
         NotFoundError, UnavailableError: the key cannot be read.
     """
-    signing = load_key(key_file)
+    asking = passphrases or Passphrases()
+    encrypted = has_passphrase(key_file)
+    if encrypted and role in MACHINE_ROLES:
+        raise InputError(
+            f"the key file {key_file} has a passphrase, and a machine has nobody to ask",
+            advice=f"Run: enforcer key passphrase {key_file} --remove",
+            field="role",
+        )
+    signing = load_key(key_file, asking)
     holder = pki.Holder(origin, role, identity)
     tls_file = tls_key_path(key_file)
-    tls = pki.load_key(tls_file) if tls_file.exists() else pki.new_key(tls_file)
+    if tls_file.exists():
+        tls = asking.open(tls_file, lambda told: pki.load_key(tls_file, told))
+    else:
+        tls = pki.new_key(tls_file, asking.choose(tls_file) if encrypted else None)
     made = KeyRequest(
         ledger_origin=origin,
         role=role,
@@ -170,27 +224,6 @@ def registration(request: KeyRequest, now_ms: int, not_after_ms: int) -> KeyRegi
         territories=request.territories,
         not_after_ms=not_after_ms,
     )
-
-
-def certify(
-    request: KeyRequest, authority: pki.Authority, *, hosts: Sequence[str] = (), days: int
-) -> bytes:
-    """Return the certificate that a request asks for, in PEM.
-
-    Raises:
-        InputError: the certificate request is not signed by its key, or names cannot stand.
-    """
-    key = pki.key_of_request("\n".join([*request.certificate_request, ""]))
-    return authority.issue(request.holder, key, hosts=hosts, days=days)
-
-
-def load_authority(directory: Path) -> pki.Authority:
-    """Read the installation's certificate authority from its directory.
-
-    Raises:
-        NotFoundError, UnavailableError, InputError: as :meth:`pki.Authority.load`.
-    """
-    return pki.Authority.load(directory / "ca.crt", directory / "ca.key")
 
 
 def read_list(path: Path) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,8 +22,8 @@ from enforcer.api.identity import trust_domain
 from enforcer.api.metrics_server import metrics_served
 from enforcer.api.server import Server
 from enforcer.api.stop_service import StopService
+from enforcer.app.live_tls import LiveTls
 from enforcer.app.logs import configure_logs
-from enforcer.app.tls import read_tls, warn_of_end
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
@@ -66,27 +65,30 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    async with assembled(config) as node:
+    tls = LiveTls(config.tls, serves=config.listen is not None)
+    loop.add_signal_handler(signal.SIGHUP, tls.wake)
+    async with assembled(config, tls) as node:
         await node.start(progress)
         shown = config.metrics_listen
         place = (shown.host, shown.port) if shown is not None else None
-        async with _listening(config, node), metrics_served(place, node.view):
+        async with _listening(config, node, tls), metrics_served(place, node.view):
             notify_ready("follows the ledger")
-            running = asyncio.create_task(node.run())
+            working = {asyncio.create_task(node.run()), asyncio.create_task(tls.watch())}
             ending = asyncio.create_task(told.wait())
-            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*working, ending}, return_when=asyncio.FIRST_COMPLETED)
             ending.cancel()
-            if not running.done():
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
-                notify_stopping()
-                _log.info("ends")
-            else:
-                running.result()
+            broken = [task for task in working if task.done()]
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+            for task in broken:
+                task.result()
+            notify_stopping()
+            _log.info("ends")
 
 
 @asynccontextmanager
-async def assembled(config: NodeConfig) -> AsyncIterator[Node]:
+async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
     """Open what a node needs, put it together, and close everything at the end.
 
     Raises:
@@ -94,8 +96,6 @@ async def assembled(config: NodeConfig) -> AsyncIterator[Node]:
     """
     trust = read_trust(config.trust_file)
     key = PrivateKey.load(config.key_file)
-    tls = read_tls(config.tls)
-    warn_of_end(config.tls.certificate, tls.certificate, time.time())
     files = KeptFiles(config.state_dir)
     durable.make_directory(config.state_dir / "stops")
     secret = read_secret(config.state_dir / HASH_KEY_FILE)
@@ -120,8 +120,9 @@ async def assembled(config: NodeConfig) -> AsyncIterator[Node]:
         )
         stack.push_async_callback(source.close)
         client = await stack.enter_async_context(
-            ControlClient(config.control.address, tls, trust, verify)
+            ControlClient(config.control.address, tls.files, trust, verify)
         )
+        tls.taken = client.use
         control = GrpcControlLink(client)
         # Two processes: a table, and so a stop, never waits for a list to be checked.
         checking = await stack.enter_async_context(ListWorker())
@@ -176,14 +177,14 @@ def read_secret(path: Path) -> bytes:
 
 
 @asynccontextmanager
-async def _listening(config: NodeConfig, node: Node) -> AsyncIterator[None]:
+async def _listening(config: NodeConfig, node: Node, tls: LiveTls) -> AsyncIterator[None]:
     """Take stops over gRPC, if the configuration says where."""
     if config.listen is None:
         yield
         return
-    server = Server(trust_domain(node.state.origin))
+    server = Server(trust_domain(node.state.origin), tls.check_peer)
     node_pb2_grpc.add_NodeServiceServicer_to_server(StopService(node), server.grpc)
-    server.bind(config.listen, read_tls(config.tls))
+    server.bind(config.listen, tls.current)
     await server.start()
     try:
         yield

@@ -96,6 +96,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 ExecStart={program} node --config {directory}/node/node.toml
+# New certificates are taken by themselves within seconds; so at once.
+ExecReload=/bin/kill -HUP $MAINPID
 TimeoutStartSec=infinity
 TimeoutStopSec=30
 User=enforcer-node
@@ -122,6 +124,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 ExecStart={program} control --config {directory}/control/control.toml
+# New certificates are taken by themselves within seconds; so at once.
+ExecReload=/bin/kill -HUP $MAINPID
 TimeoutStartSec=infinity
 TimeoutStopSec=30
 User=enforcer-control

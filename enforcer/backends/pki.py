@@ -2,9 +2,9 @@
 
 Owns: the authority's key and certificate, the keys and requests of its holders, and what a
 certificate says: ECDSA P-256 (gRPC's TLS takes no Ed25519) and exactly one URI name,
-``spiffe://<trust domain>/<role>/<id>``; servers have DNS and IP names besides. Refuses a request
-that its own key did not sign, and an id that does not fit. A certificate lets somebody speak;
-what may be done is always decided by signatures on the acts themselves.
+``spiffe://<trust domain>/<role>/<id>``; servers have DNS and IP names besides, and only machines
+can be servers. Refuses a request that its own key did not sign, and an id that does not fit. A
+certificate lets somebody speak; what may be done is decided by signatures on the acts themselves.
 """
 
 from __future__ import annotations
@@ -25,23 +25,19 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     generate_private_key,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from enforcer.backends import durable
-from enforcer.core.key import Role
-from enforcer.errors import ConflictError, InputError
+from enforcer.backends import key_files
+from enforcer.backends.certificate import CLOCK_SKEW, Certificate, read_pem
+from enforcer.core.key import MACHINE_ROLES, Role
+from enforcer.errors import InputError
 
 AUTHORITY_DAYS: Final = 1_825
-CERTIFICATE_DAYS: Final = 90
+AUTHORITY_DAYS_MAX: Final = 3_650
+CERTIFICATE_DAYS: Final = 30
 CERTIFICATE_DAYS_MAX: Final = 397
-PEM_BYTES_MAX: Final = 65_536
-CLOCK_SKEW: Final = timedelta(minutes=5)
+_SCHEME: Final = "spiffe://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +49,15 @@ class Holder:
     identity: str
 
     @property
+    def domain(self) -> str:
+        """The trust domain: the origin up to its first '/'."""
+        return self.origin.partition("/")[0]
+
+    @property
     def uri(self) -> str:
-        """The one URI name; the trust domain is the origin up to its first '/'."""
+        """The one URI name."""
         role = self.role.name.lower().replace("_", "-")
-        return f"spiffe://{self.origin.partition('/')[0]}/{role}/{self.identity}"
+        return f"{_SCHEME}{self.domain}/{role}/{self.identity}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,12 @@ class Authority:
 
     @classmethod
     def create(cls, origin: str, *, days: int = AUTHORITY_DAYS) -> Authority:
-        """Make a new authority, valid from now on."""
+        """Make a new authority, valid from now on.
+
+        Raises:
+            InputError: the days are out of bounds.
+        """
+        _check_days("an authority", days, AUTHORITY_DAYS, AUTHORITY_DAYS_MAX)
         key = generate_private_key(SECP256R1())
         name = _name(f"{origin} certificate authority")
         certificate = (
@@ -78,23 +84,22 @@ class Authority:
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
             )
+            .add_extension(_of_domain(origin), critical=False)
             .sign(key, SHA256())
         )
         return cls(certificate, key)
 
     @classmethod
-    def load(cls, certificate: Path, key: Path) -> Authority:
+    def load(cls, certificate: Path, key: Path, passphrase: bytes | None = None) -> Authority:
         """Read an authority from its two PEM files.
 
         Raises:
             NotFoundError, UnavailableError: one cannot be read.
+            PassphraseError: the key is encrypted, and that is not its passphrase.
             InputError: they are not PEM, or not a pair.
         """
-        loaded = load_key(key)
-        try:
-            read = x509.load_pem_x509_certificate(_pem(certificate))
-        except ValueError as error:
-            raise _not_pem(certificate, "certificate") from error
+        loaded = load_key(key, passphrase)
+        read = Certificate.parse(read_pem(certificate), certificate).parsed
         if read.public_key() != loaded.public_key():
             raise InputError(
                 f"{certificate} is not the certificate of the key {key}",
@@ -102,6 +107,12 @@ class Authority:
                 path=str(certificate),
             )
         return cls(read, loaded)
+
+    @property
+    def domain(self) -> str | None:
+        """The trust domain that it was made for; None for an authority made by other means."""
+        uris = Certificate(self.certificate).uris
+        return uris[0].removeprefix(_SCHEME) if len(uris) == 1 else None
 
     @property
     def pem(self) -> bytes:
@@ -119,13 +130,21 @@ class Authority:
         """Return a certificate in PEM; with `hosts` (DNS names, IP addresses) also for a server.
 
         Raises:
-            InputError: too many days, or names that cannot stand in a certificate.
+            InputError: too many days, another installation's holder, hosts for a person, names that
+                cannot stand in a certificate.
         """
-        if not 1 <= days <= CERTIFICATE_DAYS_MAX:
+        _check_days("a certificate", days, CERTIFICATE_DAYS, CERTIFICATE_DAYS_MAX)
+        if self.domain not in (None, holder.domain):
             raise InputError(
-                f"a certificate cannot be for {days} days",
-                advice=f"Give 1 to {CERTIFICATE_DAYS_MAX}; {CERTIFICATE_DAYS} is usual.",
-                field="days",
+                f"{holder.identity} is of {holder.domain}, and this authority of {self.domain}",
+                advice="Name the directory of that installation's authority: --ca.",
+                field="ledger_origin",
+            )
+        if hosts and holder.role not in MACHINE_ROLES:
+            raise InputError(
+                f"{holder.identity} is a person, who is nobody's server",
+                advice="Leave out the hosts: only nodes and control planes are called.",
+                field="hosts",
             )
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if hosts:
@@ -133,9 +152,13 @@ class Authority:
         try:
             names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(holder.uri)]
             names += map(_host, hosts)
-            builder = _builder(
-                _name(holder.identity), self.certificate.subject, public_key, days
-            ).add_extension(x509.SubjectAlternativeName(names), critical=False)
+            return self._sign(
+                _name(holder.identity),
+                public_key,
+                x509.SubjectAlternativeName(names),
+                x509.ExtendedKeyUsage(usages),
+                days,
+            )
         except ValueError as error:
             raise InputError(
                 f"no certificate can name {holder.uri} and {', '.join(hosts) or 'no host'}",
@@ -143,61 +166,68 @@ class Authority:
                 "hosts in ASCII.",
                 field="hosts",
             ) from error
+
+    def renew(self, old: Certificate, *, days: int = CERTIFICATE_DAYS) -> bytes:
+        """Return a certificate that says what `old` says, for the same key, from now on; in PEM.
+
+        Raises:
+            InputError: too many days, or `old` is not this authority's, or is no holder's.
+        """
+        _check_days("a certificate", days, CERTIFICATE_DAYS, CERTIFICATE_DAYS_MAX)
+        key = old.parsed.public_key()
+        if not old.is_issued_by([self.certificate]) or not isinstance(key, EllipticCurvePublicKey):
+            raise _not_ours(old)
+        try:
+            extensions = old.parsed.extensions
+            names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        except x509.ExtensionNotFound as error:
+            raise _not_ours(old) from error
+        return self._sign(old.parsed.subject, key, names, usages, days)
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        public_key: EllipticCurvePublicKey,
+        names: x509.SubjectAlternativeName,
+        usages: x509.ExtendedKeyUsage,
+        days: int,
+    ) -> bytes:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         certificate = (
-            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            _builder(subject, self.certificate.subject, public_key, days)
+            .add_extension(names, critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
-                critical=False,
-            )
+            .add_extension(usages, critical=False)
+            .add_extension(issuer, critical=False)
             .sign(self.key, SHA256())
         )
         return certificate.public_bytes(Encoding.PEM)
 
 
-def new_key(path: Path) -> EllipticCurvePrivateKey:
+def new_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivateKey:
     """Make a P-256 key and write it to `path`, mode 600.
 
     Raises:
         ConflictError: the file exists; a key is never overwritten.
         UnavailableError: it cannot be written.
+        InputError: the passphrase is too short or too long.
     """
     key = generate_private_key(SECP256R1())
-    save_key(key, path)
+    key_files.save(path, key, passphrase)
     return key
 
 
-def save_key(key: EllipticCurvePrivateKey, path: Path) -> None:
-    """Write a P-256 key to `path`, mode 600.
-
-    Raises:
-        ConflictError, UnavailableError: as :func:`new_key`.
-    """
-    if path.exists():
-        raise ConflictError(
-            f"{path} exists already",
-            advice="Choose another file: a key is never overwritten.",
-            path=str(path),
-        )
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    durable.write_file(path, pem, mode=durable.PRIVATE_MODE)
-
-
-def load_key(path: Path) -> EllipticCurvePrivateKey:
+def load_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivateKey:
     """Read a P-256 key.
 
     Raises:
         NotFoundError, UnavailableError: it cannot be read.
-        InputError: it is no such key.
+        PassphraseError: it is encrypted, and that is not its passphrase.
+        InputError: it is no such key, or others can read it.
     """
-    try:
-        key = load_pem_private_key(_pem(path), password=None)
-    except (ValueError, TypeError) as error:
-        raise _not_pem(path, "P-256 private key") from error
-    if not isinstance(key, EllipticCurvePrivateKey):
-        raise _not_pem(path, "P-256 private key")
-    return key
+    return key_files.load(path, EllipticCurvePrivateKey, "P-256 private key", passphrase)
 
 
 def request(holder: Holder, key: EllipticCurvePrivateKey) -> str:
@@ -234,16 +264,13 @@ def key_of_request(pem: str) -> EllipticCurvePublicKey:
     return key
 
 
-def ends_at(path: Path, pem: bytes) -> datetime:
-    """Return when the certificate in `pem`, read from the file `path`, ends.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        return x509.load_pem_x509_certificate(pem).not_valid_after_utc
-    except ValueError as error:
-        raise _not_pem(path, "certificate") from error
+def _check_days(what: str, days: int, usual: int, days_max: int) -> None:
+    if not 1 <= days <= days_max:
+        raise InputError(
+            f"{what} cannot be for {days} days",
+            advice=f"Give 1 to {days_max}; {usual} is usual.",
+            field="days",
+        )
 
 
 def _builder(
@@ -275,6 +302,23 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
+def _of_domain(origin: str) -> x509.SubjectAlternativeName:
+    """Return the name of an authority: the trust domain alone (SPIFFE X509-SVID §4.3).
+
+    Raises:
+        InputError: the origin cannot be one.
+    """
+    uri = f"{_SCHEME}{origin.partition('/')[0]}"
+    try:
+        return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+    except ValueError as error:
+        raise InputError(
+            f"no certificate can name {uri}",
+            advice="Give the ledger's origin in ASCII, such as cert.example.org/ledger.",
+            field="origin",
+        ) from error
+
+
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])  # X.520's bound
 
@@ -286,15 +330,11 @@ def _host(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
 
 
-def _pem(path: Path) -> bytes:
-    return durable.read_file(path, size_bytes_max=PEM_BYTES_MAX)
-
-
-def _not_pem(path: Path, what: str) -> InputError:
+def _not_ours(certificate: Certificate) -> InputError:
     return InputError(
-        f"{path} is no {what} in PEM",
-        advice="Name the file that `enforcer init` or `enforcer key certify` wrote.",
-        path=str(path),
+        f"the certificate of {certificate.text} was not issued by this authority",
+        advice="Issue one from its holder's request: enforcer pki issue",
+        field="certificate",
     )
 
 

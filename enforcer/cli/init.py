@@ -45,14 +45,19 @@ def init(
     demo: Annotated[
         bool, typer.Option("--demo", help="Make everybody's keys here: to try it, never for real.")
     ] = False,
+    no_passphrase: Annotated[
+        bool, typer.Option("--no-passphrase", help="Leave the authority's key unencrypted.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a first installation into an empty directory.
 
-    Trust, certificates, machine keys, every program's file; and say what comes next.
+    Trust, certificates, machine keys, every program's file; and say what comes next. The
+    certificate authority's key is encrypted under a passphrase, asked as `enforcer key new` does.
     """
     from enforcer.app.demo_land import install_demo
     from enforcer.app.installation import Plan, install
+    from enforcer.app.passphrase import Passphrases
     from enforcer.config import Address
 
     if demo and root:
@@ -78,7 +83,10 @@ def init(
         dns_upstream=addresses["upstream"],
         node_id=node_id,
     )
-    made = install_demo(directory, plan) if demo else install(directory, plan)
+    if demo:
+        made = install_demo(directory, plan)
+    else:
+        made = install(directory, plan, None if no_passphrase else Passphrases())
     if as_json:
         emit_json({"directory": str(made.directory), "trust": str(made.trust_file)})
         return
@@ -98,14 +106,14 @@ def next_steps(directory: Path, plan: Plan, trust: Path) -> list[str]:
     options = " ".join(f"--{path.stem} {path}" for path in pinned)
     lists = " ".join(f"--list {path}" for path in pinned)
     text = f"""\
-Move {directory}/ca/ca.key, with a copy of ca.crt, to a machine that is offline; whoever has it \
-can let anybody speak.
+Move {directory}/ca to a machine that is offline, and leave copies of ca.crt and ca.crl; whoever \
+has ca.key and its passphrase can let anybody speak.
 Give {directory}/for-persons to every person, and trust.toml to every root and auditor. Its \
 SHA-256 is {sha256(trust.read_bytes()).hexdigest()}: compare it by telephone.
 Each person, in a copy of for-persons: enforcer key new signing.key; enforcer key request \
 signing.key --role proposer --id an.nguyen --authority cert-vn --category phishing --territory VN \
 --out request.json (approvers alike; oversight and auditors without authority, category, territory)
-Who holds ca.key, for each request: enforcer key certify request.json --ca {directory}/ca \
+Who holds ca.key, for each request: enforcer pki issue request.json --ca {directory}/ca \
 --out tls.crt; the person puts tls.crt beside client.toml
 The node: enforcer key request {directory}/node/signing.key --role node --id {plan.node_id} \
 --operator {plan.operator} --trust {trust} --out node.json (its certificate is there already)
@@ -119,7 +127,7 @@ The same root, for each request, the machines' too: enforcer trust register requ
 Start Redis ({plan.redis_url}) and enforcer control -c {directory}/control/control.toml
 A person with a certificate, the policy before all other acts: enforcer trust submit \
 policy.json act.json … {lists} -c client.toml
-On the resolver, with {directory}/node, gate, trust.toml and ca/ca.crt at the same places: \
+On the resolver, with {directory}/node, gate, trust.toml, ca/ca.crt, ca/ca.crl at the same places: \
 enforcer gate -c {directory}/gate/gate.toml; enforcer node -c {directory}/node/node.toml (or as \
 services: enforcer gate units --installation {directory} --dir /etc/systemd/system)
 See that all is well: enforcer status --control client.toml --node {directory}/node/node.toml \

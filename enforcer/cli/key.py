@@ -1,4 +1,4 @@
-"""``enforcer key``: signing keys, what roots need to register them, and certificates."""
+"""``enforcer key``: signing keys, and what is needed to have them registered and certified."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from enforcer.cli.output import AsJson, emit_json, emit_pairs, err, out
 from enforcer.cli.words import choice
@@ -16,16 +17,45 @@ app = typer.Typer(
 )
 
 KeyFile = Annotated[Path, typer.Argument(help="The key file (Ed25519, PEM, mode 600).")]
+NoPassphrase = Annotated[
+    bool,
+    typer.Option("--no-passphrase", help="For a machine, which has nobody to ask: mode 600 alone."),
+]
 Trust = Annotated[Path, typer.Option(help="The installation's trust.toml.")]
 
 
 @app.command("new")
-def new(path: KeyFile, *, as_json: AsJson = False) -> None:
-    """Make a signing key; it never leaves this file."""
-    from enforcer.app import keys
+def new(path: KeyFile, *, no_passphrase: NoPassphrase = False, as_json: AsJson = False) -> None:
+    """Make a signing key; it never leaves this file.
 
-    key = keys.new_key(path)
+    It is encrypted under a passphrase, asked on the terminal, or read from the file that
+    ENFORCER_PASSPHRASE_FILE names or the descriptor that ENFORCER_PASSPHRASE_FD names. Nobody can
+    restore it.
+    """
+    from enforcer.app import keys
+    from enforcer.app.passphrase import Passphrases
+
+    key = keys.new_key(path, None if no_passphrase else Passphrases())
     _show(path, key.public_key, key.key_id, {}, as_json=as_json)
+
+
+@app.command("passphrase")
+def passphrase(
+    path: Annotated[Path, typer.Argument(help="A signing key or a TLS key.")],
+    *,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it away: for machines.")] = False,
+) -> None:
+    """Give a key a passphrase, another one, or none.
+
+    The new one is asked on the terminal, or read as ENFORCER_NEW_PASSPHRASE_FILE or
+    ENFORCER_NEW_PASSPHRASE_FD say.
+    """
+    from enforcer.app import keys
+    from enforcer.app.passphrase import Passphrases
+
+    keys.change_passphrase(path, Passphrases(), remove=remove)
+    has = "no passphrase: only its mode (600) protects it" if remove else "the new passphrase"
+    out().print(f"[green]Done.[/] {escape(str(path))} has {has}.")
 
 
 @app.command("show")
@@ -80,37 +110,14 @@ def request(
         emit_json({"request": str(to), "tls_key": str(keys.tls_key_path(path))})
         return
     out().print(f"Wrote {to}. It holds no secret; give it to the roots (enforcer trust register)")
-    out().print("and to whoever holds the installation's authority (enforcer key certify).")
+    out().print("and to whoever holds the installation's authority (enforcer pki issue).")
     out().print(f"The certificate will be for the TLS key {keys.tls_key_path(path)}.")
-
-
-@app.command("certify")
-def certify(
-    request_file: Annotated[Path, typer.Argument(help="The holder's request.")],
-    *,
-    authority: Annotated[Path, typer.Option("--ca", help="Directory with ca.crt and ca.key.")],
-    to: Annotated[Path, typer.Option("--out", help="Where to write the certificate (PEM).")],
-    host: Annotated[
-        list[str] | None, typer.Option(help="DNS name or IP address of a server; may be repeated.")
-    ] = None,
-    days: Annotated[int, typer.Option(help="How long it is valid.")] = 90,
-    as_json: AsJson = False,
-) -> None:
-    """Issue the TLS certificate that a request asks for.
-
-    Look first at who asked.
-    """
-    from enforcer.app import keys
-
-    asked = keys.read_request(request_file)
-    pem = keys.certify(asked, keys.load_authority(authority), hosts=host or (), days=days)
-    keys.write(to, pem)
-    names = {"holder": asked.holder.uri, "certificate": str(to), "days": days}
-    if as_json:
-        emit_json(names)
-    else:
-        emit_pairs(names)
-        err().print("A certificate lets its holder speak; what counts is who the roots register.")
+    if not made.is_machine and not keys.has_passphrase(path):
+        err().print(
+            f"[bold yellow]{escape(str(path))} has no passphrase:[/] whoever reads this disk, or a "
+            f"copy of it, can sign as {made.identity}. Run: enforcer key passphrase {path}, and "
+            f"the same for {keys.tls_key_path(path)}"
+        )
 
 
 def _show(

@@ -18,6 +18,7 @@ from enforcer.cli import (
     key,
     lists,
     order,
+    pki,
     run,
     status,
     trust,
@@ -60,6 +61,7 @@ app.command("check")(check.check)
 app.command("status")(status.status)
 app.command("init")(init.init)
 app.add_typer(key.app, name="key")
+app.add_typer(pki.app, name="pki")
 app.add_typer(trust.app, name="trust")
 app.command("control")(run.control)
 app.add_typer(run.node_app, name="node")

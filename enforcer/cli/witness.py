@@ -14,8 +14,8 @@ def witness(
 ) -> None:
     """Run a witness: it cosigns what extends all it has seen.
 
-    Its key (enforcer key new) is for nothing else; trust files name it by its vkey (enforcer key
-    show --witness NAME). A witness whose state was lost or restored needs another key.
+    Its key (enforcer key new --no-passphrase) is for nothing else; trust files name it by its vkey
+    (enforcer key show --witness NAME). A witness whose state was lost or restored needs another key.
     """
     from enforcer.app.witness import run_witness
     from enforcer.config import WitnessConfig, read

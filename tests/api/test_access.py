@@ -2,7 +2,7 @@
 
 import pytest
 
-from enforcer.api.access import ROLES, check_role
+from enforcer.api.access import ROLES, Access, check_role
 from enforcer.api.identity import Caller
 from enforcer.core.key import Role
 from enforcer.errors import RefusedError
@@ -44,3 +44,47 @@ def test_a_method_that_nobody_thought_of_is_for_nobody():
 
 def test_the_role_zero_is_let_in_nowhere():
     assert all(Role.UNSPECIFIED not in roles for roles in ROLES.values() if roles is not None)
+
+
+class FakeContext:
+    """What the door needs of a call."""
+
+    def auth_context(self):
+        return {
+            "peer_uri": [b"spiffe://example.org/auditor/auditor"],
+            "x509_pem_cert": [b"the certificate"],
+        }
+
+    async def abort(self, code, message, trailers):
+        raise PermissionError(message)
+
+
+async def test_a_long_answer_ends_when_the_certificate_does():
+    revoked = []
+
+    def check(pem):
+        assert pem == b"the certificate"
+        if revoked:
+            raise RefusedError("it was revoked", advice="Ask for another.")
+
+    async def messages(request, context):
+        for number in range(100):
+            yield number
+
+    door = Access("example.org", check)
+    answering = door._streaming("/enforcer.v1.AuditService/ReadEntries", messages)
+    answers = answering(None, FakeContext())
+    assert [await anext(answers) for _ in range(4)] == [0, 1, 2, 3]
+    revoked.append("certificate")
+    with pytest.raises(PermissionError, match="it was revoked"):
+        await anext(answers)
+
+
+async def test_health_too_is_refused_to_what_was_revoked():
+    def check(pem):
+        raise RefusedError("it was revoked", advice="Ask for another.")
+
+    door = Access("example.org", check)
+    call = door._single("/grpc.health.v1.Health/Check", None)
+    with pytest.raises(PermissionError, match="it was revoked"):
+        await call(None, FakeContext())

@@ -221,11 +221,20 @@ async def test_a_certificate_of_another_role_than_the_acts_brings_nothing(founde
     land = founded.land
     ref = await proposed(founded, tmp_path)
     hold = land.act(OrderHeld, ref, guards=(Guard.PERSON,), report_sha256=None)
-    as_officer = founded.client(land.oversight, role=Role.SAFETY_OFFICER)
-    async with as_officer as client:
+    async with founded.client(land.officer) as client:
         with pytest.raises(RefusedError, match="cannot bring") as caught:
-            await client.record_act(seal(hold, land.oversight.key))
+            await client.record_act(seal(hold, land.officer.key))
     assert caught.value.data["field"] == "certificate"
+
+
+async def test_a_certificate_and_a_signature_of_two_roles_bring_nothing(founded, tmp_path):
+    land = founded.land
+    ref = await proposed(founded, tmp_path)
+    hold = land.act(OrderHeld, ref, guards=(Guard.PERSON,), report_sha256=None)
+    as_approver = founded.client(land.oversight, role=Role.APPROVER)
+    async with as_approver as client:
+        with pytest.raises(RefusedError, match="for the role APPROVER, and the signature"):
+            await client.record_act(seal(hold, land.oversight.key))
 
 
 async def test_the_method_for_other_acts_takes_no_block(founded, tmp_path):

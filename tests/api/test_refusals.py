@@ -132,7 +132,7 @@ async def test_a_signature_by_the_wrong_role_is_refused(ready, order):
         ready, ready.client(as_approver), "approve", seal(land.approval(order), land.proposer.key)
     )
     assert isinstance(error, RefusedError)
-    assert "cannot act as APPROVER" in error.message
+    assert "signature of an.nguyen for PROPOSER" in error.message
 
 
 async def test_a_certificate_of_the_wrong_role_is_refused(ready, order):

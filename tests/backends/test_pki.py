@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from enforcer.backends import pki
+from enforcer.backends import key_files, pki
 from enforcer.core.key import Role
 from enforcer.errors import ConflictError, InputError, NotFoundError
 
@@ -64,7 +64,7 @@ def test_a_server_has_its_addresses_and_names_besides(authority, key):
 
 def test_a_certificate_is_short_lived_by_default_and_never_over_the_cap(authority, key):
     read = x509.load_pem_x509_certificate(authority.issue(PROPOSER, key.public_key()))
-    assert read.not_valid_after_utc - datetime.now(UTC) <= timedelta(days=90)
+    assert read.not_valid_after_utc - datetime.now(UTC) <= timedelta(days=30)
     assert read.not_valid_before_utc < datetime.now(UTC)
     for days in (0, 398):
         with pytest.raises(InputError, match="days"):
@@ -87,7 +87,7 @@ def test_tls_takes_the_files(authority, tmp_path):
 
 
 def test_an_authority_is_read_back_from_its_files(authority, tmp_path):
-    pki.save_key(authority.key, tmp_path / "key")
+    key_files.save(tmp_path / "key", authority.key)
     (tmp_path / "certificate").write_bytes(authority.pem)
     read = pki.Authority.load(tmp_path / "certificate", tmp_path / "key")
     assert read.certificate == authority.certificate
@@ -104,6 +104,7 @@ def test_a_missing_or_foreign_key_file_is_named(tmp_path):
     with pytest.raises(NotFoundError, match="absent"):
         pki.load_key(tmp_path / "absent")
     (tmp_path / "text").write_text("no key")
+    (tmp_path / "text").chmod(0o600)
     with pytest.raises(InputError, match="P-256"):
         pki.load_key(tmp_path / "text")
 
@@ -132,5 +133,17 @@ def test_a_request_gives_its_key_and_must_be_signed_by_it(key):
 
 
 def test_an_identity_that_no_certificate_can_name_is_refused(authority, key):
+    control = pki.Holder(ORIGIN, Role.CONTROL, "control-1")
     with pytest.raises(InputError, match="no certificate can name"):
-        authority.issue(PROPOSER, key.public_key(), hosts=["máy.example.org"])
+        authority.issue(control, key.public_key(), hosts=["máy.example.org"])
+
+
+def test_a_person_is_nobodys_server(authority, key):
+    with pytest.raises(InputError, match="nobody's server"):
+        authority.issue(PROPOSER, key.public_key(), hosts=["192.0.2.1"])
+
+
+def test_an_authority_issues_for_its_own_installation_alone(authority, key):
+    holder = pki.Holder("example.net/ledger", Role.PROPOSER, "an.nguyen")
+    with pytest.raises(InputError, match=r"this authority of example\.org"):
+        authority.issue(holder, key.public_key())

@@ -25,6 +25,7 @@ def test_the_readme_lists_every_group_of_commands():
         "enforcer order",
         "enforcer list",
         "enforcer key",
+        "enforcer pki",
         "enforcer trust",
         "enforcer node",
         "enforcer gate",

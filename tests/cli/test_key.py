@@ -17,6 +17,18 @@ from enforcer.core.envelope import parse_envelope
 from enforcer.core.fold import apply
 from enforcer.core.key import Role
 
+PASSPHRASE = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def passphrase(tmp_path, monkeypatch):
+    """Nobody is at the terminal: the environment names a file."""
+    path = tmp_path / "passphrase"
+    path.write_text(f"{PASSPHRASE}\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("ENFORCER_PASSPHRASE_FILE", str(path))
+    return path
+
 
 @pytest.fixture
 def trust(run, tmp_path):
@@ -80,7 +92,7 @@ def test_a_request_holds_no_secret_and_is_certified(run, tmp_path, trust):
     assert "PRIVATE" not in text
     assert json.loads(text)["categories"] == ["PHISHING"]
     words = ["--ca", trust.parent / "ca", "--out", tmp_path / "tls.crt", "--json"]
-    said = run("key", "certify", tmp_path / "request.json", *words)
+    said = run("pki", "issue", tmp_path / "request.json", *words)
     assert said.json["holder"] == "spiffe://example.org/proposer/an.nguyen"
     assert (tmp_path / "tls.crt").read_text().startswith("-----BEGIN CERTIFICATE")
 
@@ -105,9 +117,9 @@ def test_an_altered_request_is_not_certified(run, tmp_path, trust):
     path = tmp_path / "request.json"
     path.write_text(path.read_text().replace("an.nguyen", "An Nguyen"))
     words = ["--ca", trust.parent / "ca", "--out", tmp_path / "tls.crt"]
-    assert run("key", "certify", path, *words).code == 2
+    assert run("pki", "issue", path, *words).code == 2
     path.write_text('{"role": "PROPOSER", "role": "APPROVER"}')
-    assert "twice" in run("key", "certify", path, *words).error[0]
+    assert "twice" in run("pki", "issue", path, *words).error[0]
 
 
 def test_roots_sign_one_after_another_and_the_payload_stays(run, tmp_path, trust):
@@ -213,13 +225,14 @@ def test_what_init_prints_leads_to_persons_and_machines_who_can_act(run, tmp_pat
     for start in (
         "key new",
         "key request signing",
-        "key certify",
+        "pki issue",
         f"key request {land}/node",
         f"key request {land}/control",
     ):
         said = run(*(word.rstrip(",") for word in printed(steps, start)))
         assert said.code == 0, (start, said.err)
-    read_tls(Person.load(home / "client.toml").config.tls)  # all that it names is there
+    person = Person.load(home / "client.toml")
+    read_tls(person.config.tls, person.passphrases)  # all that it names is there
     assert run(*printed(steps, "trust policy")).code == 0
     assert run(*printed(steps, "trust register", act="person.json")).code == 0
     assert run(*printed(steps, "trust register", request="node.json", act="machine.json")).code == 0

@@ -200,7 +200,7 @@ def root_act(run, stage, tmp_path, *words):
 def test_other_roots_and_another_log_key_are_acts_like_all_others(run, stage, tmp_path):
     keys = []
     for name in ("new-1", "new-2"):
-        made = run("key", "new", tmp_path / f"{name}.key", "--json").json
+        made = run("key", "new", tmp_path / f"{name}.key", "--no-passphrase", "--json").json
         keys.append(made["public_key"])
     roots = [word for key in keys for word in ("--root", key)]
     said, path = root_act(run, stage, tmp_path, "change-roots", *roots)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from enforcer.api.client import ControlClient
+from enforcer.api.server import TlsFiles
 from enforcer.app.keys import load_key
 from enforcer.app.passphrase import Passphrases
 from enforcer.app.tls import read_tls
@@ -48,6 +49,15 @@ class Person:
         """
         return load_key(self.key_file, self.passphrases)
 
+    @cached_property
+    def tls(self) -> TlsFiles:
+        """The TLS files, read once: a stop goes to many nodes, and a passphrase costs time.
+
+        Raises:
+            NotFoundError, UnavailableError, InputError, PassphraseError: as :func:`read_tls`.
+        """
+        return read_tls(self.config.tls, self.passphrases)
+
     def client(self, address: str | None = None) -> ControlClient:
         """Return a connection to the control plane, or to the node at `address`.
 
@@ -56,7 +66,7 @@ class Person:
             InputError: the files do not belong together, or others can read the key.
             PassphraseError: its passphrase was not given.
         """
-        tls = read_tls(self.config.tls, self.passphrases)
+        tls = self.tls
         place = self.config.control.address if address is None else _address(address)
 
         async def explain() -> EnforcerError | None:

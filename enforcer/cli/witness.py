@@ -15,7 +15,7 @@ def witness(
     """Run a witness: it cosigns what extends all it has seen.
 
     Its key (enforcer key new --no-passphrase) is for nothing else; trust files name it by its vkey
-    (enforcer key show --witness NAME). A witness whose state was lost or restored needs another key.
+    (enforcer key show --witness NAME). One whose state was lost or restored needs another key.
     """
     from enforcer.app.witness import run_witness
     from enforcer.config import WitnessConfig, read

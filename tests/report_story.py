@@ -52,7 +52,7 @@ class Story:
 
     @property
     def trust(self):
-        return Trust(ORIGIN, VKEY.text, self.roots, 0)
+        return Trust(ORIGIN, VKEY.text, self.roots)
 
     def __post_init__(self):
         self.roots = self.land.state.roots
@@ -118,7 +118,7 @@ class Story:
         keys = ", ".join(f'"{key.hex()}"' for key in self.roots.public_keys)
         path.write_text(
             f'origin = "{ORIGIN}"\nlog_vkey = "{VKEY.text}"\nroot_keys = [{keys}]\n'
-            f"root_threshold = {self.roots.threshold}\nwitness_quorum = 0\n"
+            f"root_threshold = {self.roots.threshold}\n[witnesses]\nquorum = 0\n"
         )
 
 

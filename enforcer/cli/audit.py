@@ -21,6 +21,7 @@ from enforcer.cli.audit_options import (
     moment,
 )
 from enforcer.cli.audit_probe import probe
+from enforcer.cli.audit_report import report
 from enforcer.cli.output import AsJson, emit_json, emit_pairs, now_ms, out, progress, when
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ app.command("export")(export)
 app.command("replay")(replay)
 app.command("explain")(explain)
 app.command("diff")(diff)
+app.command("report")(report)
 app.command("prove")(prove)
 app.command("check-proof")(check_proof)
 app.command("receipt")(receipt)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from enforcer.core.order import OrderProposed, PublicationMode
 from enforcer.core.state import OrderRecord
+from enforcer.services.report_period import month
 
 
 class What(StrEnum):
@@ -97,12 +97,6 @@ def members(fact: Fact, dimension: str, utc_offset_minutes: int = 0) -> tuple[st
     if fact.order is None:
         raise ValueError(f"{fact.what} has no {dimension}")
     return _OF_ORDER[dimension](fact.order.payload)
-
-
-def month(t_ms: int, utc_offset_minutes: int) -> str:
-    """Return the month, as in ``2026-01``, at that offset from UTC."""
-    moment = datetime.fromtimestamp(t_ms / 1_000, UTC) + timedelta(minutes=utc_offset_minutes)
-    return moment.strftime("%Y-%m")
 
 
 def is_restricted(order: OrderRecord) -> bool:

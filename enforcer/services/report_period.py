@@ -31,6 +31,20 @@ class Period:
         """Tell whether a time lies in the period."""
         return self.from_ms <= t_ms < self.to_ms
 
+    @property
+    def months(self) -> tuple[str, ...]:
+        """The months that lie in it, whole or in part."""
+        first, last = (month(t, self.utc_offset_minutes) for t in (self.from_ms, self.to_ms - 1))
+        numbers = range(*(int(each[:4]) * 12 + int(each[5:]) for each in (first, last)))
+        ahead = tuple(f"{(each - 1) // 12:04}-{(each - 1) % 12 + 1:02}" for each in numbers)
+        return (*ahead, last)
+
+
+def month(t_ms: int, utc_offset_minutes: int) -> str:
+    """Return the month of a time, as in ``2026-01``, at that offset from UTC."""
+    moment = datetime.fromtimestamp(t_ms / 1_000, UTC) + timedelta(minutes=utc_offset_minutes)
+    return f"{moment.year:04}-{moment.month:02}"
+
 
 def named(text: str, utc_offset_minutes: int = 0) -> Period:
     """Return a year (``2026``) or half of one (``2026-H1``).

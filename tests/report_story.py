@@ -3,15 +3,12 @@
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
-from enforcer.backends.keys import PrivateKey, verify
-from enforcer.backends.tiles import TileLedger
+from enforcer.backends.keys import verify
 from enforcer.core.attestation import Attestation, GateState, NotEnforced, Omission, enforced_rows
-from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.envelope import format_envelope
 from enforcer.core.guard import Guard
 from enforcer.core.key import Category, Role
 from enforcer.core.merkle import CompactRange, leaf_hash
-from enforcer.core.note import VerifierKey
 from enforcer.core.order import LegalBasis
 from enforcer.core.policy import DAY_MS, DecisionKind
 from enforcer.core.remedy import AppealOutcome, Recipient
@@ -21,10 +18,9 @@ from enforcer.core.trust import Trust
 from enforcer.services.audit_attestations import KeptAttestation
 from enforcer.services.report import make_report
 from enforcer.services.report_period import Period
+from tests.ledgers import VKEY, Archive
 from tests.people import ORIGIN, T0_MS, Land, Person, request_id, seal
 
-LOG_KEY = PrivateKey.generate()
-VKEY = VerifierKey(ORIGIN, LOG_KEY.public_key)
 HOUR_MS = 3_600_000
 TELECOM_LAW = LegalBasis("Law on Telecommunications", "Art. 6", None)
 CYBER_LAW = LegalBasis("Law on Cyber Information Security", "Art. 16", None)
@@ -104,22 +100,14 @@ class Story:
 
     def write(self, path):
         """Write the ledger and the attestations to a directory, as the control plane does."""
-        with TileLedger.open(path, origin=ORIGIN, vkey=VKEY, verify=verify, writer=True) as ledger:
-            ledger.append(
-                self.land.leaves[ledger.size :],
-                lambda each: sign_checkpoint(each, VKEY, LOG_KEY.sign),
-            )
+        Archive(path, self.land).write(lists=())
         for node, t_ms, size, said in self.attested:
             folder = path / "attestations" / node
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{t_ms:016}-{size}.json").write_bytes(said)
 
     def write_trust(self, path):
-        keys = ", ".join(f'"{key.hex()}"' for key in self.roots.public_keys)
-        path.write_text(
-            f'origin = "{ORIGIN}"\nlog_vkey = "{VKEY.text}"\nroot_keys = [{keys}]\n'
-            f"root_threshold = {self.roots.threshold}\n[witnesses]\nquorum = 0\n"
-        )
+        return Archive(path, self.land).write_trust(path)
 
 
 def value(report, figure, *members, statistic=None):

@@ -29,7 +29,7 @@ from enforcer.errors import ConflictError, InputError, IntegrityError
 from enforcer.services.audit import Progress
 from enforcer.services.findings import Severity
 from enforcer.services.report import make_report
-from enforcer.services.report_period import Period, between, named, offset
+from enforcer.services.report_period import Period, between, explicit, named, offset
 
 __all__ = [
     "Difference",
@@ -88,9 +88,7 @@ def write_report(sheet: Sheet, folder: Path, formats: Sequence[Format]) -> list[
         ConflictError: one is there already, with other content; nothing was written.
         UnavailableError: one cannot be written.
     """
-    period = sheet.report.period
-    name = period.name or f"{period.from_ms}-{period.to_ms}"
-    stem = f"report-{name}.{sheet.words.language}"
+    stem = f"report-{sheet.report.period.label}.{sheet.words.language}"
     files = {folder / f"{stem}.{each}": _WRITERS[each](sheet) for each in formats}
     for path, data in files.items():
         if path.exists() and durable.read_file(path, size_bytes_max=REPORT_BYTES_MAX) != data:
@@ -119,7 +117,6 @@ class _Claim:
     language: Annotated[str, Text(2, "|".join(Language), "a known language")]
     size: Annotated[int, Range(1)]
     root_sha256: Sha256
-    checkpoint: str
     period: _Period
 
 
@@ -134,7 +131,9 @@ def check_report(
         IntegrityError: the ledger is not what the trusted key signed.
     """
     said = _read(file)
-    claim = _claim(said)
+    claim, note = _claim(file, said)
+    asked = claim.period
+    period = explicit(asked.name, asked.from_ms, asked.to_ms, asked.utc_offset_minutes)
     kept = kept_attestations(directory / "attestations")
     ledger = open_ledger(directory, trust)
     if ledger.size < claim.size:
@@ -143,13 +142,11 @@ def check_report(
     root = ledger.root_at(claim.size).hex()
     if root != claim.root_sha256:
         return [Difference("ledger.root_sha256", claim.root_sha256, root, Severity.VIOLATION)]
-    if problem := _problem(claim, trust):
+    if problem := _problem(claim, note, trust):
         return [Difference("ledger.checkpoint", problem, root, Severity.VIOLATION)]
-    asked = claim.period
-    period = Period(asked.name, asked.from_ms, asked.to_ms, asked.utc_offset_minutes)
     report = make_report(ledger, claim.size, trust, kept, verify, period, progress)
     words = Words(Language(claim.language), period.utc_offset_minutes)
-    return list(differences(said, document(Sheet(report, trust, claim.checkpoint, words))))
+    return list(differences(said, document(Sheet(report, trust, note, words))))
 
 
 def _read(file: Path) -> dict[str, Json]:
@@ -163,7 +160,8 @@ def _read(file: Path) -> dict[str, Json]:
     return said
 
 
-def _claim(said: dict[str, Json]) -> _Claim:
+def _claim(file: Path, said: dict[str, Json]) -> tuple[_Claim, str]:
+    """Return what the report was computed from, and the checkpoint that it carries."""
     ledger, period = said.get("ledger"), said.get("period")
     ledger = ledger if isinstance(ledger, dict) else {}
     period = period if isinstance(period, dict) else {}
@@ -171,17 +169,19 @@ def _claim(said: dict[str, Json]) -> _Claim:
         "language": said.get("language"),
         "size": ledger.get("size"),
         "root_sha256": ledger.get("root_sha256"),
-        "checkpoint": ledger.get("checkpoint"),
         "period": {key: value for key, value in period.items() if key != "known_until_ms"},
     }
-    return fields.read(_Claim, plain, "report")
+    note = ledger.get("checkpoint")
+    if not isinstance(note, str):
+        raise _no_report(file, "carries no checkpoint")
+    return fields.read(_Claim, plain, "report"), note
 
 
-def _problem(claim: _Claim, trust: Trust) -> str | None:
+def _problem(claim: _Claim, note: str, trust: Trust) -> str | None:
     """Return what is wrong with the checkpoint that the report carries."""
     key = VerifierKey.parse(trust.log_vkey)
     try:
-        found = open_checkpoint(claim.checkpoint.encode(), trust.origin, key, verify)
+        found = open_checkpoint(note.encode("utf-8", "replace"), trust.origin, key, verify)
     except IntegrityError as error:
         return error.message
     if (found.size, found.root.hex()) != (claim.size, claim.root_sha256):

@@ -151,7 +151,6 @@ def _section(sheet: Sheet, section: str) -> Markup:
 
 def _figure(sheet: Sheet, figure: Figure) -> Markup:
     words, rows = sheet.words, sheet.report.figures[figure.id]
-    total = f"{words.number(rows[0].value)} {words.text(f'unit.{figure.unit}')}"
     source = None
     if figure.source is Source.ATTESTATIONS:
         source = tag("span", words.text("text.source_attestations"), class_="tag")
@@ -161,7 +160,7 @@ def _figure(sheet: Sheet, figure: Figure) -> Markup:
         tables = [_times(sheet, figure, by) for by in figure.by or ((),)]
     elif rows[0].value:
         tables = [_values(sheet, figure, by) for by in figure.by]
-    heading = tag("h3", f"{words.label(figure)}: {total} ", source)
+    heading = tag("h3", f"{words.label(figure)}: {words.number(rows[0].value)} ", source)
     return tag("section", heading, rule, *tables, id=figure.id)
 
 
@@ -183,7 +182,7 @@ def _values(sheet: Sheet, figure: Figure, by: tuple[str, ...]) -> Markup:
     has_entries = figure.id in WITH_ENTRIES
     head = [
         *(tag("th", _dimension(sheet, name), scope="col") for name in by),
-        tag("th", words.text("text.value"), scope="col", class_="number"),
+        tag("th", _capital(words.text(f"unit.{figure.unit}")), scope="col", class_="number"),
         tag("th", words.text("text.bar"), scope="col"),
         tag("th", words.text("text.entries_column"), scope="col") if has_entries else None,
     ]
@@ -208,10 +207,9 @@ def _times(sheet: Sheet, figure: Figure, by: tuple[str, ...]) -> Markup:
         if tuple(name for name, _ in place) in ((), by):
             cells.setdefault(place, {})[row.place[-1][1]] = row
     head: list[Child] = [tag("th", _dimension(sheet, name), scope="col") for name in by or ("",)]
-    head += [
-        tag("th", words.member(STATISTIC, name), scope="col", class_="number")
-        for name in STATISTICS
-    ]
+    counted = _capital(words.text(f"unit.{figure.unit}"))
+    names = (counted, *(words.member(STATISTIC, name) for name in STATISTICS[1:]))
+    head += [tag("th", name, scope="col", class_="number") for name in names]
     body = []
     for place in sorted(cells, key=lambda each: (each != (), -cells[each]["count"].value, each)):
         numbers = (
@@ -219,8 +217,8 @@ def _times(sheet: Sheet, figure: Figure, by: tuple[str, ...]) -> Markup:
             for name in STATISTICS
         )
         total = tag("th", words.text("text.total"), scope="row", colspan=max(len(by), 1))
-        names = _places(sheet, place) if place else (total,)
-        body.append(tag("tr", *names, *numbers, class_=None if place else "total"))
+        places = _places(sheet, place) if place else [total]
+        body.append(tag("tr", *places, *numbers, class_=None if place else "total"))
     return _table(sheet, figure, by, head, body[:ROWS_MAX], len(body))
 
 

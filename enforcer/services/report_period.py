@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Final
 
 from enforcer.errors import InputError
@@ -12,8 +12,12 @@ from enforcer.errors import InputError
 _NAMED: Final = re.compile(r"([0-9]{4})(?:-H([12]))?", re.ASCII)
 _OFFSET: Final = re.compile(r"([+-])([0-9]{2}):([0-9]{2})", re.ASCII)
 _OFFSET_MINUTES_MAX: Final = 14 * 60
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 YEAR_MIN: Final = 1970
 YEAR_MAX: Final = 9998
+_DAY_MS: Final = 86_400_000
+_FROM_MS_MIN: Final = _DAY_MS  # so that no offset leads out of the calendar
+_TO_MS_MAX: Final = 253_402_300_800_000 - 2 * _DAY_MS  # the last days of 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class Period:
         return self.from_ms <= t_ms < self.to_ms
 
     @property
+    def label(self) -> str:
+        """The name, or both times, as a file's name can hold it."""
+        return self.name or f"{self._moment(self.from_ms)}_{self._moment(self.to_ms)}"
+
+    @property
     def months(self) -> tuple[str, ...]:
         """The months that lie in it, whole or in part."""
         first, last = (month(t, self.utc_offset_minutes) for t in (self.from_ms, self.to_ms - 1))
@@ -39,10 +48,15 @@ class Period:
         ahead = tuple(f"{(each - 1) // 12:04}-{(each - 1) % 12 + 1:02}" for each in numbers)
         return (*ahead, last)
 
+    def _moment(self, t_ms: int) -> str:
+        moment = _local(t_ms, self.utc_offset_minutes)
+        day = moment.date().isoformat()
+        return day if moment.time() == time() else f"{day}T{moment:%H%M%S}"
+
 
 def month(t_ms: int, utc_offset_minutes: int) -> str:
     """Return the month of a time, as in ``2026-01``, at that offset from UTC."""
-    moment = datetime.fromtimestamp(t_ms / 1_000, UTC) + timedelta(minutes=utc_offset_minutes)
+    moment = _local(t_ms, utc_offset_minutes)
     return f"{moment.year:04}-{moment.month:02}"
 
 
@@ -76,6 +90,20 @@ def between(from_text: str, to_text: str, utc_offset_minutes: int = 0) -> Period
     return Period(None, from_ms, to_ms, utc_offset_minutes)
 
 
+def explicit(name: str | None, from_ms: int, to_ms: int, utc_offset_minutes: int) -> Period:
+    """Return the period that somebody else wrote down.
+
+    Raises:
+        InputError: its times are no range, or not those that its name stands for.
+    """
+    if not _FROM_MS_MIN <= from_ms < to_ms <= _TO_MS_MAX:
+        raise _error("period", f"{from_ms} to {to_ms}", "Give an end after the beginning.")
+    period = Period(name, from_ms, to_ms, utc_offset_minutes)
+    if name is not None and period != named(name, utc_offset_minutes):
+        raise _error("period", name, "Give the times that it stands for, or no name.")
+    return period
+
+
 def offset(text: str) -> int:
     """Return the minutes of an offset from UTC such as ``+07:00``.
 
@@ -102,8 +130,12 @@ def _time(text: str, field: str, zone: timezone) -> int:
     return t_ms
 
 
+def _local(t_ms: int, utc_offset_minutes: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=t_ms, minutes=utc_offset_minutes)
+
+
 def _unix_ms(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _error(field: str, text: str, advice: str) -> InputError:

@@ -344,7 +344,7 @@ class GateConfig(File, frozen=True, kw_only=True):
     origin: Origin
     listen: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=64)]
     """UDP and TCP at each; 0.0.0.0 and [::] are all of this host's addresses."""
-    upstreams: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=16)]
+    upstreams: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=8)]
     """The resolvers behind the gate, in the order of preference."""
     state_dir: Path
     control_socket: Path
@@ -363,7 +363,7 @@ class GateConfig(File, frozen=True, kw_only=True):
     """Asked with type NS to see whether an upstream, or the gate itself, answers."""
     allow: Annotated[tuple[Prefix, ...], Meta(max_length=4_000)] | None = None
     """Who may ask; null: loopback, private, link-local and shared addresses."""
-    cache_bytes_max: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
+    cache_bytes_max: Annotated[int, Meta(ge=0, le=(1 << 40) - 1)] = 64 << 20
     """Of each worker; 0 switches the cache off."""
     serve_stale_seconds_max: Annotated[int, Meta(ge=0, le=604_800)] = 86_400
     """How long an expired answer may stand in for an upstream that is away (RFC 8767)."""
@@ -373,15 +373,15 @@ class GateConfig(File, frozen=True, kw_only=True):
     """From these a PROXY header (version 2) says who the client is."""
     proxy_to_upstream: bool = False
     """Say the same to the upstream; switches the cache off."""
-    tcp_connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    tcp_connections_max: Annotated[int, Meta(ge=1, le=60_000)] = 1_000
     """Of each worker."""
-    tcp_connections_per_client_max: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    tcp_connections_per_client_max: Annotated[int, Meta(ge=1, le=60_000)] = 100
     """Of each worker; raise it for a proxy that stands before the gate."""
     tcp_idle_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     upstream_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 2_000
     """In all, over every try."""
     upstream_try_ms: Annotated[int, Meta(ge=10, le=60_000)] = 600
-    dns64_prefixes: Annotated[tuple[Prefix, ...], Meta(max_length=16)] = (Prefix("64:ff9b::/96"),)
+    dns64_prefixes: Annotated[tuple[Prefix, ...], Meta(max_length=8)] = (Prefix("64:ff9b::/96"),)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a socket's path that is too long, or a name that is none."""

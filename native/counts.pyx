@@ -17,14 +17,15 @@ COUNTER_NAMES = (
     "received", "in_flight",
     "blocked_nxdomain", "blocked_nodata", "blocked_page", "blocked_chain", "blocked_address",
     "chain_broken", "undecided", "cache_hit", "cache_stale", "relayed", "timed_out", "evicted",
-    "upstream_unsent", "upstream_none", "abandoned", "lost", "formerr", "notimp", "badvers",
+    "upstream_unsent", "upstream_none", "lost", "formerr", "notimp", "badvers",
     "refused", "access_refused", "proxy_refused", "dropped_runt", "dropped_response",
     "upstream_received", "upstream_answered", "upstream_probed", "upstream_plain",
     "upstream_malformed", "upstream_unknown_id", "upstream_wrong_question",
     "passed", "shadowed", "bypassed", "cache_miss", "cache_bypassed", "upstream_cut",
     "upstream_tcp", "upstream_retried", "upstream_failed_over", "upstream_down",
     "upstream_errors", "rate_slipped", "rate_dropped", "replies_unsent", "tcp_connections",
-    "tcp_closed_idle", "tcp_closed_slow", "tcp_refused_full", "tcp_malformed",
+    "tcp_closed_idle", "tcp_closed_slow", "tcp_refused_full", "tcp_accept_paused",
+    "tcp_malformed",
 )  # in the order of Stat, from 1 on
 OUTCOME_NAMES = (
     "blocked_nxdomain", "blocked_nodata", "blocked_page", "blocked_chain", "blocked_address",

@@ -54,7 +54,8 @@ from wire cimport (
 )
 
 cdef enum:
-    RANDOM_OCTETS = 4096
+    RANDOM_OCTETS = 4096        # an even number
+    ID_NONE = 0x10000           # there is no id that nobody can guess
     STREAM_OCTETS_MAX = 65535   # RFC 1035 §4.2.2: what a length of two octets can say
 
 # What the operator has set; a 0 is nobody's choice.
@@ -141,6 +142,7 @@ cdef struct Engine:
     uint8_t *stats              # written by the engine, read by other processes
     uint8_t random[RANDOM_OCTETS]
     uint32_t random_at          # octets before it are used up
+    int random_error            # why the kernel had none (errno); 0: it always had
 
 
 cdef inline void count(Engine *engine, uint32_t counter) noexcept nogil:
@@ -150,26 +152,31 @@ cdef inline void count(Engine *engine, uint32_t counter) noexcept nogil:
 # ------------------------------------------------------------------------- randomness
 
 
-cdef inline bint engine_fill_random(Engine *engine, uint32_t octets) noexcept nogil:
-    """Make sure that `octets` random octets can be drawn; False if the kernel has none."""
+cdef inline bint fill_random(Engine *engine) noexcept nogil:
+    """Fill what is drawn from; False if the kernel has none, and nothing can be drawn then."""
     cdef uint32_t filled = 0
     cdef ssize_t got
-    if RANDOM_OCTETS - engine.random_at >= octets:
-        return True
     while filled < RANDOM_OCTETS:
         got = getrandom(engine.random + filled, RANDOM_OCTETS - filled, 0)
         if got > 0:
             filled += <uint32_t> got
         elif errno != EINTR:
+            engine.random_error = errno
             return False
     engine.random_at = 0
     return True
 
 
-cdef inline uint32_t engine_draw16(Engine *engine) noexcept nogil:
-    cdef uint32_t drawn = get16(engine.random + engine.random_at)
+cdef inline bint engine_draw16(Engine *engine, uint32_t *drawn) noexcept nogil:
+    """Draw two octets that nobody can guess; False if there are none, and `drawn` stays.
+
+    The loop ends with `random_error` then: a worker without secrets is to be replaced.
+    """
+    if engine.random_at == RANDOM_OCTETS and not fill_random(engine):
+        return False
+    drawn[0] = get16(engine.random + engine.random_at)
     engine.random_at += 2
-    return drawn
+    return True
 
 
 # ----------------------------------------------------------------- time and the table

@@ -17,23 +17,24 @@ from access cimport Access, access_add, access_open, access_seal
 from address cimport FAMILY_IPV4, FAMILY_IPV6, address_from_sockaddr
 from batch cimport BATCH, inbox_open, outbox_open
 from cache cimport cache_close, cache_open
-from slots cimport CACHE_OCTETS_MIN
+from slots cimport CACHE_GIBIBYTES_MAX, CACHE_OCTETS_MIN
 from engine cimport (
     MODE_BYPASS, MODE_ENFORCE, RANDOM_OCTETS, Engine, Held, Options, engine_begin_batch,
     held_floor_ms,
 )
 from inflight cimport inflight_close, inflight_open
 from judge cimport DNS64_PREFIXES_MAX
-from rate cimport rate_close, rate_open
+from rate cimport RATE_PER_SECOND_MAX, rate_close, rate_open
 from serve cimport (
     SOCKETS_MAX, Datagrams, serve_clients, serve_upstream, tend, wait_ms,
 )
 from serve_stream cimport (
-    LISTENERS_MAX, STREAMS_EACH_MAX, Streams, accept_client, begin_drain, serve_due,
-    serve_stream, tend_streams,
+    EVENT_LISTENER, EVENT_SERIAL_BITS, LISTENERS_MAX, STREAMS_EACH_MAX, Streams, accept_client,
+    begin_drain, give_up_overdue, serve_due, serve_stream, streams_wait_ms, tend_streams,
+    watch_listeners,
 )
 from sockets cimport (
-    CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLEXCLUSIVE, EPOLLIN,
+    CLOCK_BOOTTIME, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN,
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL,
     PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
     clear_capabilities, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd,
@@ -57,11 +58,19 @@ from enforcer.errors import InputError, IntegrityError
 cdef enum:
     EVENTS = 64
     INFLIGHT_MAX = 1 << 20
-    STREAMS_MAX = 60000
+    SINGLE_STREAMS_MAX = 256    # to all upstreams, where each is for one query
+    TIMEOUT_MS_MAX = 3600000
     CLOCK_TRUST_MS = 120000     # as far as a node lets the ledger's clock be ahead of its own
     TIME_MS_MAX = 1000000000000000  # floors stop there, so that adding to one never overflows
-    EVENT_WAKE = 1 << 20        # epoll data: the eventfd; else a socket's or stream's number ...
-    EVENT_OTHER_SIDE = 1 << 16  # ... with this: of an upstream's socket, or of a listener
+    EVENT_WAKE = 1 << 20        # epoll data: the eventfd; else a socket's number ...
+    EVENT_OTHER_SIDE = 1 << 16  # ... with this: an upstream's
+
+CONNECTIONS_MAX = 60_000  # with those to upstreams, all that EVENT_LISTENER leaves numbers for
+DNS64_MAX = DNS64_PREFIXES_MAX
+UPSTREAM_COUNT_MAX = UPSTREAMS_MAX
+SOCKETS_EACH_MAX = UPSTREAM_SOCKETS_MAX
+CACHE_LEAST = CACHE_OCTETS_MIN
+CACHE_MOST = (<int64_t> CACHE_GIBIBYTES_MAX << 30) - 1
 
 
 # --------------------------------------------------------------------------- loops
@@ -76,8 +85,9 @@ cdef int run_datagrams(Datagrams *udp) noexcept nogil:
     cdef int ready, i
     while True:
         engine_begin_batch(&udp.engine)
-        if not tend(udp):
-            return errno
+        tend(udp)
+        if udp.engine.random_error:
+            return udp.engine.random_error
         stats_set(udp.engine.stats, STAT_IN_FLIGHT, udp.waiting)
         if drain_until_ms == 0 and load_relaxed(&udp.engine.stop):
             drain_until_ms = udp.engine.tick_ms + udp.drain_ms
@@ -94,10 +104,9 @@ cdef int run_datagrams(Datagrams *udp) noexcept nogil:
             if number == EVENT_WAKE:
                 eventfd_read(udp.wake_fd, &ignored)
             elif number & EVENT_OTHER_SIDE:
-                if not serve_upstream(udp, number & ~<uint32_t> EVENT_OTHER_SIDE):
-                    return errno
-            elif not serve_clients(udp, number):
-                return errno
+                serve_upstream(udp, number & ~<uint32_t> EVENT_OTHER_SIDE)
+            else:
+                serve_clients(udp, number)
 
 
 cdef int run_streams(Streams *tcp) noexcept nogil:
@@ -109,22 +118,20 @@ cdef int run_streams(Streams *tcp) noexcept nogil:
     cdef int ready, i
     while True:
         engine_begin_batch(&tcp.engine)
+        give_up_overdue(tcp)
         if tcp.engine.tick_ms >= tcp.tend_ms:
             tend_streams(tcp)
         while tcp.has_due:
             serve_due(tcp)
+        if tcp.engine.random_error:
+            return tcp.engine.random_error
         stats_set(tcp.engine.stats, STAT_IN_FLIGHT, tcp.waiting)
         if drain_until_ms == 0 and load_relaxed(&tcp.engine.stop):
             drain_until_ms = tcp.engine.tick_ms + tcp.drain_ms
-            for i in range(<int> tcp.listener_count):
-                epoll_ctl(tcp.epoll_fd, EPOLL_CTL_DEL, tcp.listener_fds[i], NULL)
             begin_drain(tcp)
         if drain_until_ms and (tcp.open == 0 or tcp.engine.tick_ms >= drain_until_ms):
             return 0
-        ready = epoll_wait(
-            tcp.epoll_fd, events, EVENTS,
-            <int> max(tcp.tend_ms - now_ms(CLOCK_BOOTTIME), <int64_t> 0) if busy(tcp) else -1,
-        )
+        ready = epoll_wait(tcp.epoll_fd, events, EVENTS, <int> streams_wait_ms(tcp))
         if ready < 0 and errno != EINTR:
             return errno
         engine_begin_batch(&tcp.engine)
@@ -132,15 +139,13 @@ cdef int run_streams(Streams *tcp) noexcept nogil:
             number = <uint32_t> events[i].data.u64
             if number == EVENT_WAKE:
                 eventfd_read(tcp.wake_fd, &ignored)
-            elif number & EVENT_OTHER_SIDE:
-                accept_client(tcp, tcp.listener_fds[number & ~<uint32_t> EVENT_OTHER_SIDE])
+            elif number & EVENT_LISTENER:
+                accept_client(tcp, tcp.listener_fds[number & ~<uint32_t> EVENT_LISTENER])
             else:
-                serve_stream(tcp, number, events[i].events)
-
-
-cdef bint busy(const Streams *tcp) noexcept nogil:
-    """Tell whether something will be due: a stream is open, or a query waits."""
-    return tcp.open > 0 or tcp.waiting > 0
+                serve_stream(
+                    tcp, number, <uint32_t> (events[i].data.u64 >> EVENT_SERIAL_BITS),
+                    events[i].events,
+                )
 
 
 cdef int watch(int epoll_fd, int fd, uint32_t number, uint32_t events) noexcept nogil:
@@ -217,6 +222,7 @@ class GateOptions:
     tcp_connections_max: int = 1_000
     tcp_connections_per_client_max: int = 100
     tcp_idle_ms: int = 10_000
+    upstream_idle_ms: int = 5_000
     probe_name: bytes = b"\0"
 
 
@@ -248,6 +254,15 @@ cdef int fill_access(Access *access, prefixes) except -1:
     return 0
 
 
+cdef int refuse_number(str name, value, least, most) except -1:
+    """Raise InputError for a number that is out of its bounds."""
+    if not least <= value <= most:
+        raise InputError(
+            f"{value} is no number for {name}", advice=f"Use {least} to {most}.", field=name
+        )
+    return 0
+
+
 cdef int fill_options(Options *to, options) except -1:
     """Fill the engines' options from a GateOptions.
 
@@ -256,11 +271,16 @@ cdef int fill_options(Options *to, options) except -1:
     """
     cdef bytes octets
     cdef uint32_t i
-    if not (BATCH <= options.inflight_max <= INFLIGHT_MAX) or options.timeout_ms < 1:
-        raise InputError(
-            f"{options.inflight_max} queries in flight, each for {options.timeout_ms} ms",
-            advice=f"Allow {BATCH} to {INFLIGHT_MAX} queries and at least a millisecond.",
-        )
+    refuse_number("inflight_max", options.inflight_max, BATCH, INFLIGHT_MAX)
+    refuse_number("timeout_ms", options.timeout_ms, 1, TIMEOUT_MS_MAX)
+    refuse_number("try_ms", options.try_ms, 1, TIMEOUT_MS_MAX)
+    refuse_number("tcp_connections_max", options.tcp_connections_max, 1, CONNECTIONS_MAX)
+    refuse_number("dns64_prefixes", len(options.dns64_prefixes), 0, DNS64_MAX)
+    refuse_number(
+        "responses_per_second_max", options.responses_per_second_max, 0, RATE_PER_SECOND_MAX
+    )
+    if options.cache_octets_max:
+        refuse_number("cache_octets_max", options.cache_octets_max, CACHE_LEAST, CACHE_MOST)
     if len(options.page4) not in (0, 4) or len(options.page6) not in (0, 16):
         raise InputError(
             "the block page's address has a wrong length",
@@ -268,11 +288,6 @@ cdef int fill_options(Options *to, options) except -1:
         )
     if not (1 <= len(options.probe_name) <= 255):
         raise InputError("the probe's name is none", advice="Give a name in wire form.")
-    if not (1 <= options.tcp_connections_max <= STREAMS_MAX):
-        raise InputError(
-            f"{options.tcp_connections_max} connections",
-            advice=f"Allow 1 to {STREAMS_MAX} connections.",
-        )
     to.has_page4 = len(options.page4) == 4
     to.has_page6 = len(options.page6) == 16
     memcpy(to.page4, <const uint8_t *> <bytes> options.page4, len(options.page4))
@@ -282,23 +297,39 @@ cdef int fill_options(Options *to, options) except -1:
     to.stale_seconds_max = options.stale_seconds_max
     fill_access(&to.clients, options.allow)
     fill_access(&to.proxies, options.proxy_from)
-    if len(options.dns64_prefixes) > DNS64_PREFIXES_MAX:
-        raise InputError(
-            f"{len(options.dns64_prefixes)} DNS64 prefixes",
-            advice=f"Name at most {DNS64_PREFIXES_MAX}.",
-        )
     for i, prefix in enumerate(options.dns64_prefixes):
-        network = ipaddress.IPv6Network(prefix)
-        if network.prefixlen not in (32, 40, 48, 56, 64, 96):
+        network = ipaddress.ip_network(prefix)
+        if network.version != 6 or network.prefixlen not in (32, 40, 48, 56, 64, 96):
             raise InputError(
                 f"{prefix} is no DNS64 prefix",
-                advice="Use 32, 40, 48, 56, 64 or 96 bits (RFC 6052).",
+                advice="Use 32, 40, 48, 56, 64 or 96 bits of IPv6 (RFC 6052).",
+                field="dns64_prefixes",
             )
         to.dns64.bits[i] = network.prefixlen
         octets = network.network_address.packed
         memcpy(to.dns64.prefixes[i], <const uint8_t *> octets, 16)
     to.dns64.count = len(options.dns64_prefixes)
     return 0
+
+
+def check_options(options) -> None:
+    """Refuse what no gate could be made with.
+
+    Raises:
+        InputError: ``data["field"]`` is what is wrong.
+    """
+    cdef Options *scratch = <Options *> calloc(1, sizeof(Options))
+    if scratch is NULL:
+        raise MemoryError
+    try:
+        fill_options(scratch, options)
+    finally:
+        free(scratch)
+
+
+def upstream_streams_max(int upstreams, bint proxies_to_upstream) -> int:
+    """Return how many streams to upstreams a gate may have open."""
+    return SINGLE_STREAMS_MAX if proxies_to_upstream else STREAMS_EACH_MAX * upstreams
 
 
 cdef int fill_upstreams(Upstreams *to, upstreams, uint32_t inflight_max) except -1:
@@ -389,17 +420,15 @@ cdef class Gate:
         ):
             raise InputError(
                 f"a cache of {cache_octets} octets cannot be had",
-                advice="Give it 128 KiB to 1 TiB, less than what memory is free, or 0 for none.",
+                advice="Give it less than what memory is free, or 0 for none.",
+                field="cache_octets_max",
             )
         secret = os.urandom(16)
         if not rate_open(
             &engine.rate, 0 if thread else options.responses_per_second_max,
             <const uint8_t *> secret,
         ):
-            raise InputError(
-                f"{options.responses_per_second_max} responses a second cannot be counted",
-                advice="Allow at most a million, or 0 for any number.",
-            )
+            raise MemoryError
 
     cdef _open_datagrams(self, udp_fds, upstreams, options):
         cdef Datagrams *udp = self.udp
@@ -443,13 +472,13 @@ cdef class Gate:
     cdef _open_streams(self, tcp_fds, upstreams, options):
         cdef Streams *tcp = self.tcp
         cdef uint32_t i
-        cdef int result
-        cdef uint32_t upstream_max = (
-            256 if options.proxy_to_upstream else STREAMS_EACH_MAX * len(upstreams)
+        cdef uint32_t upstream_max = upstream_streams_max(
+            len(upstreams), options.proxy_to_upstream
         )
         tcp.timeout_ms = options.timeout_ms
         tcp.try_ms = options.try_ms
         tcp.idle_ms = options.tcp_idle_ms
+        tcp.upstream_idle_ms = options.upstream_idle_ms
         tcp.drain_ms = options.drain_ms
         tcp.each_client_max = options.tcp_connections_per_client_max
         tcp.proxies_to_upstream = options.proxy_to_upstream
@@ -461,15 +490,14 @@ cdef class Gate:
         fill_upstreams(&tcp.upstreams, upstreams, options.inflight_max)
         tcp.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         tcp.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        result = watch(tcp.epoll_fd, tcp.wake_fd, EVENT_WAKE, EPOLLIN)
         for i in range(<uint32_t> len(tcp_fds)):
             tcp.listener_fds[i] = tcp_fds[i]
-            result |= watch(
-                tcp.epoll_fd, tcp.listener_fds[i], EVENT_OTHER_SIDE | i, EPOLLIN | EPOLLEXCLUSIVE
-            )
-        if result != 0:
-            raise OSError(errno, os.strerror(errno))
         tcp.listener_count = len(tcp_fds)
+        if (
+            watch(tcp.epoll_fd, tcp.wake_fd, EVENT_WAKE, EPOLLIN) != 0
+            or watch_listeners(tcp) != 0
+        ):
+            raise OSError(errno, os.strerror(errno))
 
     def __dealloc__(self):
         if self.udp is not NULL:

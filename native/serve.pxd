@@ -17,8 +17,8 @@ from batch cimport (
 )
 from engine cimport *
 from inflight cimport (
-    Client, Inflight, Slot, inflight_find, inflight_move, inflight_release, inflight_renew,
-    inflight_take,
+    Client, Inflight, Slot, inflight_add, inflight_again, inflight_find, inflight_move,
+    inflight_release, inflight_renew, inflight_take,
 )
 from proxy cimport PROXY_LOCAL, PROXY_PROXY, proxy_read, proxy_write
 from rate cimport rate_sweep
@@ -30,16 +30,14 @@ from upstream cimport (
     upstreams_choose, write_forward,
 )
 from wire cimport (
-    FLAG_QR, FLAG_RD, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS, RCODE_FORMERR,
-    QUESTION_OCTETS_MAX, Asker, get16,
+    FLAG_QR, FLAG_RD, FLAGS_OPCODE, FLAGS_RCODE, HEADER_OCTETS, QUESTION_OCTETS_MAX,
+    RCODE_NOERROR, RCODE_NXDOMAIN, Asker, get16,
 )
 
 cdef enum:
     SOCKETS_MAX = 64            # that clients ask
     WAYS_MAX = UPSTREAMS_MAX * UPSTREAM_SOCKETS_MAX
     ID_DRAWS_MAX = 8
-    # What one batch may draw: an id of two octets for each query, and the socket.
-    RANDOM_OCTETS_PER_BATCH = 2 * ((BATCH + UPSTREAMS_MAX) * ID_DRAWS_MAX + 1)
     RATE_SETS_TENDED = 64       # looked through when nothing else is to be done
     STALE_AFTER_MS = 1800       # RFC 8767 §5: so long a client waits before it gets stale data
 
@@ -174,10 +172,14 @@ cdef inline uint32_t draw_way(Datagrams *udp, uint32_t upstream) noexcept nogil:
 
 
 cdef inline uint32_t draw_id(Datagrams *udp, uint32_t way) noexcept nogil:
-    """Return an id that is free on `way`; where none is found, the last one drawn is made so."""
+    """Return an id that is free on `way`, or ID_NONE without randomness.
+
+    Where none is found, the last one drawn is made so.
+    """
     cdef uint32_t upstream_id = 0, draws = 0, at = 0
     while draws < ID_DRAWS_MAX:
-        upstream_id = engine_draw16(&udp.engine)
+        if not engine_draw16(&udp.engine, &upstream_id):
+            return ID_NONE
         at = inflight_find(&udp.inflight, way, upstream_id)
         if at == 0:
             return upstream_id
@@ -207,7 +209,7 @@ cdef inline void queue_query(Datagrams *udp, uint32_t at) noexcept nogil:
 
 
 cdef inline uint32_t take_slot(Datagrams *udp, uint32_t upstream) noexcept nogil:
-    """Return a slot for a query to `upstream`, with a way and an id of its own.
+    """Return a slot for a query to `upstream`, with a way and an id of its own; 0: no id.
 
     When all are taken the oldest gives way: what has waited longest is least likely to be
     answered at all.
@@ -215,6 +217,8 @@ cdef inline uint32_t take_slot(Datagrams *udp, uint32_t upstream) noexcept nogil
     cdef uint32_t way = draw_way(udp, upstream)
     cdef uint32_t upstream_id = draw_id(udp, way)
     cdef uint32_t at
+    if upstream_id == ID_NONE:
+        return 0
     if udp.inflight.free == 0:
         fail_slot(udp, udp.inflight.oldest, STAT_EVICTED)
     at = inflight_take(&udp.inflight, way, upstream_id, udp.engine.tick_ms)
@@ -230,16 +234,17 @@ cdef inline void forward(Datagrams *udp, const uint8_t *wire) noexcept nogil:
     cdef Engine *engine = &udp.engine
     cdef uint32_t upstream = upstreams_choose(&udp.upstreams, UPSTREAM_NONE)
     cdef Asker asker = engine.now.query.asker  # making room for it may make another query present
-    cdef uint32_t at
+    cdef uint32_t at = 0
     cdef Slot *slot
     cdef uint8_t *out
     count(engine, STAT_PASSED)
-    if upstream == UPSTREAM_NONE:
+    if upstream != UPSTREAM_NONE:
+        at = take_slot(udp, upstream)
+    if at == 0:
         out = answer_octets(udp)
         engine_fail(engine, wire, engine.epoch, STAT_UPSTREAM_NONE, out)
         answer_client(udp, &udp.asking, out)
         return
-    at = take_slot(udp, upstream)
     slot = udp.inflight.slots + at
     slot.asker = asker
     # Octet by octet: a struct assigned by value would leave a copy of it on the stack.
@@ -252,17 +257,49 @@ cdef inline void forward(Datagrams *udp, const uint8_t *wire) noexcept nogil:
     queue_query(udp, at)
 
 
-cdef inline void retry(Datagrams *udp, uint32_t at, uint32_t upstream) noexcept nogil:
-    """Ask `upstream` what slot `at` waits for; its answer from elsewhere is no longer taken."""
-    cdef Slot *slot = udp.inflight.slots + at
-    cdef uint32_t way = draw_way(udp, upstream)
+cdef inline uint32_t draw_id_for(Datagrams *udp, uint32_t way, uint32_t at) noexcept nogil:
+    """Return an id for one more try of slot `at` by `way`; ID_NONE: the slot was given up."""
     cdef uint32_t upstream_id = draw_id(udp, way)
-    if not slot.is_taken:  # it was the one whose id had to be made free
-        return
+    if upstream_id == ID_NONE:
+        fail_slot(udp, at, STAT_UPSTREAM_NONE)
+    elif not udp.inflight.slots[at].is_taken:  # it was the one whose id had to be made free
+        return ID_NONE
+    return upstream_id
+
+
+cdef inline void retry(Datagrams *udp, uint32_t at, uint32_t upstream) noexcept nogil:
+    """Ask another `upstream` what slot `at` waits for; those asked before may still answer.
+
+    One that is asked again is asked by the same way and id: no forger gets a second chance.
+    """
+    cdef Slot *slot = udp.inflight.slots + at
+    cdef uint32_t first_way = upstream * UPSTREAM_SOCKETS_MAX
+    cdef uint32_t way, upstream_id
+    if not inflight_again(
+        &udp.inflight, at, first_way, first_way + UPSTREAM_SOCKETS_MAX, udp.engine.tick_ms
+    ):
+        way = draw_way(udp, upstream)
+        upstream_id = draw_id_for(udp, way, at)
+        if upstream_id == ID_NONE:
+            return
+        inflight_add(&udp.inflight, at, way, upstream_id, udp.engine.tick_ms)
     udp.upstreams.each[slot.upstream].inflight -= 1
     udp.upstreams.each[upstream].inflight += 1
-    slot.is_plain = slot.is_plain and slot.upstream == upstream
+    slot.is_plain = 0
     slot.upstream = <uint8_t> upstream
+    queue_query(udp, at)
+    count(&udp.engine, STAT_UPSTREAM_RETRIED)
+    count(&udp.engine, STAT_UPSTREAM_FAILED_OVER)
+
+
+cdef inline void retry_plain(Datagrams *udp, uint32_t at) noexcept nogil:
+    """Ask the upstream that has refused slot `at` with EDNS again, without; its id is used up."""
+    cdef Slot *slot = udp.inflight.slots + at
+    cdef uint32_t way = draw_way(udp, slot.upstream)
+    cdef uint32_t upstream_id = draw_id_for(udp, way, at)
+    if upstream_id == ID_NONE:
+        return
+    slot.is_plain = 1
     inflight_move(&udp.inflight, at, way, upstream_id, udp.engine.tick_ms)
     queue_query(udp, at)
     count(&udp.engine, STAT_UPSTREAM_RETRIED)
@@ -272,6 +309,8 @@ cdef inline void probe(Datagrams *udp, uint32_t upstream) noexcept nogil:
     """Ask `upstream` for the probe's name servers: any answer shows that it lives."""
     cdef uint32_t at = take_slot(udp, upstream)
     cdef Slot *slot = udp.inflight.slots + at
+    if at == 0:
+        return
     slot.is_probe = 1
     slot.asker.flags = FLAG_RD
     slot.asker.question_octets = <uint16_t> (udp.probe_octets - HEADER_OCTETS)
@@ -325,18 +364,21 @@ cdef inline void sweep(Datagrams *udp) noexcept nogil:
             and udp.upstreams.each[udp.inflight.slots[at].upstream].is_down
             and not udp.inflight.slots[at].is_probe
         ):
-            engine_fill_random(&udp.engine, RANDOM_OCTETS_PER_BATCH)
             look_at(udp, at)
 
 
-cdef inline bint tend(Datagrams *udp) noexcept nogil:
-    """Do what is due: look at what waited long, probe upstreams; False without randomness."""
+cdef inline void tend(Datagrams *udp) noexcept nogil:
+    """Do what is due: give up what waited too long, ask elsewhere, probe upstreams."""
     cdef Engine *engine = &udp.engine
     cdef Inflight *inflight = &udp.inflight
     cdef uint32_t i, left = BATCH
-    if not engine_fill_random(engine, RANDOM_OCTETS_PER_BATCH):
-        return False
-    udp.way_drawn = engine_draw16(engine)
+    engine_draw16(engine, &udp.way_drawn)  # without randomness no id is drawn either
+    while (
+        inflight.first and left
+        and engine.tick_ms - inflight.slots[inflight.first].begun_ms >= udp.timeout_ms
+    ):
+        look_at(udp, inflight.first)
+        left -= 1
     while (
         inflight.oldest and left
         and engine.tick_ms - inflight.slots[inflight.oldest].sent_ms >= udp.try_ms
@@ -353,7 +395,6 @@ cdef inline bint tend(Datagrams *udp) noexcept nogil:
             probe(udp, i)
     send_queries(udp)
     send_answers(udp)
-    return True
 
 
 cdef inline int64_t wait_ms(Datagrams *udp, int64_t drain_until_ms) noexcept nogil:
@@ -368,6 +409,7 @@ cdef inline int64_t wait_ms(Datagrams *udp, int64_t drain_until_ms) noexcept nog
             due_ms = min(due_ms, udp.upstreams.each[i].probe_ms)
     if udp.inflight.oldest:
         due_ms = min(due_ms, udp.inflight.slots[udp.inflight.oldest].sent_ms + udp.try_ms)
+        due_ms = min(due_ms, udp.inflight.slots[udp.inflight.first].begun_ms + udp.timeout_ms)
     if drain_until_ms:
         due_ms = min(due_ms, drain_until_ms)
     return max(due_ms - now_ms(CLOCK_BOOTTIME), <int64_t> 0)
@@ -432,15 +474,13 @@ cdef inline void serve_client(Datagrams *udp, uint32_t socket, uint32_t i) noexc
         forward(udp, wire)
 
 
-cdef inline bint serve_clients(Datagrams *udp, uint32_t socket) noexcept nogil:
-    """Take one batch from client socket number `socket`; False when randomness has failed."""
+cdef inline void serve_clients(Datagrams *udp, uint32_t socket) noexcept nogil:
+    """Take one batch from client socket number `socket`."""
     cdef uint32_t i
     if inbox_receive(&udp.clients, udp.client_fds[socket]) != 0:
-        return True
+        return
     engine_begin_batch(&udp.engine)
-    if not engine_fill_random(&udp.engine, RANDOM_OCTETS_PER_BATCH):
-        return False
-    udp.way_drawn = engine_draw16(&udp.engine)
+    engine_draw16(&udp.engine, &udp.way_drawn)
     for i in range(udp.clients.count):
         engine_read(
             &udp.engine, &udp.ahead[i], inbox_octets(&udp.clients, i),
@@ -455,7 +495,6 @@ cdef inline bint serve_clients(Datagrams *udp, uint32_t socket) noexcept nogil:
     engine_end_batch(&udp.engine)
     inbox_wipe(&udp.clients)
     memset(&udp.asking, 0, sizeof(Client))
-    return True
 
 
 # -------------------------------------------------------------------- from upstreams
@@ -466,9 +505,10 @@ cdef inline void serve_answer(Datagrams *udp, uint32_t way, uint32_t i) noexcept
     cdef Engine *engine = &udp.engine
     cdef uint8_t *wire = inbox_octets(&udp.answers, i)
     cdef size_t length = udp.answers.messages[i].msg_len
-    cdef uint32_t upstream = way / UPSTREAM_SOCKETS_MAX, at
+    cdef uint32_t upstream = way / UPSTREAM_SOCKETS_MAX, at, rcode
     cdef Slot *slot
     cdef uint8_t *out
+    cdef bint is_late
     count(engine, STAT_UPSTREAM_RECEIVED)
     if length < HEADER_OCTETS or get16(wire + 2) & (FLAG_QR | FLAGS_OPCODE) != FLAG_QR:
         count(engine, STAT_UPSTREAM_MALFORMED)
@@ -478,6 +518,7 @@ cdef inline void serve_answer(Datagrams *udp, uint32_t way, uint32_t i) noexcept
         count(engine, STAT_UPSTREAM_UNKNOWN_ID)
         return
     slot = udp.inflight.slots + at
+    rcode = get16(wire + 2) & FLAGS_RCODE
     if not answers_question(wire, length, slot):
         count(engine, STAT_UPSTREAM_WRONG_QUESTION)
         return
@@ -486,10 +527,15 @@ cdef inline void serve_answer(Datagrams *udp, uint32_t way, uint32_t i) noexcept
         upstream_answered(&udp.upstreams, upstream)
         release(udp, at)
         return
+    is_late = slot.way != way or slot.upstream_id != get16(wire)
+    if is_late and rcode != RCODE_NOERROR and rcode != RCODE_NXDOMAIN:
+        # Another is asked already, and may know better.
+        count(engine, STAT_UPSTREAM_ANSWERED)
+        upstream_answered(&udp.upstreams, upstream)
+        return
     if refuses_edns(wire, slot):
-        slot.is_plain = 1
         count(engine, STAT_UPSTREAM_PLAIN)
-        retry(udp, at, upstream)
+        retry_plain(udp, at)
         return
     out = answer_octets(udp)
     if inbox_is_cut(&udp.answers, i):
@@ -499,27 +545,24 @@ cdef inline void serve_answer(Datagrams *udp, uint32_t way, uint32_t i) noexcept
         return
     count(engine, STAT_UPSTREAM_ANSWERED)
     upstream_answered(&udp.upstreams, upstream)
-    if knows_no_edns(wire, slot):
+    if not is_late and knows_no_edns(wire, slot):
         udp.upstreams.each[upstream].plain_until_ms = engine.tick_ms + PLAIN_MS
     stats_observe(engine.stats, STAGE_UPSTREAM, engine.tick_ns - slot.begun_ns, 1)
     answer_slot(udp, at, out)
 
 
-cdef inline bint serve_upstream(Datagrams *udp, uint32_t way) noexcept nogil:
-    """Take one batch from an upstream's socket; False when randomness has failed."""
+cdef inline void serve_upstream(Datagrams *udp, uint32_t way) noexcept nogil:
+    """Take one batch from an upstream's socket."""
     cdef uint32_t i
     cdef int error = inbox_receive(&udp.answers, udp.way_fds[way])
     if error == ECONNREFUSED:
         engine_begin_batch(&udp.engine)
         hear_refusal(udp, way / UPSTREAM_SOCKETS_MAX)
     if error != 0:
-        return True
+        return
     engine_begin_batch(&udp.engine)
-    if not engine_fill_random(&udp.engine, RANDOM_OCTETS_PER_BATCH):
-        return False
     for i in range(udp.answers.count):
         serve_answer(udp, way, i)
     send_queries(udp)
     send_answers(udp)
     inbox_wipe(&udp.answers)
-    return True

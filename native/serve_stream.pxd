@@ -2,11 +2,12 @@
 
 Clients' streams are bounded in number, in what they may have in flight, and in how long they
 may idle; one that does not read its answers is not read either. Queries go on over TCP, by few
-lasting streams to each upstream. All state is one Streams, owned by the thread that runs it but
-for the words marked otherwise. Nothing here allocates, locks, blocks or calls Python.
+lasting streams to each upstream; one that idles or says nothing is ended. All state is one
+Streams, owned by the thread that runs it but for the words marked otherwise. Nothing here
+allocates, locks, blocks or calls Python.
 """
 
-from libc.errno cimport EINPROGRESS, errno
+from libc.errno cimport EAGAIN, EINPROGRESS, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
@@ -18,10 +19,10 @@ from inflight cimport (
 )
 from proxy cimport PROXY_LOCAL, PROXY_PARTIAL, PROXY_PROXY, proxy_read, proxy_write
 from sockets cimport (
-    CLOCK_BOOTTIME, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, accept4, close, connect, epoll_ctl, epoll_event,
-    explicit_bzero, getsockname, now_ms, sockaddr, sockaddr_in6, socket, socklen_t, stream_error,
-    stream_tune,
+    CLOCK_BOOTTIME, EPOLLERR, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL, EPOLL_CTL_MOD, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, accept4, close,
+    connect, epoll_ctl, epoll_event, explicit_bzero, getsockname, now_ms, sockaddr, sockaddr_in6,
+    socket, socklen_t, stream_error, stream_tune,
 )
 from stats cimport *
 from stream cimport (
@@ -43,8 +44,9 @@ cdef enum:
     STREAM_TRIES_MAX = 3
     TEND_MS = 250
     STREAM_ID_DRAWS_MAX = 8
-    RANDOM_OCTETS_PER_FRAME = 2 * STREAM_ID_DRAWS_MAX
     CONNECT_MS_MAX = 2000
+    EVENT_LISTENER = 1 << 16    # epoll data: with a listener's number; else a stream's ...
+    EVENT_SERIAL_BITS = 32      # ... with its serial from this bit on
 
 
 cdef struct Streams:
@@ -56,16 +58,19 @@ cdef struct Streams:
     int64_t timeout_ms          # a query waits so long in all ...
     int64_t try_ms              # ... and so long for one upstream, if another lives
     int64_t idle_ms
+    int64_t upstream_idle_ms
     int64_t drain_ms
     int64_t tend_ms             # CLOCK_BOOTTIME: when what is due is looked at next
     uint32_t each_client_max    # streams of one address
     uint8_t proxies_to_upstream
     uint8_t is_draining
+    uint8_t is_paused           # no stream is taken until what is due is looked at next
     uint8_t has_due             # some stream is due, or broken
     const uint64_t *down        # bit i: upstream i is down; written by the datagrams' thread
     Upstreams upstreams
     Pool pool
     uint32_t open               # clients' streams; read by the other thread
+    uint32_t upstream_open      # streams to upstreams
     Inflight inflight
     uint32_t waiting            # slots; read by the other thread
     uint8_t answer[FRAME_OCTETS_MAX]
@@ -76,9 +81,18 @@ cdef inline uint32_t number_of(const Streams *tcp, const Stream *stream) noexcep
     return <uint32_t> (stream - tcp.pool.each)
 
 
+cdef inline void tell_epoll(
+    Streams *tcp, int operation, Stream *stream, uint32_t events
+) noexcept nogil:
+    """Have epoll watch the stream for `events`, and say with each whose it is."""
+    cdef epoll_event event
+    event.events = stream.events = events
+    event.data.u64 = <uint64_t> stream.serial << EVENT_SERIAL_BITS | number_of(tcp, stream)
+    epoll_ctl(tcp.epoll_fd, operation, stream.fd, &event)
+
+
 cdef inline void watch_stream(Streams *tcp, Stream *stream) noexcept nogil:
     """Have epoll tell what the stream can go on with."""
-    cdef epoll_event event
     cdef uint32_t events = 0
     if stream.out_at < stream.out_used or stream.is_connecting:
         events |= EPOLLOUT
@@ -86,12 +100,8 @@ cdef inline void watch_stream(Streams *tcp, Stream *stream) noexcept nogil:
         stream.is_ending or stream.inflight >= PIPELINE_MAX or not stream_has_room(stream)
     ):
         events |= EPOLLIN
-    if events == stream.events:
-        return
-    event.events = events
-    event.data.u64 = number_of(tcp, stream)
-    epoll_ctl(tcp.epoll_fd, EPOLL_CTL_MOD, stream.fd, &event)
-    stream.events = events
+    if events != stream.events:
+        tell_epoll(tcp, EPOLL_CTL_MOD, stream, events)
 
 
 # ------------------------------------------------------------------------ to clients
@@ -166,7 +176,6 @@ cdef inline Stream *open_upstream(Streams *tcp, uint32_t upstream) noexcept nogi
     """Begin a new stream to `upstream`; NULL where there is no place, or no way to it."""
     cdef Upstream *to = tcp.upstreams.each + upstream
     cdef Stream *stream
-    cdef epoll_event event
     cdef uint32_t i = tcp.pool.client_max
     while i < tcp.pool.count_max and tcp.pool.each[i].role != STREAM_FREE:
         i += 1
@@ -186,10 +195,8 @@ cdef inline Stream *open_upstream(Streams *tcp, uint32_t upstream) noexcept nogi
         close(stream.fd)
         stream.fd = -1
         return NULL
-    event.events = EPOLLIN | EPOLLOUT
-    event.data.u64 = i
-    epoll_ctl(tcp.epoll_fd, EPOLL_CTL_ADD, stream.fd, &event)
-    stream.events = event.events
+    tell_epoll(tcp, EPOLL_CTL_ADD, stream, EPOLLIN | EPOLLOUT)
+    tcp.upstream_open += 1
     stream.role = STREAM_UPSTREAM
     stream.is_connecting = 1
     stream.upstream = <uint8_t> upstream
@@ -206,7 +213,7 @@ cdef inline Stream *upstream_stream(Streams *tcp, uint32_t upstream) noexcept no
         return open_upstream(tcp, upstream)
     for i in range(tcp.pool.client_max, tcp.pool.count_max):
         stream = tcp.pool.each + i
-        if stream.role != STREAM_UPSTREAM or stream.upstream != upstream or stream.is_ending:
+        if stream.role != STREAM_UPSTREAM or stream.upstream != upstream or stream.is_broken:
             continue
         open += 1
         if stream_has_room(stream) and (best is NULL or stream.inflight < best.inflight):
@@ -243,11 +250,11 @@ cdef inline Stream *choose_stream(Streams *tcp, uint32_t after) noexcept nogil:
 
 
 cdef inline uint32_t draw_stream_id(Streams *tcp, uint32_t way) noexcept nogil:
-    """Return an id that is free on `way`, which has few in flight."""
+    """Return an id that is free on `way`, which has few in flight; ID_NONE without randomness."""
     cdef uint32_t upstream_id = 0, draws = 0
-    engine_fill_random(&tcp.engine, RANDOM_OCTETS_PER_FRAME)
     while draws < STREAM_ID_DRAWS_MAX:
-        upstream_id = engine_draw16(&tcp.engine)
+        if not engine_draw16(&tcp.engine, &upstream_id):
+            return ID_NONE
         if inflight_find(&tcp.inflight, way, upstream_id) == 0:
             return upstream_id
         draws += 1
@@ -263,6 +270,7 @@ cdef inline void send_upstream(Streams *tcp, Stream *stream, uint32_t at) noexce
     cdef size_t octets
     stream.inflight += 1
     slot.way_serial = stream.serial
+    slot.way_heard = stream.heard
     slot.upstream = stream.upstream
     slot.tries += 1
     slot.has_opt = not slot.is_plain and tcp.engine.tick_ms >= upstream.plain_until_ms
@@ -287,19 +295,23 @@ cdef inline void retry_stream_slot(
     """Ask another stream, or give up on slot `at`, which no stream counts any more."""
     cdef Slot *slot = tcp.inflight.slots + at
     cdef Stream *stream = NULL
+    cdef uint32_t upstream_id = ID_NONE
     if slot.tries < STREAM_TRIES_MAX:
         stream = choose_stream(tcp, after)
-    if stream is NULL:
+    if stream is not NULL:
+        upstream_id = draw_stream_id(tcp, number_of(tcp, stream))
+    if upstream_id == ID_NONE:
         fail_stream_slot(tcp, at, counter)
         return
+    count(&tcp.engine, STAT_UPSTREAM_RETRIED)
+    if slot.upstream != stream.upstream:
+        count(&tcp.engine, STAT_UPSTREAM_FAILED_OVER)
+        slot.is_plain = 0
     tcp.upstreams.each[slot.upstream].inflight -= 1
-    slot.is_plain = slot.is_plain and slot.upstream == stream.upstream
     inflight_move(
-        &tcp.inflight, at, number_of(tcp, stream),
-        draw_stream_id(tcp, number_of(tcp, stream)), tcp.engine.tick_ms,
+        &tcp.inflight, at, number_of(tcp, stream), upstream_id, tcp.engine.tick_ms
     )
     send_upstream(tcp, stream, at)
-    count(&tcp.engine, STAT_UPSTREAM_RETRIED)
 
 
 cdef inline void end_upstream(Streams *tcp, Stream *stream) noexcept nogil:
@@ -308,6 +320,7 @@ cdef inline void end_upstream(Streams *tcp, Stream *stream) noexcept nogil:
     cdef uint32_t upstream = stream.upstream, at
     cdef uint32_t after = upstream if stream.is_connecting else UPSTREAM_NONE
     stream_end(stream)
+    tcp.upstream_open -= 1
     if left == 0:
         return
     for at in range(1, tcp.inflight.slots_max + 1):
@@ -324,18 +337,19 @@ cdef inline void forward_stream(
     """Have an upstream answer the present query, which is `client`'s."""
     cdef Engine *engine = &tcp.engine
     cdef Asker asker = engine.now.query.asker
-    cdef Stream *stream = choose_stream(tcp, UPSTREAM_NONE)
-    cdef uint32_t at
+    cdef Stream *stream = NULL
+    cdef uint32_t at, upstream_id = ID_NONE
     cdef Slot *slot
     count(engine, STAT_PASSED)
-    if stream is NULL or tcp.inflight.free == 0:
+    if tcp.inflight.free:
+        stream = choose_stream(tcp, UPSTREAM_NONE)
+    if stream is not NULL:
+        upstream_id = draw_stream_id(tcp, number_of(tcp, stream))
+    if upstream_id == ID_NONE:
         engine_fail(engine, wire, engine.epoch, STAT_UPSTREAM_NONE, tcp.answer)
         stream_write(client, tcp.answer, engine.reply_octets, True)
         return
-    at = inflight_take(
-        &tcp.inflight, number_of(tcp, stream), draw_stream_id(tcp, number_of(tcp, stream)),
-        engine.tick_ms,
-    )
+    at = inflight_take(&tcp.inflight, number_of(tcp, stream), upstream_id, engine.tick_ms)
     slot = tcp.inflight.slots + at
     slot.asker = asker
     slot.client.socket = <uint16_t> number_of(tcp, client)
@@ -447,19 +461,54 @@ cdef inline bint address_is_of(const Address *one, const Address *other) noexcep
     return one.family == other.family and memcmp(one.octets, other.octets, 16) == 0
 
 
+cdef inline int watch_listeners(Streams *tcp) noexcept nogil:
+    """Have epoll tell of streams to be taken; return 0, or -1 and errno."""
+    cdef epoll_event event
+    cdef uint32_t i
+    cdef int result = 0
+    tcp.is_paused = 0
+    for i in range(tcp.listener_count):
+        event.events = EPOLLIN | EPOLLEXCLUSIVE
+        event.data.u64 = EVENT_LISTENER | i
+        result |= epoll_ctl(tcp.epoll_fd, EPOLL_CTL_ADD, tcp.listener_fds[i], &event)
+    return result
+
+
+cdef inline void ignore_listeners(Streams *tcp) noexcept nogil:
+    """Take no more streams; those that come wait in the kernel."""
+    cdef uint32_t i
+    for i in range(tcp.listener_count):
+        epoll_ctl(tcp.epoll_fd, EPOLL_CTL_DEL, tcp.listener_fds[i], NULL)
+
+
+cdef inline bint may_accept_more(Streams *tcp) noexcept nogil:
+    """Judge by errno why no stream could be taken; without room there is a pause, counted.
+
+    What waits would be told of again at once, and in vain: the pause is for TEND_MS at most.
+    """
+    if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+        if not tcp.is_paused:
+            tcp.is_paused = 1
+            count(&tcp.engine, STAT_TCP_ACCEPT_PAUSED)
+            ignore_listeners(tcp)
+        return False
+    return errno != EAGAIN  # a stream that broke while it waited says so here (accept(2))
+
+
 cdef inline void accept_client(Streams *tcp, int listener) noexcept nogil:
     """Take the streams that wait at `listener`, ACCEPTS_MAX at most."""
     cdef sockaddr_in6 peer, local
     cdef socklen_t peer_octets, local_octets
     cdef Address address
     cdef Stream *stream
-    cdef epoll_event event
     cdef int fd, left = ACCEPTS_MAX
     while left:
         left -= 1
         peer_octets = local_octets = sizeof(sockaddr_in6)
         fd = accept4(listener, <sockaddr *> &peer, &peer_octets, SOCK_CLOEXEC | SOCK_NONBLOCK)
         if fd < 0:
+            if may_accept_more(tcp):
+                continue
             break
         count(&tcp.engine, STAT_TCP_CONNECTIONS)
         address_from_sockaddr(&address, &peer, peer_octets)
@@ -476,9 +525,7 @@ cdef inline void accept_client(Streams *tcp, int listener) noexcept nogil:
         address_from_sockaddr(&stream.local, &local, local_octets)
         stream.wants_header = access_allows(&tcp.engine.options.proxies, &address)
         stream.active_ms = tcp.engine.tick_ms
-        event.events = stream.events = EPOLLIN
-        event.data.u64 = number_of(tcp, stream)
-        epoll_ctl(tcp.epoll_fd, EPOLL_CTL_ADD, fd, &event)
+        tell_epoll(tcp, EPOLL_CTL_ADD, stream, EPOLLIN)
         tcp.open += 1
     explicit_bzero(&peer, sizeof(sockaddr_in6))
     explicit_bzero(&address, sizeof(Address))
@@ -529,6 +576,7 @@ cdef inline void read_upstream(Streams *tcp, Stream *stream) noexcept nogil:
     if got < 0:
         end_upstream(tcp, stream)
         return
+    stream.heard += got
     while True:
         octets = stream_frame(stream, at)
         if octets == 0:
@@ -557,10 +605,16 @@ cdef inline void write_upstream(Streams *tcp, Stream *stream) noexcept nogil:
 # -------------------------------------------------------------------- what is due
 
 
-cdef inline void serve_stream(Streams *tcp, uint32_t number, uint32_t events) noexcept nogil:
-    """Go on with stream `number`, of which epoll has told `events`."""
+cdef inline void serve_stream(
+    Streams *tcp, uint32_t number, uint32_t serial, uint32_t events
+) noexcept nogil:
+    """Go on with the stream in place `number`, of which epoll has told `events`.
+
+    One with another `serial` has ended since, and they are not for who is in its place now.
+    """
     cdef Stream *stream = tcp.pool.each + number
-    cdef uint32_t serial = stream.serial
+    if stream.serial != serial:
+        return
     if stream.role == STREAM_CLIENT:
         if events & EPOLLOUT:
             send_client(tcp, stream)
@@ -587,20 +641,35 @@ cdef inline void serve_due(Streams *tcp) noexcept nogil:
             take_frames(tcp, tcp.pool.each + i)
 
 
+cdef inline void hear_silence(Streams *tcp, const Slot *slot) noexcept nogil:
+    """Hear that a query had no answer in time; a stream that brought nothing since is dead."""
+    cdef Stream *way = tcp.pool.each + slot.way
+    if way.heard == slot.way_heard:
+        way.is_broken = tcp.has_due = 1
+
+
+cdef inline void give_up_overdue(Streams *tcp) noexcept nogil:
+    """Give up what waited too long."""
+    cdef Inflight *inflight = &tcp.inflight
+    while inflight.first and (
+        tcp.engine.tick_ms - inflight.slots[inflight.first].begun_ms >= tcp.timeout_ms
+    ):
+        hear_silence(tcp, inflight.slots + inflight.first)
+        fail_stream_slot(tcp, inflight.first, STAT_TIMED_OUT)
+
+
 cdef inline void look_at_slot(Streams *tcp, uint32_t at) noexcept nogil:
-    """Decide about slot `at`, which has waited for a while: give up, ask elsewhere, or wait on."""
+    """Decide about slot `at`, which has waited for a while: ask elsewhere, or wait on."""
     cdef Engine *engine = &tcp.engine
     cdef Slot *slot = tcp.inflight.slots + at
     cdef Stream *way = tcp.pool.each + slot.way
     cdef int64_t waited_ms = engine.tick_ms - slot.begun_ms
-    if waited_ms >= tcp.timeout_ms:
-        fail_stream_slot(tcp, at, STAT_TIMED_OUT)
-        return
     hear_down(tcp)
     if (
         waited_ms >= slot.tries * tcp.try_ms and slot.tries < STREAM_TRIES_MAX
         and upstreams_choose(&tcp.upstreams, slot.upstream) != UPSTREAM_NONE
     ):
+        hear_silence(tcp, slot)
         way.inflight -= 1
         slot.way_serial -= 1  # it waits for that stream no more
         retry_stream_slot(tcp, at, slot.upstream, STAT_TIMED_OUT)
@@ -609,13 +678,15 @@ cdef inline void look_at_slot(Streams *tcp, uint32_t at) noexcept nogil:
 
 
 cdef inline void tend_streams(Streams *tcp) noexcept nogil:
-    """Do what is due: give up what waited too long, end what idles or never connected."""
+    """Do what is due: ask elsewhere, end what idles or never connected, accept again."""
     cdef Engine *engine = &tcp.engine
     cdef Inflight *inflight = &tcp.inflight
     cdef uint32_t i
     cdef Stream *stream
     cdef int64_t quiet_ms
     tcp.tend_ms = engine.tick_ms + TEND_MS
+    if tcp.is_paused and not tcp.is_draining:
+        watch_listeners(tcp)
     while inflight.oldest and (
         engine.tick_ms - inflight.slots[inflight.oldest].sent_ms >= TEND_MS
     ):
@@ -626,20 +697,37 @@ cdef inline void tend_streams(Streams *tcp) noexcept nogil:
         if stream.role == STREAM_CLIENT and stream.inflight == 0 and quiet_ms >= tcp.idle_ms:
             count(engine, STAT_TCP_CLOSED_IDLE)
             end_client(tcp, stream)
-        elif (
-            stream.role == STREAM_UPSTREAM and stream.is_connecting
-            and quiet_ms >= CONNECT_MS_MAX
-        ):
+        elif stream.role != STREAM_UPSTREAM:
+            continue
+        elif stream.is_connecting and quiet_ms >= CONNECT_MS_MAX:
             count(engine, STAT_UPSTREAM_ERRORS)
             end_upstream(tcp, stream)
+        elif stream.inflight == 0 and (stream.is_single or quiet_ms >= tcp.upstream_idle_ms):
+            end_upstream(tcp, stream)  # RFC 7766 §6.2.3: who asks does not keep what idles
+
+
+cdef inline bint is_busy(const Streams *tcp) noexcept nogil:
+    """Tell whether something will be due."""
+    return tcp.open > 0 or tcp.waiting > 0 or tcp.upstream_open > 0 or tcp.is_paused
+
+
+cdef inline int64_t streams_wait_ms(const Streams *tcp) noexcept nogil:
+    """Return how long nothing is due; -1: nothing ever will be."""
+    cdef int64_t due_ms = tcp.tend_ms
+    if not is_busy(tcp):
+        return -1
+    if tcp.inflight.first:
+        due_ms = min(due_ms, tcp.inflight.slots[tcp.inflight.first].begun_ms + tcp.timeout_ms)
+    return max(due_ms - now_ms(CLOCK_BOOTTIME), <int64_t> 0)
 
 
 cdef inline void begin_drain(Streams *tcp) noexcept nogil:
     """Take what has come, and no more queries then; what was taken is answered still."""
     cdef uint32_t i
+    ignore_listeners(tcp)
     for i in range(tcp.pool.client_max):
         if tcp.pool.each[i].role == STREAM_CLIENT:
-            serve_stream(tcp, i, EPOLLIN)
+            serve_stream(tcp, i, tcp.pool.each[i].serial, EPOLLIN)
     tcp.is_draining = 1
     for i in range(tcp.pool.client_max):
         if tcp.pool.each[i].role == STREAM_CLIENT:

@@ -18,7 +18,7 @@ cdef extern from * nogil:
     uint32_t highest_bit(uint64_t word)  # of a word that is not 0
 
 cdef enum:
-    STATS_VERSION = 1           # to be raised with every change of what is below
+    STATS_VERSION = 2           # to be raised with every change of what is below
     STATS_WORKERS_MAX = 256     # of a supervisor and its successor together
     STATS_THREADS = 2           # of a worker: 0 serves datagrams, 1 streams
     STATS_ORDERS_MAX = 65536    # slots; slot 0 takes the orders that found none
@@ -60,7 +60,6 @@ cdef enum Stat:
     STAT_EVICTED                # gave way to newer queries: SERVFAIL
     STAT_UPSTREAM_UNSENT        # the kernel did not take it for the upstream: SERVFAIL
     STAT_UPSTREAM_NONE          # no upstream was to be asked: SERVFAIL
-    STAT_ABANDONED              # its client hung up before the answer came
     STAT_LOST                   # its worker died before the answer came
     STAT_FORMERR
     STAT_NOTIMP
@@ -87,16 +86,17 @@ cdef enum Stat:
     STAT_UPSTREAM_CUT           # answers with TC=1, or longer than is read
     STAT_UPSTREAM_TCP           # queries asked again over TCP
     STAT_UPSTREAM_RETRIED
-    STAT_UPSTREAM_FAILED_OVER   # ... to another upstream
+    STAT_UPSTREAM_FAILED_OVER   # ... of another upstream
     STAT_UPSTREAM_DOWN          # times that an upstream was found dead
     STAT_UPSTREAM_ERRORS        # of the kernel, on an upstream's socket
     STAT_RATE_SLIPPED           # answers cut to TC=1, as too many went to that network
     STAT_RATE_DROPPED           # ... and those not sent
-    STAT_REPLIES_UNSENT         # answers that the kernel did not take
+    STAT_REPLIES_UNSENT         # answers that the kernel did not take, or whose client was gone
     STAT_TCP_CONNECTIONS
     STAT_TCP_CLOSED_IDLE
     STAT_TCP_CLOSED_SLOW        # the client did not take its answers
     STAT_TCP_REFUSED_FULL       # ... and were closed at once: too many are open
+    STAT_TCP_ACCEPT_PAUSED      # times that none was taken for a moment: no descriptor was left
     STAT_TCP_MALFORMED          # closed for what came over them
     STATS_COUNTED
 

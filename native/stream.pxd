@@ -35,12 +35,13 @@ cdef struct Stream:
     uint8_t is_ending       # nothing more is read; it is closed when all is answered and sent
     uint8_t is_single       # upstream: for one query, which a PROXY header stands before
     uint8_t is_due          # client: whole queries wait in `in_octets`, which may go on now
-    uint8_t is_broken       # upstream: it could not be written to, and is to be ended
+    uint8_t is_broken       # upstream: it could not be written to, or is dead: it is to be ended
     uint8_t wants_header    # client: a PROXY header must come first
     uint8_t upstream        # upstream: its number
     uint32_t events         # what epoll watches it for
     uint32_t serial         # of the stream in this place: it tells apart who came after whom
     uint32_t inflight       # queries that wait for an answer
+    uint32_t heard          # upstream: grows with all that comes
     int64_t active_ms       # CLOCK_BOOTTIME: when a whole message came or went last
     Address address         # client: who asks
     Address local
@@ -109,7 +110,7 @@ cdef inline void stream_end(Stream *stream) noexcept nogil:
     stream.role = STREAM_FREE
     stream.is_connecting = stream.is_ending = stream.is_single = 0
     stream.is_due = stream.is_broken = stream.wants_header = 0
-    stream.events = stream.inflight = 0
+    stream.events = stream.inflight = stream.heard = 0
     stream.in_used = stream.out_at = stream.out_used = 0
     stream.serial += 1
 

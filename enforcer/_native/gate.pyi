@@ -1,6 +1,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from mmap import mmap
+from typing import Final
+
+CONNECTIONS_MAX: Final[int]  # clients' streams
+DNS64_MAX: Final[int]
+UPSTREAM_COUNT_MAX: Final[int]
+SOCKETS_EACH_MAX: Final[int]  # UDP, of an upstream
+CACHE_LEAST: Final[int]  # octets, where there is a cache
+CACHE_MOST: Final[int]
 
 def give_up_rights() -> None: ...
 def parent_death_signal() -> int: ...
@@ -24,6 +32,7 @@ class GateOptions:
     tcp_connections_max: int = 1_000
     tcp_connections_per_client_max: int = 100
     tcp_idle_ms: int = 10_000
+    upstream_idle_ms: int = 5_000  # a stream to an upstream over which nothing goes
     probe_name: bytes = b"\0"  # wire form
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +40,9 @@ class GateNow:
     in_flight: int
     streams: int
     upstreams_down: tuple[int, ...]  # by their place in `upstreams`
+
+def check_options(options: GateOptions) -> None: ...
+def upstream_streams_max(upstreams: int, proxies_to_upstream: bool) -> int: ...
 
 class Gate:
     # The sockets stay the caller's to close, after both loops have returned; so does `counts`,

@@ -32,9 +32,8 @@ ORDER_OUTCOMES: Final = (
 )  # fmt: skip
 QUERY_OUTCOMES: Final = (
     *ORDER_OUTCOMES, "chain_broken", "undecided", "cache_hit", "cache_stale", "relayed",
-    "timed_out", "evicted", "upstream_unsent", "upstream_none", "abandoned", "lost", "formerr",
-    "notimp", "badvers", "refused", "access_refused", "proxy_refused", "dropped_runt",
-    "dropped_response",
+    "timed_out", "evicted", "upstream_unsent", "upstream_none", "lost", "formerr", "notimp",
+    "badvers", "refused", "access_refused", "proxy_refused", "dropped_runt", "dropped_response",
 )  # fmt: skip
 """What becomes of a query; every one has exactly one."""
 UPSTREAM_OUTCOMES: Final = (
@@ -46,7 +45,7 @@ EVENTS: Final = (
     "passed", "shadowed", "bypassed", "cache_miss", "cache_bypassed", "upstream_cut",
     "upstream_tcp", "upstream_retried", "upstream_failed_over", "upstream_down",
     "upstream_errors", "rate_slipped", "rate_dropped", "replies_unsent", "tcp_connections",
-    "tcp_closed_idle", "tcp_closed_slow", "tcp_refused_full", "tcp_malformed",
+    "tcp_closed_idle", "tcp_closed_slow", "tcp_refused_full", "tcp_accept_paused", "tcp_malformed",
     "tables_loaded", "overlays_loaded", "tables_refused", "tables_refused_golden",
     "tables_unkept", "floors_unkept",
     "workers_started", "workers_died",

@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from enforcer import __version__
+from enforcer._native.gate import check_options
 from enforcer.backends.durable import make_directory
 from enforcer.backends.gate_control import ControlSocket, listen
 from enforcer.backends.gate_crew import DRAIN_SECONDS_MAX, Crew
@@ -33,16 +34,18 @@ from enforcer.backends.gate_handover import (
     own_command,
     take_over,
 )
+from enforcer.backends.gate_limits import raise_descriptors
 from enforcer.backends.gate_rights import Identity, drop_rights, identity_of
 from enforcer.backends.gate_settings import GateSettings, Place, check_settings
 from enforcer.backends.gate_sockets import (
     ClientSockets,
     bound_sockets,
-    page_octets,
+    listening_address,
     upstream_address,
 )
 from enforcer.backends.gate_stats import GateStats
 from enforcer.backends.gate_supervisor import Supervisor
+from enforcer.backends.gate_worker import gate_options
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.service_manager import (
     Watchdog,
@@ -65,9 +68,11 @@ def check(settings: GateSettings) -> str:
         InputError: the settings are wrong.
     """
     check_settings(settings)
+    for place in settings.listen:
+        listening_address(place, settings.upstreams)
     for upstream in settings.upstreams:
         upstream_address(upstream)
-    page_octets(settings.block_page_ipv4, settings.block_page_ipv6)
+    check_options(gate_options(settings))
     return fixed_text(settings)
 
 
@@ -83,6 +88,7 @@ def run(settings: GateSettings, on_ready: Callable[[list[Place]], None] | None =
     """
     log_to_stderr()
     check(settings)
+    raise_descriptors(settings)
     handed = take_over(settings)
     identity = identity_of(settings.user, settings.group)
     if handed is not None:

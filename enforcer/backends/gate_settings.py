@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from enforcer._native.gate import CACHE_LEAST, CACHE_MOST, DNS64_MAX, UPSTREAM_COUNT_MAX
 from enforcer.errors import InputError
 
 Place: TypeAlias = tuple[str, int]
@@ -21,7 +22,6 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 WORKERS_MAX: Final = 64
 LISTEN_MAX: Final = 64
-UPSTREAMS_MAX: Final = 8
 PREFIXES_MAX: Final = 4_000
 OWN_CLIENTS: Final = (
     "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
@@ -95,17 +95,21 @@ class GateSettings:
 
 
 def check_settings(settings: GateSettings) -> None:
-    """Refuse what no worker could serve with.
+    """Refuse what no worker could serve with, as far as a gate's options do not say it.
 
     Raises:
         InputError: ``data["field"]`` is what is wrong.
     """
     _bounded("listen", len(settings.listen), 1, LISTEN_MAX)
-    _bounded("upstreams", len(settings.upstreams), 1, UPSTREAMS_MAX)
+    _bounded("upstreams", len(settings.upstreams), 1, UPSTREAM_COUNT_MAX)
     _bounded("workers", settings.workers, 0, WORKERS_MAX)
-    for name in ("allow", "proxy_from", "dns64_prefixes"):
+    if settings.cache_bytes_max:
+        _bounded("cache_bytes_max", settings.cache_bytes_max, CACHE_LEAST, CACHE_MOST)
+    for name, most in (
+        ("allow", PREFIXES_MAX), ("proxy_from", PREFIXES_MAX), ("dns64_prefixes", DNS64_MAX)
+    ):  # fmt: skip
         prefixes = getattr(settings, name)
-        _bounded(name, len(prefixes), 0, PREFIXES_MAX)
+        _bounded(name, len(prefixes), 0, most)
         for text in prefixes:
             network_of(text, name)
 

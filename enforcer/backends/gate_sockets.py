@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
+from enforcer._native.gate import SOCKETS_EACH_MAX
 from enforcer.backends.gate_settings import Place
 from enforcer.errors import InputError, UnavailableError
 
@@ -25,6 +26,8 @@ BUFFER_BYTES: Final = 4 << 20
 """What is asked for; the kernel gives at most net.core.rmem_max and wmem_max."""
 BACKLOG_MAX: Final = 4_096
 """Streams that wait to be taken; the kernel gives at most net.core.somaxconn."""
+UPSTREAM_SOCKETS: Final = SOCKETS_EACH_MAX
+"""To each resolver: as many ports a forger has to guess among."""
 BIND_SECONDS_MAX: Final = 3.0
 """Workers of a supervisor that was killed need up to two seconds to drain."""
 PORT_DRAWS_MAX: Final = 16
@@ -82,7 +85,7 @@ def bound_sockets(
         InputError: one is no address, or is an upstream itself.
         UnavailableError: one cannot be bound.
     """
-    addresses = [_listening(place, upstreams) for place in places]
+    addresses = [listening_address(place, upstreams) for place in places]
     with ExitStack() as undoing:
         sets: list[tuple[list[socket.socket], list[socket.socket]]] = [
             ([], []) for _ in range(workers)
@@ -122,6 +125,22 @@ def connected_sockets(upstream: Place, count: int) -> list[socket.socket]:
         return made
 
 
+def listening_address(place: Place, upstreams: Sequence[Place]) -> Address:
+    """Return the address of a place where clients can be served.
+
+    Raises:
+        InputError: it is no address, or is an upstream itself.
+    """
+    address = _address(place[0], "listen")
+    if place in upstreams:
+        raise InputError(
+            f"the upstream {place[0]} port {place[1]} is the gate itself",
+            advice="Let the resolver behind the gate listen elsewhere.",
+            field="upstreams",
+        )
+    return address
+
+
 def upstream_address(upstream: Place) -> Address:
     """Return the address of a resolver.
 
@@ -155,18 +174,6 @@ def page_octets(ipv4: str | None, ipv6: str | None) -> tuple[bytes, bytes]:
             advice="Give an IPv4 and an IPv6 address, or leave them out.",
             field="block_page",
         ) from error
-
-
-def _listening(place: Place, upstreams: Sequence[Place]) -> Address:
-    """Return the address of a place where clients can be served."""
-    address = _address(place[0], "listen")
-    if place in upstreams:
-        raise InputError(
-            f"the upstream {place[0]} port {place[1]} is the gate itself",
-            advice="Let the resolver behind the gate listen elsewhere.",
-            field="upstreams",
-        )
-    return address
 
 
 def _bound_pair(

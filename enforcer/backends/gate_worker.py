@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -31,14 +32,14 @@ from enforcer.backends.gate_channel import (
     Swap,
     ToWorker,
 )
+from enforcer.backends.gate_limits import streams_allowed
 from enforcer.backends.gate_messages import Refusal
 from enforcer.backends.gate_settings import GateSettings, parse
-from enforcer.backends.gate_sockets import connected_sockets, page_octets
+from enforcer.backends.gate_sockets import UPSTREAM_SOCKETS, connected_sockets, page_octets
 from enforcer.backends.gate_stats import map_counts
 from enforcer.core.name import Name
 from enforcer.errors import EnforcerError, UnavailableError
 
-UPSTREAM_SOCKETS: Final = 32
 DRAIN_MS_MAX: Final = 2_000
 THREAD_END_SECONDS_MAX: Final = 5.0
 SEND_SECONDS_MAX: Final = 10.0
@@ -188,8 +189,18 @@ def make_gate(
     Raises:
         InputError: the settings cannot be kept.
     """
+    options = gate_options(replace(settings, tcp_connections_max=streams_allowed(settings)))
+    return Gate(udp_fds, tcp_fds, upstreams, options, counts, region)
+
+
+def gate_options(settings: GateSettings) -> GateOptions:
+    """Return what the settings say to a gate.
+
+    Raises:
+        InputError: a block page's address, or the probe's name, is none.
+    """
     page4, page6 = page_octets(settings.block_page_ipv4, settings.block_page_ipv6)
-    options = GateOptions(
+    return GateOptions(
         inflight_max=settings.inflight_max,
         timeout_ms=settings.upstream_timeout_ms,
         try_ms=settings.upstream_try_ms,
@@ -208,7 +219,6 @@ def make_gate(
         tcp_idle_ms=settings.tcp_idle_ms,
         probe_name=Name.from_text(settings.probe_name).wire,
     )
-    return Gate(udp_fds, tcp_fds, upstreams, options, counts, region)
 
 
 def run_worker(channel_fd: int) -> int:

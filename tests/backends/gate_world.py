@@ -176,6 +176,12 @@ def framed(*wires: bytes) -> bytes:
     return b"".join(struct.pack("!H", len(wire)) + wire for wire in wires)
 
 
+def reset(stream: socket.socket) -> None:
+    """Close a stream so that its peer hears of an error (RST)."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+
+
 def proxy_head(
     client: tuple[str, int], local: tuple[str, int], *, is_stream: bool = False
 ) -> bytes:
@@ -304,6 +310,16 @@ class Resolver:
         for each in (self._socket, self._listener, *self._streams):
             each.close()
         self._is_listening = True
+
+    def reset_streams(self) -> None:
+        """Break every stream that was opened to it."""
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.shutdown(socket.SHUT_RD)
+        for thread in self._threads[2:]:
+            thread.join(WAIT_SECONDS)
+        for stream in streams:
+            reset(stream)
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:

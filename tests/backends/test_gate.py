@@ -651,7 +651,7 @@ class TestProcess:
             ({"upstreams": [("192.0.2.1", 0)]}, "nowhere to send"),
             ({"block_page_ipv4": "2001:db8::1"}, "block page's address is wrong"),
             ({"user": "no-such-user-here"}, "no user"),
-            ({"inflight_max": 1}, "queries in flight"),
+            ({"inflight_max": 1}, "no number for inflight_max"),
         ],
     )
     def test_wrong_settings_are_refused_in_words(self, folder, resolver, settings, words):

@@ -179,7 +179,7 @@ def corrupted(at: int, octets: bytes) -> GateStats:
     ("at", "octets"),
     [
         (0, b"ENFSTATX"),
-        (8, struct.pack("<I", 2)),
+        (8, struct.pack("<I", 99)),
         (16, struct.pack("<Q", probe_stats.REGION_OCTETS + 8)),
         (24, bytes(8)),
     ],

@@ -1,112 +1,18 @@
 """Both loops in this process, where the test itself is the upstream and every client."""
 
+import os
+import resource
 import socket
-import struct
-import threading
 import time
-from contextlib import ExitStack
+from contextlib import contextmanager
 
 import pytest
 
-from enforcer._native.gate import Gate, GateOptions
-from enforcer.backends.gate_stats import GateStats, map_counts
-from tests.backends.gate_world import (
-    WAIT_SECONDS,
-    Resolver,
-    compiled,
-    eventually,
-    order,
-    query,
-)
+from tests.backends.gate_world import compiled, eventually, order, query
+from tests.native.loops import ROOT_PROBE, Carried, World, honest
 
 ENFORCE, BYPASS = 1, 3
 NXDOMAIN = 3
-ROOT_PROBE = b"\0\0\2\0\1"
-
-
-def bound(kind):
-    made = socket.socket(socket.AF_INET, kind)
-    made.settimeout(WAIT_SECONDS)
-    made.bind(("127.0.0.1", 0))
-    return made
-
-
-def framed(wire):
-    return struct.pack("!H", len(wire)) + wire
-
-
-def honest(wire):
-    (reply,) = Resolver.honest(wire)
-    return reply
-
-
-class Upstream:
-    """UDP and TCP at one address; what comes is the test's to answer."""
-
-    def __init__(self, opened):
-        self.udp = opened.enter_context(bound(socket.SOCK_DGRAM))
-        self.tcp = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        self.tcp.settimeout(WAIT_SECONDS)
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(self.udp.getsockname())
-        self.tcp.listen(64)
-        self.ours = opened.enter_context(bound(socket.SOCK_DGRAM))
-        self.ours.connect(self.udp.getsockname())
-
-    def query(self):
-        """Return the next query and where it came from; probes are answered on the way."""
-        while True:
-            wire, place = self.udp.recvfrom(2_048)
-            if wire[12:17] != ROOT_PROBE:
-                return wire, place
-            self.udp.sendto(honest(wire), place)
-
-
-class World:
-    """A gate with its threads, counted."""
-
-    def __init__(self, opened, upstreams=1, **options):
-        self.upstreams = [Upstream(opened) for _ in range(upstreams)]
-        self.served = opened.enter_context(bound(socket.SOCK_DGRAM))
-        self.listening = opened.enter_context(bound(socket.SOCK_STREAM))
-        self.listening.listen(64)
-        self.stats = GateStats.create()
-        opened.callback(self.stats.close)
-        self.gate = Gate(
-            [self.served.fileno()],
-            [self.listening.fileno()],
-            [[each.ours.fileno()] for each in self.upstreams],
-            GateOptions(**{"drain_ms": 0} | options),
-            map_counts(self.stats.fd),
-            self.stats.region_of(0),
-        )
-        self._opened = opened
-
-    def start(self):
-        for loop in (self.gate.run_datagrams, self.gate.run_streams):
-            thread = threading.Thread(target=loop)
-            thread.start()
-            self._opened.callback(thread.join, WAIT_SECONDS)
-            self._opened.callback(self.gate.stop)
-        return self
-
-    def client(self):
-        made = self._opened.enter_context(bound(socket.SOCK_DGRAM))
-        made.connect(self.served.getsockname())
-        return made
-
-    def stream(self):
-        made = socket.create_connection(self.listening.getsockname(), WAIT_SECONDS)
-        return self._opened.enter_context(made)
-
-    def count(self, name):
-        return self.stats.counters()[name]
-
-
-@pytest.fixture
-def opened():
-    with ExitStack() as stack:
-        yield stack
 
 
 def test_a_query_let_pass_by_the_bypass_is_judged_when_its_answer_comes_after_it(opened, tmp_path):
@@ -171,3 +77,38 @@ def test_a_probe_that_is_waited_for_costs_nothing(opened, is_draining):
 @pytest.mark.parametrize("octets", [128 << 10, 512 << 10])
 def test_the_smallest_cache_is_enough_for_both_loops(opened, octets):
     World(opened, cache_octets_max=octets)
+
+
+@contextmanager
+def no_descriptor_left():
+    """Have this process open nothing more for a while."""
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_without_a_descriptor_nothing_spins_and_who_waits_is_served_when_there_is_one(opened):
+    world = World(opened).start()
+    client, upstream = world.client(), world.upstreams[0]
+    made = opened.enter_context(socket.socket())
+    with no_descriptor_left():
+        made.connect(world.listening.getsockname())
+        waiting = Carried(made)
+        waiting.send(query("free.example"))
+        eventually(lambda: world.count("tcp_accept_paused"))
+        paused = world.count("tcp_accept_paused")
+        time.sleep(0.6)
+        assert world.count("tcp_accept_paused") - paused < 20
+        client.send(query("other.example"))
+        wire, place = upstream.query()
+        upstream.udp.sendto(honest(wire), place)
+        assert client.recv(2_048)[3] & 0x0F == 0
+    stream = upstream.stream()
+    stream.send(honest(stream.receive()))
+    assert waiting.receive()[3] & 0x0F == 0
+    assert world.count("tcp_connections") == 1

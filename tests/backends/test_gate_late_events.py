@@ -1,0 +1,68 @@
+"""What happens to streams while a worker is looking elsewhere: it is told of all of it at once."""
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.backends.gate_world import compiled, eventually, framed, order, query, reset
+
+NXDOMAIN, NOERROR = 3, 0
+NEVER_MS = 600_000
+
+
+@contextmanager
+def stopped(gate):
+    """Have the gate's one worker look at nothing for a while."""
+    (worker,) = gate.workers()
+    threads = list(Path(f"/proc/{worker}/task").iterdir())
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        eventually(lambda: all(") T " in (each / "stat").read_text() for each in threads))
+        yield
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def send_until_stuck(gate, stream, octets):
+    """Send until the gate takes no more of it."""
+    taken = -1
+    left = memoryview(octets)
+    stream.setblocking(False)
+    while True:
+        try:
+            left = left[stream.send(left) :]
+        except BlockingIOError:
+            before, taken = taken, gate.counters()["received"]
+            if before == taken:
+                return
+            time.sleep(0.2)
+
+
+def test_what_comes_late_of_a_stream_does_not_hit_who_has_its_place(start_gate, tmp_path):
+    """One that takes no answers is not listened to: of its end only the worst is told."""
+    gate = start_gate(tcp_connections_max=1)
+    gate.load(compiled(tmp_path / "t", order()))
+    deaf = gate.streaming(receive_octets=4_096)
+    send_until_stuck(gate, deaf.socket, framed(query()) * 400_000)
+    with stopped(gate):
+        newcomer = gate.streaming()
+        newcomer.send(query(qid=7))
+        reset(deaf.socket)
+    reply = newcomer.receive()
+    assert (reply[:2], reply[3] & 0x0F) == (b"\0\7", NXDOMAIN)
+    assert gate.counters()["tcp_closed_idle"] == 1
+
+
+def test_a_stream_that_broke_is_asked_no_more(start_gate, resolver):
+    """Of many queries at once the first finds out, and the others go elsewhere."""
+    gate = start_gate(upstream_timeout_ms=NEVER_MS)
+    client = gate.streaming()
+    assert client.ask(query("first.example"))[3] & 0x0F == NOERROR
+    with stopped(gate):
+        client.send(*(query(f"{qid}.example", qid=qid) for qid in range(40)))
+        resolver.reset_streams()
+    for _ in range(40):
+        assert client.receive()[3] & 0x0F == NOERROR
+    assert gate.counters()["upstream_retried"] == 1

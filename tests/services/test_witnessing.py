@@ -1,0 +1,229 @@
+"""The control plane asks witnesses after each append; nothing that is recorded waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.memory_feed import MemoryFeedPublisher
+from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
+from enforcer.core.cosignature import cosign, with_lines
+from enforcer.core.note import Note
+from enforcer.core.receipt import Receipt, verify_receipt
+from enforcer.errors import (
+    ConflictError,
+    IntegrityError,
+    RefusedError,
+    UnavailableError,
+)
+from enforcer.services.cosigned import Cosigned
+from enforcer.services.witnessing import Witnessing
+from tests.control import LOG_KEY, LOG_VKEY, Desk, trust_of
+from tests.node_world import until
+from tests.people import ORIGIN
+from tests.witnesses import named, open_witness
+
+KEYS = [PrivateKey.generate() for _ in range(3)]
+WITNESSES = named(KEYS, 2)
+
+
+class Link:
+    """The way to a witness in this process; it can be away, or slow."""
+
+    def __init__(self, witness):
+        self.witness = witness
+        self.is_away = False
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.bodies = []
+
+    async def add_checkpoint(self, body):
+        self.bodies.append(body)
+        await self.may_answer.wait()
+        if self.is_away:
+            raise UnavailableError("nobody answers", advice="Start it.")
+        try:
+            return await asyncio.to_thread(self.witness.add_checkpoint, body)
+        except IntegrityError as error:  # as over HTTP
+            raise RefusedError(error.message, advice=error.advice) from error
+
+
+class Office:
+    """A control plane and its witnesses."""
+
+    def __init__(self, path, desk, links):
+        self.path = path
+        self.desk = desk
+        self.links = links
+        self.cosigned = Cosigned(
+            desk.files, replace(trust_of(desk.land), witnesses=WITNESSES), verify
+        )
+
+    @property
+    def feed_note(self):
+        return self.desk.feed.cosigned
+
+    def shown_size(self):
+        note = self.feed_note
+        return Checkpoint.parse(Note.parse(note).text).size if note else 0
+
+    def cosigners(self):
+        return {key.name[-2:] for key in WITNESSES.cosigned(Note.parse(self.feed_note), verify)}
+
+
+@asynccontextmanager
+async def office(tmp_path):
+    links = [
+        Link(open_witness(tmp_path / f"w{at}", LOG_VKEY, key, WITNESSES.keys[at].name))
+        for at, key in enumerate(KEYS)
+    ]
+    async with Desk(tmp_path / "ledger") as desk:
+        made = Office(tmp_path, desk, links)
+        async with Witnessing(
+            desk.ledger,
+            made.cosigned,
+            dict(zip(WITNESSES.keys, links, strict=True)),
+            MemoryFeedPublisher(desk.feed),
+            0.05,
+        ):
+            yield made
+
+
+async def test_after_an_append_the_feed_shows_the_checkpoint_with_a_quorum(tmp_path):
+    async with office(tmp_path) as made:
+        await made.desk.found()
+        size = made.desk.files.size
+        await until(lambda: made.shown_size() == size)
+        await until(lambda: made.cosigners() == {"w0", "w1", "w2"})
+
+
+async def test_one_witness_that_is_away_keeps_nobody_waiting(tmp_path):
+    async with office(tmp_path) as made:
+        made.links[1].is_away = True
+        await made.desk.found()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+        assert made.cosigners() == {"w0", "w2"}
+        made.links[1].is_away = False
+        await until(lambda: made.cosigners() == {"w0", "w1", "w2"})
+
+
+async def test_without_a_quorum_nothing_is_shown_and_everything_is_recorded(tmp_path):
+    async with office(tmp_path) as made:
+        for link in made.links[1:]:
+            link.may_answer.clear()
+        await made.desk.found()
+        await until(lambda: made.links[0].bodies)
+        await made.desk.propose()
+        assert made.desk.feed.head is not None
+        assert made.feed_note is None
+        for link in made.links:
+            link.may_answer.set()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+
+
+async def test_a_witness_that_lost_its_memory_is_told_and_never_counts_again(tmp_path):
+    async with office(tmp_path) as made:
+        await made.desk.found()
+        await until(lambda: made.feed_note and made.cosigners() == {"w0", "w1", "w2"})
+        shutil.rmtree(tmp_path / "w0")
+        made.links[0].witness = open_witness(
+            tmp_path / "w0", LOG_VKEY, KEYS[0], WITNESSES.keys[0].name
+        )
+        await made.desk.propose()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+        assert made.cosigners() == {"w1", "w2"}
+        outdated = tmp_path / "w0" / "outdated"
+        await until(lambda: outdated.exists() and list(outdated.iterdir()))
+
+
+async def test_receipts_carry_the_cosignatures_when_there_are_some(tmp_path):
+    async with office(tmp_path) as made:
+        await made.desk.found()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+        receipt = Receipt.parse(made.desk.files.receipt(3).format())
+        assert WITNESSES.has_quorum(Note.parse(receipt.checkpoint_note), verify)
+        (leaf,) = made.desk.files.entries(3, 4)
+        verify_receipt(receipt, leaf, ORIGIN, LOG_VKEY, verify)
+
+
+async def test_a_wiped_feed_gets_the_cosigned_checkpoint_again(tmp_path):
+    async with office(tmp_path) as made:
+        await made.desk.found()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+        made.desk.feed.clear()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+
+
+def note_of(made, *who, size=None, root=None, key=LOG_KEY):
+    size = size or made.desk.files.size
+    checkpoint = Checkpoint(ORIGIN, size, root or made.desk.files.root_at(size))
+    note = Note.parse(sign_checkpoint(checkpoint, LOG_VKEY, key.sign))
+    lines = [cosign(note.text, WITNESSES.keys[at], KEYS[at].sign, 9) for at in who]
+    return with_lines(note, lines).format()
+
+
+async def test_cosignatures_come_from_whoever_brings_them(tmp_path):
+    async with Desk(tmp_path / "ledger") as desk:
+        made = Office(tmp_path, desk, [])
+        await made.desk.found()
+        await made.cosigned.add(note_of(made, 0))
+        assert made.cosigned.best is None
+        await made.cosigned.add(note_of(made, 2))
+        best = Note.parse(made.cosigned.best)
+        assert {key.name[-2:] for key in WITNESSES.cosigned(best, verify)} == {"w0", "w2"}
+        older = desk.files.size - 1
+        await made.cosigned.add(note_of(made, 0, 1, 2, size=older))
+        assert Checkpoint.parse(Note.parse(made.cosigned.best).text).size == desk.files.size
+
+
+async def test_what_does_not_count_is_refused_and_changes_nothing(tmp_path):
+    async with Desk(tmp_path / "ledger") as desk:
+        made = Office(tmp_path, desk, [])
+        await made.desk.found()
+        spoiled = Note.parse(note_of(made, 0, 1))
+        spoiled = replace(
+            spoiled,
+            signatures=tuple(
+                replace(line, signature=line.signature[:-1] + b"\0")
+                if len(line.signature) == 72
+                else line
+                for line in spoiled.signatures
+            ),
+        )
+        for data, kind in (
+            (note_of(made), RefusedError),
+            (note_of(made, 0, 1, root=bytes(32)), IntegrityError),
+            (note_of(made, 0, 1, key=KEYS[0]), IntegrityError),
+            (note_of(made, 0, 1, size=desk.files.size + 1, root=bytes(32)), ConflictError),
+            (spoiled.format(), IntegrityError),
+            (b"nonsense", IntegrityError),
+        ):
+            with pytest.raises(kind):
+                await made.cosigned.add(data)
+        assert made.cosigned.best is None
+
+
+async def test_a_log_that_shows_its_witnesses_two_histories_gets_no_quorum_for_both(tmp_path):
+    """A dishonest operator runs two control planes with one log key, and asks the same three."""
+    async with office(tmp_path) as honest:
+        await honest.desk.found()
+        await until(lambda: honest.shown_size() == honest.desk.files.size)
+        async with Desk(tmp_path / "other") as other:
+            forked = Office(tmp_path, other, honest.links)
+            other.land.now_ms += 77_000
+            async with Witnessing(
+                other.ledger,
+                forked.cosigned,
+                dict(zip(WITNESSES.keys, honest.links, strict=True)),
+                MemoryFeedPublisher(other.feed),
+                0.05,
+            ):
+                await other.found()
+                shown = tmp_path / "w0" / "split-views"
+                await until(lambda: shown.exists() and list(shown.iterdir()))
+                assert forked.feed_note is None

@@ -3,7 +3,8 @@ BIN := .venv/bin
 export PYTHON
 
 # What some tests use from the system, as command:Debian-package.
-TEST_TOOLS = redis-server:redis-server dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils unbound:unbound
+TEST_TOOLS = redis-server:redis-server dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils unbound:unbound \
+	go:golang-go go:golang-golang-x-mod-dev
 
 # What bench-peers compares with, as command:Debian-package.
 PEERS = dnsperf:dnsperf dnsdist:dnsdist unbound:unbound pdns_recursor:pdns-recursor \

@@ -31,6 +31,7 @@ from enforcer.services.findings import Finding, Severity, worst
 
 __all__ = [
     "Finding",
+    "Proved",
     "Severity",
     "Summary",
     "audit_directory",
@@ -182,8 +183,18 @@ def read_note(path: Path) -> bytes:
     return data
 
 
-def check_receipt(receipt: Path, entry: Path, trust: Trust) -> tuple[int, Checkpoint]:
-    """Verify a receipt for an entry, offline; return the entry's index and the checkpoint.
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What a receipt proves."""
+
+    index: int
+    checkpoint: Checkpoint
+    witnesses: dict[str, int]
+    """Who cosigned the checkpoint, by name, and when (Unix time, seconds)."""
+
+
+def check_receipt(receipt: Path, entry: Path, trust: Trust) -> Proved:
+    """Verify a receipt for an entry, offline, with the cosignatures that the trust asks for.
 
     Raises:
         NotFoundError, UnavailableError: a file cannot be read.
@@ -196,4 +207,6 @@ def check_receipt(receipt: Path, entry: Path, trust: Trust) -> tuple[int, Checkp
             f"{entry} is empty", advice="Name the file with the entry's bytes.", path=str(entry)
         )
     key = trust.key_of(proof.checkpoint_note)
-    return proof.index, verify_receipt(proof, leaf, trust.origin, key, verify)
+    checkpoint = verify_receipt(proof, leaf, trust.origin, key, verify, trust.witnesses)
+    cosigned = trust.witnesses.cosigned(Note.parse(proof.checkpoint_note), verify)
+    return Proved(proof.index, checkpoint, {key.name: at for key, at in cosigned.items()})

@@ -51,6 +51,7 @@ _SIZES: Final = (
     (re.compile(re.escape(ABOUT)), ABOUT_BYTES_MAX),
     (re.compile("checkpoint"), NOTE_BYTES_MAX),
     (re.compile("checkpoints/[0-9]{1,16}-[0-9a-f]{16}"), NOTE_BYTES_MAX),
+    (re.compile("cosigned"), NOTE_BYTES_MAX),
     (re.compile(_ATTESTATION), ATTESTATION_BYTES_MAX),
     (re.compile("lists/[0-9a-f]{64}"), LIST_BYTES_MAX),
     (re.compile("side/[0-9a-f]{64}"), SIDE_BYTES_MAX),
@@ -135,6 +136,8 @@ def export_archive(
         for name, note in sorted({_note_name(note): note for note in notes}.items()):
             done.checkpoints += 1
             yield name, note
+        if ledger.cosigned_note is not None:
+            yield "cosigned", ledger.cosigned_note
         for sha256_ in sorted(named.lists):
             if sha256_ in named.restricted and not with_restricted:
                 done.withheld += 1

@@ -13,7 +13,7 @@ from typing import Final
 from enforcer.backends import durable
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey, Verify
-from enforcer.errors import NotFoundError
+from enforcer.errors import IntegrityError, NotFoundError
 
 COSIGNED_FILE: Final = "cosigned"
 
@@ -34,10 +34,15 @@ class CosignedFile:
         self._verify = verify
         self.note: bytes | None = None
         try:
-            self.note = durable.read_file(self.path, size_bytes_max=NOTE_BYTES_MAX)
+            note = durable.read_file(self.path, size_bytes_max=NOTE_BYTES_MAX)
+            self._open(note)
         except NotFoundError:
             return
-        self._open(self.note)
+        except IntegrityError as error:
+            if error.data.get("problem") != "other key":
+                raise
+            return  # from before the log's key was changed: there will be a newer one
+        self.note = note
 
     @property
     def checkpoint(self) -> Checkpoint | None:

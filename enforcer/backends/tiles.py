@@ -382,6 +382,7 @@ class TileLedger:
                 f"proves that there were {cosigned.size}",
                 expected=cosigned.size,
                 got=self.size,
+                **self._both_notes(),
             )
         root = self._state[0].root_at(cosigned.size)
         if root != cosigned.root:
@@ -392,7 +393,12 @@ class TileLedger:
                 f"{cosigned.size} entries",
                 expected=root.hex(),
                 got=cosigned.root.hex(),
+                **self._both_notes(),
             )
+
+    def _both_notes(self) -> dict[str, str]:
+        ours, theirs = self.checkpoint_note or b"", self._cosigned.note or b""
+        return {"ours": ours.decode(), "theirs": theirs.decode()}
 
     def _check_appendable(self) -> None:
         """Refuse to go on from anything but the checkpoint that this object knows."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from enforcer.cli.audit_export import check_proof, export, prove, receipt
+from enforcer.cli.audit_export import check_proof, check_receipt, export, prove
 from enforcer.cli.audit_history import diff, explain, replay
 from enforcer.cli.audit_options import (
     COLOURS,
@@ -86,7 +87,7 @@ app.command("diff")(diff)
 app.command("report")(report)
 app.command("prove")(prove)
 app.command("check-proof")(check_proof)
-app.command("receipt")(receipt)
+app.command("check-receipt")(check_receipt)
 app.command("probe")(probe)
 
 
@@ -113,10 +114,12 @@ def _show(summary: Summary, findings: list[Finding], as_of_ms: int) -> None:
             f"[{COLOURS[severity]}]{severity}[/]{entry} {finding.code.name}: "
             f"{escape(finding.words)}{place}"
         )
+        for note in finding.notes:
+            out().print(escape(indent(note, "    ")), end="", soft_wrap=True)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.entries.items()))
     emit_pairs(
         {
-            "ledger": f"{summary.origin}, {summary.size} entries, UNWITNESSED",
+            "ledger": f"{summary.origin}, {summary.size} entries, {summary.witnesses}",
             "root": summary.root or None,
             "last entry": when(summary.recorded_at_ms) if summary.recorded_at_ms else None,
             "as of": when(as_of_ms),
@@ -147,6 +150,8 @@ def _emit(summary: Summary, findings: list[Finding], severity: str, as_of_ms: in
             "documents": summary.documents,
             "attestations": summary.attestations,
             "nodes": summary.nodes,
+            "witness_quorum": summary.witness_quorum,
+            "witnessed_size": summary.witnessed_size,
             "findings": [
                 {
                     "severity": finding.severity.name,
@@ -154,6 +159,7 @@ def _emit(summary: Summary, findings: list[Finding], severity: str, as_of_ms: in
                     "index": finding.index,
                     "place": finding.place,
                     "words": finding.words,
+                    "notes": list(finding.notes),
                 }
                 for finding in findings
             ],

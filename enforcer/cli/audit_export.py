@@ -1,4 +1,4 @@
-"""``enforcer audit export | prove | check-proof | receipt``: evidence to hand on, and to check."""
+"""``enforcer audit export | prove | check-proof | check-receipt``: evidence to hand on."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def prove(
     trust: Trust = TRUST,
     as_json: AsJson = False,
 ) -> None:
-    """Write what proves the acts of one order to a third person."""
+    """Write what proves one order's acts to a third person."""
     from enforcer.app import audit_proof
     from enforcer.app.audit_archive import ledger_copy
     from enforcer.config import read_trust
@@ -157,22 +157,36 @@ def check_proof(
     out().print("That no other act was recorded is for `audit verify` to say, on the whole ledger.")
 
 
-def receipt(
+def check_receipt(
     receipt_file: Annotated[Path, typer.Argument(help="The receipt (.tlog-proof).")],
     entry_file: Annotated[Path, typer.Argument(help="The entry's bytes that it is about.")],
     *,
     trust: Trust = TRUST,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a receipt proves that an entry is in the ledger."""
-    from enforcer.app.audit import check_receipt
+    """Check a receipt: that an entry is in it, and who witnessed."""
+    from enforcer.app import audit
     from enforcer.config import read_trust
 
-    index, checkpoint = check_receipt(receipt_file, entry_file, read_trust(trust))
+    believed = read_trust(trust)
+    proved = audit.check_receipt(receipt_file, entry_file, believed)
+    checkpoint = proved.checkpoint
     if as_json:
-        emit_json({"entry_index": index, "size": checkpoint.size, "root": checkpoint.root.hex()})
+        emit_json(
+            {
+                "entry_index": proved.index,
+                "size": checkpoint.size,
+                "root": checkpoint.root.hex(),
+                "witness_quorum": believed.witnesses.quorum,
+                "witnesses": proved.witnesses,
+            }
+        )
         return
     out().print(
-        f"[green]Proved.[/] Entry {index} is in the ledger {escape(checkpoint.origin)} of "
+        f"[green]Proved.[/] Entry {proved.index} is in the ledger {escape(checkpoint.origin)} of "
         f"{checkpoint.size} entries."
     )
+    for name, t_seconds in proved.witnesses.items():
+        out().print(f"Witnessed by {escape(name)}, {when(1_000 * t_seconds)}.")
+    if not believed.witnesses.quorum:
+        out().print("[yellow]UNWITNESSED[/]: that there is only one history is the log's word.")

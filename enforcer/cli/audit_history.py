@@ -101,7 +101,7 @@ def diff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what two ledgers or times differ in, or where they fork.
+    """Say what two ledgers or times differ in; where they fork.
 
     Exit code 1: they fork, that is, the log has shown two histories.
     """

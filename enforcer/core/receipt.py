@@ -12,13 +12,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint, parse_decimal
+from enforcer.core.cosignature import NOBODY, Witnesses
 from enforcer.core.merkle import (
     HASH_BYTES,
     PROOF_HASHES_MAX,
     leaf_hash,
     verify_inclusion,
 )
-from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey, Verify, decode_base64, malformed
+from enforcer.core.note import (
+    NOTE_BYTES_MAX,
+    Note,
+    VerifierKey,
+    Verify,
+    decode_base64,
+    malformed,
+)
+from enforcer.errors import IntegrityError
 
 EXTRA_BYTES_MAX: Final = 65_536
 RECEIPT_BYTES_MAX: Final = NOTE_BYTES_MAX + 2 * EXTRA_BYTES_MAX
@@ -80,16 +89,35 @@ class Receipt:
 
 
 def verify_receipt(
-    receipt: Receipt, leaf: bytes, origin: str, key: VerifierKey, verify: Verify
+    receipt: Receipt,
+    leaf: bytes,
+    origin: str,
+    key: VerifierKey,
+    verify: Verify,
+    witnesses: Witnesses = NOBODY,
 ) -> Checkpoint:
     """Check that ``leaf`` is the entry that the receipt is about, in the log ``origin``.
 
+    A quorum of `witnesses` must have cosigned the checkpoint, if they have one: else the log may
+    have made it for this receipt alone.
+
     Raises:
-        IntegrityError: the checkpoint does not open (see :func:`open_checkpoint`), or the proof
-            does not lead from this leaf to its root (``problem`` is ``proof``).
+        IntegrityError: the checkpoint does not open (see :func:`open_checkpoint`), the proof
+            does not lead from this leaf to its root (``problem`` is ``proof``), or there is no
+            quorum (``problem`` is ``unwitnessed``, or ``bad signature`` of a witness).
     """
     checkpoint = open_checkpoint(receipt.checkpoint_note, origin, key, verify)
     verify_inclusion(
         leaf_hash(leaf), receipt.index, checkpoint.size, receipt.hashes, checkpoint.root
     )
+    seen_by = len(witnesses.cosigned(Note.parse(receipt.checkpoint_note), verify))
+    if seen_by < witnesses.quorum:
+        raise IntegrityError(
+            f"{seen_by} of the {witnesses.quorum} witnesses needed have cosigned the receipt's "
+            "checkpoint",
+            advice="Ask for the receipt again once witnesses have seen the ledger so far.",
+            problem="unwitnessed",
+            expected=witnesses.quorum,
+            got=seen_by,
+        )
     return checkpoint

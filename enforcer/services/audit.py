@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from enforcer.core.checkpoint import open_checkpoint
 from enforcer.core.entry import parse, parse_payload
@@ -24,9 +24,10 @@ from enforcer.core.policy import PolicyAdopted
 from enforcer.core.state import in_force
 from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
-from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
+from enforcer.errors import Datum, EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.ports import LedgerFiles
 from enforcer.services.audit_attestations import AttestationAudit, KeptAttestation
+from enforcer.services.audit_checkpoints import CheckpointAudit
 from enforcer.services.findings import Code, Finding
 from enforcer.services.side_files import named_by
 
@@ -99,6 +100,17 @@ class Summary:
     """Reasons, decisions and evidence that are here; they may have been erased by law."""
     attestations: int = 0
     nodes: int = 0
+    witness_quorum: int = 0
+    """0: UNWITNESSED."""
+    witnessed_size: int = 0
+    """Entries that a quorum of witnesses has seen."""
+
+    @property
+    def witnesses(self) -> str:
+        """Say in words how it stands with the witnesses."""
+        if not self.witness_quorum:
+            return "UNWITNESSED"
+        return f"{self.witness_quorum} witnesses have seen {self.witnessed_size} of them"
 
 
 class Audit:
@@ -155,10 +167,17 @@ class Audit:
     def _replay(self, attestations: AttestationAudit) -> Iterator[Finding]:
         """Fold every entry in, checking at each size what was said about it."""
         size = self.evidence.ledger.size
-        earlier, bad_notes = self._earlier_roots()
-        yield from bad_notes
+        ledger = self.evidence.ledger
+        checkpoints = CheckpointAudit(
+            self.trust,
+            self._verify,
+            own=ledger.checkpoint_note,
+            cosigned=ledger.cosigned_note,
+            earlier=self.evidence.earlier_checkpoints,
+        )
+        yield from checkpoints.begin()
         yield from attestations.check(self._state, self._tree.root())
-        for leaf in self.evidence.ledger.entries(0, size):
+        for leaf in ledger.entries(0, size):
             index = self._state.size
             entry = parse(leaf)
             effect = apply(self._state, entry)
@@ -170,21 +189,12 @@ class Audit:
             if index == 0 and self._state.policy is None:
                 yield Finding(Code.NO_POLICY, "entry 0 does not adopt a policy", index)
             attestations.record(effect, entry)
-            for root in earlier.pop(index + 1, ()):
-                if root != self._tree.root():
-                    yield Finding(
-                        Code.FORKED,
-                        f"an earlier checkpoint of size {index + 1} has root {root.hex()}, "
-                        f"this ledger had {self._tree.root().hex()}",
-                        index,
-                    )
+            yield from checkpoints.check(index + 1, self._tree.root())
             yield from attestations.check(self._state, self._tree.root())
             self._progress("replay entries", index + 1, size)
-        for said in sorted(earlier):
-            yield Finding(
-                Code.ROLLED_BACK,
-                f"an earlier checkpoint counts {said} entries, this ledger has {size}",
-            )
+        yield from checkpoints.finish(size)
+        self.summary.witness_quorum = checkpoints.quorum
+        self.summary.witnessed_size = checkpoints.witnessed_size
 
     def _check_effect(self, effect: Effect) -> Iterator[Finding]:
         if effect.refusal is not None:
@@ -260,29 +270,26 @@ class Audit:
             except IntegrityError as error:
                 yield Finding(Code.DOCUMENT_ALTERED, error.message, index, _place(error))
 
-    def _earlier_roots(self) -> tuple[dict[int, list[bytes]], list[Finding]]:
-        """Return size -> roots of the earlier checkpoints, and what is wrong with the others."""
-        roots: dict[int, list[bytes]] = {}
-        bad: list[Finding] = []
-        for note in self.evidence.earlier_checkpoints:
-            try:
-                checkpoint = open_checkpoint(
-                    note, self.trust.origin, self.trust.key_of(note), self._verify
-                )
-            except IntegrityError as error:
-                bad.append(Finding(Code.LEDGER_DAMAGED, f"an earlier checkpoint: {error.message}"))
-            else:
-                if checkpoint.size:
-                    roots.setdefault(checkpoint.size, []).append(checkpoint.root)
-        return roots, bad
+
+_DAMAGE: Final[dict[Datum, Code]] = {
+    "rolled back": Code.ROLLED_BACK,
+    "split view": Code.FORKED,
+}
 
 
 def damaged(error: EnforcerError) -> Finding:
     """Return the finding of a file of the ledger that is not what it must be."""
     problem = error.data.get("problem")
-    code = Code.ROLLED_BACK if problem == "rolled back" else Code.LEDGER_DAMAGED
+    code = _DAMAGE.get(problem, Code.LEDGER_DAMAGED)
     index = error.data.get("index")
-    return Finding(code, error.message, index if isinstance(index, int) else None, _place(error))
+    notes = (error.data.get("theirs"), error.data.get("ours"))
+    return Finding(
+        code,
+        error.message,
+        index if isinstance(index, int) else None,
+        _place(error),
+        tuple(note for note in notes if isinstance(note, str)),
+    )
 
 
 def _place(error: EnforcerError) -> str | None:

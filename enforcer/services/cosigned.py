@@ -14,13 +14,15 @@ import structlog
 
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.cosignature import CosignerKey, Witnesses, with_lines
-from enforcer.core.note import Note, VerifierKey, Verify
+from enforcer.core.note import Note, Verify
 from enforcer.core.trust import Trust
 from enforcer.errors import ConflictError, IntegrityError, RefusedError
 from enforcer.ports import LedgerFiles
 
 GATHERED_MAX: Final = 32
 """Checkpoints that are being gathered for, the newest ones: witnesses may be apart by so many."""
+
+LOG_LINES_MAX: Final = 2
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -30,8 +32,7 @@ class Cosigned:
 
     def __init__(self, files: LedgerFiles, trust: Trust, verify: Verify) -> None:
         self._files = files
-        self._origin = trust.origin
-        self._key = VerifierKey.parse(trust.log_vkey)
+        self._trust = trust
         self._witnesses = trust.witnesses
         self._verify = verify
         self._gathered: dict[int, Note] = {}
@@ -86,7 +87,8 @@ class Cosigned:
 
     def _check(self, data: bytes) -> tuple[Checkpoint, Note]:
         """Return the checkpoint, and the note with those lines alone that count."""
-        checkpoint = open_checkpoint(data, self._origin, self._key, self._verify)
+        key = self._trust.key_of(data)
+        checkpoint = open_checkpoint(data, self._trust.origin, key, self._verify)
         if checkpoint.size > self._files.size:
             raise ConflictError(
                 f"the checkpoint covers {checkpoint.size} entries, and this ledger has "
@@ -112,9 +114,11 @@ class Cosigned:
                 advice="Have the roots name the witness in trust.toml, under [witnesses].",
                 field="checkpoint",
             )
-        wanted = (self._key, *cosigners)
-        lines = [line for line in note.signatures if any(line.is_of(key) for key in wanted)]
-        return checkpoint, with_lines(Note(note.text, ()), lines)
+        # While the log changes its key it signs with both, and readers may ask for either.
+        own = [line for line in note.signatures if line.name == key.name]
+        own.sort(key=lambda line: not line.is_of(key))
+        lines = [line for line in note.signatures if any(map(line.is_of, cosigners))]
+        return checkpoint, with_lines(Note(note.text, ()), own[:LOG_LINES_MAX] + lines)
 
     def _is_better(self, size: int, note: Note) -> bool:
         """Tell whether a note that was gathered is to take the place of the best one."""

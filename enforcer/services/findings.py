@@ -56,6 +56,8 @@ class Code(IntEnum):
     GATE_OFF = 26
     ARCHIVE_DAMAGED = 27
     LOG_KEY = 28
+    NOT_WITNESSED = 29
+    WITNESSES_BEHIND = 30
 
 
 SEVERITY: Final = {
@@ -87,6 +89,8 @@ SEVERITY: Final = {
     Code.GATE_OFF: Severity.NOTE,
     Code.ARCHIVE_DAMAGED: Severity.VIOLATION,
     Code.LOG_KEY: Severity.VIOLATION,
+    Code.NOT_WITNESSED: Severity.INCOMPLETE,
+    Code.WITNESSES_BEHIND: Severity.NOTE,
 }
 
 
@@ -100,6 +104,8 @@ class Finding:
     """The ledger entry that it is about."""
     place: str | None = None
     """The file that it is about, where it is one."""
+    notes: tuple[str, ...] = ()
+    """The signed notes that prove it to anybody, where there are such."""
 
     @property
     def severity(self) -> Severity:

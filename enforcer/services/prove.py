@@ -102,7 +102,9 @@ def check(order_id: str, evidence: Sequence[Evidence], trust: Trust, verify: Ver
     for part in parts:
         try:
             key = trust.key_of(part.receipt.checkpoint_note)
-            checkpoint = verify_receipt(part.receipt, part.leaf, trust.origin, key, verify)
+            checkpoint = verify_receipt(
+                part.receipt, part.leaf, trust.origin, key, verify, trust.witnesses
+            )
         except IntegrityError as error:
             raise _not_proved(part.receipt.index, error.message) from error
         if checkpoint.size > size:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
-from enforcer.core.note import VerifierKey, Verify
+from enforcer.core.note import Verify
 from enforcer.core.trust import Trust
 from enforcer.errors import EnforcerError, IntegrityError
 from enforcer.ports import KeptFiles, LedgerFiles
@@ -38,8 +38,7 @@ class SplitViews:
     """What one node has seen that contradicts its own copy."""
 
     def __init__(self, trust: Trust, verify: Verify, ledger: LedgerFiles, files: KeptFiles) -> None:
-        self._origin = trust.origin
-        self._key = VerifierKey.parse(trust.log_vkey)
+        self._trust = trust
         self._verify = verify
         self._ledger = ledger
         self._files = files
@@ -57,7 +56,8 @@ class SplitViews:
         """
         ours = self._ledger.checkpoint_note
         try:
-            theirs = open_checkpoint(note, self._origin, self._key, self._verify)
+            key = self._trust.key_of(note)
+            theirs = open_checkpoint(note, self._trust.origin, key, self._verify)
             if ours is None:
                 return
             is_proven = theirs.size <= self._ledger.size

@@ -19,7 +19,7 @@ from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.entry import Entry, parse_payload
 from enforcer.core.envelope import Verify
 from enforcer.core.fold import Effect, apply
-from enforcer.core.note import Note, VerifierKey
+from enforcer.core.note import Note
 from enforcer.core.order import OrderRef
 from enforcer.core.state import State
 from enforcer.core.trust import Trust
@@ -44,8 +44,7 @@ class Witnessed:
 
     def __init__(self, trust: Trust, verify: Verify, ledger: LedgerFiles) -> None:
         self._witnesses = trust.witnesses
-        self._origin = trust.origin
-        self._key = VerifierKey.parse(trust.log_vkey)
+        self._trust = trust
         self._verify = verify
         self._ledger = ledger
         self._changes: list[Change] = []  # ascending by index, none below `size`
@@ -105,7 +104,8 @@ class Witnessed:
             IntegrityError: the log did not sign it, a witness's line in it does not hold, or it is
                 of another history (``problem`` is ``split view``).
         """
-        checkpoint = open_checkpoint(note, self._origin, self._key, self._verify)
+        key = self._trust.key_of(note)
+        checkpoint = open_checkpoint(note, self._trust.origin, key, self._verify)
         if not self.size < checkpoint.size <= self._ledger.size:
             return None
         if not self._witnesses.has_quorum(Note.parse(note), self._verify):

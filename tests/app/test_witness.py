@@ -19,6 +19,7 @@ from enforcer.config import WitnessConfig, read
 from enforcer.core.cosignature import CosignerKey, cosigned_at, with_lines
 from enforcer.core.note import Note, SignatureLine, VerifierKey
 from enforcer.errors import ConflictError, EnforcerError, InputError
+from tests.node_world import until
 from tests.witnesses import forked
 
 LOG_KEY = PrivateKey.generate()
@@ -94,8 +95,7 @@ async def test_killed_while_two_histories_are_shown_to_it_it_signs_one(folder):
         link = HttpWitness(process.url, seconds_max=2)
         both = asyncio.gather(show(honest, link, key), show(other, link, key))
         goal = len(signed) + chance.randrange(3, 9)
-        while len(signed) < goal and not both.done():
-            await asyncio.sleep(0.001)
+        await until(lambda goal=goal, both=both: len(signed) >= goal or both.done())
         process.end(signal.SIGKILL)
         await both
     assert signed

@@ -44,7 +44,14 @@ def test_two_persons_block_and_one_stops(run, stage, order, tmp_path):
     assert "It blocks nothing before a second person approves" in said.err
     assert not ask(stage.dns_port, "bad.example.org").is_blocked
     trust = str(stage.installation.trust_file)
-    words = ["audit", "receipt", tmp_path / "p.tlog-proof", tmp_path / "p.entry", "--trust", trust]
+    words = [
+        "audit",
+        "check-receipt",
+        tmp_path / "p.tlog-proof",
+        tmp_path / "p.entry",
+        "--trust",
+        trust,
+    ]
     assert "Proved." in run(*words).out
 
     with Watch(stage.dns_port, "bad.example.org", until_blocked=True) as watch:

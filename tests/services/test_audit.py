@@ -487,8 +487,8 @@ def test_a_receipt_verifies_offline_for_its_own_entry_alone(archive, tmp_path):
         (tmp_path / "3.tlog-proof").write_bytes(ledger.receipt(3).format())
     (tmp_path / "3.json").write_bytes(archive.land.leaves[3])
     (tmp_path / "4.json").write_bytes(archive.land.leaves[4])
-    index, checkpoint = check_receipt(tmp_path / "3.tlog-proof", tmp_path / "3.json", archive.trust)
-    assert (index, checkpoint.size) == (3, 7)
+    proved = check_receipt(tmp_path / "3.tlog-proof", tmp_path / "3.json", archive.trust)
+    assert (proved.index, proved.checkpoint.size) == (3, 7)
     with pytest.raises(IntegrityError):
         check_receipt(tmp_path / "3.tlog-proof", tmp_path / "4.json", archive.trust)
 

@@ -113,7 +113,7 @@ def test_the_audit_asks_for_the_new_keys_line_and_takes_what_was_kept_from_befor
     for each in (trust, later):
         _, findings = audit_directory(path, each, as_of_ms=land.now_ms, earlier=[kept])
         assert {finding.code for finding in findings} == {Code.NOT_ATTESTED}
-        assert check_receipt(receipt, entry, each)[0] == 0
+        assert check_receipt(receipt, entry, each).index == 0
 
     land.propose(b"exact bad.example.org\n")
     written(path, land, former, LOG_VKEY)

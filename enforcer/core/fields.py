@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -131,66 +131,75 @@ def read(cls: type[T], value: Json, what: str) -> T:
     Raises:
         InputError: with ``data["field"]``, the path of the first field that is wrong.
     """
-    return cast("T", _read(cls, value, what, ""))
+    return cast("T", _reader(cast("type", cls))(value, what, ""))
 
 
-def _read(annotation: object, value: Json, what: str, path: str) -> object:
-    bound: object = None
+_Reader: TypeAlias = Callable[[Json, str, str], object]
+"""``reader(value, what, path)``"""
+
+
+@cache
+def _reader(annotation: object) -> _Reader:
+    """Return what reads values of one type: made once, since entries are read by the million."""
+    bound: Any = None
     if get_origin(annotation) is Annotated:
         annotation, bound = get_args(annotation)[:2]
     origin = get_origin(annotation)
     if origin in (UnionType, Union):  # X | None is the only union that a schema uses
-        if value is None:
-            return None
         (inner,) = (part for part in get_args(annotation) if part is not NoneType)
-        return _read(Annotated[inner, bound] if bound else inner, value, what, path)
+        present = _reader(Annotated[inner, bound] if bound else inner)
+        return lambda value, what, path: None if value is None else present(value, what, path)
     if origin is tuple:
-        return _read_items(get_args(annotation)[0], cast("Items", bound), value, what, path)
+        return partial(_read_items, _reader(get_args(annotation)[0]), cast("Items", bound))
     if is_dataclass(annotation):
-        return _read_object(cast("type", annotation), value, what, path)
+        return partial(_read_object, cast("type", annotation))
     if isinstance(annotation, type) and issubclass(annotation, IntEnum):
-        return _read_enum(annotation, value, what, path)
+        members = {member.name: member for member in annotation if member.value != 0}
+        return partial(_read_enum, members)
     if annotation is bool:
-        if isinstance(value, bool):
-            return value
-        raise _error(what, path, "is not true or false")
+        return _read_bool
     if annotation is int:
-        return _read_integer(cast("Range", bound), value, what, path)
+        return partial(_read_integer, cast("Range", bound))
     if annotation is str:
-        return _read_text(cast("Text", bound), value, what, path)
+        return partial(_read_text, cast("Text", bound))
     raise TypeError(f"a schema cannot hold {annotation!r}")
 
 
 def _read_object(cls: type, value: Json, what: str, path: str) -> object:
     if not isinstance(value, dict):
         raise _error(what, path, "is not a JSON object")
-    hints = _hints(cls)
+    readers = _readers(cls)
     for key in value:
-        if key not in hints:
+        if key not in readers:
             raise _error(what, _join(path, key), "is an unknown field")
-    for key in hints:
+    for key in readers:
         if key not in value:
             raise _error(what, _join(path, key), "is missing")
     return cls(
-        **{key: _read(hint, value[key], what, _join(path, key)) for key, hint in hints.items()}
+        **{key: reader(value[key], what, _join(path, key)) for key, reader in readers.items()}
     )
 
 
-def _read_items(item: object, bound: Items, value: Json, what: str, path: str) -> object:
+def _read_items(item: _Reader, bound: Items, value: Json, what: str, path: str) -> object:
     if not isinstance(value, list):
         raise _error(what, path, "is not an array")
     if not bound.fewest <= len(value) <= bound.most:
         raise _error(
             what, path, f"has {len(value)} items; {bound.fewest} to {bound.most} may stand"
         )
-    return tuple(_read(item, part, what, f"{path}[{at}]") for at, part in enumerate(value))
+    return tuple(item(part, what, f"{path}[{at}]") for at, part in enumerate(value))
 
 
-def _read_enum(cls: type[IntEnum], value: Json, what: str, path: str) -> IntEnum:
-    names = [member.name for member in cls if member.value != 0]
-    if not isinstance(value, str) or value not in names:
-        raise _error(what, path, f"is not one of {', '.join(names)}")
-    return cls[value]
+def _read_enum(members: dict[str, IntEnum], value: Json, what: str, path: str) -> IntEnum:
+    if not isinstance(value, str) or value not in members:
+        raise _error(what, path, f"is not one of {', '.join(members)}")
+    return members[value]
+
+
+def _read_bool(value: Json, what: str, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise _error(what, path, "is not true or false")
+    return value
 
 
 def _read_integer(bound: Range, value: Json, what: str, path: str) -> int:
@@ -212,9 +221,9 @@ def _read_text(bound: Text, value: Json, what: str, path: str) -> str:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def _readers(cls: type) -> dict[str, _Reader]:
     hints = get_type_hints(cls, include_extras=True)
-    return {field.name: hints[field.name] for field in fields(cls)}
+    return {field.name: _reader(hints[field.name]) for field in fields(cls)}
 
 
 def _join(path: str, key: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from enforcer.core.checkpoint import open_checkpoint
-from enforcer.core.entry import parse, parse_payload
+from enforcer.core.entry import parse
 from enforcer.core.envelope import Verify
 from enforcer.core.fold import Effect, apply
 from enforcer.core.judge_parts import PERSONS_TO_BLOCK
@@ -29,7 +29,7 @@ from enforcer.ports import LedgerFiles
 from enforcer.services.audit_attestations import AttestationAudit, KeptAttestation
 from enforcer.services.audit_checkpoints import CheckpointAudit
 from enforcer.services.findings import Code, Finding
-from enforcer.services.side_files import named_by
+from enforcer.services.side_files import named_in
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """``progress(stage, done, total)``"""
@@ -183,7 +183,7 @@ class Audit:
             effect = apply(self._state, entry)
             self._tree.append(leaf_hash(leaf))
             self.summary.entries[effect.kind] += 1
-            for sha256 in named_by(parse_payload(entry.envelope)):
+            for sha256 in named_in(entry.envelope):
                 self._documents.setdefault(sha256, index)
             yield from self._check_effect(effect)
             if index == 0 and self._state.policy is None:

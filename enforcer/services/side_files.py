@@ -12,7 +12,8 @@ from dataclasses import fields
 from hashlib import sha256
 from typing import Final
 
-from enforcer.core.entry import AnyPayload
+from enforcer.core.entry import KINDS, AnyPayload, parse_payload
+from enforcer.core.envelope import Envelope
 from enforcer.core.order import OrderProposed
 from enforcer.errors import InputError, NotFoundError
 from enforcer.ports import Contents
@@ -45,6 +46,17 @@ def named_by(payload: AnyPayload) -> set[str]:
             value = getattr(payload, each.name)
             named.update(value if isinstance(value, tuple) else filter(None, (value,)))
     return named
+
+
+def named_in(envelope: Envelope) -> set[str]:
+    """Return the hashes of the side files that an envelope's payload names, if it is readable."""
+    kind = KINDS.get(envelope.payload_type)
+    if kind is None or not any(each.name in _DOCUMENTS for each in fields(kind)):
+        return set()
+    try:
+        return named_by(parse_payload(envelope))
+    except InputError:
+        return set()  # it has no effect, and names nothing
 
 
 def check(payload: AnyPayload, files: Sequence[bytes]) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ import pytest
 
 from enforcer.core.attestation import NotEnforced, Omission
 from enforcer.core.entry import Entry, encode, parse
+from enforcer.core.envelope import sign
 from enforcer.core.order import Publication, PublicationMode
 from enforcer.core.policy import DAY_MS
 from tests.ledgers import TARGETS, Archive, digest_of
@@ -174,6 +175,20 @@ def test_a_block_that_the_control_plane_appends_with_one_signature_is_named(arch
     code, where, words = violation(verified())
     assert (code, where) == ("ENTRY_INEFFECTIVE", index)
     assert "PROPOSER cannot act as APPROVER" in words
+
+
+def test_an_act_with_a_payload_that_nobody_can_read_is_named(archive, verified):
+    land = archive.land
+    proposal = seal(land.order(TARGETS), land.proposer.key)
+    bad = sign(
+        proposal.payload_type,
+        proposal.payload.replace(b'"target_count":2', b'"target_count":"2"'),
+        [(land.proposer.key.key_id, land.proposer.key.sign)],
+    )
+    index = land.record(bad).index
+    code, where, words = violation(verified())
+    assert (code, where) == ("ENTRY_INEFFECTIVE", index)
+    assert "'target_count' is not an integer" in words
 
 
 def test_an_old_approval_that_is_appended_again_after_a_stop_is_named(archive, verified):

@@ -167,6 +167,9 @@ class Contents(Protocol):
     def remove(self, sha256: str) -> None:
         """Forget a file that nothing recorded names; one that is not here is no error."""
 
+    def is_erased(self, sha256: str) -> bool:
+        """Tell whether the file was erased by law: it can never be put again."""
+
     def names(self) -> list[str]:
         """Return the hashes of all files here, the oldest file first."""
 

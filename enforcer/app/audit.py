@@ -98,6 +98,10 @@ class DiskDocuments:
         self.store.read(sha256)
         return True
 
+    def is_erased(self, sha256: str) -> bool:
+        """Tell whether a mark says that it was erased by law."""
+        return self.store.is_erased(sha256)
+
 
 def open_ledger(directory: Path, trust: Trust) -> TileLedger:
     """Open a ledger's directory to read it.

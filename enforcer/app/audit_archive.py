@@ -28,6 +28,7 @@ from enforcer.app.audit import (
     read_note,
 )
 from enforcer.backends.archive import ABOUT, Content, unpack, write_archive
+from enforcer.backends.content import MARK
 from enforcer.backends.tiles import LIST_BYTES_MAX, SIDE_BYTES_MAX, TileLedger
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.entry import AnyPayload, parse, parse_payload
@@ -55,6 +56,7 @@ _SIZES: Final = (
     (re.compile(_ATTESTATION), ATTESTATION_BYTES_MAX),
     (re.compile("lists/[0-9a-f]{64}"), LIST_BYTES_MAX),
     (re.compile("side/[0-9a-f]{64}"), SIDE_BYTES_MAX),
+    (re.compile(rf"side/[0-9a-f]{{64}}{re.escape(MARK)}"), ABOUT_BYTES_MAX),
 )
 
 
@@ -148,6 +150,8 @@ def export_archive(
             if ledger.side.has(sha256_):
                 done.documents += 1
                 yield f"side/{sha256_}", ledger.side.path(sha256_)
+            elif ledger.side.is_erased(sha256_):
+                yield f"side/{sha256_}{MARK}", ledger.side.mark(sha256_)
         for at, tile in enumerate(tiles := _tiles(ledger.size), 1):
             yield tile.path, ledger.tile(tile.level, tile.index, tile.width)
             progress("write tiles", at, len(tiles))

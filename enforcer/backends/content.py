@@ -2,7 +2,8 @@
 
 Refuses what is larger than the store's bound, and hands out nothing that does not hash to its
 name. Always true: a name that was returned is on the disk. Storing again what is there writes it
-again, so a damaged file heals. Several threads may store at once; `sweep` is for the one owner.
+again, so a damaged file heals; what was erased never comes back. Several threads may store at once;
+`sweep` is for the one owner.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import BinaryIO, Final
 
 from enforcer.backends import durable
 from enforcer.core.merkle import HASH_BYTES
-from enforcer.errors import InputError, IntegrityError, NotFoundError
+from enforcer.errors import InputError, IntegrityError, NotFoundError, RefusedError
 
 CHUNK_BYTES: Final = 1 << 20
+
+MARK: Final = ".erased"
+"""Ending of the file that says when and why the content of that name was erased."""
 
 _HEX: Final = frozenset("0123456789abcdef")
 
@@ -148,6 +152,39 @@ class ContentStore:
         with durable.reporting(path, "remove"):
             path.unlink(missing_ok=True)
 
+    def erase(self, sha256: str, why: bytes) -> None:
+        """Take the file of that SHA-256 away for ever, and keep `why` in its place.
+
+        When it returns both are durable; killed in between, the mark stands and counts.
+
+        Raises:
+            InputError: it is not 64 lower-case hexadecimal digits.
+            UnavailableError: the disk did not take the mark, or let the file go.
+        """
+        path = self.path(sha256)
+        durable.make_directory(self.directory)
+        durable.write_file(self.mark(sha256), why)
+        with durable.reporting(path, "remove"):
+            path.unlink(missing_ok=True)
+        durable.sync_directory(self.directory)
+
+    def is_erased(self, sha256: str) -> bool:
+        """Tell whether a file of that SHA-256 was erased.
+
+        Raises:
+            InputError: it is not 64 lower-case hexadecimal digits.
+        """
+        return self.mark(sha256).is_file()
+
+    def mark(self, sha256: str) -> Path:
+        """Return where the mark of an erased file is, or would be.
+
+        Raises:
+            InputError: it is not 64 lower-case hexadecimal digits.
+        """
+        path = self.path(sha256)
+        return path.with_name(path.name + MARK)
+
     def names(self) -> list[str]:
         """Return the SHA-256 of every file here, the one stored longest ago first.
 
@@ -204,6 +241,7 @@ class ContentWriter:
 
         Raises:
             IntegrityError: it is not the one expected; nothing is stored.
+            RefusedError: it was erased by law.
             UnavailableError: it could not be made durable.
         """
         sha256 = self._hash.hexdigest()
@@ -216,6 +254,12 @@ class ContentWriter:
                 got=sha256,
             )
         target = self._store.path(sha256)
+        if self._store.is_erased(sha256):
+            raise RefusedError(
+                f"the document {sha256} was erased by law",
+                advice="Leave it out; what must be said again is said in another document.",
+                sha256=sha256,
+            )
         with durable.reporting(target, "write"):
             os.fsync(self._file.fileno())
             self._temporary.replace(target)

@@ -127,7 +127,8 @@ def _show(summary: Summary, findings: list[Finding], as_of_ms: int) -> None:
             "orders": f"{summary.orders_approved} approved by two persons, "
             f"{summary.orders_in_force} in force",
             "lists": f"{summary.lists} checked, {summary.targets} targets",
-            "documents": f"{summary.documents} here, and as they were",
+            "documents": f"{summary.documents} here, and as they were; "
+            f"{summary.documents_erased} erased by law, {summary.documents_absent} not here",
             "attestations": f"{summary.attestations} by {summary.nodes} nodes",
         }
     )
@@ -148,6 +149,8 @@ def _emit(summary: Summary, findings: list[Finding], severity: str, as_of_ms: in
             "lists": summary.lists,
             "targets": summary.targets,
             "documents": summary.documents,
+            "documents_erased": summary.documents_erased,
+            "documents_absent": summary.documents_absent,
             "attestations": summary.attestations,
             "nodes": summary.nodes,
             "witness_quorum": summary.witness_quorum,

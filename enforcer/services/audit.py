@@ -69,6 +69,9 @@ class DocumentReader(Protocol):
             IntegrityError: what is here has another hash.
         """
 
+    def is_erased(self, sha256: str) -> bool:
+        """Tell whether a mark says that it was erased by law."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -97,7 +100,11 @@ class Summary:
     lists: int = 0
     targets: int = 0
     documents: int = 0
-    """Reasons, decisions and evidence that are here; they may have been erased by law."""
+    """Reasons, decisions and evidence that are here."""
+    documents_erased: int = 0
+    """Those that a mark says were erased by law."""
+    documents_absent: int = 0
+    """Those that are not in this copy, and nothing says why."""
     attestations: int = 0
     nodes: int = 0
     witness_quorum: int = 0
@@ -266,9 +273,14 @@ class Audit:
     def _check_documents(self) -> Iterator[Finding]:
         for sha256, index in self._documents.items():
             try:
-                self.summary.documents += self.evidence.documents.is_here(sha256)
+                is_here = self.evidence.documents.is_here(sha256)
+                is_erased = not is_here and self.evidence.documents.is_erased(sha256)
             except IntegrityError as error:
                 yield Finding(Code.DOCUMENT_ALTERED, error.message, index, _place(error))
+                continue
+            self.summary.documents += is_here
+            self.summary.documents_erased += is_erased
+            self.summary.documents_absent += not (is_here or is_erased)
 
 
 _DAMAGE: Final[dict[Datum, Code]] = {

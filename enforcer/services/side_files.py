@@ -15,7 +15,7 @@ from typing import Final
 from enforcer.core.entry import KINDS, AnyPayload, parse_payload
 from enforcer.core.envelope import Envelope
 from enforcer.core.order import OrderProposed
-from enforcer.errors import InputError, NotFoundError
+from enforcer.errors import InputError, NotFoundError, RefusedError
 from enforcer.ports import Contents
 
 SALT_BYTES: Final = 32
@@ -93,13 +93,14 @@ def check(payload: AnyPayload, files: Sequence[bytes]) -> dict[str, bytes]:
 
 
 async def keep(store: Contents, files: dict[str, bytes]) -> None:
-    """Make the files durable.
+    """Make the files durable, but what was erased by law since: an act may come again.
 
     Raises:
         UnavailableError: the disk did not take one.
     """
-    for data in files.values():
-        await asyncio.to_thread(store.put, data)
+    for name, data in files.items():
+        if not await asyncio.to_thread(store.is_erased, name):
+            await asyncio.to_thread(store.put, data)
 
 
 async def check_here(store: Contents, payload: AnyPayload, files: dict[str, bytes]) -> None:
@@ -107,8 +108,10 @@ async def check_here(store: Contents, payload: AnyPayload, files: dict[str, byte
 
     Raises:
         NotFoundError: one is not: what nobody can read says nothing.
+        RefusedError: one was erased by law.
     """
     for name in sorted(named_by(payload)):
+        await _check_not_erased(store, name)
         if name not in files and not await asyncio.to_thread(store.has, name):
             raise NotFoundError(
                 f"the document {name} did not come with the act that names it",
@@ -122,11 +125,22 @@ async def check_reasons(store: Contents, order: OrderProposed, files: dict[str, 
 
     Raises:
         NotFoundError: it is not: nobody is blocked without reasons that can be read.
+        RefusedError: it was erased by law.
     """
     name = order.statement_of_reasons_sha256
+    await _check_not_erased(store, name)
     if name not in files and not await asyncio.to_thread(store.has, name):
         raise NotFoundError(
             f"the statement of reasons {name} did not come with the order",
             advice="Send it as a side file: 32 random octets, then the text.",
             field="statement_of_reasons_sha256",
+        )
+
+
+async def _check_not_erased(store: Contents, name: str) -> None:
+    if await asyncio.to_thread(store.is_erased, name):
+        raise RefusedError(
+            f"the document {name} was erased by law",
+            advice="Say what still must be said in another document, and name that one.",
+            field="side_files",
         )

@@ -39,6 +39,7 @@ from enforcer.core.order import OrderRef
 from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
 from enforcer.ports import GuardJob
+from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.orders import Orders
@@ -134,6 +135,7 @@ class Desk:
             self.path, origin=ORIGIN, vkey=LOG_VKEY, verify=verify, writer=True
         )
         self.files = FaultyFiles(self._stack.enter_context(opened))
+        self.lists, self.side = opened.lists, opened.side
         self.clock = LandClock(self.land)
         self.ledger = await Ledger.open(
             self.files, trust_of(self.land), verify, sealing, self.clock
@@ -142,7 +144,11 @@ class Desk:
             MemoryFeedPublisher(self.feed), self.ledger, opened.lists, self.interval_seconds
         )
         self.uploads = Uploads(opened.lists, PlainListWork(), self.ledger, self.publication)
-        self.orders = Orders(self.ledger, self.uploads, opened.side, self.publication)
+        self.work = PlainListWork()
+        self.guards = Guards(
+            self.ledger, opened.lists, opened.side, self.work, self.land.control.key
+        )
+        self.orders = Orders(self.ledger, self.uploads, opened.side, self.publication, self.guards)
         self.stopping = Stopping(self.ledger, opened.side, self.publication)
         self.reader = OrderReader(self.ledger)
         await self._stack.enter_async_context(self.ledger)
@@ -169,8 +175,8 @@ class Desk:
         """Bring the list and propose an order for it."""
         await self.bring(targets)
         envelope = seal(with_reasons(self.land, targets, **changes), self.land.proposer.key)
-        recorded = await self.orders.propose(envelope, [REASONS], validate_only=False)
-        return self.land.ref(recorded.index)
+        proposed = await self.orders.propose(envelope, [REASONS], validate_only=False)
+        return self.land.ref(proposed.recorded.index)
 
     async def approve(self, ref: OrderRef, by: Person | None = None) -> Recorded:
         envelope = seal(self.land.approval(ref), (by or self.land.approver).key)

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from enforcer.api import translate
 from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer, answer_to_stream
-from enforcer.api.control_reader import ControlReader
+from enforcer.api.control_reader import ControlReader, check_hash
 from enforcer.api.server import TlsFiles
 from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope, format_envelope
@@ -84,11 +84,24 @@ class ControlClient(ControlReader):
         self, envelope: Envelope, side_files: Sequence[bytes] = (), *, validate_only: bool = False
     ) -> Recorded | None:
         """Record an order that a proposer signed; None when it was only judged."""
+        return (await self.propose_held(envelope, side_files, validate_only=validate_only))[0]
+
+    async def propose_held(
+        self, envelope: Envelope, side_files: Sequence[bytes] = (), *, validate_only: bool = False
+    ) -> tuple[Recorded | None, order_pb2.ProposeOrderResponse]:
+        """Record an order that a proposer signed; the answer says as well what holds it."""
         request = order_pb2.ProposeOrderRequest(
             envelope=format_envelope(envelope), validate_only=validate_only, side_files=side_files
         )
         response = await answer(self._orders.ProposeOrder(request, timeout=CALL_SECONDS_MAX))
-        return self._judged(envelope, response.recorded, validate_only)
+        return self._judged(envelope, response.recorded, validate_only), response
+
+    async def guard_report(self, report_sha256: str) -> bytes:
+        """Read the report on a proposal that guards refused; its hash is checked."""
+        request = order_pb2.GetGuardReportRequest(report_sha256=report_sha256)
+        response = await answer(self._orders.GetGuardReport(request, timeout=CALL_SECONDS_MAX))
+        check_hash(response.guard_report, report_sha256, "guard report")
+        return response.guard_report
 
     async def approve(self, envelope: Envelope, *, validate_only: bool = False) -> Recorded | None:
         """Record an approval; None when it was only judged."""

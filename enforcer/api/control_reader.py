@@ -143,7 +143,7 @@ class ControlReader:
         response = await answer(
             self._trusts.GetPolicy(trust_pb2.GetPolicyRequest(), timeout=CALL_SECONDS_MAX)
         )
-        _check_hash(response.payload, response.payload_sha256, "policy")
+        check_hash(response.payload, response.payload_sha256, "policy")
         return response
 
     async def checkpoint(self) -> tuple[Checkpoint, bytes]:
@@ -197,11 +197,16 @@ class ControlReader:
         """Read a document, its salt before it; its hash is checked."""
         request = audit_pb2.GetSideFileRequest(side_file_sha256=name)
         response = await answer(self._audit.GetSideFile(request, timeout=CALL_SECONDS_MAX))
-        _check_hash(response.side_file, name, "side file")
+        check_hash(response.side_file, name, "side file")
         return response.side_file
 
 
-def _check_hash(data: bytes, expected: str, what: str) -> None:
+def check_hash(data: bytes, expected: str, what: str) -> None:
+    """Check what came against the hash that named it.
+
+    Raises:
+        IntegrityError: it is something else.
+    """
     got = sha256(data).hexdigest()
     if got != expected:
         raise _other_content(what, expected, got)

@@ -13,6 +13,7 @@ from enforcer.api.identity import caller_of, check_signer, trust_domain
 from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope
 from enforcer.errors import InputError
+from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.order_watch import OrderWatch
@@ -35,6 +36,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         reader: OrderReader,
         watch: OrderWatch,
         uploads: Uploads,
+        guards: Guards,
     ) -> None:
         self._ledger = ledger
         self._orders = orders
@@ -42,6 +44,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         self._reader = reader
         self._watch = watch
         self._uploads = uploads
+        self._guards = guards
 
     async def UploadTargets(
         self, request_iterator: AsyncIterator[order_pb2.UploadTargetsRequest], context: Context
@@ -68,12 +71,17 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         self, request: order_pb2.ProposeOrderRequest, context: Context
     ) -> order_pb2.ProposeOrderResponse:
         """Record a proposal, or only judge it."""
-        recorded = await self._orders.propose(
+        proposed = await self._orders.propose(
             self._signed(request.envelope, context),
             request.side_files,
             validate_only=request.validate_only,
         )
-        return order_pb2.ProposeOrderResponse(recorded=_message(recorded))
+        held = proposed.held
+        return order_pb2.ProposeOrderResponse(
+            recorded=_message(proposed.recorded),
+            findings=translate.findings_to_messages(held),
+            guard_report=held.scan.report if held is not None else b"",
+        )
 
     async def ApproveOrder(
         self, request: order_pb2.ApproveOrderRequest, context: Context
@@ -126,6 +134,13 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
             envelope, request.side_files, validate_only=request.validate_only
         )
         return order_pb2.RecordActResponse(recorded=_message(recorded))
+
+    async def GetGuardReport(
+        self, request: order_pb2.GetGuardReportRequest, context: Context
+    ) -> order_pb2.GetGuardReportResponse:
+        """Read the report on a proposal that was refused."""
+        report = self._guards.report(request.report_sha256)
+        return order_pb2.GetGuardReportResponse(guard_report=report)
 
     async def GetOrder(
         self, request: order_pb2.GetOrderRequest, context: Context

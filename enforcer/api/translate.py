@@ -10,12 +10,14 @@ from enforcer.core.receipt import Receipt
 from enforcer.core.standing import Standing
 from enforcer.core.state import PolicyRecord
 from enforcer.errors import InputError
+from enforcer.services.guards import Held
 from enforcer.services.ledger import Recorded
 from enforcer.services.order_reader import OrderView
 from enforcer.v1 import order_pb2, record_pb2, trust_pb2
 
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 500
+EVIDENCE_SHOWN_MAX: Final = 20
 RECORDS_SHOWN_MAX: Final = 50
 """Of each kind in one order's message, the newest: an order can have thousands over the years."""
 ORDERS_BYTES_MAX: Final = 1 << 20
@@ -113,6 +115,21 @@ def order_to_message(
         suspended_by=sorted(record.suspended_by),
         reviews=view.reviews[-RECORDS_SHOWN_MAX:],
     )
+
+
+def findings_to_messages(held: Held | None) -> list[order_pb2.GuardFinding]:
+    """Write what holds an order."""
+    if held is None:
+        return []
+    return [
+        order_pb2.GuardFinding(
+            guard=order_pb2.Guard.ValueType(each.guard),
+            line_count=held.scan.counts[each.guard],
+            evidence=each.evidence[:EVIDENCE_SHOWN_MAX],
+            evidence_count=held.scan.evidence_counts[each.guard],
+        )
+        for each in held.objections
+    ]
 
 
 def orders_to_messages(

@@ -27,7 +27,7 @@ from enforcer.app.logs import configure_logs
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.kept_files import KeptFiles
-from enforcer.backends.keys import verify
+from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.service_manager import notify_ready, notify_stopping
 from enforcer.backends.tiles import TileLedger
@@ -40,11 +40,13 @@ from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import Clock, FeedPublisher, ListWork, WitnessLink
 from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
+from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Progress
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.order_watch import OrderWatch
 from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
+from enforcer.services.recheck import Recheck
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from enforcer.services.witnessing import Witnessing
@@ -114,6 +116,7 @@ async def serving(
     """
     key_files = [config.log_key_file, config.second_log_key_file]
     seal = LogKeys(trust, [path for path in key_files if path is not None])
+    signing_key = PrivateKey.load(config.signing_key_file)
     tls = LiveTls(config.tls, serves=True)
     files = await asyncio.to_thread(_open, config.ledger_dir, trust)
     with files:
@@ -127,7 +130,8 @@ async def serving(
             AsyncExitStack() as stack,
         ):
             uploads = Uploads(files.lists, work, ledger, publication)
-            orders = Orders(ledger, uploads, files.side, publication, log_vkeys=seal.vkeys)
+            guards = Guards(ledger, files.lists, files.side, work, signing_key)
+            orders = Orders(ledger, uploads, files.side, publication, guards, log_vkeys=seal.vkeys)
             stopping = Stopping(ledger, files.side, publication)
             cosigned = Cosigned(files, trust, verify)
             witnessing = await stack.enter_async_context(
@@ -144,7 +148,7 @@ async def serving(
             kept = KeptFiles(config.ledger_dir / "attestations")
             server = Server(trust_domain(trust.origin), tls.check_peer)
             order_pb2_grpc.add_OrderServiceServicer_to_server(
-                OrderService(ledger, orders, stopping, reader, watch, uploads), server.grpc
+                OrderService(ledger, orders, stopping, reader, watch, uploads, guards), server.grpc
             )
             trust_pb2_grpc.add_TrustServiceServicer_to_server(
                 TrustService(ledger, orders, reader), server.grpc
@@ -160,8 +164,11 @@ async def serving(
                 _every(config.reconcile_interval_seconds, stopping.record_unlogged)
             )
             watching = asyncio.create_task(tls.watch())
+            recheck = Recheck(ledger, guards, KeptFiles(config.ledger_dir / "guards"))
+            checking = asyncio.create_task(recheck.run())
+            own = (late, watching, checking)
             tasks = frozenset(
-                filter(None, (ledger.writer, publication.task, late, watching, *witnessing.tasks))
+                filter(None, (ledger.writer, publication.task, *own, *witnessing.tasks))
             )
             await server.start()
             try:
@@ -169,9 +176,9 @@ async def serving(
             finally:
                 watch.close()
                 await server.stop(GRACE_SECONDS)
-                late.cancel()
-                watching.cancel()
-                await asyncio.gather(late, watching, return_exceptions=True)
+                for task in own:
+                    task.cancel()
+                await asyncio.gather(*own, return_exceptions=True)
 
 
 def _open(path: Path, trust: Trust) -> TileLedger:

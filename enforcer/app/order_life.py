@@ -12,6 +12,9 @@ from enforcer.core.fields import to_plain
 from enforcer.core.hold import OrderHeld
 from enforcer.core.remedy import AppealDecided, AppealFiled
 from enforcer.errors import NotFoundError
+from enforcer.services.guarding import first_hits
+
+__all__ = ["Event", "first_hits", "life"]
 
 ROOTS: Final = ("the roots",)
 

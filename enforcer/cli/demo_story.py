@@ -27,6 +27,7 @@ CHANGE_TIMEOUT_SECONDS: Final = 20.0
 SHORT_ORDER_SECONDS: Final = 12
 NEIGHBOUR: Final = "www.example.org"
 SHORT_NAME: Final = "short.example.net"
+MISTAKEN_NAME: Final = "www.amazon.com"
 WANTED_NAME: Final = "newspaper.example.org"
 
 ORDER_TOML: Final = """\
@@ -67,6 +68,7 @@ class Story:
         """
         self._prepare()
         self._before()
+        self._guards()
         self._one_signature()
         self._two_signatures()
         self._neighbour_and_why()
@@ -114,10 +116,33 @@ class Story:
         self._step(f"Before: {self._name} resolves")
         self._show(self._resolves(self._name))
 
+    def _guards(self) -> None:
+        self._step("Guards look at a list before anything is recorded")
+        directory = self._stage.directory
+        listed = (RULES / "demo-list.txt").read_text()
+        (directory / "demo-list.txt").write_text(f"{listed}{MISTAKEN_NAME}\n")
+        words = ["--targets", str(directory / "demo-list.txt"), "--kind", "subtree", "--yes"]
+        words += ["--order", str(directory / "order-1.toml"), "--validate-only", "--json"]
+        shown = "order propose --targets demo-list.txt --order order-1.toml --validate-only"
+        answer = json.loads(self._do(PROPOSER, "order", "propose", *words, shown=shown))
+        if not answer.get("held_by"):
+            raise IntegrityError(
+                f"a list with {MISTAKEN_NAME} in it was to be held",
+                advice="This is a defect: please report it.",
+            )
+        self._quote((directory / "demo-list.txt.guards").read_text().partition("\n\n")[2])
+        self._say(
+            "300 real names of phishing and malware, and one that got in by mistake: the whole "
+            "order would wait on hold. So the proposer leaves that line out:"
+        )
+        made = [str(directory / f"demo-list.txt.{part}") for part in ("canonical", "guards")]
+        clean = ["--out", str(directory / "clean.txt")]
+        shown = "order split demo-list.txt.canonical demo-list.txt.guards --out clean.txt"
+        self._run("order", "split", *made, *clean, shown=shown, person=PROPOSER)
+
     def _one_signature(self) -> None:
         self._step("One person asks for a block: nothing is blocked")
-        self._propose(1, RULES / "demo-list.txt", shown="rules/demo-list.txt")
-        self._say("300 real names of phishing and malware, normalised, sorted, hashed, signed.")
+        self._propose(1, self._stage.directory / "clean.txt", shown="clean.txt")
         refused = self._fails(
             PROPOSER, "order", "approve", "VN-2026-000001", "--yes", shown="order approve …0001"
         )
@@ -207,8 +232,8 @@ class Story:
         words = ("audit", "verify", str(copy), "--trust", str(made.trust_file))
         self._quote(self._run(*words, shown="audit verify copy --trust trust.toml").stdout)
         receipt = self._stage.directory / "approval.tlog-proof"
-        words = ("audit", "receipt", str(receipt), str(receipt.with_suffix(".entry")), "--trust")
-        shown = "audit receipt approval.tlog-proof approval.entry"
+        words = ("audit", "check-receipt", str(receipt), str(receipt.with_suffix(".entry")), "--trust")
+        shown = "audit check-receipt approval.tlog-proof approval.entry"
         self._quote(self._run(*words, str(made.trust_file), shown=shown).stdout)
 
     # What happens.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from enforcer.cli.guard_findings import keep_findings, tell_held
 from enforcer.cli.list_file import (
     BadLinesMax,
     Column,
@@ -31,7 +32,7 @@ from enforcer.cli.output import (
     progress,
 )
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm, tell
-from enforcer.errors import InputError
+from enforcer.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
     from enforcer.api.client import ControlClient
@@ -92,6 +93,7 @@ def propose(
             _send(
                 person,
                 act,
+                targets,
                 canonical,
                 documents,
                 validate_only=validate_only,
@@ -104,6 +106,7 @@ def propose(
 async def _send(
     person: Person,
     act: Envelope,
+    targets: Path,
     canonical: Path,
     documents: list[bytes],
     *,
@@ -113,12 +116,24 @@ async def _send(
 ) -> None:
     async with person.client() as client:
         await _upload(client, canonical)
-        with busy("have it judged"):
-            proof = await client.propose(act, documents, validate_only=validate_only)
+        try:
+            with busy("have it judged"):
+                proof, said = await client.propose_held(act, documents, validate_only=validate_only)
+        except RefusedError as error:
+            name = error.data.get("report_sha256")
+            if isinstance(name, str):
+                keep_findings(targets, canonical, await client.guard_report(name))
+            raise
+    held: dict[str, object] = {}
+    if said.findings:
+        held["report"] = str(keep_findings(targets, canonical, said.guard_report))
+        held["held_by"] = tell_held(said.findings)
     if proof is not None:
-        tell("Proposed.", proof, receipt, as_json=as_json)
+        tell("Proposed.", proof, receipt, as_json=as_json, more=held)
     elif as_json:
-        emit_json({"valid": True})
+        emit_json({"valid": True, **held})
+    elif held:
+        out().print("[green]It would be accepted[/] and put on hold. Nothing was recorded.")
     else:
         out().print("[green]It would be accepted.[/] Nothing was recorded.")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Protocol, TypeAlias
 
 import typer
@@ -66,8 +68,15 @@ def confirm(payload: AnyPayload, *, yes: bool) -> None:
         raise InputError("nothing was signed", advice="Correct what is wrong, and call again.")
 
 
-def tell(what: str, proof: Proved, receipt_file: Path | None, *, as_json: bool) -> None:
-    """Say that an act stands in the ledger, and keep its proof when asked."""
+def tell(
+    what: str,
+    proof: Proved,
+    receipt_file: Path | None,
+    *,
+    as_json: bool,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> None:
+    """Say that an act stands in the ledger, and keep its proof when asked; `more` is for JSON."""
     from enforcer.app import keys
 
     if receipt_file is not None:
@@ -80,6 +89,7 @@ def tell(what: str, proof: Proved, receipt_file: Path | None, *, as_json: bool) 
                 "entry": proof.leaf.decode("utf-8"),
                 "receipt": proof.receipt.format().decode("utf-8"),
                 "is_repeated": proof.is_repeated,
+                **more,
             }
         )
         return

@@ -160,8 +160,13 @@ class Ledger:
         uses = [requests.get((part.key_id, payload.request_id), -1) for part in envelope.signatures]
         return index if all(use >= index for use in uses) else None
 
-    async def record(self, envelope: Envelope) -> Recorded:
+    async def record(
+        self, envelope: Envelope, then: Callable[[int], Envelope] | None = None
+    ) -> Recorded:
         """Record an act; again gives the same entry with a fresh receipt.
+
+        `then` makes, of the entry's index, an act that becomes the entry after it: in one append,
+        both or none. It is not called for an act that is recorded already.
 
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: the rule that it breaks.
@@ -178,7 +183,7 @@ class Ledger:
                 "the control plane is shutting down",
                 advice="Send the same act again in a moment.",
             )
-        act = WaitingAct(envelope, payload)
+        act = WaitingAct(envelope, payload, then)
         self._waiting.put(act)
         self._wake.set()
         index, is_repeated = await act.answer
@@ -198,16 +203,23 @@ class Ledger:
 
         return await asyncio.to_thread(read)
 
-    def _judge(self, envelope: Envelope, payload: AnyPayload, recorded_at_ms: int) -> bytes:
-        """Return the leaf that the act would be."""
-        if self.state.size == 0 and not isinstance(payload, PolicyAdopted):
+    def _judge(
+        self,
+        envelope: Envelope,
+        payload: AnyPayload,
+        recorded_at_ms: int,
+        state: State | None = None,
+    ) -> bytes:
+        """Return the leaf that the act would be after the entries of `state`, or of all."""
+        state = state or self.state
+        if state.size == 0 and not isinstance(payload, PolicyAdopted):
             raise RefusedError(
                 "the ledger is empty, and its first entry adopts a policy",
                 advice="Have the roots sign a policy, and record that first.",
                 field="payloadType",
             )
         try:
-            judge(self.state, envelope, recorded_at_ms)
+            judge(state, envelope, recorded_at_ms)
         except IntegrityError as error:
             # Followers would stop at such an entry: so it must not become one.
             raise RefusedError(error.message, advice=error.advice, **error.data) from error
@@ -235,31 +247,38 @@ class Ledger:
         batch: dict[bytes, WaitingAct] = {}
         touched: frozenset[tuple[str, ...]] = frozenset()
         for act in self._waiting.take():
-            touches = footprint(act.envelope, act.payload)
+            # What brings another act with it stands alone, so that its index is known.
+            touches = footprint(act.envelope, act.payload) if act.then is None else EVERYTHING
             if batch and (EVERYTHING in (touches, touched) or touched & touches):
                 self._waiting.put_back(act)
                 break
-            leaf = self._accept(act, recorded_at_ms)
-            if leaf is not None:
+            for leaf in self._accept(act, recorded_at_ms):
                 batch[leaf] = act
                 touched |= touches
             if len(batch) == ENTRIES_PER_APPEND_MAX:
                 break
         return batch
 
-    def _accept(self, act: WaitingAct, recorded_at_ms: int) -> bytes | None:
-        """Return the leaf of an act that is to be recorded; answer one that is not."""
+    def _accept(self, act: WaitingAct, recorded_at_ms: int) -> tuple[bytes, ...]:
+        """Return the leaves of an act that is to be recorded; answer one that is not."""
         if act.is_abandoned:
-            return None
+            return ()
         index = self.recorded_as(act.envelope, act.payload)
         if index is not None:
             act.give(index, is_repeated=True)
-            return None
+            return ()
         try:
-            return self._judge(act.envelope, act.payload, recorded_at_ms)
+            leaf = self._judge(act.envelope, act.payload, recorded_at_ms)
+            if act.then is None:
+                return (leaf,)
+            after = self.state.copy()
+            apply(after, parse(leaf))
+            following = act.then(self.state.size)
+            payload = parse_payload(following)
+            return leaf, self._judge(following, payload, recorded_at_ms, after)
         except EnforcerError as error:
             act.fail(error)
-            return None
+            return ()
 
     async def _append(self, batch: dict[bytes, WaitingAct]) -> None:
         """Append the batch and fold it; every act in it gets an answer."""

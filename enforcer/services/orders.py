@@ -8,10 +8,14 @@ before the act that names them is recorded, and only when it is lawful.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
+
+import structlog
 
 from enforcer.core.entry import AnyPayload, parse_payload
 from enforcer.core.envelope import Envelope
+from enforcer.core.guard import Guard
 from enforcer.core.guard_data import PINNED_LINES_MAX
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
@@ -20,6 +24,7 @@ from enforcer.core.order import (
     OrderConfirmed,
     OrderExtended,
     OrderProposed,
+    OrderRef,
     OrderRejected,
 )
 from enforcer.core.policy import PolicyAdopted
@@ -40,6 +45,8 @@ from enforcer.errors import (
 )
 from enforcer.ports import Contents
 from enforcer.services import side_files
+from enforcer.services.guarding import first_hits
+from enforcer.services.guards import HITS_TOLD_MAX, Guards, Held
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.publication import Publication
 from enforcer.services.uploads import Uploads
@@ -69,6 +76,16 @@ PINNED_KINDS: Final = {
 
 P = TypeVar("P", bound=AnyPayload)
 
+log: Final = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """What became of a proposal: None of either where it was only judged, or nothing holds it."""
+
+    recorded: Recorded | None
+    held: Held | None
+
 
 class Orders:
     """The desk where signed acts come in."""
@@ -79,6 +96,7 @@ class Orders:
         uploads: Uploads,
         side: Contents,
         publication: Publication,
+        guards: Guards,
         *,
         log_vkeys: Collection[str] = (),
     ) -> None:
@@ -88,36 +106,71 @@ class Orders:
         self._uploads = uploads
         self._side = side
         self._publication = publication
+        self._guards = guards
 
     async def propose(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
-    ) -> Recorded | None:
-        """Record a proposal, its documents kept before; None when it was only judged.
+    ) -> Proposed:
+        """Record a proposal, its documents kept before, and in one with it what holds it.
 
         Raises:
-            InputError, RefusedError, ConflictError, NotFoundError: what is wrong with it.
-            UnavailableError: it could not be made durable.
+            InputError, RefusedError, ConflictError, NotFoundError: what is wrong with it, or with
+                lines of its list.
+            UnavailableError: it could not be made durable, or not be held.
         """
         order = expect(envelope, OrderProposed)
         documents = side_files.check(order, files)
+        held = None
         if self._ledger.recorded_as(envelope, order) is None:
             self._ledger.judge(envelope)
             await self._check_targets(order)
             await side_files.check_reasons(self._side, order, documents)
+            held = await self._guards.check_proposal(order, envelope.payload_sha256)
         if validate_only:
-            return None
+            return Proposed(None, held)
         await side_files.keep(self._side, documents)
         await self._publication.bring_list(order.target_list_sha256)
-        return await self._ledger.record(envelope)
+        if held is None:
+            return Proposed(await self._ledger.record(envelope), None)
+        await self._guards.keep(held)
+
+        def hold(index: int) -> Envelope:
+            ref = OrderRef(order.order_id, index, envelope.payload_sha256)
+            return self._guards.act(held, ref)
+
+        recorded = await self._ledger.record(envelope, hold)
+        log.info("order_held", order_id=order.order_id, guards=held.names)
+        return Proposed(recorded, held)
 
     async def approve(self, envelope: Envelope, *, validate_only: bool) -> Recorded | None:
-        """Record an approval; raises as :meth:`propose`."""
+        """Record an approval, if the guards still let the order pass; else it is put on hold.
+
+        Raises:
+            RefusedError: a guard fires now; in ``index`` is the entry by which it is held.
+            EnforcerError: as :meth:`propose`.
+        """
         approval = expect(envelope, OrderApproved)
         if self._ledger.recorded_as(envelope, approval) is None:
-            self._ledger.judge(envelope)
-            order = self._ledger.state.orders[approval.order.entry_index].payload
-            await self._check_targets(order)
+            grows = self._judge_approval(envelope)
+            order = self._ledger.state.orders[approval.order.entry_index]
+            await self._check_targets(order.payload)
+            held = await self._guards.check_approval(order)
+            if held is not None:
+                index = None if validate_only else await self._guards.hold(order, held)
+                raise _held_now(held, index)
+            if grows is not None:
+                raise grows
         return None if validate_only else await self._ledger.record(envelope)
+
+    def _judge_approval(self, envelope: Envelope) -> RefusedError | None:
+        """Judge an approval; return the refusal for growth, which is held and not refused."""
+        try:
+            self._ledger.judge(envelope)
+        except RefusedError as error:
+            if error.data.get("guard") != Guard.GROWTH.name:
+                raise
+            return error
+        return None
 
     async def extend(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
@@ -243,3 +296,14 @@ def expect(envelope: Envelope, *kinds: type[P]) -> P:
             field="payloadType",
         )
     return payload
+
+
+def _held_now(held: Held, index: int | None) -> RefusedError:
+    told = "; ".join(f"line {hit}" for hit in first_hits(held.scan.report)[:HITS_TOLD_MAX])
+    return RefusedError(
+        f"guards hold the order ({held.names})" + (f": {told}" if told else ""),
+        advice="See what lifts that: enforcer order show; then approve it again.",
+        field="order",
+        guards=held.names,
+        index=index,
+    )

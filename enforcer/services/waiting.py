@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +27,8 @@ class WaitingAct:
 
     envelope: Envelope
     payload: AnyPayload
+    then: Callable[[int], Envelope] | None = None
+    """Makes, of this act's entry index, another that is recorded with it or not at all."""
     answer: asyncio.Future[tuple[int, bool]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

@@ -12,7 +12,7 @@ from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import Role
 from enforcer.core.order import OrderConfirmed, OrderRejected
-from enforcer.core.policy import DAY_MS, DecisionKind
+from enforcer.core.policy import DAY_MS, DecisionKind, Pins
 from enforcer.core.remedy import (
     AppealDecided,
     AppealFiled,
@@ -28,7 +28,7 @@ from enforcer.errors import ConflictError, InputError, NotFoundError, RefusedErr
 from enforcer.services.orders import OTHER_ACTS
 from enforcer.v1 import order_pb2
 from tests.api.test_control_plane import approved, proposed
-from tests.control import Installation
+from tests.control import REASONS, Installation, with_reasons
 from tests.people import seal
 
 DOCUMENT = b"d" * 32 + b"A document that somebody has to be able to read."
@@ -392,3 +392,62 @@ async def test_watchers_do_not_keep_the_control_plane_from_ending(tmp_path):
             await asyncio.wait_for(served.stop(), 4)  # less than the grace for running calls
             following.cancel()
             await served.start()
+
+
+# Guards.
+
+
+@pytest.fixture
+async def guarded(founded, tmp_path):
+    """A served control plane whose policy pins protections."""
+    land, digests = founded.land, []
+    async with founded.client(land.proposer) as client:
+        for text in (b"subtree time.example.net\n", b"subtree bank.example.com\n"):
+            path = tmp_path / "pinned.txt"
+            path.write_bytes(text)
+            digests.append((await client.upload_targets(path)).sha256)
+        policy = land.policy(pins=Pins(*digests, None, None))
+        await client.record_root_act(seal(policy, *land.roots[:2]))
+    return founded
+
+
+async def offer(served, tmp_path, targets, validate_only=False):
+    path = tmp_path / "targets.txt"
+    path.write_bytes(targets)
+    envelope = seal(with_reasons(served.land, targets), served.land.proposer.key)
+    async with served.client(served.land.proposer) as client:
+        await client.upload_targets(path)
+        return await client.propose_held(envelope, [REASONS], validate_only=validate_only)
+
+
+async def test_the_answer_to_a_proposal_says_what_holds_it(guarded, tmp_path):
+    targets = b"exact a.bank.example.com\nexact b.bank.example.com\n"
+    recorded, said = await offer(guarded, tmp_path, targets, validate_only=True)
+    assert recorded is None
+    recorded, said = await offer(guarded, tmp_path, targets)
+    (finding,) = said.findings
+    assert (finding.guard, finding.line_count) == (order_pb2.GUARD_PROTECTED_NAME, 2)
+    assert list(finding.evidence) == ["subtree bank.example.com"]
+    assert b"2 PROTECTED_NAME exact b.bank.example.com | subtree bank" in said.guard_report
+    async with guarded.client(guarded.land.node) as client:
+        order = await client.get(entry_index=recorded.index)
+        assert order.status == order_pb2.ORDER_STATUS_HELD
+        _, hold = [each async for each in client.watch_orders(0, order.order_id, once=True)]
+    assert list(hold.signed_by) == ["control-1"]
+
+
+async def test_the_report_on_a_refused_proposal_can_be_read(guarded, tmp_path):
+    with pytest.raises(RefusedError, match="PROTECTED_CORE") as caught:
+        await offer(guarded, tmp_path, b"exact a.time.example.net\nsubtree bad.example.org\n")
+    assert caught.value.data["guards"] == "PROTECTED_CORE"
+    async with guarded.client(guarded.land.proposer) as client:
+        report = await client.guard_report(caught.value.data["report_sha256"])
+        assert b"1 PROTECTED_CORE exact a.time.example.net | subtree time" in report
+        with pytest.raises(NotFoundError):
+            await client.guard_report("0" * 64)
+
+
+async def test_nothing_stands_in_the_answer_to_a_proposal_that_no_guard_holds(guarded, tmp_path):
+    recorded, said = await offer(guarded, tmp_path, b"exact bad.example.org\n")
+    assert recorded is not None
+    assert (list(said.findings), said.guard_report) == ([], b"")

@@ -20,8 +20,9 @@ numbers = itertools.count(101)
 def order(stage, tmp_path):
     """Return a function that writes an order's file and its list, and the words to propose it."""
 
-    def order(text="exact bad.example.org\n", *, number=None, **changes):
+    def order(text=None, *, number=None, **changes):
         number = number or next(numbers)
+        text = text or f"exact bad{number}.example.org\n"  # no name twice: guards remember stops
         toml = ORDER_TOML.format(number=number, reasons="Pages that lie.", expires_at="+30d")
         toml = toml.replace(f"00000{number}", f"{number:06}")
         for old, new in changes.items():
@@ -399,7 +400,7 @@ def test_the_whole_ledger_verifies_and_an_altered_copy_does_not(run, stage, tmp_
     shutil.rmtree(copy / "lists")
     incomplete = run("audit", "verify", copy, *trust)
     assert incomplete.code == 2
-    assert "LIST_MISSING" in incomplete.err
+    assert "LIST_MISSING" in incomplete.out
     text = checkpoint.read_text()
     checkpoint.write_text(text.replace("\n", "\n1", 1))
     violation = run("audit", "verify", copy, *trust)

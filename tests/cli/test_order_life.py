@@ -181,6 +181,44 @@ def test_a_safety_officer_suspends_an_order_where_everybody_sees_it(run, stage, 
     acts(OVERSIGHT, "stop", identity)
 
 
+# Guards.
+
+
+def test_a_protected_name_is_held_shown_and_given_up(run, stage, order, acts, tmp_path):  # noqa: F811
+    identity, words = order("bad.example.org\nwww.amazon.com\n", number=next(numbers))
+    judged = run(*words, "--validate-only", "--json")
+    assert (judged.code, judged.json["valid"]) == (0, True)
+    (held,) = judged.json["held_by"]
+    assert (held["guard"], held["evidence"]) == ("PROTECTED_NAME", ["subtree amazon.com"])
+    said = run(*words)
+    assert said.code == 0, said.err
+    assert "line 2 PROTECTED_NAME exact www.amazon.com | subtree amazon.com" in said.err
+    assert "It is on hold for PROTECTED_NAME: lifted by approver" in said.err
+    told = shown(run, stage, identity)
+    assert (told["status"], told["holds"]) == ("HELD", ["PROTECTED_NAME"])
+    assert told["history"][1]["signed_by"] == ["control-1"]
+    assert "www.amazon.com | subtree amazon.com" in told["history"][1]["why"]
+    # This is no court's decision, so nobody can lift it; what is left goes its own way.
+    lift = ["--guard", "protected_name", "--override", "subtree amazon.com"]
+    refused = run("order", "lift", identity, *lift, "-c", stage.person(SECOND_APPROVER), "--yes")
+    assert (refused.code, "court's decision alone" in refused.error[0]) == (5, True)
+    acts(APPROVER, "reject", identity)
+    clean = tmp_path / "clean.txt"
+    split = ["order", "split", tmp_path / "list.txt.canonical", tmp_path / "list.txt.guards"]
+    assert run(*split, "--out", clean).code == 0
+    assert clean.read_text() == "exact bad.example.org\n"
+
+
+def test_what_a_guard_refuses_is_told_line_by_line(run, order, tmp_path):  # noqa: F811
+    _, words = order("bad.example.org\nx.certs.apple.com\n", number=next(numbers))
+    said = run(*words, "--json")
+    assert said.code == 5
+    error = json.loads(said.err.strip().splitlines()[-1])
+    assert error["data"]["guards"] == "PROTECTED_CORE"
+    report = (tmp_path / "list.txt.guards").read_text()
+    assert "2 PROTECTED_CORE exact x.certs.apple.com | subtree certs.apple.com" in report
+
+
 def test_every_guard_that_holds_has_words_for_what_lifts_it():
     for guard, outcome in OUTCOMES.items():
         is_lifted = "lifted by" in lift_words(guard)

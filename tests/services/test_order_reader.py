@@ -21,9 +21,10 @@ async def desk(tmp_path):
         yield desk
 
 
-def propose(desk, order, files=(REASONS,), validate_only=False):
+async def propose(desk, order, files=(REASONS,), validate_only=False):
     envelope = seal(order, desk.land.proposer.key)
-    return desk.orders.propose(envelope, files, validate_only=validate_only)
+    proposed = await desk.orders.propose(envelope, files, validate_only=validate_only)
+    return proposed.recorded
 
 
 async def test_an_order_is_found_by_id_by_entry_and_by_both(desk):

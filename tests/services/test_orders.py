@@ -33,9 +33,10 @@ async def desk(tmp_path):
         yield desk
 
 
-def propose(desk, order, files=(REASONS,), validate_only=False):
+async def propose(desk, order, files=(REASONS,), validate_only=False):
     envelope = seal(order, desk.land.proposer.key)
-    return desk.orders.propose(envelope, files, validate_only=validate_only)
+    proposed = await desk.orders.propose(envelope, files, validate_only=validate_only)
+    return proposed.recorded
 
 
 async def test_two_persons_make_a_block_and_one_ends_it(desk):
@@ -181,10 +182,10 @@ async def test_a_policy_whose_lists_were_never_brought_is_refused(desk):
 async def test_an_answer_that_was_lost_is_given_again_though_the_list_worker_is_away(desk):
     await desk.bring()
     order = seal(with_reasons(desk.land), desk.land.proposer.key)
-    first = await desk.orders.propose(order, [REASONS], validate_only=False)
+    first = (await desk.orders.propose(order, [REASONS], validate_only=False)).recorded
     desk.uploads._summaries.clear()
     desk.uploads._work = None
-    again = await desk.orders.propose(order, [REASONS], validate_only=False)
+    again = (await desk.orders.propose(order, [REASONS], validate_only=False)).recorded
     assert (again.index, again.is_repeated) == (first.index, True)
 
 

@@ -27,9 +27,10 @@ async def desk(tmp_path):
         yield desk
 
 
-def propose(desk, order, files=(REASONS,), validate_only=False):
+async def propose(desk, order, files=(REASONS,), validate_only=False):
     envelope = seal(order, desk.land.proposer.key)
-    return desk.orders.propose(envelope, files, validate_only=validate_only)
+    proposed = await desk.orders.propose(envelope, files, validate_only=validate_only)
+    return proposed.recorded
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,217 @@
+"""Guards at the control plane: what they refuse is not recorded, what they hold waits by an entry.
+
+They read an order's list before its proposal is recorded, again before its approval, and once
+more when the pinned data changes (:mod:`recheck`). The control plane signs holds with its own
+key; it lifts nothing. Reports of what was refused are kept in memory, for whoever asks soon.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+import structlog
+
+from enforcer.core import fields
+from enforcer.core.envelope import Envelope, key_id, sign
+from enforcer.core.guard import Guard, GuardScan
+from enforcer.core.guard_facts import guard_facts
+from enforcer.core.hold import OrderHeld
+from enforcer.core.judge_parts import present_policy
+from enforcer.core.key import Role
+from enforcer.core.order import OrderProposed, OrderRef
+from enforcer.core.policy import DAY_MS
+from enforcer.core.state import OrderRecord
+from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
+from enforcer.ports import Contents, GuardJob, ListWork, Signer
+from enforcer.services import side_files
+from enforcer.services.guarding import (
+    Objection,
+    as_proposed,
+    first_hits,
+    objections,
+    with_growth,
+)
+from enforcer.services.ledger import Ledger
+
+HITS_TOLD_MAX: Final = 3
+REPORTS_KEPT_MAX: Final = 32
+
+log: Final = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What stands against an order, and the report on it as a side file, its salt before it."""
+
+    objections: tuple[Objection, ...]
+    scan: GuardScan
+    document: bytes
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """The guards, ascending."""
+        return tuple(each.guard for each in self.objections)
+
+    @property
+    def names(self) -> str:
+        """Their names, for people."""
+        return ", ".join(guard.name for guard in self.guards)
+
+
+class Guards:
+    """The guards before one ledger."""
+
+    def __init__(
+        self, ledger: Ledger, lists: Contents, side: Contents, work: ListWork, key: Signer
+    ) -> None:
+        self._ledger = ledger
+        self._lists = lists
+        self._side = side
+        self._work = work
+        self._key = key
+        self._reports: dict[str, bytes] = {}
+
+    async def look(self, order: OrderRecord, t_ms: int) -> Held | None:
+        """Let all guards look at an order as if it were approved at `t_ms`, by present data.
+
+        Returns None when nothing stands against it.
+
+        Raises:
+            NotFoundError, UnavailableError, IntegrityError: a list cannot be read.
+        """
+        state = self._ledger.state
+        facts = guard_facts(state, order, t_ms)
+        paths = {each: self._lists.path(each) for each in facts.lists}
+        scan = await self._work.scan_guards(GuardJob(facts, paths))
+        scan = with_growth(state, order, facts, scan, t_ms)
+        found = objections(order, scan)
+        if not found:
+            return None
+        document = secrets.token_bytes(side_files.SALT_BYTES) + scan.report
+        return Held(tuple(found), scan, document)
+
+    async def check_proposal(self, order: OrderProposed, payload_sha256: str) -> Held | None:
+        """Return what would hold an order once it is proposed.
+
+        Raises:
+            RefusedError: a guard refuses it.
+            UnavailableError: it would have to be held, and cannot be; else as :meth:`look`.
+        """
+        t_ms = self._ledger.now_ms()
+        record = as_proposed(self._ledger.state, order, payload_sha256, t_ms)
+        return await self._check(record, t_ms)
+
+    async def check_approval(self, order: OrderRecord) -> Held | None:
+        """Return what holds an order that is about to be approved.
+
+        Raises:
+            RefusedError, UnavailableError: as :meth:`check_proposal`.
+        """
+        return await self._check(order, self._ledger.now_ms())
+
+    def act(self, held: Held, ref: OrderRef) -> Envelope:
+        """Return the control plane's own act that puts an order on hold."""
+        state = self._ledger.state
+        payload = OrderHeld(
+            ledger_origin=state.origin,
+            request_id=secrets.token_urlsafe(24),
+            valid_until_ms=self._ledger.now_ms() + DAY_MS,
+            order=ref,
+            policy_sha256=present_policy(state).payload_sha256,
+            guards=held.guards,
+            report_sha256=sha256(held.document).hexdigest(),
+        )
+        identity = key_id(self._key.public_key)
+        return sign(OrderHeld.TYPE, fields.dump(payload), [(identity, self._key.sign)])
+
+    async def hold(self, order: OrderRecord, held: Held) -> int | None:
+        """Put an order on hold; return the entry, or None where it is held for that already.
+
+        Raises:
+            RefusedError, UnavailableError: it could not be recorded.
+        """
+        ref = OrderRef(order.payload.order_id, order.index, order.payload_sha256)
+        self.check_can_hold()
+        await self.keep(held)
+        try:
+            recorded = await self._ledger.record(self.act(held, ref))
+        except ConflictError as error:  # somebody was quicker: it is held, or has ended
+            log.info("hold_needless", order_id=ref.order_id, problem=error.message)
+            return None
+        log.info("order_held", order_id=ref.order_id, index=recorded.index, guards=held.names)
+        return recorded.index
+
+    async def keep(self, held: Held) -> None:
+        """Make the report durable, before the act that names it is recorded.
+
+        Raises:
+            UnavailableError: the disk did not take it.
+        """
+        await side_files.keep(self._side, {"": held.document})
+
+    def report(self, report_sha256: str) -> bytes:
+        """Return the report of a refusal or of what was only judged, by its SHA-256.
+
+        Raises:
+            NotFoundError: it is not kept any more.
+        """
+        report = self._reports.get(report_sha256)
+        if report is None:
+            raise NotFoundError(
+                f"the report {report_sha256} is not kept any more",
+                advice="Have the order judged again: enforcer order propose --validate-only.",
+                field="report_sha256",
+            )
+        return report
+
+    def check_can_hold(self) -> None:
+        """Check that the roots have registered this control plane's key.
+
+        Raises:
+            UnavailableError: they have not, or it may sign nothing more.
+        """
+        record = self._ledger.state.keys.get(key_id(self._key.public_key))
+        if record is None or record.registration.role is not Role.CONTROL:
+            problem = "the roots have not registered this control plane's own key"
+        elif record.revoked_index is not None:
+            problem = f"entry {record.revoked_index} revoked this control plane's own key"
+        elif record.registration.not_after_ms < self._ledger.now_ms():
+            problem = "the registration of this control plane's own key has ended"
+        else:
+            return
+        raise UnavailableError(
+            f"the order must be held, and {problem}",
+            advice="Register a key for it: enforcer key request signing.key --role control, then "
+            "enforcer trust register.",
+        )
+
+    async def _check(self, order: OrderRecord, t_ms: int) -> Held | None:
+        held = await self.look(order, t_ms)
+        if held is None:
+            return None
+        refusing = [each for each in held.objections if each.refuses]
+        if refusing:
+            raise self._refusal(refusing, held.scan)
+        self.check_can_hold()
+        return held
+
+    def _refusal(self, refusing: list[Objection], scan: GuardScan) -> RefusedError:
+        """Return the refusal, and keep the report with every line for whoever asks."""
+        name = sha256(scan.report).hexdigest()
+        while len(self._reports) >= REPORTS_KEPT_MAX:
+            del self._reports[next(iter(self._reports))]
+        self._reports[name] = scan.report
+        counts = ", ".join(f"{each.guard.name} {scan.counts[each.guard]}" for each in refusing)
+        wanted = {each.guard.name for each in refusing}
+        hits = [hit for hit in first_hits(scan.report) if hit.split(" ", 2)[1] in wanted]
+        told = "; ".join(f"line {hit}" for hit in hits[:HITS_TOLD_MAX])
+        return RefusedError(
+            f"guards refuse lines of the list ({counts}): {told or refusing[0].evidence}",
+            advice="Propose it without these lines: the report has them all.",
+            field="target_list_sha256",
+            guards=", ".join(each.guard.name for each in refusing),
+            report_sha256=name,
+        )

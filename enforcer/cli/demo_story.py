@@ -232,7 +232,8 @@ class Story:
         words = ("audit", "verify", str(copy), "--trust", str(made.trust_file))
         self._quote(self._run(*words, shown="audit verify copy --trust trust.toml").stdout)
         receipt = self._stage.directory / "approval.tlog-proof"
-        words = ("audit", "check-receipt", str(receipt), str(receipt.with_suffix(".entry")), "--trust")
+        files = (str(receipt), str(receipt.with_suffix(".entry")))
+        words = ("audit", "check-receipt", *files, "--trust")
         shown = "audit check-receipt approval.tlog-proof approval.entry"
         self._quote(self._run(*words, str(made.trust_file), shown=shown).stdout)
 

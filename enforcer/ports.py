@@ -342,8 +342,6 @@ class GuardJob:
     facts: GuardFacts
     paths: Mapping[str, Path]
     """Where each of ``facts.lists`` is, by SHA-256."""
-    clean_path: Path | None = None
-    """Where to write the list without the lines that fire; None: nowhere."""
 
 
 class ListWork(Protocol):

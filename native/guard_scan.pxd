@@ -44,8 +44,6 @@ ctypedef struct guard_scan_t:
     size_t report_bytes
     size_t report_bytes_max
     uint64_t left_out  # hits that did not fit; after the first of them none is written
-    uint8_t *clean  # lines at which nothing fires; NULL: not asked for
-    size_t clean_bytes
 
 
 cdef inline void guard_past(guard_scan_t *scan, const past_t *past) noexcept nogil:
@@ -121,11 +119,6 @@ cdef inline bint scan_all(
                 scan.counts[last] += 1
             scan.seen[scan.finds.found[at].evidence] |= <uint16_t> (1 << last)
             report_hit(scan, line, end - scan.at, last, scan.finds.found[at].evidence)
-        if scan.clean != NULL and scan.finds.count == 0:
-            memcpy(scan.clean + scan.clean_bytes, line, end - scan.at)
-            scan.clean_bytes += end - scan.at
-            scan.clean[scan.clean_bytes] = c"\n"
-            scan.clean_bytes += 1
         scan.at = end + 1
         scan.line += 1
     return True

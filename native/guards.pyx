@@ -29,7 +29,6 @@ class ScanFound:
     known_count: int
     report: bytes
     left_out: int
-    clean: bytes
 
 
 cdef list_t list_of(const uint8_t[::1] text) noexcept:
@@ -142,7 +141,6 @@ cdef class GuardIndex:
         int64_t administrative_ms_max=0,
         administrative_evidence=b"",
         size_t report_bytes_max=0,
-        bint want_clean=False,
     ):
         """Scan a checked list; `guard_names` are octets by guard, for the report.
 
@@ -154,7 +152,7 @@ cdef class GuardIndex:
             InputError: a line is none of a checked list (``line``).
             MemoryError: not enough for a few octets a line.
         """
-        scan = _Scan(self, text, guard_names, report_bytes_max, want_clean)
+        scan = _Scan(self, text, guard_names, report_bytes_max)
         for evidence, past in emergencies:
             scan.follow(EMERGENCY_REPEATED, evidence, past)
         for evidence, past in stops:
@@ -189,9 +187,7 @@ cdef class _Scan:
         const uint8_t[::1] text,
         guard_names,
         size_t report_bytes_max,
-        bint want_clean,
     ):
-        cdef size_t octets = text.shape[0]
         self.index = index
         self.evidence = list(index.evidence)
         self.guard_names = guard_names
@@ -203,8 +199,6 @@ cdef class _Scan:
             self.lines = number_lines(&self.scan.text, self.parts)
         self.scan.report = <uint8_t *> self._room(report_bytes_max, 1)
         self.scan.report_bytes_max = report_bytes_max
-        if want_clean:
-            self.scan.clean = <uint8_t *> self._room(octets + 1, 1)
         for guard, name in enumerate(guard_names):
             if guard >= GUARDS or len(name) > GUARD_NAME_BYTES_MAX:
                 raise ValueError("a guard's name is wrong")
@@ -308,5 +302,4 @@ cdef class _Scan:
             known_count=known_count,
             report=self.scan.report[:self.scan.report_bytes],
             left_out=self.scan.left_out,
-            clean=self.scan.clean[:self.scan.clean_bytes] if self.scan.clean != NULL else b"",
         )

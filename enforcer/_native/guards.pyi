@@ -12,7 +12,6 @@ class ScanFound:
     known_count: int
     report: bytes
     left_out: int
-    clean: bytes
 
 def shared_lines(text: Buffer, other: Buffer) -> int: ...
 
@@ -37,5 +36,4 @@ class GuardIndex:
         administrative_ms_max: int = 0,
         administrative_evidence: bytes = b"",
         report_bytes_max: int = 0,
-        want_clean: bool = False,
     ) -> ScanFound: ...

@@ -33,7 +33,7 @@ _hashed: set[_File] = set()
 
 
 def scan_guards(job: GuardJob) -> GuardScan:
-    """Scan one order's list; write the lines at which nothing fires to ``job.clean_path``.
+    """Scan one order's list.
 
     Raises:
         IntegrityError: a list does not have its SHA-256, which is ``expected`` in the data.
@@ -58,10 +58,7 @@ def scan_guards(job: GuardJob) -> GuardScan:
             administrative_ms_max=facts.administrative_ms_max,
             administrative_evidence=facts.administrative_evidence.encode("ascii"),
             report_bytes_max=HITS_BYTES_MAX,
-            want_clean=job.clean_path is not None,
         )
-    if job.clean_path is not None:
-        durable.write_file(job.clean_path, found.clean, mode=durable.PRIVATE_MODE)
     return _result(facts, found)
 
 

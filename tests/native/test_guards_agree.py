@@ -121,6 +121,15 @@ def native_scan(text, data, facts, text_of, **options):
 @example(b"subtree co.x\n", b"", b"", b"icann co.x\nprivate a.co.x\n", b"", [], 0)
 @example(b"subtree a.ck.x\n", b"", b"", b"icann !a.ck.x\nicann *.ck.x\n", b"", [], 0)
 @example(b"net 198.51.0.0/16\n", b"ip 198.51.100.7\n", b"net 198.51.100.0/25\n", b"", b"", [], 0)
+@example(
+    b"exact a.x\nsubtree a.x\n",
+    b"",
+    b"",
+    b"",
+    b"",
+    [(Guard.ADMINISTRATIVE_TIME, b"exact a.x\nsubtree a.x\n", 1)],
+    2,
+)
 def test_the_native_scan_finds_what_the_readable_form_finds(
     text, core, protected, suffixes, ranges, past, days
 ):

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer.core.attestation import GateState, NotEnforced, Omission
+from enforcer.core.attestation import Attestation, GateState, NotEnforced, Omission
+from enforcer.core.envelope import format_envelope, parse_envelope, sign
 from enforcer.core.key import Role
 from enforcer.core.order import Publication, PublicationMode
+from enforcer.core.remedy import AppealOutcome
 from enforcer.errors import InputError, IntegrityError, NotFoundError
 from enforcer.services import report_period
 from enforcer.services.report import make_report
@@ -16,7 +18,7 @@ from enforcer.services.report_facts import Fact, What
 from enforcer.services.report_figures import FIGURES
 from enforcer.services.report_period import Period
 from enforcer.services.report_tally import ENTRIES_MAX, Tally, nearest_rank
-from tests.people import T0_MS, Person
+from tests.people import T0_MS, Person, seal
 from tests.report_story import DAY_MS, HOUR_MS, Entries, Story, half_a_year, value, verify
 
 
@@ -179,6 +181,67 @@ def test_what_is_not_signed_by_the_node_it_names_is_left_out():
     assert report.attestations_left_out == 4
 
 
+def test_a_signature_that_is_not_valid_counts_for_nothing():
+    story = Story()
+    story.attest()
+    node, t_ms, size, said = story.attested[0]
+    octets = sign(Attestation.TYPE, b"{}", [(story.land.node.key.key_id, story.land.node.key.sign)])
+    forged = replace(parse_envelope(said), signatures=octets.signatures)
+    story.attested[0] = (node, t_ms, size, format_envelope(forged))
+    assert (story.report().attestations, story.report().attestations_left_out) == (0, 1)
+
+
+def test_a_key_that_was_revoked_attests_nothing_more():
+    story = Story()
+    land = story.land
+    story.attest()
+    land.record(seal(land.revocation(land.node), *land.roots[:2]))
+    story.attest()
+    assert (story.report().attestations, story.report().attestations_left_out) == (1, 1)
+    assert value(story.report(), "nodes.registered") == 0
+
+
+def test_what_a_node_says_after_the_period_is_not_of_it():
+    story = Story()
+    story.attest()
+    to_ms = story.land.now_ms + 1
+    before = story.report(to_ms=to_ms)
+    story.attest()
+    after = story.report(to_ms=to_ms)
+    assert after == before
+    assert after.attestations == 1
+
+
+def test_an_order_that_ends_when_the_period_does_ends_in_the_next():
+    story = Story()
+    ref = story.land.in_force_order()
+    until_ms = story.land.order_record(ref).until_ms
+    story.pause(until_ms)
+    story.land.register(Person("later", Role.AUDITOR))
+    ended = [
+        value(story.report(*period), "orders.ended")
+        for period in ((T0_MS, until_ms), (until_ms, until_ms + 1))
+    ]
+    assert ended == [0, 1]
+    assert value(story.report(T0_MS, until_ms), "in_force.orders") == 0
+
+
+def test_each_of_several_appeals_has_its_own_time():
+    story = Story()
+    land = story.land
+    land.register(land.control)
+    ref = land.in_force_order()
+    first = land.appeal(ref)
+    story.pause(DAY_MS)
+    second = land.appeal(ref)
+    assert land.decide(ref, second.index, AppealOutcome.DISMISSED).is_effective
+    assert value(story.report(), "time.appeal", statistic="max") == 1_000
+    assert value(story.report(), "appeals.open") == 1
+    assert land.decide(ref, first.index, AppealOutcome.GRANTED).is_effective
+    assert value(story.report(), "time.appeal", statistic="max") == DAY_MS + 3_000
+    assert value(story.report(), "appeals.open") == 0
+
+
 def test_what_comes_after_the_period_changes_nothing_in_it(report):
     story = half_a_year()
     to_ms = T0_MS + 20 * DAY_MS
@@ -209,7 +272,12 @@ def test_time_that_the_copy_does_not_reach_ends_nothing():
 
 
 TIMES = st.integers(T0_MS - DAY_MS, T0_MS + 75 * DAY_MS)
-EDGES = st.sampled_from([effect.recorded_at_ms for effect in half_a_year().land.effects])
+EDGES = st.sampled_from(
+    [
+        *(effect.recorded_at_ms for effect in half_a_year().land.effects),
+        *(order.until_ms for order in half_a_year().land.state.orders.values()),
+    ]
+)
 
 
 @settings(max_examples=25, deadline=None)

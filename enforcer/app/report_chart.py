@@ -1,8 +1,8 @@
 """Charts as inline SVG: a bar beside a number, and columns by month.
 
 Whoever cannot see a chart loses nothing: each stands beside the table of its numbers. No
-scripts, no fonts, no colours of their own: those are the page's classes. All coordinates are
-integers.
+scripts, no fonts fetched; colours and sizes stand in the drawing, so that it looks the same
+wherever it is pasted. All coordinates are integers.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from enforcer.app.markup import Markup, join, tag
 
 BAR_WIDTH: Final = 200
 BAR_HEIGHT: Final = 12
-COLUMN_WIDTH: Final = 44
+COLUMN_WIDTH: Final = 56
 COLUMNS_HEIGHT: Final = 120
 TOP: Final = 16
+FILL: Final = "#1f5f99"
+INK: Final = "#1b1f24"
+FONT_SIZE: Final = 11
 BOTTOM: Final = 20
 COLUMNS_MAX: Final = 24
 """Most columns that can be told apart; beyond it the table serves better."""
@@ -27,7 +30,7 @@ def bar(value: int, most: int) -> Markup:
     width = 0 if most == 0 else max(value * BAR_WIDTH // most, min(value, 1))
     return tag(
         "svg",
-        tag("rect", class_="bar", x=0, y=0, width=width, height=BAR_HEIGHT, rx=2),
+        tag("rect", x=0, y=0, width=width, height=BAR_HEIGHT, rx=2, fill=FILL),
         class_="bar",
         width=BAR_WIDTH,
         height=BAR_HEIGHT,
@@ -46,20 +49,13 @@ def columns(points: Sequence[tuple[str, int, str]], label: str) -> Markup:
         x, top = at * COLUMN_WIDTH, TOP + COLUMNS_HEIGHT - height
         middle = x + COLUMN_WIDTH // 2
         parts += [
-            tag("rect", class_="bar", x=x + 6, y=top, width=COLUMN_WIDTH - 12, height=height),
-            tag("text", words, class_="value", x=middle, y=top - 4, text_anchor="middle"),
-            tag(
-                "text",
-                name,
-                class_="name",
-                x=middle,
-                y=TOP + COLUMNS_HEIGHT + 14,
-                text_anchor="middle",
-            ),
+            tag("rect", x=x + 8, y=top, width=COLUMN_WIDTH - 16, height=height, fill=FILL),
+            _text(words, middle, top - 4),
+            _text(name, middle, TOP + COLUMNS_HEIGHT + 14),
         ]
     width, height = COLUMN_WIDTH * len(points), TOP + COLUMNS_HEIGHT + BOTTOM
     foot = TOP + COLUMNS_HEIGHT
-    axis = tag("line", class_="axis", x1=0, y1=foot, x2=width, y2=foot)
+    axis = tag("line", x1=0, y1=foot, x2=width, y2=foot, stroke=INK)
     return tag(
         "svg",
         axis,
@@ -71,3 +67,7 @@ def columns(points: Sequence[tuple[str, int, str]], label: str) -> Markup:
         height=height,
         viewBox=f"0 0 {width} {height}",
     )
+
+
+def _text(words: str, x: int, y: int) -> Markup:
+    return tag("text", words, x=x, y=y, text_anchor="middle", font_size=FONT_SIZE, fill=INK)

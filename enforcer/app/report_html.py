@@ -161,7 +161,7 @@ def _figure(sheet: Sheet, figure: Figure) -> Markup:
     elif rows[0].value:
         tables = [_values(sheet, figure, by) for by in figure.by]
     heading = tag("h3", f"{words.label(figure)}: {words.number(rows[0].value)} ", source)
-    return tag("section", heading, rule, *tables, id=figure.id)
+    return tag("section", heading, rule, tag("div", *tables, class_="tables"), id=figure.id)
 
 
 def _values(sheet: Sheet, figure: Figure, by: tuple[str, ...]) -> Markup:
@@ -196,7 +196,7 @@ def _values(sheet: Sheet, figure: Figure, by: tuple[str, ...]) -> Markup:
         )
         for row in rows[:ROWS_MAX]
     ]
-    return join((chart, _table(sheet, figure, by, head, body, len(rows))))
+    return tag("div", chart, _table(sheet, figure, by, head, body, len(rows)))
 
 
 def _times(sheet: Sheet, figure: Figure, by: tuple[str, ...]) -> Markup:

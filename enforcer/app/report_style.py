@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 CSS: Final = """
-:root { color-scheme: light; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --bar: #1f5f99; }
+:root { color-scheme: light; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 62rem; color: var(--ink); background: #fff;
   font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
@@ -30,7 +30,8 @@ dl.short div { border: 1px solid var(--line); border-radius: .4rem; padding: .5r
 dl.short dt { color: var(--soft); font-size: .9rem; }
 dl.short dd { margin: 0; font-size: 1.6rem; font-variant-numeric: tabular-nums; }
 nav ul { columns: 2; padding-left: 1.2rem; }
-.scroll { overflow-x: auto; margin: 0 0 1rem; }
+.tables { display: flex; flex-wrap: wrap; gap: 0 2.5rem; }
+.scroll { overflow-x: auto; margin: 0 0 1rem; max-width: 100%; }
 table { border-collapse: collapse; font-size: .95rem; }
 caption { text-align: left; font-weight: 600; padding: .4rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0;
@@ -41,16 +42,15 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums;
 tr.total > * { font-weight: 600; }
 svg { display: block; max-width: 100%; }
 svg.bar { margin-top: .35rem; }
-svg .bar { fill: var(--bar); }
-svg .axis { stroke: var(--soft); }
-svg text { fill: var(--ink); font-size: 11px; font-family: inherit; }
+svg text { font-family: inherit; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  :root { font-size: 8pt; }
+  body { max-width: none; padding: 0; }
   nav, .skip { display: none; }
   h2, h3, caption { break-after: avoid; }
   tr, svg, dl.short div { break-inside: avoid; }
   thead { display: table-header-group; }
-  svg .bar { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  svg rect { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   a { color: inherit; text-decoration: none; }
 }
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from enforcer.backends import pkcs8
 from enforcer.backends.redis_server import RedisServer, find_redis_server
 from enforcer.errors import UnavailableError
 
@@ -20,6 +21,12 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data in {folder}; ENFORCER_DATA names another place")
     return folder
+
+
+@pytest.fixture
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let passphrases cost nothing, where what they cost is not the question."""
+    monkeypatch.setattr(pkcs8, "SCRYPT_COST", 2)
 
 
 @pytest.fixture(scope="session")

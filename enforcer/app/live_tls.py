@@ -131,7 +131,7 @@ class LiveTls:
         """Take the files as they are now, if they are good; tell whether new ones were taken."""
         try:
             files, revocations = await asyncio.to_thread(self._read)
-            check_begun_and_not_ended(self._section.certificate, files.certificate, self._clock())
+            self._check_new(files)
             if self.revocations is not None and revocations is not None:
                 check_newer(revocations, self.revocations)
         except EnforcerError as error:
@@ -147,6 +147,12 @@ class LiveTls:
         )
         self._remind()
         return is_new
+
+    def _check_new(self, files: TlsFiles) -> None:
+        """Check the time of a new certificate; the old one must not keep revocations out."""
+        if files.certificate != self.files.certificate:
+            path = self._section.certificate
+            check_begun_and_not_ended(path, files.certificate, self._clock())
 
     def _read(self) -> tuple[TlsFiles, Revocations | None]:
         files = read_tls(self._section)

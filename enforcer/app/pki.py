@@ -19,14 +19,11 @@ from enforcer.app.passphrase import Passphrases
 from enforcer.backends import durable, pki
 from enforcer.backends.authority_files import AuthorityFiles, Issued
 from enforcer.backends.certificate import Certificate, read_pem, when
-from enforcer.backends.revocations import LIST_DAYS, REASONS
+from enforcer.backends.revocations import LIST_DAYS
 from enforcer.core.key import MACHINE_ROLES, Role
 from enforcer.errors import InputError
 
-AUTHORITY_DAYS: Final = pki.AUTHORITY_DAYS
 CERTIFICATE_DAYS: Final = pki.CERTIFICATE_DAYS
-REVOCATION_DAYS: Final = LIST_DAYS
-REVOCATION_REASONS: Final = tuple(REASONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,12 @@ class Authority:
 
     @classmethod
     def create(
-        cls, directory: Path, origin: str, passphrases: Passphrases | None, *, days: int
+        cls,
+        directory: Path,
+        origin: str,
+        passphrases: Passphrases | None,
+        *,
+        days: int | None = None,
     ) -> Certificate:
         """Make one in `directory`, its key under a passphrase where `passphrases` are given.
 
@@ -66,12 +68,12 @@ class Authority:
         """
         files = AuthorityFiles(directory)
         check_absent(files.key)
-        made = pki.Authority.create(origin, days=days)
+        made = pki.Authority.create(origin, days=pki.AUTHORITY_DAYS if days is None else days)
         files.create(made, None if passphrases is None else passphrases.choose(files.key))
         return Certificate(made.certificate)
 
     def issue(
-        self, asked: Asked, to: Path, *, hosts: Sequence[str] = (), days: int = CERTIFICATE_DAYS
+        self, asked: Asked, to: Path, *, hosts: Sequence[str] = (), days: int | None = None
     ) -> Certificate:
         """Write a certificate to `to`.
 
@@ -88,18 +90,21 @@ class Authority:
                 path=str(self._files.directory),
             )
         holder = pki.Holder(origin, asked.role, asked.identity)
-        pem = self._files.issue(self._authority, holder, asked.key, hosts=tuple(hosts), days=days)
+        pem = self._files.issue(
+            self._authority, holder, asked.key, hosts=tuple(hosts), days=_days(days)
+        )
         durable.write_file(to, pem)
         return Certificate.parse(pem)
 
-    def renew(self, path: Path, to: Path, *, days: int) -> Certificate:
+    def renew(self, path: Path, to: Path, *, days: int | None = None) -> Certificate:
         """Write to `to` a certificate that says what the one in `path` says, from now on.
 
         Raises:
             RefusedError: it was revoked.
             NotFoundError, UnavailableError, InputError: as :meth:`AuthorityFiles.renew`.
         """
-        pem = self._files.renew(self._authority, Certificate.parse(read_pem(path), path), days=days)
+        old = Certificate.parse(read_pem(path), path)
+        pem = self._files.renew(self._authority, old, days=_days(days))
         durable.write_file(to, pem)
         return Certificate.parse(pem)
 
@@ -123,13 +128,13 @@ class Authority:
         self._files.revoke(self._authority, serials, reason)
         return list(found.values())
 
-    def sign_revocations(self, *, days: int) -> tuple[Path, str]:
+    def sign_revocations(self, *, days: int | None = None) -> tuple[Path, str]:
         """Sign the list of revocations again; return where it is, and until when it is good.
 
         Raises:
             InputError, ConflictError, UnavailableError: as :meth:`AuthorityFiles.sign_again`.
         """
-        signed = self._files.sign_again(self._authority, days=days)
+        signed = self._files.sign_again(self._authority, days=LIST_DAYS if days is None else days)
         return self._files.revocations, when(signed.ends)
 
 
@@ -221,6 +226,10 @@ def _listed(issued: Issued, now_seconds: float) -> dict[str, object]:
         "revoked_since": when(revoked.since) if revoked else None,
         "reason": revoked.reason if revoked else None,
     }
+
+
+def _days(days: int | None) -> int:
+    return CERTIFICATE_DAYS if days is None else days
 
 
 def _for_nobody() -> InputError:

@@ -24,7 +24,7 @@ ca_app = typer.Typer(
 app.add_typer(ca_app, name="ca")
 
 Ca = Annotated[Path, typer.Option("--ca", help="The authority's directory (ca.crt, ca.key, …).")]
-Days = Annotated[int, typer.Option(help="How long it is valid.")]
+Days = Annotated[int | None, typer.Option(help="How long it is valid; else 30 days.")]
 NoPassphrase = Annotated[
     bool, typer.Option("--no-passphrase", help="Leave the new key unencrypted, mode 600.")
 ]
@@ -36,7 +36,7 @@ def new(
     directory: Annotated[Path, typer.Argument(help="Where it is to be.")],
     *,
     origin: Annotated[str, typer.Option(help="The ledger's origin, as in trust.toml.")],
-    days: Days = 1_825,
+    days: Annotated[int | None, typer.Option(help="How long it is valid; else five years.")] = None,
     no_passphrase: NoPassphrase = False,
     as_json: AsJson = False,
 ) -> None:
@@ -67,7 +67,7 @@ def issue(
     host: Annotated[
         list[str] | None, typer.Option(help="DNS name or IP address of a server; may be repeated.")
     ] = None,
-    days: Days = 30,
+    days: Days = None,
     no_passphrase: NoPassphrase = False,
     as_json: AsJson = False,
 ) -> None:
@@ -107,7 +107,7 @@ def renew(
     to: Annotated[
         Path | None, typer.Option("--out", help="Where to write it; else in place.")
     ] = None,
-    days: Days = 30,
+    days: Days = None,
     as_json: AsJson = False,
 ) -> None:
     """Issue certificates again, for the same keys and names.
@@ -175,7 +175,9 @@ def revoke(
 def crl(
     *,
     ca: Ca,
-    days: Annotated[int, typer.Option(help="Until when the next list comes.")] = 30,
+    days: Annotated[
+        int | None, typer.Option(help="Until when the next list comes; else 30 days.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign the list of revocations again, before it is past its time."""

@@ -352,22 +352,28 @@ URI = x509.UniformResourceIdentifier
 
 
 @pytest.mark.parametrize(
-    "names",
+    ("names", "words"),
     [
-        [],
-        [URI("spiffe://example.org/proposer/an.nguyen"), URI("spiffe://example.org/approver/b")],
-        [x509.DNSName("spiffe://example.org/proposer/an.nguyen")],
-        [URI("spiffe://example.net/proposer/an.nguyen")],
-        [URI("spiffe://example.org/king/an.nguyen")],
-        [URI("spiffe://example.org/PROPOSER/an.nguyen")],
-        [URI("spiffe://example.org/unspecified/an.nguyen")],
-        [URI("spiffe://example.org/proposer/")],
-        [URI("spiffe://example.org/proposer/an.nguyen/more")],
-        [URI("https://example.org/proposer/an.nguyen")],
+        ([], "names no role"),
+        (
+            [
+                URI("spiffe://example.org/proposer/an.nguyen"),
+                URI("spiffe://example.org/approver/an.nguyen"),
+            ],
+            "nobody has two roles",
+        ),
+        ([x509.DNSName("spiffe://example.org/proposer/an.nguyen")], "names no role"),
+        ([URI("spiffe://example.net/proposer/an.nguyen")], "of the trust domain example.net"),
+        ([URI("spiffe://example.org/king/an.nguyen")], "no known role: 'king'"),
+        ([URI("spiffe://example.org/PROPOSER/an.nguyen")], "no known role: 'PROPOSER'"),
+        ([URI("spiffe://example.org/unspecified/an.nguyen")], "no known role: 'unspecified'"),
+        ([URI("spiffe://example.org/proposer/")], "is not spiffe://"),
+        ([URI("spiffe://example.org/proposer/an.nguyen/more")], "is not spiffe://"),
+        ([URI("https://example.org/proposer/an.nguyen")], "is not spiffe://"),
     ],
-    ids=lambda names: " ".join(str(name.value) for name in names) or "none",
+    ids=lambda value: value if isinstance(value, str) else " ".join(str(n.value) for n in value),
 )
-async def test_a_certificate_that_does_not_say_one_thing_is_refused(ready, names):
+async def test_a_certificate_that_does_not_say_one_thing_is_refused(ready, names, words):
     order = seal(with_reasons(ready.land), ready.land.proposer.key)
     error = await raw_error(
         ready,
@@ -377,6 +383,7 @@ async def test_a_certificate_that_does_not_say_one_thing_is_refused(ready, names
         ),
     )
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert words in error.details()
     assert details_of(error)[1].field_violations[0].field == "certificate"
 
 

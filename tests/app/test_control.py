@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import ssl
 import sys
 
 import msgspec
@@ -124,6 +126,24 @@ async def test_it_serves_without_redis_and_ends_in_order_when_told(installation,
     assert await process.end() == 0
     async with installation:  # the lock was given up, and nothing was lost
         assert installation.control.ledger.state.size == 7
+
+
+async def test_certificates_are_taken_on_sighup_and_bad_ones_left(installation):
+    process = await Process(installation.write_config()).start()
+    tls = installation.config.tls
+    tls.certificate.write_text("half a certifi")
+    process.child.send_signal(signal.SIGHUP)
+    said = await process.hear("certificates_refused")
+    assert (said["level"], "no certificate in PEM" in said["problem"]) == ("error", True)
+    new = installation.issue(Role.CONTROL, "control-1", hosts=("127.0.0.1",))
+    tls.key.write_bytes(new.key)
+    tls.certificate.write_bytes(new.certificate)
+    process.child.send_signal(signal.SIGHUP)
+    await process.hear("certificates_taken")
+    address = ("127.0.0.1", process.port)
+    shown = await asyncio.to_thread(ssl.get_server_certificate, address, timeout=20)
+    assert shown.encode() == new.certificate
+    assert await process.end() == 0
 
 
 async def test_no_address_of_a_caller_is_logged_whatever_the_caller_does(installation):

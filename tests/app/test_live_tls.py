@@ -226,6 +226,19 @@ async def test_an_older_list_of_revocations_lets_nobody_in_again(living):
             await client.list_orders()
 
 
+async def test_a_server_whose_own_certificate_ended_still_hears_of_revocations(living):
+    person = living.land.oversight
+    files = living.issue(person.role, person.person_id)
+    async with living.connect(files) as client:
+        await client.list_orders()
+        living.revoke(files)
+        living.control.tls._clock = lambda: time.time() + 31 * DAY_SECONDS
+        logs = await living.look()
+        assert "certificates_taken" in [each["event"] for each in logs]
+        with pytest.raises(RefusedError, match="was revoked"):
+            await client.list_orders()
+
+
 async def test_a_connection_that_outlives_its_certificate_is_refused(living):
     files = certificate(living.authority, ends=timedelta(seconds=DAY_SECONDS))
     async with living.connect(files) as client:

@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from redis.asyncio import Redis
 
 from enforcer.api.client import ControlClient
-from enforcer.api.server import TlsFiles
+from enforcer.api.server import Server, TlsFiles
 from enforcer.app.node import read_secret
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.feed_format import FeedKeys, node_acl
@@ -32,7 +33,7 @@ from enforcer.backends.redis_server import RedisServer
 from enforcer.core.envelope import Envelope
 from enforcer.core.key import Role
 from enforcer.errors import ConflictError, EnforcerError, IntegrityError, RefusedError
-from enforcer.v1 import node_pb2
+from enforcer.v1 import node_pb2, node_pb2_grpc
 from tests.control import key_pem
 from tests.node_world import BAD, Log, open_copy, trust_of, until
 from tests.people import ORIGIN, Land, Person, seal
@@ -252,6 +253,38 @@ async def test_a_stop_pushed_over_mtls_is_obeyed_and_others_are_refused(host):
     other = seal(land.stopping(ref), land.approver.key)
     pushed = await push(host, land.node, other)  # a node passes on what another signed
     assert pushed.outcome == node_pb2.STOP_OUTCOME_OBEYED
+
+
+async def test_new_certificates_are_shown_to_both_sides_without_a_restart(host):
+    seen: set[bytes] = set()
+    tls = host.issue(Role.CONTROL, "control-1", ("127.0.0.1",))
+    control = Server("example.org", seen.add)
+    node_pb2_grpc.add_NodeServiceServicer_to_server(
+        node_pb2_grpc.NodeServiceServicer(), control.grpc
+    )
+    port = control.bind("127.0.0.1:0", lambda: tls)
+    await control.start()
+    config = host.folder / "node.toml"
+    config.write_text(config.read_text().replace('"127.0.0.1:1"', f'"127.0.0.1:{port}"'))
+    await host.publish()
+    host.start()
+    await host.reached()
+    old = (host.folder / "tls.pem").read_bytes()
+    await until(lambda: seen == {old})  # its attestation comes with it
+    new = host.issue(Role.NODE, "node-1", ("127.0.0.1",))
+    (host.folder / "tls.key").write_bytes(new.key)
+    (host.folder / "tls.pem").write_bytes(new.certificate)
+    host.process.send_signal(signal.SIGHUP)
+    await until(lambda: "certificates_taken" in host.said)
+    place = ("127.0.0.1", int(host.address.rpartition(":")[2]))
+    shown = await asyncio.to_thread(ssl.get_server_certificate, place, timeout=20)
+    assert shown.encode() == new.certificate
+    host.land.in_force_order(BAD)
+    await host.publish()
+    await host.reached()
+    await until(lambda: seen == {old, new.certificate})
+    assert host.end() == 0
+    await control.stop(0)
 
 
 async def test_a_second_agent_on_the_same_folder_is_refused(host):

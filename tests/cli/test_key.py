@@ -16,6 +16,8 @@ from enforcer.core.envelope import parse_envelope
 from enforcer.core.fold import apply
 from enforcer.core.key import Role
 
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
 PASSPHRASE = "correct horse battery staple"
 
 

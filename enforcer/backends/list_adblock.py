@@ -12,14 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from enforcer.backends.list_format import Context
-from enforcer.backends.list_line import (
-    LABEL_PATTERN,
-    NAME_PATTERN,
-    WholeListError,
-    canonical,
-    left_out,
-    name_of_line,
-)
+from enforcer.backends.list_line import NAME_PATTERN, WholeListError, canonical, left_out
 from enforcer.backends.list_lines import LineReader
 from enforcer.core.target import TargetKind
 
@@ -28,7 +21,6 @@ _COSMETIC: Final = re.compile(rb"[^\s/|@$]*#@?[?$%]{0,2}#.*")
 _RULE: Final = re.compile(rb"\|\|([^\s^/$|:?]+)\^")
 _HOST: Final = re.compile(rb"(?:\|\||\|?[a-z]+://)([^\s^/$|:?]+)[\^/|:?].*")
 _REGEX: Final = re.compile(rb"/.+/(?:\$.*)?")
-_LABELS: Final = re.compile(LABEL_PATTERN + rb"(?:\." + LABEL_PATTERN + rb")*")
 
 
 def _convert(line: bytes, line_number: int, context: Context) -> Iterator[bytes]:
@@ -64,15 +56,8 @@ def _take_back(exception: bytes, line_number: int, context: Context) -> None:
         WholeListError: it can be about any name.
     """
     found = _HOST.fullmatch(exception)
-    if found is not None:
-        _, star, name = found[1].lower().rpartition(b"*")
-        if star:
-            name = name.partition(b".")[2]
-        if not name.isascii():
-            name = name_of_line(name, line_number, 5)
-        if _LABELS.fullmatch(name):
-            context.taken_back.add_name(name, line_number, below=True)
-            return
+    if found and context.taken_back.add_pattern(found[1], line_number, below=True):
+        return
     is_of_names = found or _REGEX.fullmatch(exception) or not set(exception) & set(b"/?&=")
     if is_of_names:
         raise WholeListError(

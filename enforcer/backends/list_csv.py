@@ -48,8 +48,6 @@ def read_csv(lines: Iterable[bytes], context: Context) -> Iterator[bytes]:
             if target is None:
                 raise fault("the column is empty", rows.line_num + 1, 1)
             yield target
-        except WholeListError:
-            raise
         except csv.Error as error:
             context.notes.note(fault(str(error), rows.line_num + 1, 1), rows.line_num + 1)
         except InputError as error:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Final
 
 from enforcer.backends.list_format import Context, address_of
-from enforcer.backends.list_line import NAME_PATTERN, canonical, fault, left_out, name_of_line
+from enforcer.backends.list_line import NAME_PATTERN, WholeListError, canonical, fault, left_out
 from enforcer.backends.list_lines import LineReader
 from enforcer.core.target import TargetKind
 from enforcer.errors import InputError
@@ -59,7 +58,7 @@ def _convert_dnsmasq(line: bytes, line_number: int, context: Context) -> Iterato
         raise fault("the line is no option of dnsmasq", line_number, 1)
     if option in _LOCAL_NAMES:
         for name in value.split(b","):
-            _take_back(name, line_number, context)
+            context.taken_back.add_pattern(name.strip(), line_number, below=False)
     if option not in (b"address", b"server", b"local") or not value.startswith(b"/"):
         raise left_out("the option says of no name that it is blocked", line_number)
     *names, destination = value[1:].split(b"/")
@@ -81,20 +80,19 @@ def _block(
     if name in (b"", b"#"):
         raise left_out("the line is about every name, or every single label", line_number, column)
     if not is_block:
-        _take_back(name, line_number, context)
+        is_known = context.taken_back.add_pattern(name, line_number, below=False)
+        if b"*" in name and not is_known:
+            raise WholeListError(
+                f"line {line_number}, column {column}: what is sent to a server or address can be "
+                "any name of the list",
+                advice="Take the line out if it is about none of them.",
+                line=line_number,
+                column=column,
+            )
         raise left_out("the line sends the name to a server or address", line_number, column)
     if b"*" in name:
         raise left_out("a wildcard stands for names that nobody named", line_number, column)
     return canonical(name, TargetKind.SUBTREE, line_number, column)
-
-
-def _take_back(pattern: bytes, line_number: int, context: Context) -> None:
-    """Take back a name, or all that a name with a wildcard before it can stand for."""
-    _, star, rest = pattern.rpartition(b"*")
-    name = rest.partition(b".")[2] if star else pattern
-    with suppress(InputError):  # no name that a target could be
-        spelt = name_of_line(name, line_number, 1)
-        context.taken_back.add_name(spelt, line_number, below=bool(star))
 
 
 read_hosts: Final = LineReader(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from enforcer.backends.list_format import Context
-from enforcer.backends.list_line import LINE_BYTES_MAX, WholeListError, fault
+from enforcer.backends.list_line import LINE_BYTES_MAX, fault
 from enforcer.core.target import NAME_TEXT_BYTES_MAX
 from enforcer.errors import InputError
 
@@ -46,8 +46,6 @@ class LineReader:
             try:
                 check_length(line, line_number)
                 yield from convert(line, line_number, context)
-            except WholeListError:
-                raise
             except InputError as error:
                 context.notes.note(error, line_number)
 

@@ -69,8 +69,11 @@ class Notes:
         """Count a fault, write it, and keep it if it is among the first.
 
         Raises:
-            WholeListError: more lines are bad than are allowed for a list of any length.
+            WholeListError: it is no fault of one line, and `error` itself; or more lines are bad
+                than are allowed for a list of any length.
         """
+        if isinstance(error, WholeListError):
+            raise error
         report = self.report
         column = error.data.get("column")
         is_bad = not isinstance(error, LeftOutError)

@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from enforcer.backends.list_format import Context
-from enforcer.backends.list_line import NAME_PATTERN, WholeListError, canonical, fault, left_out
+from enforcer.backends.list_line import NAME_PATTERN, canonical, fault, left_out
 from enforcer.backends.list_sort import sorted_unique
 from enforcer.backends.list_zone import Record, Zone
 from enforcer.core.network import Network
@@ -21,7 +21,7 @@ from enforcer.core.target import NAME_TEXT_BYTES_MAX, TargetKind
 from enforcer.errors import InputError
 
 _usual: Final = re.compile(
-    rb"(\*\.)?" + NAME_PATTERN + rb"[ \t]+(?:[0-9]+[ \t]+)?(?:IN[ \t]+)?"
+    rb"(\*\.)?" + NAME_PATTERN + rb"(\.?)[ \t]+(?:[0-9]+[ \t]+)?(?:IN[ \t]+)?"
     rb"CNAME[ \t]+(?:\.|\*\.|rpz-drop\.)[ \t]*\r?"
 ).fullmatch
 _BLOCKS: Final = (b".", b"*.", b"rpz-drop.")
@@ -49,21 +49,30 @@ def _marks(lines: Iterable[bytes], context: Context) -> Iterator[bytes]:
     """Yield ``NAME LF``, ``NAME WILD LINE LF`` for what is below it, and lines of addresses."""
     zone = Zone()
     for line_number, line in enumerate(lines, start=1):
-        usual = _usual(line) if len(line) <= NAME_TEXT_BYTES_MAX and zone.is_at_apex else None
-        if usual and b".rpz-" not in line:
-            zone.owner = line[: usual.end(2)]
-            yield b"%b%b%d\n" % (usual[2], _WILD, line_number) if usual[1] else usual[2] + b"\n"
+        usual = _usual(line) if len(line) <= NAME_TEXT_BYTES_MAX and not zone.is_open else None
+        name = _usual_name(usual, zone) if usual and b".rpz-" not in line else None
+        if usual and name:
+            zone.owner = (usual[1] or b"") + name
+            yield b"%b%b%d\n" % (name, _WILD, line_number) if usual[1] else name + b"\n"
             continue
         try:
             record = zone.read(line, line_number)
             if record is not None and record.owner:
                 yield _mark(record, context)
-        except WholeListError:
-            raise
         except InputError as error:
             context.notes.note(error, line_number)
     if zone.is_open:
         context.notes.note(fault("a parenthesis is not closed", zone.begun_at, 1), zone.begun_at)
+
+
+def _usual_name(usual: re.Match[bytes], zone: Zone) -> bytes | None:
+    """Return the name that a record is about, canonical; None if that needs a closer look."""
+    owner: bytes = usual[2]
+    if not usual[3]:
+        return owner if zone.is_at_apex else None
+    name = owner.removesuffix(b"." + zone.apex[:-1]) if zone.apex else owner
+    parent, _, top = name.rpartition(b".")
+    return name if name is not owner and parent and not top.isdigit() else None
 
 
 def _mark(record: Record, context: Context) -> bytes:

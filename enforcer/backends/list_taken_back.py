@@ -7,15 +7,18 @@ over which is its format's business, and told with each exception.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
-from enforcer.backends.list_line import WholeListError
+from enforcer.backends.list_line import LABEL_PATTERN, WholeListError, name_of_line
 from enforcer.core.network import Network
 
 TAKEN_BACK_MAX: Final = 500_000
 """Most names that are kept, those above what is taken back included; and most prefixes."""
+
+_LABELS: Final = re.compile(LABEL_PATTERN + rb"(?:\." + LABEL_PATTERN + rb")*")
 
 
 class _Range(NamedTuple):
@@ -58,6 +61,24 @@ class TakenBack:
             self._above[above] = line_number
             above = above.partition(b".")[2]
         _check_bound(len(self._above))
+
+    def add_pattern(self, pattern: bytes, line_number: int, *, below: bool) -> bool:
+        """Take back a name as it is written, or what is above all that one with ``*`` can match.
+
+        False if nothing is: it may stand for any name. Below what a wildcard is in, all is.
+
+        Raises:
+            InputError: it is no valid IDN, or over TAKEN_BACK_MAX names.
+        """
+        _, star, name = pattern.lower().removesuffix(b".").rpartition(b"*")
+        if star:
+            name = name.partition(b".")[2]
+        if not name.isascii():
+            name = name_of_line(name, line_number, 1)
+        if not _LABELS.fullmatch(name):
+            return False
+        self.add_name(name, line_number, below=below or bool(star))
+        return True
 
     def add_network(self, network: Network, line_number: int) -> None:
         """Take back the addresses of a prefix, or one address (/32, /128).

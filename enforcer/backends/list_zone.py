@@ -46,14 +46,19 @@ class Zone:
         self._depth = 0
 
     @property
+    def apex(self) -> bytes:
+        """The zone's name, absolute; empty while it is not known."""
+        return self._apex or b""
+
+    @property
     def is_open(self) -> bool:
         """Whether a record has begun, at the line `begun_at`, and not ended."""
         return self._depth > 0
 
     @property
     def is_at_apex(self) -> bool:
-        """Whether a line begins a record, and a relative owner in it is relative to the zone."""
-        return self._depth == 0 and self._origin == (self._apex or b"")
+        """Whether a relative owner is relative to the zone's own name."""
+        return self._origin == self.apex
 
     def read(self, line: bytes, line_number: int) -> Record | None:
         """Return the record that the line completes; None while there is none.

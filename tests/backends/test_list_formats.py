@@ -150,6 +150,7 @@ def test_a_filter_list_names_a_domain_or_nothing(line: str, targets: list[str]):
         (DNSMASQ, "server=/a.example/192.0.2.53", "subtree a.example", True),
         (DNSMASQ, "address=/good.a.example/192.0.2.7", "subtree a.example", True),
         (DNSMASQ, "server=/*good.a.example/#", "subtree b.a.example", True),
+        (DNSMASQ, "server=/*good.example/#", "subtree a.example", True),
         (DNSMASQ, "host-record=good.a.example,192.0.2.7", "subtree a.example", True),
         (DNSMASQ, "cname=x.good.a.example,b.example", "subtree good.a.example", True),
         (DNSMASQ, "server=/example/#", "subtree a.example", False),  # the longer name wins
@@ -175,6 +176,11 @@ def test_what_a_list_takes_back_is_left_out_whole(
 def test_an_exception_that_can_be_about_any_name_refuses_the_list(line: str):
     with pytest.raises(InputError, match=r"^line 2, column 1: an exception that can be about any"):
         read(f"||a.example^\n{line}\n", ADBLOCK)
+
+
+def test_a_server_for_a_pattern_that_can_be_any_name_refuses_the_list():
+    with pytest.raises(InputError, match=r"^line 2, column 11: .*any name of the list"):
+        read("local=/a.example/\nserver=/x/*b/#\n", DNSMASQ)
 
 
 def test_csv_gives_the_targets_of_its_column():

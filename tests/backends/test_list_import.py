@@ -178,6 +178,19 @@ def test_a_canonical_list_is_read_as_it_is_and_a_loose_line_of_it_is_bad():
     assert [line for line, _ in found.left_out] == [4, 5, 6]
 
 
+@pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def test_a_long_list_with_an_error_in_each_thousandth_line_is_read_to_its_end(count: int):
+    lines = [f"0.0.0.0 n{number:07}.example.org\n" for number in range(count)]
+    for number in range(0, count, 1_000):
+        lines[number] = f"0.0.0.0 http://n{number}.example.org/\n"
+    found = read("".join(lines), ListFormat.HOSTS)
+    assert found.report.target_count == count - count // 1_000
+    assert found.report.bad_line_count == count // 1_000
+    reported = [line.split(" ", 3) for line in found.report_text.splitlines()]
+    assert [int(line) for line, *_ in reported] == list(range(1, count, 1_000))
+    assert {column for _, column, *_ in reported} == {"14"}
+
+
 name_like = st.lists(st.sampled_from("aB9-_.*ßü。例١"), max_size=12).map("".join)
 
 

@@ -154,6 +154,24 @@ def test_without_its_soa_a_zone_is_not_guessed():
             read(f"$ORIGIN {origin}\na.example CNAME .\n", ListFormat.RPZ)
 
 
+def test_names_written_out_are_those_below_the_zone():
+    head = "rpz.test. 60 IN SOA . . 1 2 3 4 5\n"
+    found = zone(
+        "$ORIGIN elsewhere.test.",
+        "a.example.rpz.test. 60 IN CNAME .",
+        "*.a.example.rpz.test.\t60 IN CNAME .",
+        "b.example.xrpz.test. CNAME .",
+        "192.0.2.1.rpz.test. CNAME .",
+        "com.rpz.test. CNAME .",
+        "rpz.test. CNAME .",
+        "c.example CNAME .",
+        "$ORIGIN rpz.test.",
+        head=head,
+    )
+    assert found.targets == ["subtree a.example"]
+    assert [line for line, _ in found.left_out] == [5, 6, 7, 9]
+
+
 def test_a_record_that_names_no_owner_is_about_the_one_before():
     found = zone("a.example CNAME .", "  TXT x", "b.example CNAME .", "  A 192.0.2.7")
     assert found.targets == ["exact a.example"]

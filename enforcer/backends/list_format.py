@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 
-from enforcer.backends.list_line import NAME_PATTERN
+from enforcer.backends.list_line import LINE_BYTES_MAX, NAME_PATTERN
 from enforcer.backends.list_report import Notes
 from enforcer.backends.list_taken_back import TakenBack
 from enforcer.core.target import TargetKind
@@ -113,11 +113,11 @@ _SIGNS: Final = {
     ListFormat.RPZ: rb"\$(?:TTL|ORIGIN)\b.*|.*\s(?:SOA|CNAME)\s.*",
     ListFormat.ADBLOCK: rb"\[Adblock.*\]|\|\|.*|@@.*|!.*|[^#\s]+#@?[?$]?#.*",
     ListFormat.DNSMASQ: rb"(?:address|server|local)=/.*",
-    ListFormat.HOSTS: rb"(?:[0-9.]+|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?:%\S+)?)\s+\S.*",
+    ListFormat.HOSTS: rb"(?:[0-9.]+|(?=[0-9A-Fa-f]*:)[0-9A-Fa-f:.]+(?:%\S+)?)\s+\S.*",
     ListFormat.PLAIN: rb"(?i:(?:(?:exact|subtree)\s+)?" + NAME_PATTERN + rb"\.?"
-    rb"|(?:ip|net)\s+\S+)\s*(?:#.*)?",
+    rb"|(?:ip|net)\s+\S+)(?:\s*#.*)?",
 }
-_MATCHERS: Final = {kind: re.compile(rb"\s*(?:" + sign + rb")") for kind, sign in _SIGNS.items()}
+_MATCHERS: Final = {kind: re.compile(sign) for kind, sign in _SIGNS.items()}
 
 
 def _guess(sample: bytes) -> ListFormat:
@@ -137,8 +137,9 @@ def _guess(sample: bytes) -> ListFormat:
 
 def _signs(sample: bytes) -> Iterator[ListFormat]:
     for line in sample.split(b"\n")[:SAMPLE_LINES]:
+        begin = line[:LINE_BYTES_MAX].strip()
         for kind, matcher in _MATCHERS.items():
-            if matcher.fullmatch(line.rstrip(b"\r")):
+            if matcher.fullmatch(begin):
                 yield kind
                 break
 

@@ -15,10 +15,11 @@ from typing import Final
 
 import idna
 
-from enforcer.core.target import NAME_KINDS, TargetKind, parse_line
+from enforcer.core.target import NAME_KINDS, NAME_TEXT_BYTES_MAX, TargetKind, parse_line
 from enforcer.errors import InputError
 
 LINE_BYTES_MAX: Final = 4096
+PREFIX_BYTES_MAX: Final = 64  # more than any spelling of one takes
 
 LABEL_PATTERN: Final = rb"[a-z0-9_-]{1,63}"
 NAME_PATTERN: Final = (
@@ -73,7 +74,7 @@ def canonical(value: bytes, kind: TargetKind, line_number: int, column: int) -> 
         value = value.lower().removesuffix(b".")
         if not value.isascii():
             value = _encode_idn(value, line_number, column)
-        if _PREFIX.fullmatch(value):
+        if len(value) <= PREFIX_BYTES_MAX and _PREFIX.fullmatch(value):
             raise fault("a prefix stands where a name belongs: write 'net'", line_number, column)
     else:
         value = _respell(value, kind, line_number, column)
@@ -122,6 +123,8 @@ def _encode_idn(value: bytes, line_number: int, column: int) -> bytes:
         text = value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise fault("the name is not UTF-8", line_number, column) from error
+    if len(text) > NAME_TEXT_BYTES_MAX:  # its A-labels are longer still
+        raise fault(f"the name has {len(text)} characters, over 253", line_number, column)
     if any(char in text for char in "/*"):  # parse_line says what these are
         return text.encode("ascii", "replace")
     try:

@@ -130,6 +130,11 @@ def test_a_filter_list_names_a_domain_or_nothing(line: str, targets: list[str]):
     assert of_line(ADBLOCK, line) == targets
 
 
+def test_a_rule_of_a_pattern_is_no_bad_line_and_one_that_names_no_domain_is():
+    found = read("||ads*.example^\n||a.example/x\n||com^\n||end.example^\n", ADBLOCK)
+    assert (found.report.fault_count, found.report.bad_line_count) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("form", "line", "target", "is_taken_back"),
     [
@@ -192,21 +197,19 @@ def test_csv_gives_the_targets_of_its_column():
 
 
 def test_rows_of_a_csv_that_are_bad_are_told_with_their_line():
-    rows = [
-        "1,a.example",
-        "2",
-        "3,",
-        '4,"b.example',
-        '5,c.example"x"',
-        "6,d.example#x",
-        "7,e.example",
-    ]
+    rows = ["1,a.example", "2", "3,", '4,"b.example"x', "5,d.example#x", "6,e.example"]
     found = read("id,name\n" + "\n".join(rows) + "\n", CSV, column="name")
-    assert found.targets[0] == "exact a.example"
-    assert [line for line, _ in found.left_out][:2] == [3, 4]
+    assert found.targets == ["exact a.example", "exact e.example"]
+    assert [line for line, _ in found.left_out] == [3, 4, 5, 6]
     long = "x" * 5_000
     found = read(f"id,name\n{long},a.example\n2,b.example\n", CSV, column="name")
     assert (found.targets, found.left_out[0][0]) == (["exact b.example"], 2)
+
+
+def test_an_open_quotation_hides_no_row():
+    found = read('id,name\n1,a.example\n2,"b.example\n3,c.example\n', CSV, column="name")
+    assert found.targets == ["exact a.example"]
+    assert found.left_out == [(4, "unexpected end of data")]
 
 
 @pytest.mark.parametrize("header", ["id,domain", "name,name", "", '"name'])
@@ -275,7 +278,8 @@ def test_too_many_lines_are_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name_and_utf_16_is_refused():
-    assert read("\ufeffa.example\n".encode()).targets == ["exact a.example"]
+    found = read("\ufeff0.0.0.0 a.example\n".encode(), HOSTS)
+    assert found.targets == ["exact a.example"]
     with pytest.raises(InputError, match="UTF-16"):
         read("a.example\n".encode("utf-16"))
 

@@ -126,6 +126,14 @@ def test_a_list_without_a_target_is_refused_with_the_first_reason(loose, text: b
         loose(text)
 
 
+@pytest.mark.parametrize(("size", "is_taken"), [(253, True), (254, False)])
+def test_a_name_may_have_253_characters(size: int, is_taken: bool):
+    name = ("x" * 63 + ".") * 3 + "y" * (size - 192 - 4) + ".org"
+    found = read(f"{name}\na.org\n")
+    assert (f"exact {name}" in found.targets) == is_taken
+    assert found.report.bad_line_count == (not is_taken)
+
+
 def test_long_lists_are_merged_from_runs(loose, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(list_sort, "RUN_LINES", 3)
     lines = [f"n{number * 7 % 20}.example.org\n" for number in range(40)]

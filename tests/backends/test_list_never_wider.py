@@ -160,3 +160,19 @@ def test_whatever_comes_in_is_refused_or_comes_out_canonical(form: ListFormat, t
         value = target.partition(" ")[2]
         if "xn--" not in value and "rpz-ip" not in text:
             assert value in text.lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(piece * (60_000 // len(piece)) for piece in (":", " ", "#a", ": ", "1.", "ü")),
+        *(
+            piece * 15
+            for piece in (f"{'a ' * 2_000}SOA\n", f"{':' * 4_000}\n", f"@@||{'a*' * 2_000}\n")
+        ),
+    ],
+)
+def test_no_line_takes_long_to_be_refused(text: str):
+    for form in ListFormat:
+        with pytest.raises(InputError):  # quadratic reading would take minutes here
+            read(text, form, column="name" if form is ListFormat.CSV else None)

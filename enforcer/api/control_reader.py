@@ -15,7 +15,7 @@ from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer, con
 from enforcer.api.server import TlsFiles
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.envelope import Verify
-from enforcer.core.note import VerifierKey
+from enforcer.core.note import Note, VerifierKey
 from enforcer.core.trust import Trust
 from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
 from enforcer.v1 import (
@@ -155,6 +155,20 @@ class ControlReader:
             response.checkpoint, self._trust.origin, self._log_key, self._verify
         )
         return opened, response.checkpoint
+
+    async def witnessed(self) -> Checkpoint | None:
+        """Read the newest checkpoint that has the quorum which the trust asks for, if one has.
+
+        Raises:
+            IntegrityError: the log or a witness did not sign what it says they did.
+        """
+        response = await answer(
+            self._audit.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_SECONDS_MAX)
+        )
+        note = response.cosigned
+        if not note or not self._trust.witnesses.has_quorum(Note.parse(note), self._verify):
+            return None
+        return open_checkpoint(note, self._trust.origin, self._trust.key_of(note), self._verify)
 
     async def read_entries(self, start: int = 0, end: int = 0) -> AsyncIterator[tuple[int, bytes]]:
         """Read (index, leaf) from `start` to before `end`, 0 meaning all; nothing is verified."""

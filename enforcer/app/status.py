@@ -11,6 +11,7 @@ from typing import Final
 from enforcer.app.people import Person
 from enforcer.backends import durable
 from enforcer.backends.gate_socket import GateClient
+from enforcer.core.checkpoint import Checkpoint
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.ports import GateReport
 
@@ -30,6 +31,7 @@ async def control_status(person: Person) -> dict[str, object]:
     async with person.client() as client:
         try:
             checkpoint, _ = await client.checkpoint()
+            witnessed = await client.witnessed() if person.trust.witnesses.quorum else None
         except NotFoundError as error:
             problem = {"problem": error.message, "advice": error.advice}
             return {"address": address, "state": "EMPTY", **problem}
@@ -39,8 +41,16 @@ async def control_status(person: Person) -> dict[str, object]:
         "origin": checkpoint.origin,
         "size": checkpoint.size,
         "root_sha256": checkpoint.root.hex(),
-        "witnesses": "UNWITNESSED",
+        "witnesses": _witnesses(person.trust.witnesses.quorum, witnessed),
     }
+
+
+def _witnesses(quorum: int, witnessed: Checkpoint | None) -> str:
+    """Say in words how it stands with the witnesses."""
+    if not quorum:
+        return "UNWITNESSED"
+    seen = witnessed.size if witnessed is not None else 0
+    return f"{quorum} witnesses have seen {seen} entries"
 
 
 def node_status(state_dir: Path) -> dict[str, object]:

@@ -211,6 +211,19 @@ async def test_an_empty_feed_has_neither_head_nor_entries(medium, source):
     assert await source.next(0, SOON_MS) is None
 
 
+async def test_the_cosigned_checkpoint_is_shown_beside_the_head(medium, book, source):
+    await book.add(3)
+    assert await source.cosigned() is None
+    note = book.files.checkpoint_note
+    await book.add(2)
+    await book.publisher.show_cosigned(note)
+    assert await source.cosigned() == note
+    assert await source.head() == book.files.checkpoint_note
+    assert (await book.reconcile()).was_forged is False
+    await medium.flush()
+    assert await source.cosigned() is None
+
+
 @pytest.mark.parametrize("batch", [1, 100, 700])
 async def test_a_reader_from_the_beginning_gets_everything_through_the_bundles(
     medium, book, source, batch

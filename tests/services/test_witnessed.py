@@ -12,8 +12,9 @@ from enforcer.core.attestation import NotEnforced
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.cosignature import cosign, cosigned_at, with_lines
 from enforcer.core.note import Note
+from enforcer.services.plan import Held, make_plan
 from tests.node_world import BAD, WORSE, World, blocking, in_the_ledger, stays, until
-from tests.people import DAY_MS, seal
+from tests.people import DAY_MS, Land, seal
 from tests.witnesses import named
 
 KEYS = [PrivateKey.generate() for _ in range(3)]
@@ -158,6 +159,44 @@ async def test_an_extension_that_no_witness_saw_does_not_block_past_the_former_e
         await until(lambda: not world.gate.blocks("bad.example.org"))
         world.witness()
         await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+async def test_an_extension_makes_no_approval_that_nobody_saw_count(world):
+    async with world.running():
+        ref = await in_the_ledger(world, BAD)
+        until_ms = world.land.state.orders[ref.entry_index].until_ms
+        signers = world.land.proposer.key, world.land.approver.key
+        extended = world.land.extension(ref, until_ms + DAY_MS)
+        assert world.land.record(seal(extended, *signers)).is_effective
+        await world.publish()
+        await until(lambda: world.status["ledger"]["size"] == len(world.land.leaves))
+        await stays(lambda: not world.gate.blocks("bad.example.org"))
+        world.witness(size=len(world.land.leaves) - 1)  # the approval, and not the extension
+        await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+def test_a_plan_is_due_again_when_what_witnesses_saw_ends():
+    land = Land.founded()
+    row = land.state.orders[land.in_force_order(BAD).entry_index].row
+    former_ms = row.until_ms - DAY_MS
+
+    def plan(t_ms):
+        return make_plan(
+            land.state,
+            bytes(32),
+            t_ms,
+            stopped={},
+            has_list=lambda _sha256: True,
+            has_order_list=lambda _row: True,
+            held=Held(),
+            witnessed_until_ms={row.index: former_ms},
+        )
+
+    before, after = plan(former_ms - 1), plan(former_ms)
+    assert before.rows == (row,)
+    assert before.next_change_ms == former_ms
+    assert after.rows == ()
+    assert [each.reason for each in after.omissions] == [NotEnforced.UNWITNESSED]
 
 
 async def test_what_was_witnessed_stays_so_after_a_restart_with_the_feed_away(world):

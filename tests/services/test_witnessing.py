@@ -197,6 +197,7 @@ async def test_what_does_not_count_is_refused_and_changes_nothing(tmp_path):
         )
         for data, kind in (
             (note_of(made), RefusedError),
+            (note_of(made, 0, root=bytes(32)), IntegrityError),
             (note_of(made, 0, 1, root=bytes(32)), IntegrityError),
             (note_of(made, 0, 1, key=KEYS[0]), IntegrityError),
             (note_of(made, 0, 1, size=desk.files.size + 1, root=bytes(32)), ConflictError),

@@ -150,7 +150,7 @@ class Guards:
         Raises:
             UnavailableError: the disk did not take it.
         """
-        await side_files.keep(self._side, {"": held.document})
+        await side_files.keep(self._side, {sha256(held.document).hexdigest(): held.document})
 
     def report(self, report_sha256: str) -> bytes:
         """Return the report of a refusal or of what was only judged, by its SHA-256.

@@ -18,6 +18,7 @@ from enforcer.core.attestation import (
 )
 from enforcer.core.entry import Entry, encode
 from enforcer.core.envelope import format_envelope
+from enforcer.core.fold import apply
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
 from enforcer.core.table import NO_LOCAL_LAYER, LocalLayer, table_digest
@@ -125,6 +126,20 @@ def test_a_block_by_two_keys_of_one_person_has_no_effect(tmp_path):
     finding = only(archive.audit(), Code.ENTRY_INEFFECTIVE)
     assert finding.index == effect.index
     assert "cannot approve it as well" in finding.words
+
+
+def test_a_fold_that_forgot_the_second_person_would_be_found(archive, monkeypatch):
+    def forgetful(state, entry):
+        effect = apply(state, entry)
+        if effect.kind == "OrderApproved":
+            order = state.orders[effect.order_index]
+            state.orders[order.index] = replace(order, signers=order.signers[:1])
+        return effect
+
+    monkeypatch.setattr("enforcer.services.audit.apply", forgetful)
+    ref = archive.land.in_force_order(TARGETS)
+    archive.write()
+    assert only(archive.audit(), Code.ONE_PERSON).index == ref.entry_index + 1
 
 
 def test_an_entry_of_an_unknown_kind_ends_the_audit_there(archive):

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 from typing import Final
 
+from enforcer.app.audit_files import DiskDocuments, DiskLists
 from enforcer.backends import durable
-from enforcer.backends.content import ContentStore
+from enforcer.backends.guard_store import GuardStore
 from enforcer.backends.keys import verify
-from enforcer.backends.list_tasks import check_list
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import NOTE_BYTES_MAX, Note, VerifierKey
 from enforcer.core.receipt import RECEIPT_BYTES_MAX, Receipt, verify_receipt
-from enforcer.core.target import ListSummary
 from enforcer.core.tile import ENTRY_BYTES_MAX
 from enforcer.core.trust import Trust
 from enforcer.errors import InputError, IntegrityError, NotFoundError
@@ -44,63 +42,6 @@ __all__ = [
 ]
 
 ATTESTATION_BYTES_MAX: Final = 65_535
-
-
-@dataclass(frozen=True, slots=True)
-class DiskLists:
-    """The target lists of one store, mapped one at a time."""
-
-    store: ContentStore
-
-    def check(self, sha256: str) -> ListSummary:
-        """Read the list and check its hash, grammar and order.
-
-        Raises:
-            NotFoundError: it is not here.
-            IntegrityError: what is here has another hash.
-            InputError: it is not canonical.
-        """
-        path = self.store.path(sha256)
-        if not path.is_file():
-            raise NotFoundError(
-                f"the target list {sha256} is not in {self.store.directory}",
-                advice="Copy the ledger's lists as well.",
-                path=str(path),
-            )
-        with durable.reporting(path, "read"), path.open("rb") as file:
-            got = file_digest(file, "sha256").hexdigest()
-        if got != sha256:
-            raise IntegrityError(
-                f"the target list {sha256} was altered: its bytes hash to {got}",
-                advice="Fetch the list again, from the control plane or another copy.",
-                problem="altered",
-                path=str(path),
-                expected=sha256,
-                got=got,
-            )
-        return check_list(path)
-
-
-@dataclass(frozen=True, slots=True)
-class DiskDocuments:
-    """The documents of one store."""
-
-    store: ContentStore
-
-    def is_here(self, sha256: str) -> bool:
-        """Tell whether the document is here, and as it was.
-
-        Raises:
-            IntegrityError: what is here has another hash.
-        """
-        if not self.store.has(sha256):
-            return False
-        self.store.read(sha256)
-        return True
-
-    def is_erased(self, sha256: str) -> bool:
-        """Tell whether a mark says that it was erased by law."""
-        return self.store.is_erased(sha256)
 
 
 def open_ledger(directory: Path, trust: Trust) -> TileLedger:
@@ -144,7 +85,8 @@ def audit_directory(
     except IntegrityError as error:
         return Summary(trust.origin), iter([damaged(error)])
     documents = DiskDocuments(ledger.side)
-    evidence = Evidence(ledger, DiskLists(ledger.lists), documents, attestations, notes)
+    lists, guards = DiskLists(ledger.lists), GuardStore(ledger.lists)
+    evidence = Evidence(ledger, lists, documents, guards, attestations, notes)
     audit = Audit(evidence, trust, verify, as_of_ms, progress)
     return audit.summary, audit.findings()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from enforcer.app.audit import DiskLists
+from enforcer.app.audit_files import DiskLists
 from enforcer.app.orders import find_in_ledger
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.content import ContentStore

@@ -127,6 +127,7 @@ def _show(summary: Summary, findings: list[Finding], as_of_ms: int) -> None:
             "orders": f"{summary.orders_approved} approved by two persons, "
             f"{summary.orders_in_force} in force",
             "lists": f"{summary.lists} checked, {summary.targets} targets",
+            "guards": f"{summary.guarded} approvals judged again",
             "documents": f"{summary.documents} here, and as they were; "
             f"{summary.documents_erased} erased by law, {summary.documents_absent} not here",
             "attestations": f"{summary.attestations} by {summary.nodes} nodes",
@@ -148,6 +149,7 @@ def _emit(summary: Summary, findings: list[Finding], severity: str, as_of_ms: in
             "orders_in_force": summary.orders_in_force,
             "lists": summary.lists,
             "targets": summary.targets,
+            "guarded": summary.guarded,
             "documents": summary.documents,
             "documents_erased": summary.documents_erased,
             "documents_absent": summary.documents_absent,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from enforcer.core.checkpoint import open_checkpoint
@@ -28,6 +29,7 @@ from enforcer.errors import Datum, EnforcerError, InputError, IntegrityError, No
 from enforcer.ports import LedgerFiles
 from enforcer.services.audit_attestations import AttestationAudit, KeptAttestation
 from enforcer.services.audit_checkpoints import CheckpointAudit
+from enforcer.services.audit_guards import GuardAudit, ListGuards
 from enforcer.services.findings import Code, Finding
 from enforcer.services.side_files import named_in
 
@@ -80,6 +82,7 @@ class Evidence:
     ledger: AuditedLedger
     lists: ListReader
     documents: DocumentReader
+    guards: ListGuards
     attestations: Sequence[KeptAttestation] = ()
     earlier_checkpoints: Sequence[bytes] = ()
     """Signed notes that the auditor, or somebody else, kept from before."""
@@ -99,6 +102,8 @@ class Summary:
     orders_in_force: int = 0
     lists: int = 0
     targets: int = 0
+    guarded: int = 0
+    """Approvals whose lists guards have read again."""
     documents: int = 0
     """Reasons, decisions and evidence that are here."""
     documents_erased: int = 0
@@ -144,6 +149,7 @@ class Audit:
         """Target lists to be checked -> the first entry that names each."""
         self._documents: dict[str, int] = {}
         """Documents beside the ledger -> the first entry that names each."""
+        self._guards = GuardAudit(evidence.guards)
         self._counts: dict[str, set[int]] = {}
         """Target lists of orders -> the counts that orders say they have."""
 
@@ -165,6 +171,8 @@ class Audit:
         yield from self._check_log_key()
         yield from attestations.finish(self._state)
         yield from self._check_lists()
+        yield from self._guards.finish(self._state, partial(self._progress, "run guards"))
+        self.summary.guarded = self._guards.count
         yield from self._check_documents()
         summary = self.summary
         summary.recorded_at_ms = self._state.recorded_at_ms
@@ -223,6 +231,7 @@ class Audit:
             self._lists.setdefault(order.payload.target_list_sha256, effect.index)
             counts = self._counts.setdefault(order.payload.target_list_sha256, set())
             counts.add(order.payload.target_count)
+        self._guards.record(state, order, effect.index)
         self.summary.orders_approved += order.approved_index == effect.index
         # Beside the fold, so that a fault in its rules cannot hide here.
         if order.row is not None and len(order.persons - {""}) < PERSONS_TO_BLOCK:

@@ -58,6 +58,8 @@ class Code(IntEnum):
     LOG_KEY = 28
     NOT_WITNESSED = 29
     WITNESSES_BEHIND = 30
+    GUARD_SKIPPED = 31
+    GUARD_UNCHECKED = 32
 
 
 SEVERITY: Final = {
@@ -91,6 +93,8 @@ SEVERITY: Final = {
     Code.LOG_KEY: Severity.VIOLATION,
     Code.NOT_WITNESSED: Severity.INCOMPLETE,
     Code.WITNESSES_BEHIND: Severity.NOTE,
+    Code.GUARD_SKIPPED: Severity.VIOLATION,
+    Code.GUARD_UNCHECKED: Severity.INCOMPLETE,
 }
 
 

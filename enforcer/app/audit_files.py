@@ -1,0 +1,69 @@
+"""What lies beside a ledger, as the audit reads it: lists and documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import file_digest
+
+from enforcer.backends import durable
+from enforcer.backends.content import ContentStore
+from enforcer.backends.list_tasks import check_list
+from enforcer.core.target import ListSummary
+from enforcer.errors import IntegrityError, NotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLists:
+    """The target lists of one store, mapped one at a time."""
+
+    store: ContentStore
+
+    def check(self, sha256: str) -> ListSummary:
+        """Read the list and check its hash, grammar and order.
+
+        Raises:
+            NotFoundError: it is not here.
+            IntegrityError: what is here has another hash.
+            InputError: it is not canonical.
+        """
+        path = self.store.path(sha256)
+        if not path.is_file():
+            raise NotFoundError(
+                f"the target list {sha256} is not in {self.store.directory}",
+                advice="Copy the ledger's lists as well.",
+                path=str(path),
+            )
+        with durable.reporting(path, "read"), path.open("rb") as file:
+            got = file_digest(file, "sha256").hexdigest()
+        if got != sha256:
+            raise IntegrityError(
+                f"the target list {sha256} was altered: its bytes hash to {got}",
+                advice="Fetch the list again, from the control plane or another copy.",
+                problem="altered",
+                path=str(path),
+                expected=sha256,
+                got=got,
+            )
+        return check_list(path)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskDocuments:
+    """The documents of one store."""
+
+    store: ContentStore
+
+    def is_here(self, sha256: str) -> bool:
+        """Tell whether the document is here, and as it was.
+
+        Raises:
+            IntegrityError: what is here has another hash.
+        """
+        if not self.store.has(sha256):
+            return False
+        self.store.read(sha256)
+        return True
+
+    def is_erased(self, sha256: str) -> bool:
+        """Tell whether a mark says that it was erased by law."""
+        return self.store.is_erased(sha256)

@@ -388,7 +388,7 @@ class Installation:
 
     def _close_clients(self) -> None:
         for client in self._clients.values():
-            self.call(client.__aexit__())
+            self.call(client.__aexit__(None, None, None))
 
     def _end_loop(self, thread: threading.Thread) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

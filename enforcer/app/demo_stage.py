@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -33,18 +34,22 @@ STOP_TIMEOUT_SECONDS: Final = 5.0
 COMMAND_TIMEOUT_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
 
+PORTS: Final = range(20_000, 32_000)
+"""Below net.ipv4.ip_local_port_range as Linux has it: no client's own port can be in the way."""
+PORT_DRAWS_MAX: Final = 100
+
 
 class Stage:
     """Where the demo plays; a context manager that always cleans up."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.dns_port = free_port(socket.SOCK_DGRAM)
-        self.redis_port = free_port(socket.SOCK_STREAM)
+        self.dns_port = free_port()
+        self.redis_port = free_port()
         self.upstream = Upstream()
         self.redis = RedisServer(directory / "redis", port=self.redis_port)
-        self._control_port = free_port(socket.SOCK_STREAM)
-        self.node_address = Address(f"127.0.0.1:{free_port(socket.SOCK_STREAM)}")
+        self._control_port = free_port()
+        self.node_address = Address(f"127.0.0.1:{free_port()}")
         self._ending = ExitStack()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.installation = Installation(directory)
@@ -186,12 +191,22 @@ def program(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "enforcer", *words]
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    """Return a loopback port that nobody has at the moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port() -> int:
+    """Return a loopback port that nobody has on UDP or TCP, below those that clients draw from.
+
+    Raises:
+        UnavailableError: a hundred draws found none.
+    """
+    for _ in range(PORT_DRAWS_MAX):
+        port = secrets.choice(PORTS)
+        with ExitStack() as stack, suppress(OSError):
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+            return port
+    raise UnavailableError(
+        f"no free port was found between {PORTS[0]} and {PORTS[-1]}",
+        advice="End programs that listen there, or try again.",
+    )
 
 
 def open_to_pass(directory: Path) -> None:

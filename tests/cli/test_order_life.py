@@ -185,7 +185,7 @@ def test_a_safety_officer_suspends_an_order_where_everybody_sees_it(run, stage, 
 
 
 def test_a_protected_name_is_held_shown_and_given_up(run, stage, order, acts, tmp_path):  # noqa: F811
-    identity, words = order("bad.example.org\nwww.amazon.com\n", number=next(numbers))
+    identity, words = order("guarded.example.org\nwww.amazon.com\n", number=next(numbers))
     judged = run(*words, "--validate-only", "--json")
     assert (judged.code, judged.json["valid"]) == (0, True)
     (held,) = judged.json["held_by"]
@@ -206,7 +206,7 @@ def test_a_protected_name_is_held_shown_and_given_up(run, stage, order, acts, tm
     clean = tmp_path / "clean.txt"
     split = ["order", "split", tmp_path / "list.txt.canonical", tmp_path / "list.txt.guards"]
     assert run(*split, "--out", clean).code == 0
-    assert clean.read_text() == "exact bad.example.org\n"
+    assert clean.read_text() == "exact guarded.example.org\n"
 
 
 def test_what_a_guard_refuses_is_told_line_by_line(run, order, tmp_path):  # noqa: F811

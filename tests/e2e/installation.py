@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from enforcer.api.client import ControlClient, Pushed
 from enforcer.app.acts import read_act
 from enforcer.app.audit import audit_directory, open_ledger
 from enforcer.app.demo_land import AUTHORITY, acts_of, install_demo, lists_of
+from enforcer.app.demo_stage import free_port
 from enforcer.app.installation import Plan
 from enforcer.app.people import Person as Account
 from enforcer.backends.feed_format import node_acl
@@ -422,15 +422,7 @@ def order_ref(order: order_pb2.Order) -> OrderRef:
 
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody has, on UDP and TCP; somebody else may still be quicker."""
-    with ExitStack() as stack:
-        ports = []
-        while len(ports) < count:
-            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            udp.bind(("127.0.0.1", 0))
-            tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            try:
-                tcp.bind(udp.getsockname())
-            except OSError:
-                continue
-            ports.append(udp.getsockname()[1])
-        return ports
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return sorted(ports)

@@ -1,0 +1,260 @@
+"""A whole country for scenarios: its people at a served control plane, its providers before it.
+
+Acts go over gRPC with mTLS, a provider is a real node with a real gate and a resolver behind it.
+A scenario reads as a story: ``order = await country.proposes("exact bad.example.org")``. Providers
+are connected when somebody first looks; what they say is looked at when they are in step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+from enforcer.backends.clock import SystemClock
+from enforcer.core.attestation import Attestation, parse_attestation
+from enforcer.core.entry import parse
+from enforcer.core.envelope import parse_envelope
+from enforcer.core.guard import Guard
+from enforcer.core.hold import AssessmentRecorded, HoldLifted
+from enforcer.core.key import Role
+from enforcer.core.order import OrderRef, OrderRejected
+from enforcer.core.policy import DAY_MS, Pins
+from enforcer.core.state import in_force
+from enforcer.core.target import ListSummary
+from tests.control import LOG_VKEY, REASONS, Installation, PlainListWork, with_reasons
+from tests.people import ORIGIN, Land, Person, seal
+from tests.scenarios.provider import Provider
+
+DOCUMENT = b"d" * 32 + b"What else is at these addresses, and why nothing milder would do."
+
+CORE = ("ip 192.0.2.53", "ip 192.0.2.80", "subtree register.example.org", "subtree time.example")
+"""A resolver, an operator's own page about blocks, the register, time."""
+PROTECTED = ("net 198.51.100.0/24", "subtree bank.example", "subtree code.example")
+SUFFIXES = ("icann co.example", "private pages.example")
+SHARED = ("shared 203.0.113.0/24 cdn",)
+
+
+def text_of(*lines: str) -> bytes:
+    """Return lines as a list has them."""
+    return b"".join(sorted(f"{line}\n".encode() for line in lines))
+
+
+class Lists(PlainListWork):
+    """The check of lists, which can go ahead of its time and count addresses as what is enforced.
+
+    Until they are, a control plane refuses them all; what guards do about them is told so.
+    """
+
+    takes_addresses = False
+
+    async def check_list(self, path: Path) -> ListSummary:
+        found = await super().check_list(path)
+        return replace(found, name_count=found.target_count) if self.takes_addresses else found
+
+
+class Country:
+    """People, their control plane and their providers."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        # Gates are processes, and have the real time.
+        self.land = Land(now_ms=SystemClock().now_ms())
+        self.lists = Lists()
+        self.served = Installation(directory, land=self.land, work=self.lists)
+        self.held: set[str] = set()
+        """The guards that held the last proposal, and their report."""
+        self.report = b""
+        self._nodes = {self.land.node.person_id: self.land.node}
+        self._providers: dict[str, Provider] = {}
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        await self._stack.enter_async_context(self.served)
+        await self.served.found()
+        for person in (self.land.control, self.land.officer):
+            await self._roots(person.registration(self.land.now_ms))
+        await self.adopts()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    # What people do.
+
+    async def adopts(self, **changes: Any) -> None:
+        """Have the roots adopt a policy with this country's protections."""
+        lists = (text_of(*lines) for lines in (CORE, PROTECTED, SUFFIXES, SHARED))
+        pins = Pins(*[await self.uploads(text) for text in lists])
+        await self._roots(self.land.policy(**{"pins": pins} | changes))
+
+    async def uploads(self, text: bytes) -> str:
+        """Have the proposer upload a list, and return its name."""
+        path = self.directory / "list.txt"
+        path.write_bytes(text)
+        async with self._as(self.land.proposer) as client:
+            return (await client.upload_targets(path)).sha256
+
+    async def proposes(self, *lines: str, by: Person | None = None, **changes: Any) -> OrderRef:
+        """Have somebody propose an order for these lines."""
+        who, text = by or self.land.proposer, text_of(*lines)
+        await self.uploads(text)
+        order = with_reasons(self.land, text, **changes)
+        async with self._as(who) as client:
+            recorded, said = await client.propose_held(seal(order, who.key), [REASONS])
+        self.held = {Guard(each.guard).name for each in said.findings}
+        self.report = said.guard_report
+        return self.land.ref(recorded.index)
+
+    async def approves(self, order: OrderRef, by: Person | None = None) -> None:
+        who = by or self.land.approver
+        async with self._as(who) as client:
+            await client.approve(seal(self.land.approval(order), who.key))
+
+    async def orders(self, *lines: str, **changes: Any) -> OrderRef:
+        """Have two persons order it."""
+        order = await self.proposes(*lines, **changes)
+        await self.approves(order)
+        return order
+
+    async def stops(self, order: OrderRef, by: Person | None = None) -> None:
+        who = by or self.land.approver
+        async with self._as(who) as client:
+            await client.stop(seal(self.land.stopping(order), who.key))
+
+    async def returns(self, order: OrderRef) -> None:
+        """Have the approver reject a proposal, with the reason as a document."""
+        who = self.land.approver
+        act = self.land.act(OrderRejected, order, reason_sha256=sha256(DOCUMENT).hexdigest())
+        async with self._as(who) as client:
+            await client.reject(seal(act, who.key), [DOCUMENT])
+
+    async def extends(self, order: OrderRef, days: int) -> None:
+        """Have two persons let an order end so many days from now."""
+        act = self.land.extension(order, self.days_on(days))
+        who = self.land.approver
+        async with self._as(who) as client:
+            await client.extend(seal(act, self.land.proposer.key, who.key))
+
+    async def assesses(self, order: OrderRef) -> int:
+        """Have the proposer attest what the order would hit beside its aim; return the entry."""
+        digest = sha256(DOCUMENT).hexdigest()
+        fields = {"report_sha256": digest, "necessity_sha256": digest}
+        act = self.land.act(AssessmentRecorded, order, **fields)
+        return await self._records(act, self.land.proposer, [DOCUMENT])
+
+    async def lifts(
+        self,
+        order: OrderRef,
+        *guards: Guard,
+        by: Person | None = None,
+        overrides: tuple[str, ...] = (),
+        assessment: int | None = None,
+    ) -> None:
+        """Have a third person lift what holds an order."""
+        act = self.land.act(
+            HoldLifted,
+            order,
+            guards=guards,
+            overrides=overrides,
+            assessment_index=assessment,
+            reason_sha256=None,
+        )
+        await self._records(act, by or self.land.second_approver)
+
+    def days_on(self, days: float) -> int:
+        """Return the time so many days from now."""
+        return self.land.now_ms + round(days * DAY_MS)
+
+    def pass_days(self, days: float) -> None:
+        self.land.now_ms = self.days_on(days)
+
+    # What can be seen.
+
+    @property
+    def size(self) -> int:
+        return self.served.control.ledger.files.size
+
+    @property
+    def in_force(self) -> list[str]:
+        """The numbers of the orders that block now."""
+        return [row.order_id for row in in_force(self.land.state, self.land.now_ms)]
+
+    def status(self, order: OrderRef) -> str:
+        return self.land.state.orders[order.entry_index].status.name
+
+    async def history(self, order: OrderRef) -> list[str]:
+        """Return what the ledger says of an order: every act, and who signed it."""
+        async with self._as(self.land.node) as client:
+            entries = [each async for each in client.watch_orders(0, order.order_id, once=True)]
+        return [f"{parse(each.entry).kind} by {' '.join(each.signed_by)}" for each in entries]
+
+    async def is_blocked(self, name: str, at: str = "node-1") -> bool:
+        """Ask a provider's gate for a name's address, when its node is in step."""
+        provider = await self.provider(at)
+        await provider.is_in_step(self.size, self.land.now_ms)
+        return provider.is_blocked(name)
+
+    async def provider(self, name: str = "node-1") -> Provider:
+        """Return a provider; the first time, it is connected."""
+        if name not in self._providers:
+            provider = Provider(self.served, self.directory / name, self._node(name))
+            await self._stack.enter_async_context(provider)
+            self._providers[name] = provider
+        return self._providers[name]
+
+    async def registers(self, node: str) -> None:
+        """Have the roots register one more provider's node."""
+        await self._roots(self._node(node).registration(self.land.now_ms))
+
+    async def attests(self, node: str) -> Attestation:
+        """Return what a node attested of all that the ledger has now."""
+        provider = await self.provider(node)
+        await provider.is_in_step(self.size, self.land.now_ms)
+        folder = self.served.config.ledger_dir / "attestations" / node
+
+        def said() -> list[Attestation]:
+            files = folder.glob("*.json")
+            each = [parse_attestation(parse_envelope(path.read_bytes())) for path in files]
+            return [one for one in each if one.ledger_size == self.size]
+
+        return (await provider.eventually(said))[-1]
+
+    def audit_words(self) -> list[str]:
+        """Return the words of the audit of this country's ledger, as of a second from now."""
+        trust = self.directory / "audit.toml"
+        roots = json.dumps([key.hex() for key in self.land.state.roots.public_keys])
+        trust.write_text(
+            f'origin = "{ORIGIN}"\nlog_vkey = "{LOG_VKEY.text}"\nroot_keys = {roots}\n'
+            "root_threshold = 2\n[witnesses]\nquorum = 0\n"
+        )
+        at = datetime.fromtimestamp(self.land.now_ms / 1_000 + 1, UTC).isoformat()
+        ledger = str(self.served.config.ledger_dir)
+        return ["audit", "verify", ledger, "--trust", str(trust), "--at", at, "--json"]
+
+    # How it is done.
+
+    def _node(self, name: str) -> Person:
+        if name not in self._nodes:
+            self._nodes[name] = Person(name, Role.NODE, operator="isp-2")
+        return self._nodes[name]
+
+    @asynccontextmanager
+    async def _as(self, person: Person) -> AsyncIterator[Any]:
+        """Connect as somebody; what is then done is a second's work."""
+        async with self.served.client(person) as client:
+            yield client
+        self.land.now_ms += 1_000
+
+    async def _roots(self, act: Any) -> None:
+        async with self._as(self.land.oversight) as client:
+            await client.record_root_act(seal(act, *self.land.roots[:2]))
+
+    async def _records(self, act: Any, by: Person, files: list[bytes] | tuple[()] = ()) -> int:
+        async with self._as(by) as client:
+            return (await client.record_act(seal(act, by.key), files)).index

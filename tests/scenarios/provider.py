@@ -1,0 +1,164 @@
+"""A provider in a scenario: a real node, its gate as a process, a resolver, and one who asks.
+
+The node follows the control plane's feed, fetches lists and attests over gRPC with mTLS. What
+the resolver knows is in `addresses`; what it was asked, by whomever, is in `asked`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from typing import Any, Self
+
+from dnslib import QTYPE, RR, A, DNSRecord
+
+from enforcer.api.control_link import GrpcControlLink
+from enforcer.backends.kept_files import KeptFiles
+from enforcer.backends.keys import verify
+from enforcer.backends.memory import InlineListWork
+from enforcer.backends.memory_feed import MemoryFeedSource
+from enforcer.backends.tiles import TileLedger
+from enforcer.services.attest import Attester
+from enforcer.services.enforce import Enforcer
+from enforcer.services.lists import ListKeeper
+from enforcer.services.node import Node
+from enforcer.services.node_time import NodeTime
+from enforcer.services.pace import Pace
+from enforcer.services.replica import Replica
+from enforcer.services.split_views import SplitViews
+from enforcer.services.stops import StopKeeper
+from tests.backends.gate_world import Asking, GateUnderTest, Resolver, gate_folder, query
+from tests.control import LOG_VKEY, Installation, LandClock, trust_of
+from tests.people import ORIGIN, Person
+
+QUICK = Pace(*[0.02] * 8)
+ADDRESS = "192.0.2.1"
+"""Of every name that has none of its own."""
+
+
+class Provider:
+    """One node, its gate and its resolver; connected while its context lasts."""
+
+    def __init__(self, served: Installation, folder: Path, person: Person) -> None:
+        self._served = served
+        self._folder = folder
+        self._person = person
+        self.addresses: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        self._folder.mkdir()
+        async with AsyncExitStack() as stack:
+            resolver = Resolver()
+            resolver.respond = self._respond
+            stack.callback(resolver.close)
+            place = stack.enter_context(gate_folder(self._folder))
+            self.gate = GateUnderTest(place, resolver.place, origin=ORIGIN)
+            stack.callback(self.gate.end)
+            await asyncio.to_thread(self.gate.start)
+            self._client = stack.enter_context(closing(Asking(self.gate.place)))
+            node = await self._node(stack)
+            await node.start()
+            self._task = asyncio.create_task(node.run())
+            stack.push_async_callback(self._end_node)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _node(self, stack: AsyncExitStack) -> Node:
+        land, state = self._served.land, self._folder / "node"
+        trust, clock, files = trust_of(land), LandClock(land), KeptFiles(state)
+        ledger = stack.enter_context(
+            TileLedger.open(
+                state / "ledger", origin=ORIGIN, vkey=LOG_VKEY, verify=verify, writer=True
+            )
+        )
+        control = GrpcControlLink(
+            await stack.enter_async_context(self._served.client(self._person))
+        )
+        source = MemoryFeedSource(self._served.feed, poll_interval_ms=5)
+        work = InlineListWork()
+        lists = ListKeeper(ledger.lists, work, source, control)
+        return Node(
+            node_id=self._person.person_id,
+            replica=Replica(trust, verify, ledger),
+            time=NodeTime(clock, files),
+            stops=StopKeeper(files),
+            lists=lists,
+            enforcer=Enforcer(
+                gate=self.gate.client,
+                work=work,
+                contents=ledger.lists,
+                lists=lists,
+                files=files,
+                secret=bytes(16),
+            ),
+            attester=Attester(self._person.person_id, self._person.key, control, files),
+            source=source,
+            control=control,
+            files=files,
+            split_views=SplitViews(trust, verify, ledger, files),
+            cosigner=None,
+            pace=QUICK,
+        )
+
+    async def _end_node(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if not self._task.cancelled():
+            self._task.result()
+
+    # What can be seen.
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What the node shows of itself; empty before it shows anything."""
+        path = self._folder / "node" / "status.json"
+        return json.loads(path.read_bytes()) if path.exists() else {}
+
+    async def is_in_step(self, size: int, t_ms: int) -> None:
+        """Wait until node and gate have done what the ledger of so many entries says, then."""
+
+        def is_there() -> bool:
+            status = self.status
+            return (
+                bool(status)
+                and status["t_ms"] >= t_ms
+                and status["planned_size"] == size
+                and status["gate"]["state"] == "HOLDS_TABLE"
+                and not status["missing_lists"]
+                and not status["omissions"]
+            )
+
+        await self.eventually(is_there)
+
+    async def eventually(self, look: Callable[[], Any]) -> Any:
+        """Return what a look returns once that is true; fail when it is not for 20 seconds."""
+        for _ in range(4_000):
+            if found := look():
+                return found
+            if self._task.done():
+                self._task.result()
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"it never came to hold: {self.status}")
+
+    def is_blocked(self, name: str) -> bool:
+        """Ask the gate for a name's address."""
+        answer = DNSRecord.parse(self._client.ask(query(name)))
+        addresses = [str(each.rdata) for each in answer.rr if each.rtype == QTYPE.A]
+        assert addresses in ([], [self.addresses.get(name, ADDRESS)]), addresses
+        return not addresses
+
+    def _respond(self, asked: bytes) -> Iterator[bytes]:
+        message = DNSRecord.parse(asked)
+        name = str(message.q.qname).rstrip(".")
+        self.asked.append(name)
+        reply = message.reply(ra=1, aa=0)
+        address = self.addresses.get(name, ADDRESS)
+        reply.add_answer(RR(message.q.qname, QTYPE.A, ttl=60, rdata=A(address)))
+        yield reply.pack()

@@ -73,6 +73,7 @@ def _commit(state: State, payload: AnyPayload, entry: Entry) -> int | None:
     match payload:
         case PolicyAdopted():
             state.policy = PolicyRecord(state.size, payload, entry.envelope.payload_sha256)
+            state.pinned |= set(payload.pins.lists)
             return None
         case KeyRegistered():
             public_key = bytes.fromhex(payload.public_key)

@@ -181,6 +181,8 @@ class State:
     recorded_at_ms: int = 0
     """Time of the last entry; the next one's cannot be before it."""
     policy: PolicyRecord | None = None
+    pinned: frozenset[str] = frozenset()
+    """Hashes of all that policies have ever pinned: what was judged by it is judged again."""
     log_vkey: str | None = None
     """The key of checkpoints beyond ``log_key_index``; None: the trust file's is in use."""
     log_key_index: int | None = None

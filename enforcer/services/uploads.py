@@ -150,11 +150,7 @@ class Uploads:
 
 def lists_named(state: State) -> set[str]:
     """Return the hashes of all lists that the ledger names, in whatever order or policy."""
-    named = {order.payload.target_list_sha256 for order in state.orders.values()}
-    if state.policy is not None:
-        pins = state.policy.payload.pins
-        named.update(pins.lists)
-    return named
+    return {order.payload.target_list_sha256 for order in state.orders.values()} | state.pinned
 
 
 async def _finished(function: Callable[[T], object], argument: T) -> None:

@@ -7,9 +7,11 @@ from hashlib import sha256
 
 import pytest
 
+from enforcer.core.policy import Pins
 from enforcer.errors import InputError, NotFoundError, UnavailableError
 from enforcer.services import uploads as uploads_module
 from tests.control import TARGETS, Desk, chunks_of
+from tests.people import seal
 
 NAME = sha256(TARGETS).hexdigest()
 
@@ -165,3 +167,17 @@ async def test_lists_that_nobody_ordered_make_room_and_ordered_ones_never_do(
     await desk.propose()
     brought = [await desk.bring(b"exact a%d.example.org\n" % number) for number in range(5)]
     assert {path.name for path in lists.iterdir()} == {NAME, brought[3].sha256, brought[4].sha256}
+
+
+async def test_what_a_former_policy_pinned_is_kept_for_the_auditor(desk, lists, monkeypatch):
+    land = desk.land
+    core = b"subtree home.arpa\n"
+    await desk.bring(core)
+    for pins in (Pins(sha256(core).hexdigest(), None, None, None), Pins(None, None, None, None)):
+        act = seal(land.policy(pins=pins), *land.roots[:2])
+        await desk.orders.record_root_act(act, (), validate_only=False)
+    monkeypatch.setattr(uploads_module, "UNUSED_LISTS_MAX", 0)
+    await desk.bring(b"exact other.example.org\n")
+    await desk.bring()
+    assert (lists / sha256(core).hexdigest()).exists()
+    assert not (lists / sha256(b"exact other.example.org\n").hexdigest()).exists()

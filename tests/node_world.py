@@ -43,6 +43,7 @@ from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import Pace
 from enforcer.services.replica import Replica
+from enforcer.services.scans import Scans
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
 from enforcer.services.witness_watch import Cosigner
@@ -147,6 +148,7 @@ class World:
                 source=source,
                 control=self.control,
                 files=files,
+                scans=Scans(self.work, ledger.lists, lists),
                 split_views=SplitViews(trust, verify, ledger, files),
                 cosigner=self.cosigner(time),
                 pace=QUICK,

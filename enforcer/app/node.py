@@ -42,6 +42,7 @@ from enforcer.services.lists import ListKeeper
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.replica import Replica
+from enforcer.services.scans import Scans
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
 from enforcer.services.witness_watch import Cosigner
@@ -150,6 +151,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             source=source,
             control=control,
             files=files,
+            scans=Scans(checking, ledger.lists, lists),
             split_views=SplitViews(trust, verify, ledger, files),
             cosigner=cosigner,
         )

@@ -27,7 +27,7 @@ from enforcer.backends.list_report import NormaliseReport
 from enforcer.backends.list_split import SplitReport, split
 from enforcer.backends.sealed_table import SealedFile, writable
 from enforcer.core.guard_data import KIND_BYTES, PINNED_BYTES_MAX, check_text, kind_of
-from enforcer.core.target import ListKind, ListSummary
+from enforcer.core.target import ListKind, ListSummary, parse_line
 from enforcer.errors import InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, TableStats
 
@@ -116,6 +116,11 @@ def compile_table(fd: int, job: CompileJob) -> TableStats:
                 orders=orders,
                 core=core,
                 protected=protected,
+                overrides=[
+                    (row.index, parse_line(line.encode("ascii")))
+                    for row, _ in orders
+                    for line in row.overrides
+                ],
             )
         except OSError as error:
             raise UnavailableError(

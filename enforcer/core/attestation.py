@@ -36,6 +36,8 @@ class NotEnforced(IntEnum):
     """The gate counts what it would block, and blocks nothing."""
     UNWITNESSED = 7
     """Too few witnesses have cosigned a checkpoint that covers what it rests on."""
+    GUARD = 8
+    """A guard fires at its list, and no lift answers that."""
 
 
 NOTHING_ENFORCED: Final = frozenset({NotEnforced.BYPASSED, NotEnforced.SHADOW})

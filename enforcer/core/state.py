@@ -167,6 +167,7 @@ class OrderRecord:
             binding=order.binding,
             from_ms=max(order.not_before_ms, self.approved_at_ms),
             until_ms=self.until_ms,
+            overrides=tuple(sorted(self.overrides)),
         )
 
 

@@ -8,15 +8,17 @@ change without a new first line::
     origin <ledger origin>
     policy <entry index> <payload sha256>
     order <index> <order id> <version> <list sha256> <count> <dns> <ip> <binding> <from> <until>
+    override <index> <line of the protected list>
     local <sha256 of the local layer's text>
 
-with one ``order`` line for each order in force, ascending by entry index, and LF after each.
+with one ``order`` line for each order in force, ascending by entry index, each followed by its
+``override`` lines, sorted, if it has any; LF after each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from hashlib import sha256
@@ -66,6 +68,8 @@ class OrderRow:
     binding: Binding
     from_ms: int
     until_ms: int
+    overrides: tuple[str, ...] = field(default=(), compare=False)
+    """Entries of the protected list that it goes beyond, sorted; a gate does not tell them back."""
 
     def is_in_force(self, t_ms: int) -> bool:
         """Tell whether the order is in force at `t_ms` (Unix time, milliseconds)."""
@@ -79,6 +83,11 @@ class OrderRow:
             f"{self.target_count} {self.dns_measure.name} {self.ip_measure.name} "
             f"{self.binding.name} {self.from_ms} {self.until_ms}"
         )
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The row's line and those of its overrides, without LF."""
+        return (self.line, *(f"override {self.index} {line}" for line in self.overrides))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ def table_digest(
         DIGEST_HEADER,
         f"origin {origin}",
         f"policy {policy.index} {policy.payload_sha256}",
-        *(row.line for row in rows if row.index not in local.suspended),
+        *(line for row in rows if row.index not in local.suspended for line in row.lines),
         f"local {local.digest}",
     ]
     return sha256("".join(line + "\n" for line in lines).encode("utf-8")).hexdigest()

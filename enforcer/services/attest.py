@@ -52,6 +52,7 @@ class Attester:
         self._claim: Claim | None = None
         self._made_at_ms = 0
         self._newest: bytes | None = None
+        self.key_id: Final = key_id(signer.public_key)
         self._wake = asyncio.Event()
 
     def is_due(self, plan: Plan, gate: GateState, *, is_settled: bool) -> bool:

@@ -21,15 +21,15 @@ from enforcer.services.plan import Protections
 
 BASE_FILE: Final = "base.json"
 
-RowKey: TypeAlias = tuple[int, str]
-"""An order's entry index and the SHA-256 of its target list: what names are in a table."""
+RowKey: TypeAlias = tuple[int, str, str]
+"""An order's entry index, the SHA-256 of its list, its overrides: what names are in a table."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 def key_of(row: OrderRow) -> RowKey:
     """Return what tells whether a row's names are in a table."""
-    return row.index, row.target_list_sha256
+    return row.index, row.target_list_sha256, "|".join(row.overrides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,10 @@ def read_kept(files: KeptFiles) -> Base | None:
         return None
     try:
         plain = json.loads(data or b"null")
-        counts = {(int(index), str(sha256)): int(n) for index, sha256, n in plain["orders"]}
+        counts = {
+            (int(index), str(sha256), str(overrides)): int(n)
+            for index, sha256, overrides, n in plain["orders"]
+        }
         return Base(str(plain["body_sha256"]), counts, Protections(plain["core"], plain["names"]))
     except (ValueError, TypeError, KeyError):
         return None

@@ -159,6 +159,7 @@ class Layer:
         gate_ms = max(moment.own_ms, made.time_floor_ms)
         return (
             _lasting(made.rows, plan.t_ms) == rows
+            and list(map(key_of, _lasting(made.rows, plan.t_ms))) == list(map(key_of, rows))
             and made.register == (policy.register_url, policy.register_domain)
             and made.time_floor_ms >= self._least_floor_ms(moment)
             and not any(

@@ -28,6 +28,7 @@ from enforcer.services.node_view import Applying, NodeView, omissions_of, order_
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.plan import Plan, make_plan, wanted_lists
 from enforcer.services.replica import Replica
+from enforcer.services.scans import Scans
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stop_paths import StopPaths
 from enforcer.services.stops import StopKeeper, StopOutcome
@@ -57,6 +58,7 @@ class Node:
         control: ControlLink,
         files: KeptFiles,
         split_views: SplitViews,
+        scans: Scans,
         cosigner: Cosigner | None = None,
         pace: Pace = DEFAULT_PACE,
     ) -> None:
@@ -68,6 +70,8 @@ class Node:
         self._lists = lists
         self._enforcer = enforcer
         self._attester = attester
+        self._scans = scans
+        self._to_scan = asyncio.Event()
         self._source = source
         self._files = files
         self._pace = pace
@@ -169,6 +173,7 @@ class Node:
                 self._tell,
                 self._enforcer.run,
                 self._fetch_lists,
+                self._scan_lists,
                 self._follower.run,
                 *((self._watch.run,) if self._replica.witnessed.quorum else ()),
                 *((self._cosigner.run,) if self._cosigner is not None else ()),
@@ -210,6 +215,7 @@ class Node:
         self._warn_of_trust()
         self._changed.set()
         self._lists_wanted.set()
+        self._to_scan.set()
         self._watch.entries_came()
         if self._cosigner is not None:
             self._cosigner.saw(self._replica.note)
@@ -269,7 +275,14 @@ class Node:
             has_order_list=self._lists.has_for,
             held=self._enforcer.held,
             witnessed_until_ms=self._replica.witnessed.until_ms,
+            objects=self._scans.objects,
+            operator=self._operator(),
         )
+
+    def _operator(self) -> str | None:
+        """Return whose network this node belongs to, as the roots registered it."""
+        record = self._replica.state.keys.get(self._attester.key_id)
+        return None if record is None else record.registration.operator
 
     def _pause_seconds(self, plan: Plan | None, state: GateState) -> float:
         """Return how long nothing needs to be looked at, if nothing changes."""
@@ -301,6 +314,20 @@ class Node:
         except EnforcerError as error:
             _log.error("cannot show the status", problem=error.message, advice=error.advice)
 
+    async def _scan_lists(self) -> None:
+        """Have guards look at the list of every order that blocks or may soon."""
+        while True:
+            self._to_scan.clear()
+            pause_seconds = None
+            try:
+                while await self._scans.look(self._replica.state, self._time.now_ms()):
+                    self._changed.set()
+            except EnforcerError:
+                pause_seconds = self._pace.list_retry_seconds
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_seconds):
+                    await self._to_scan.wait()
+
     async def _fetch_lists(self) -> None:
         """Have every list at hand that is or will be needed; stubborn ones ever more rarely."""
         pause_seconds = self._pace.list_retry_seconds
@@ -311,6 +338,7 @@ class Node:
             for sha256 in missing:
                 if await self._lists.bring(sha256):
                     self._changed.set()
+                    self._to_scan.set()
                     pause_seconds = self._pace.list_retry_seconds
             try:
                 async with asyncio.timeout(pause_seconds):

@@ -15,8 +15,8 @@ from typing import Final
 
 from enforcer.core.attestation import OMISSIONS_MAX, NotEnforced, Omission, enforced_rows
 from enforcer.core.life import OrderStatus
-from enforcer.core.policy import PolicyAdopted
-from enforcer.core.state import PolicyRecord, State
+from enforcer.core.policy import Pins, PolicyAdopted
+from enforcer.core.state import OrderRecord, PolicyRecord, State
 from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, OrderRow, table_digest
 from enforcer.services.kept_stops import KeptStop
 
@@ -161,12 +161,16 @@ def make_plan(
     has_order_list: Callable[[OrderRow], bool],
     held: Held,
     witnessed_until_ms: Mapping[int, int] | None = None,
+    objects: Callable[[OrderRecord, Pins], bool | None] = lambda _order, _pins: False,
+    operator: str | None = None,
 ) -> Plan | None:
     """Return what to enforce; None while the ledger has no policy.
 
     `stopped` are the stops that are obeyed ahead of the ledger, by order id: in all versions.
     `witnessed_until_ms` says of orders that were changed by entries which too few witnesses have
     seen, by entry index, until when the entries before those block them; 0: not at all.
+    `objects` tells whether guards stand against an order, None while nobody has looked;
+    `operator` is whose network this node belongs to.
     """
     seen_until_ms = witnessed_until_ms or {}
     if state.policy is None:
@@ -186,11 +190,15 @@ def make_plan(
         stop = stopped.get(row.order_id)
         is_seen = seen_until_ms.get(row.index, row.until_ms) > t_ms
         has_all = row.index in at_gate or (has_order_list(row) and not is_frozen)
-        is_possible = can_enforce(row) and has_all and is_seen
+        order = state.orders[row.index]
+        objected = objects(order, state.policy.payload.pins)
+        barred = _barred(order, operator, objected=objected)
+        has_all = has_all and (objected is not None or row.index in at_gate)
+        is_possible = can_enforce(row) and has_all and is_seen and barred is None
         if stop is None and is_possible:
             rows.append(row)
         elif row.is_in_force(t_ms):
-            omissions.append(_omission(row, stop, is_seen=is_seen))
+            omissions.append(_omission(row, stop, barred, is_seen=is_seen))
         unwitnessed += stop is None and not is_seen
     return Plan(
         origin=state.origin,
@@ -229,9 +237,22 @@ def can_enforce(row: OrderRow) -> bool:
     return row.ip_measure is IpMeasure.NONE
 
 
-def _omission(row: OrderRow, stop: KeptStop | None, *, is_seen: bool) -> Omission:
+def _barred(
+    order: OrderRecord, operator: str | None, *, objected: bool | None
+) -> NotEnforced | None:
+    """Return why an order is not to be enforced here, whatever is at hand; None: it may be."""
+    if operator is not None and operator in order.suspended_by:
+        return NotEnforced.SUSPENDED
+    return NotEnforced.GUARD if objected else None
+
+
+def _omission(
+    row: OrderRow, stop: KeptStop | None, barred: NotEnforced | None, *, is_seen: bool
+) -> Omission:
     if stop is not None:
         return Omission(row.index, NotEnforced.STOPPED_UNLOGGED, stop.sha256, stop.received_at_ms)
+    if barred is not None:
+        return Omission(row.index, barred, None, row.from_ms)
     if not is_seen:
         return Omission(row.index, NotEnforced.UNWITNESSED, None, row.from_ms)
     reason = NotEnforced.LIST_MISSING if can_enforce(row) else NotEnforced.CANNOT_ENFORCE

@@ -1,0 +1,143 @@
+"""A node and what guards, lifts and a safety officer say of its orders."""
+
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from enforcer.core.attestation import GateState, NotEnforced
+from enforcer.core.guard import Guard
+from enforcer.core.policy import DecisionKind, Pins
+from enforcer.core.table import NO_LOCAL_LAYER, table_digest
+from tests.node_world import World, blocking, in_the_ledger, stays, until
+from tests.people import Land, seal
+
+NAMES = b"exact login.bank.example.com\nsubtree shop.example.com\n"
+BANK = b"exact login.bank.example.com\n"
+
+
+@pytest.fixture
+def world(tmp_path):
+    land = Land.founded(pins=Pins(None, sha256(NAMES).hexdigest(), None, None))
+    land.register(land.control, land.officer, land.other_officer)
+    world = World(tmp_path, land)
+    world.bring(NAMES)
+    return world
+
+
+def omitted(world):
+    attested = world.attested
+    return {} if attested is None else {o.order_index: o.reason for o in attested.omissions}
+
+
+def is_true(world):
+    """Tell whether the last attestation is what an auditor computes, and the gate's."""
+    attested = world.attested
+    return (
+        attested is not None
+        and attested.ledger_size == len(world.land.leaves)
+        and attested.table_digest == world.expected_digest(attested)
+    )
+
+
+async def test_a_guard_that_the_control_plane_skipped_is_not_skipped_here(world):
+    async with world.running():
+        await blocking(world)
+        ref = await in_the_ledger(world, b"exact a.shop.example.com\n")
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        await until(lambda: is_true(world))
+        await stays(lambda: not world.gate.blocks("a.shop.example.com"), looks=5)
+        assert world.gate.blocks("bad.example.org")
+
+
+async def test_what_a_court_overrides_by_name_is_blocked_at_the_protected_name(world):
+    land = world.land
+    async with world.running():
+        await blocking(world)
+        world.bring(BANK)
+        ref = land.propose(BANK, decision_kind=DecisionKind.COURT_FINAL)
+        assert land.hold(ref, Guard.PROTECTED_NAME).is_effective
+        line = "exact login.bank.example.com"
+        assert land.lift(ref, Guard.PROTECTED_NAME, overrides=(line,)).is_effective
+        assert land.approve(ref).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks("login.bank.example.com"))
+        await until(lambda: is_true(world) and omitted(world) == {})
+        assert world.attested.gate is GateState.HOLDS_TABLE
+
+
+async def test_an_order_that_is_held_and_lifted_at_once_gets_its_override(world):
+    land = world.land
+    async with world.running():
+        world.bring(BANK)
+        ref = land.in_force_order(BANK, decision_kind=DecisionKind.COURT_FINAL)
+        await world.publish()
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        assert land.hold(ref, Guard.PROTECTED_NAME).is_effective
+        line = "exact login.bank.example.com"
+        assert land.lift(ref, Guard.PROTECTED_NAME, overrides=(line,)).is_effective
+        await world.publish()  # both entries at once: the node never sees it held
+        await until(lambda: world.gate.blocks("login.bank.example.com"))
+        await until(lambda: is_true(world) and omitted(world) == {})
+
+
+async def test_new_data_takes_an_order_out_before_any_entry_does(world):
+    land = world.land
+    async with world.running():
+        ref = await blocking(world)
+        pins = Pins(world.bring(b"subtree bad.example.org\n"), None, None, None)
+        land.record(seal(land.policy(pins=pins), *land.roots[:2]))
+        await world.publish()
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        assert not world.gate.blocks("bad.example.org")
+
+
+async def test_a_stop_waits_for_no_scan(world):
+    async with world.running() as node:
+        ref = await blocking(world)
+        world.work.is_away = True
+        await in_the_ledger(world, b"exact new.example.org\n")
+        await node.offer_stop(world.stop_bytes(ref))
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        assert not world.gate.blocks("new.example.org")
+
+
+async def test_an_order_suspended_on_the_own_network_passes_there_and_comes_back(world):
+    land = world.land
+    async with world.running():
+        ref = await blocking(world)
+        assert land.suspend(ref).is_effective
+        await world.publish()
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.SUSPENDED})
+        await until(lambda: is_true(world))
+        assert land.resume(ref).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks("bad.example.org") and omitted(world) == {})
+
+
+async def test_a_suspension_on_another_network_changes_nothing_here(world):
+    async with world.running():
+        ref = await blocking(world)
+        assert world.land.suspend(ref, by=world.land.other_officer).is_effective
+        await world.publish()
+        await until(lambda: is_true(world))
+        assert world.gate.blocks("bad.example.org")
+        assert omitted(world) == {}
+
+
+def test_an_override_is_part_of_the_table_digest():
+    land = Land.founded()
+    land.register(land.control)
+    ref = land.propose(decision_kind=DecisionKind.COURT_FINAL)
+    land.hold(ref, Guard.PROTECTED_NAME)
+    land.lift(ref, Guard.PROTECTED_NAME, overrides=("subtree example.org",))
+    assert land.approve(ref).is_effective
+    row = land.order_record(ref).row
+    assert row.lines[1:] == (f"override {ref.entry_index} subtree example.org",)
+    policy = land.state.policy.ref
+    digests = {
+        table_digest(land.origin, policy, [each], NO_LOCAL_LAYER)
+        for each in (row, replace(row, overrides=()))
+    }
+    assert len(digests) == 2

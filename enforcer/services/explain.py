@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeAlias
 
 from enforcer.core.name import Name
 from enforcer.core.state import OrderRecord, State
+from enforcer.core.target import parse_line
 from enforcer.core.verdict import Cause, Rules, Verdict, decide
 from enforcer.errors import NotFoundError
 
@@ -103,6 +104,11 @@ def explain(state: State, lists: Lists, name: Name, qtype: int, t_ms: int) -> Ex
         orders,
         core=_list_of([*_present(core, wanted), *_below(core, zones)]),
         protected=_list_of([*_present(protected, wanted), *_below(protected, zones)]),
+        overrides={
+            (row.index, parse_line(each.encode("ascii")))
+            for row, _ in orders
+            for each in row.overrides
+        },
     )
     verdict = decide(rules, name, qtype, t_ms)
     order_of = {row.index: state.orders[row.index] for row, _ in orders}

@@ -16,7 +16,8 @@ from enforcer.backends.memory_feed import StreamEntry
 from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.core.entry import Entry, encode
 from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
-from enforcer.core.policy import Pins
+from enforcer.core.guard import Guard
+from enforcer.core.policy import DecisionKind, Pins
 from enforcer.core.state import Roots
 from enforcer.errors import ConflictError, InputError, IntegrityError, NotFoundError, RefusedError
 from enforcer.services.stops import StopOutcome
@@ -513,10 +514,18 @@ def protected(tmp_path: Path) -> World:
 
 
 async def test_protected_names_are_fetched_and_win(protected):
-    world = protected
+    world, land = protected, protected.land
     world.bring(b"exact bank.example.org\n")
+    world.bring(b"subtree example.org\n")
+    land.register(land.control)
     async with world.running():
-        await blocking(world, b"subtree example.org\n")
+        # A court goes beyond the protected name; as it ordered what lies above, the name passes.
+        ref = land.propose(b"subtree example.org\n", decision_kind=DecisionKind.COURT_FINAL)
+        land.hold(ref, Guard.PROTECTED_NAME)
+        land.lift(ref, Guard.PROTECTED_NAME, overrides=("exact bank.example.org",))
+        assert land.approve(ref).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks("bad.example.org"))
         assert not world.gate.blocks("bank.example.org")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from enforcer.core.attestation import GateState, parse_attestation
 from enforcer.core.envelope import parse_envelope
+from enforcer.core.guard import GuardScan
 from enforcer.core.policy import Pins
 from enforcer.errors import IntegrityError, RefusedError, UnavailableError
 from enforcer.services import bases, layers
@@ -381,6 +382,8 @@ async def test_a_base_that_cannot_be_compiled_keeps_no_small_change_back(world, 
         lists = node._lists
         lists._counts[sha256(LARGE).hexdigest()] = 20
         lists._counts[sha256(WORSE).hexdigest()] = 1
+        pins = world.land.state.policy.payload.pins
+        node._scans._scans[sha256(LARGE).hexdigest(), pins] = GuardScan()
         world.land.in_force_order(LARGE)
         await world.publish()
         await until(lambda: "died" in world.status["gate"]["problem"])

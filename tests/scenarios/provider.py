@@ -28,6 +28,7 @@ from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import Pace
 from enforcer.services.replica import Replica
+from enforcer.services.scans import Scans
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
 from tests.backends.gate_world import Asking, GateUnderTest, Resolver, gate_folder, query
@@ -102,6 +103,7 @@ class Provider:
             source=source,
             control=control,
             files=files,
+            scans=Scans(work, ledger.lists, lists),
             split_views=SplitViews(trust, verify, ledger, files),
             cosigner=None,
             pace=QUICK,

@@ -25,6 +25,7 @@ from enforcer.cli.signing import Yes, confirm
 from enforcer.cli.trust_flow import Out, RootKey, Trust, make, tell
 from enforcer.cli.trust_rotation import change_roots, rotate_log_key
 from enforcer.cli.words import time_of
+from enforcer.errors import InputError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,16 +67,37 @@ def policy(
     shared_ranges: Annotated[
         Path | None, typer.Option(help="Prefixes whose addresses many parties share.")
     ] = None,
+    unguarded: Annotated[
+        bool, typer.Option("--unguarded", help="Adopt it without the data that is not given.")
+    ] = False,
     key: RootKey = None,
     yes: Yes = False,
     trust: Trust = Path("trust.toml"),
     as_json: AsJson = False,
 ) -> None:
-    """Make the act that adopts a policy."""
+    """Make the act that adopts a policy.
+
+    The four lists come with the program, in its folder rules/. Without one of them the guards
+    that read it never fire.
+    """
     from enforcer.app.acts import Common
+    from enforcer.app.installation import RULES
     from enforcer.config import read_trust
     from enforcer.core.policy import FOLD_VERSION, Pins, PolicyAdopted
 
+    given = {
+        "protected-core": protected_core,
+        "protected-names": protected_names,
+        "public-suffixes": public_suffixes,
+        "shared-ranges": shared_ranges,
+    }
+    missing = [name for name, path in given.items() if path is None]
+    if missing and not unguarded:
+        raise InputError(
+            f"the policy pins no {', '.join(missing)}, so the guards that read them never fire",
+            advice=f"Give --{missing[0]} {RULES / missing[0]}.txt, or your own; or --unguarded.",
+            field=missing[0],
+        )
     common = Common.new(read_trust(trust).origin, now_ms())
     payload = PolicyAdopted(
         ledger_origin=common.ledger_origin,

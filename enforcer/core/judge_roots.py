@@ -6,6 +6,7 @@ policy can only narrow what the code allows.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Final
 
 from enforcer.core.ed25519 import is_small_order
@@ -27,6 +28,7 @@ from enforcer.core.policy import (
     LIFETIME_DAYS_MAX_BY_CATEGORY,
     LIFETIME_DAYS_MAX_BY_KIND,
     DecisionKind,
+    Pins,
     PolicyAdopted,
 )
 from enforcer.core.signing import check_all_by, check_threshold, field_error
@@ -63,6 +65,8 @@ def judge_policy(state: State, payload: PolicyAdopted) -> None:
             advice="Sign it again over the hash of the policy in force: none comes back.",
             field="follows_sha256",
         )
+    if state.policy is not None:
+        _check_pins(state.policy.payload.pins, payload.pins)
     named: set[tuple[Category, DecisionKind]] = set()
     for at, cap in enumerate(payload.lifetime_caps):
         if (cap.category, cap.decision_kind) in named:
@@ -81,6 +85,17 @@ def judge_policy(state: State, payload: PolicyAdopted) -> None:
                 f"the policy allows {cap.lifetime_days_max} days where the law allows {days}",
                 advice="Lower the cap: a policy can only narrow.",
                 field=f"lifetime_caps[{at}].lifetime_days_max",
+            )
+
+
+def _check_pins(former: Pins, pins: Pins) -> None:
+    """Check that no kind of data is given up: a guard without data never fires."""
+    for each in fields(pins):
+        if getattr(former, each.name) is not None and getattr(pins, each.name) is None:
+            raise field_error(
+                f"pins.{each.name}",
+                "the policy in force pins such data, and this one none",
+                "Pin the same data or newer: a policy gives up no guard.",
             )
 
 

@@ -156,6 +156,10 @@ def test_a_policy_pins_its_lists_by_hash_and_refuses_a_loose_one(run, tmp_path, 
     words = ["--register-url", "https://register.example.org/"]
     words += ["--register-domain", "register.example.org", "--trust", trust]
     words += ["--out", tmp_path / "act.json", "--protected-core", tmp_path / "core.txt"]
+    unguarded = run("trust", "policy", *words)
+    assert (unguarded.code, "protected-names" in unguarded.error[0]) == (2, True)
+    assert "rules/protected-names.txt" in unguarded.error[1]
+    words += ["--unguarded"]
     assert run("trust", "policy", *words).code == 0
     said = run("trust", "show", tmp_path / "act.json", "--json")
     assert len(said.json["payload"]["pins"]["protected_core"]) == 64

@@ -7,7 +7,7 @@ import pytest
 from enforcer.backends.keys import PrivateKey
 from enforcer.core.life import OrderStatus
 from enforcer.core.note import VerifierKey
-from enforcer.core.policy import DAY_MS
+from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.state import in_force
 from tests.people import ORIGIN, Land, seal
@@ -158,3 +158,17 @@ def test_a_log_key_is_a_vkey_of_this_ledger(land):
     for text in ("nonsense", elsewhere):
         refusal = land.rotate_log_key(text, *land.roots[:2]).refusal
         assert refusal.data["field"] == "log_vkey"
+
+
+# The policy.
+
+
+def test_a_later_policy_gives_up_no_guard():
+    hashes = [character * 64 for character in "abcd"]
+    land = Land.founded(pins=Pins(*hashes))
+    for at in range(4):
+        fewer = [None if number == at else each for number, each in enumerate(hashes)]
+        effect = land.record(seal(land.policy(pins=Pins(*fewer)), *land.roots[:2]))
+        assert effect.refusal.data["field"].startswith("pins.")
+    newer = Pins(*("e" * 64 for _ in hashes))
+    assert land.record(seal(land.policy(pins=newer), *land.roots[:2])).is_effective

@@ -173,11 +173,15 @@ async def test_what_a_former_policy_pinned_is_kept_for_the_auditor(desk, lists, 
     land = desk.land
     core = b"subtree home.arpa\n"
     await desk.bring(core)
-    for pins in (Pins(sha256(core).hexdigest(), None, None, None), Pins(None, None, None, None)):
+    await desk.bring()
+    for pins in (
+        Pins(sha256(core).hexdigest(), None, None, None),
+        Pins(sha256(TARGETS).hexdigest(), None, None, None),
+    ):
         act = seal(land.policy(pins=pins), *land.roots[:2])
         await desk.orders.record_root_act(act, (), validate_only=False)
     monkeypatch.setattr(uploads_module, "UNUSED_LISTS_MAX", 0)
     await desk.bring(b"exact other.example.org\n")
-    await desk.bring()
+    await desk.bring(b"exact third.example.org\n")
     assert (lists / sha256(core).hexdigest()).exists()
     assert not (lists / sha256(b"exact other.example.org\n").hexdigest()).exists()

@@ -2,10 +2,7 @@
 
 import os
 import shutil
-import struct
-import subprocess
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from dnslib import DNSRecord
@@ -22,39 +19,14 @@ from tests.backends.gate_world import (
     order,
     query,
 )
+from tests.backends.wall_clock import WallClock, can_be_made
 
 NXDOMAIN = 3
-SOURCE = Path(__file__).with_name("stepped_clock.c")
-
-
-class WallClock:
-    """The wall clock of the processes that are started with it; it can be set to any time."""
-
-    def __init__(self, folder: Path) -> None:
-        self._step = folder / "clock-step"
-        self.set_ahead(0)
-        self._step.chmod(0o644)
-        library = folder / "stepped_clock.so"
-        subprocess.run(
-            [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", library, SOURCE], check=True
-        )
-        library.chmod(0o755)
-        preloaded = [os.environ.get("LD_PRELOAD"), str(library)]  # a sanitiser must come first
-        self.env = {
-            "CLOCK_STEP_FILE": str(self._step),
-            "LD_PRELOAD": " ".join(filter(None, preloaded)),
-        }
-
-    def set_ahead(self, hours: int) -> None:
-        """Set it so many hours ahead of the true time; behind it, when negative."""
-        # In place: the processes have the file mapped.
-        with os.fdopen(os.open(self._step, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
-            file.write(struct.pack("=q", hours * 3_600))
 
 
 @pytest.fixture
 def clock(folder):
-    if shutil.which(os.environ.get("CC", "cc")) is None:
+    if not can_be_made():
         pytest.skip("no C compiler to make a clock that can be set")
     return WallClock(folder)
 

@@ -7,12 +7,23 @@ from pathlib import Path
 import pytest
 
 from enforcer.cli.main import app
+from tests.backends.wall_clock import WallClock, can_be_made
 from tests.scenarios.country import Country
 
 
+@pytest.fixture(scope="session")
+def gates_clock(tmp_path_factory: pytest.TempPathFactory) -> WallClock | None:
+    """The wall clock of all gates; None where it cannot be made."""
+    return WallClock(tmp_path_factory.mktemp("clock")) if can_be_made() else None
+
+
 @pytest.fixture
-async def country(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Country]:
-    async with Country(tmp_path) as country:
+async def country(
+    tmp_path: Path, gates_clock: WallClock | None, capsys: pytest.CaptureFixture[str]
+) -> AsyncIterator[Country]:
+    if gates_clock is not None:
+        gates_clock.set_ahead(0)
+    async with Country(tmp_path, gates_clock) as country:
         yield country
         words = country.audit_words()
     capsys.readouterr()

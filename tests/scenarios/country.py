@@ -16,9 +16,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from enforcer.backends.clock import SystemClock
+from enforcer.backends.feed_format import StreamEntry
+from enforcer.backends.keys import PrivateKey
 from enforcer.core.attestation import Attestation, parse_attestation
-from enforcer.core.entry import parse
+from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import parse_envelope
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted
@@ -27,6 +31,9 @@ from enforcer.core.order import OrderRef, OrderRejected
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
 from enforcer.core.target import ListSummary
+from enforcer.v1 import order_pb2
+from tests.backends.gate_world import HOUR_MS
+from tests.backends.wall_clock import WallClock
 from tests.control import LOG_VKEY, REASONS, Installation, PlainListWork, with_reasons
 from tests.people import ORIGIN, Land, Person, seal
 from tests.scenarios.provider import Provider
@@ -61,8 +68,9 @@ class Lists(PlainListWork):
 class Country:
     """People, their control plane and their providers."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clock: WallClock | None = None) -> None:
         self.directory = directory
+        self._clock = clock
         # Gates are processes, and have the real time.
         self.land = Land(now_ms=SystemClock().now_ms())
         self.lists = Lists()
@@ -134,13 +142,6 @@ class Country:
         async with self._as(who) as client:
             await client.reject(seal(act, who.key), [DOCUMENT])
 
-    async def extends(self, order: OrderRef, days: int) -> None:
-        """Have two persons let an order end so many days from now."""
-        act = self.land.extension(order, self.days_on(days))
-        who = self.land.approver
-        async with self._as(who) as client:
-            await client.extend(seal(act, self.land.proposer.key, who.key))
-
     async def assesses(self, order: OrderRef) -> int:
         """Have the proposer attest what the order would hit beside its aim; return the entry."""
         digest = sha256(DOCUMENT).hexdigest()
@@ -172,7 +173,12 @@ class Country:
         return self.land.now_ms + round(days * DAY_MS)
 
     def pass_days(self, days: float) -> None:
+        """Let so many days go by, for everybody and for every gate's clock."""
+        if self._clock is None:
+            pytest.skip("no C compiler to make a clock that can be set")
         self.land.now_ms = self.days_on(days)
+        ahead_ms = self.land.now_ms - SystemClock().now_ms()
+        self._clock.set_ahead(-(-ahead_ms // HOUR_MS))
 
     # What can be seen.
 
@@ -185,8 +191,14 @@ class Country:
         """The numbers of the orders that block now."""
         return [row.order_id for row in in_force(self.land.state, self.land.now_ms)]
 
-    def status(self, order: OrderRef) -> str:
-        return self.land.state.orders[order.entry_index].status.name
+    async def reads(self, order: OrderRef) -> order_pb2.Order:
+        """Have somebody who has nothing to do with an order read it."""
+        async with self._as(self.land.other_officer) as client:
+            return await client.get(order.order_id)
+
+    async def status(self, order: OrderRef) -> str:
+        name = order_pb2.OrderStatus.Name((await self.reads(order)).status)
+        return name.removeprefix("ORDER_STATUS_")
 
     async def history(self, order: OrderRef) -> list[str]:
         """Return what the ledger says of an order: every act, and who signed it."""
@@ -203,14 +215,16 @@ class Country:
     async def provider(self, name: str = "node-1") -> Provider:
         """Return a provider; the first time, it is connected."""
         if name not in self._providers:
-            provider = Provider(self.served, self.directory / name, self._node(name))
+            env = self._clock.env if self._clock is not None else {}
+            provider = Provider(self.served, self.directory / name, self._node(name), env)
             await self._stack.enter_async_context(provider)
             self._providers[name] = provider
         return self._providers[name]
 
-    async def registers(self, node: str) -> None:
-        """Have the roots register one more provider's node."""
-        await self._roots(self._node(node).registration(self.land.now_ms))
+    async def registers(self, person: Person | str) -> None:
+        """Have the roots register somebody, or one more provider's node by its name."""
+        who = self._node(person) if isinstance(person, str) else person
+        await self._roots(who.registration(self.land.now_ms))
 
     async def attests(self, node: str) -> Attestation:
         """Return what a node attested of all that the ledger has now."""
@@ -236,6 +250,22 @@ class Country:
         at = datetime.fromtimestamp(self.land.now_ms / 1_000 + 1, UTC).isoformat()
         ledger = str(self.served.config.ledger_dir)
         return ["audit", "verify", ledger, "--trust", str(trust), "--at", at, "--json"]
+
+    # What intruders do.
+
+    def forges(self, act: Any, *keys: PrivateKey) -> None:
+        """Put an act of a stranger's into the feed, as the ledger's next entry."""
+        feed, size = self.served.feed, self.size
+        entry = encode(Entry(self.land.now_ms, seal(act, *keys)))
+        note = self.served.control.ledger.files.checkpoint_note
+        grown = note.replace(b"\n%d\n" % size, b"\n%d\n" % (size + 1))
+        feed.log[size] = StreamEntry(size, entry, grown)
+        feed.wake()
+
+    def wipes_the_feed(self) -> None:
+        """Empty the feed, as FLUSHALL does."""
+        self.served.feed.clear()
+        self.served.feed.wake()
 
     # How it is done.
 

@@ -43,10 +43,13 @@ ADDRESS = "192.0.2.1"
 class Provider:
     """One node, its gate and its resolver; connected while its context lasts."""
 
-    def __init__(self, served: Installation, folder: Path, person: Person) -> None:
+    def __init__(
+        self, served: Installation, folder: Path, person: Person, env: dict[str, str]
+    ) -> None:
         self._served = served
         self._folder = folder
         self._person = person
+        self._env = env
         self.addresses: dict[str, str] = {}
         self.asked: list[str] = []
 
@@ -57,7 +60,7 @@ class Provider:
             resolver.respond = self._respond
             stack.callback(resolver.close)
             place = stack.enter_context(gate_folder(self._folder))
-            self.gate = GateUnderTest(place, resolver.place, origin=ORIGIN)
+            self.gate = GateUnderTest(place, resolver.place, env=self._env, origin=ORIGIN)
             stack.callback(self.gate.end)
             await asyncio.to_thread(self.gate.start)
             self._client = stack.enter_context(closing(Asking(self.gate.place)))

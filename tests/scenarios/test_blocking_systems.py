@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from enforcer.core.guard import Guard
+from enforcer.core.key import Category, Role
 from enforcer.core.policy import DecisionKind
 from enforcer.errors import ConflictError, InputError, RefusedError
+from enforcer.v1 import order_pb2
+from tests.people import Person
 from tests.scenarios.country import Country
 
 SITES = tuple(f"exact site{number:03d}.example.org" for number in range(120))
@@ -65,7 +68,7 @@ async def test_austria_a_court_names_eleven_addresses_of_a_network_of_caches(cou
     with pytest.raises(ConflictError, match="HELD by SHARED_RANGE"):
         await country.approves(order)
     await country.returns(order)
-    assert country.status(order) == "REJECTED"
+    assert await country.status(order) == "REJECTED"
     assert not await country.is_blocked("shop.example.org")
     assert await country.history(order) == [
         "OrderProposed by an.nguyen",
@@ -90,6 +93,87 @@ async def test_italy_one_person_ends_a_wrong_block_at_every_provider(country: Co
     assert (await country.history(order))[-1] == "OrderStopped by an.nguyen"
 
 
+async def test_spain_a_delegate_adds_to_a_courts_list_week_by_week(country: Country):
+    """Spain 2025: a private delegate extends a court's list of addresses every week."""
+    await country.adopts(targets_max=2)
+    delegate = Person("league", Role.PROPOSER, "cert-vn", (Category.COURT_DECISION,))
+    await country.registers(delegate)
+    court = {
+        "category": Category.COURT_DECISION,
+        "decision_kind": DecisionKind.COURT_INTERIM,
+        "by": delegate,
+    }
+    first = await country.orders("exact one.example.org", **court)
+    added = await country.proposes("exact two.example.org", **court)
+    wider = {"order_id": first.order_id, "version": 2, "supersedes": first}
+    await country.proposes("exact one.example.org", "exact tree.example.org", **court, **wider)
+    assert country.in_force == [first.order_id]
+    assert not await country.is_blocked("two.example.org")
+    assert not await country.is_blocked("tree.example.org")
+    with pytest.raises(RefusedError, match="targets and the policy allows 2"):
+        await country.proposes(*SITES[:3], **court)
+    late = dict.fromkeys(("expires_at_ms", "review_due_at_ms"), country.days_on(91))
+    with pytest.raises(RefusedError, match="the cap for"):
+        await country.proposes("exact three.example.org", **late, **court)
+    with pytest.raises(RefusedError, match="PHISHING"):
+        await country.proposes("exact four.example.org", by=delegate)
+    await country.approves(added)
+    assert await country.is_blocked("two.example.org")
+    country.pass_days(31)
+    assert not await country.is_blocked("two.example.org")
+    assert await country.history(added) == ["OrderProposed by league", "OrderApproved by binh.tran"]
+
+
+async def test_britain_a_blocked_site_points_at_another_site(country: Country):
+    """UK 2013: a blocked site's A record pointed at another site, and that got blocked."""
+    provider = await country.provider()
+    order = await country.orders("exact pirate.example.org")
+    provider.addresses |= {
+        "pirate.example.org": "198.51.100.9",
+        "radio.example.org": "198.51.100.9",
+    }
+    assert await country.is_blocked("pirate.example.org")
+    assert not await country.is_blocked("radio.example.org")
+    assert provider.asked == ["radio.example.org"]  # nobody ever looked where the other points
+    assert await country.history(order) == [
+        "OrderProposed by an.nguyen",
+        "OrderApproved by binh.tran",
+    ]
+
+
+async def test_russia_a_blocked_name_that_expired_is_bought_and_points_at_a_bank(country: Country):
+    """Russia 2017: expired blocked names were bought and pointed at banks, which got blocked."""
+    provider = await country.provider()
+    order = await country.orders("exact casino.example.org")
+    provider.addresses |= {"casino.example.org": "192.0.2.99", "www.bank.example": "192.0.2.99"}
+    assert await country.is_blocked("casino.example.org")
+    assert not await country.is_blocked("www.bank.example")
+    shown = await country.reads(order)
+    assert shown.review_due_at_ms <= shown.expires_at_ms <= country.days_on(30)
+    country.pass_days(30)
+    assert await country.status(order) == "EXPIRED"
+    assert not await country.is_blocked("casino.example.org")
+    with pytest.raises(ConflictError):
+        await country.approves(order, by=country.land.second_approver)
+    assert await country.history(order) == [
+        "OrderProposed by an.nguyen",
+        "OrderApproved by binh.tran",
+    ]
+
+
+async def test_russia_the_address_of_the_block_page_enters_the_list(country: Country):
+    """Russia 2018: the addresses of operators' own pages about blocks were put on the list."""
+    country.lists.takes_addresses = True
+    size = country.size
+    for line in ("ip 192.0.2.80", "net 192.0.2.64/26"):
+        with pytest.raises(RefusedError, match="PROTECTED_CORE") as caught:
+            await country.proposes("ip 198.18.0.1", line)
+        assert "ip 192.0.2.80" in caught.value.message
+    with pytest.raises(RefusedError, match="PROTECTED_CORE"):
+        await country.proposes("exact vn-2027-000001.register.example.org")
+    assert (country.size, country.in_force) == (size, [])
+
+
 async def test_india_an_order_for_pages_is_not_made_one_for_whole_hosts(country: Country):
     """India 2014: orders for "URLs" were carried out as blocks of github.com and archive.org."""
     size = country.size
@@ -101,3 +185,56 @@ async def test_india_an_order_for_pages_is_not_made_one_for_whole_hosts(country:
     await country.proposes("subtree code.example")
     assert country.held == {"PROTECTED_NAME"}
     assert not await country.is_blocked("code.example")
+
+
+async def test_germany_a_name_stays_blocked_after_the_site_has_gone(country: Country):
+    """Germany (CUII): names of sites that were gone stayed blocked, by a list that was secret."""
+    due_ms = country.days_on(10)
+    order = await country.orders("exact gone.example.org", review_due_at_ms=due_ms)
+    assert await country.is_blocked("gone.example.org")
+    shown = await country.reads(order)
+    assert (shown.status, shown.review_due_at_ms) == (order_pb2.ORDER_STATUS_IN_FORCE, due_ms)
+    assert shown.expires_at_ms > due_ms
+    country.pass_days(11)
+    assert await country.status(order) == "LAPSED"
+    assert not await country.is_blocked("gone.example.org")
+    assert len(await country.history(order)) == 2  # nobody had to do anything
+
+
+async def test_level_3_a_wildcard_slips_into_a_block_of_one_address(country: Country):
+    """Level 3, 2020: a wildcard in an attempt to block one address; a five-hour outage."""
+    country.lists.takes_addresses = True
+    size = country.size
+    for line, column in (
+        ("subtree *.example.org", 9),
+        ("exact *", 7),
+        ("ip 198.51.100.*", 4),
+        ("net 198.0.0.0/8", 5),
+        ("net 0.0.0.0/0", 5),
+    ):
+        with pytest.raises(InputError) as caught:
+            await country.proposes(line)
+        assert (caught.value.data["line"], caught.value.data["column"]) == (1, column), line
+    with pytest.raises(RefusedError, match="PROTECTED_CORE"):
+        await country.proposes("net 192.0.0.0/16")  # the own resolver's address is in it
+    assert (country.size, country.in_force) == (size, [])
+
+
+async def test_britain_one_image_of_an_encyclopedia(country: Country):
+    """UK 2008: for one image a page of an encyclopedia was blocked, and writers with it."""
+    size = country.size
+    kind = {"category": Category.CHILD_ABUSE_MATERIAL}
+    with pytest.raises(InputError, match="URL"):
+        await country.proposes("exact wiki.code.example/image", **kind)
+    assert country.size == size
+    order = await country.proposes("exact wiki.code.example", **kind)
+    assert country.held == {"PROTECTED_NAME"}
+    with pytest.raises(RefusedError, match="court"):
+        await country.lifts(order, Guard.PROTECTED_NAME, overrides=("subtree code.example",))
+    await country.returns(order)
+    assert not await country.is_blocked("wiki.code.example")
+    assert await country.history(order) == [
+        "OrderProposed by an.nguyen",
+        "OrderHeld by control-1",
+        "OrderRejected by binh.tran",
+    ]

@@ -169,6 +169,7 @@ def spelled(material, name=VKEY.name, key_id=None):
         (spelled(b"\x01" + KEY.public_key, name="two words"), "cannot name a key"),
         (spelled(b"\x01" + KEY.public_key, name=""), "cannot name a key"),
     ],
+    ids=range(11),  # the keys are new in every process
 )
 def test_a_bad_vkey_is_refused_with_the_reason(text, why):
     with pytest.raises(InputError, match=why):

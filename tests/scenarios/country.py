@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -23,46 +22,22 @@ from enforcer.backends.feed_format import StreamEntry
 from enforcer.backends.keys import PrivateKey
 from enforcer.core.attestation import Attestation, parse_attestation
 from enforcer.core.entry import Entry, encode, parse
-from enforcer.core.envelope import parse_envelope
+from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted
 from enforcer.core.key import Role
 from enforcer.core.order import OrderRef, OrderRejected
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
-from enforcer.core.target import ListSummary
 from enforcer.v1 import order_pb2
 from tests.backends.gate_world import HOUR_MS
 from tests.backends.wall_clock import WallClock
-from tests.control import LOG_VKEY, REASONS, Installation, PlainListWork, with_reasons
+from tests.control import LOG_VKEY, REASONS, Installation, with_reasons
 from tests.people import ORIGIN, Land, Person, seal
+from tests.scenarios.protections import CORE, PROTECTED, SHARED, SUFFIXES, Lists, text_of
 from tests.scenarios.provider import Provider
 
 DOCUMENT = b"d" * 32 + b"What else is at these addresses, and why nothing milder would do."
-
-CORE = ("ip 192.0.2.53", "ip 192.0.2.80", "subtree register.example.org", "subtree time.example")
-"""A resolver, an operator's own page about blocks, the register, time."""
-PROTECTED = ("net 198.51.100.0/24", "subtree bank.example", "subtree code.example")
-SUFFIXES = ("icann co.example", "private pages.example")
-SHARED = ("shared 203.0.113.0/24 cdn",)
-
-
-def text_of(*lines: str) -> bytes:
-    """Return lines as a list has them."""
-    return b"".join(sorted(f"{line}\n".encode() for line in lines))
-
-
-class Lists(PlainListWork):
-    """The check of lists, which can go ahead of its time and count addresses as what is enforced.
-
-    Until they are, a control plane refuses them all; what guards do about them is told so.
-    """
-
-    takes_addresses = False
-
-    async def check_list(self, path: Path) -> ListSummary:
-        found = await super().check_list(path)
-        return replace(found, name_count=found.target_count) if self.takes_addresses else found
 
 
 class Country:
@@ -135,12 +110,13 @@ class Country:
         async with self._as(who) as client:
             await client.stop(seal(self.land.stopping(order), who.key))
 
-    async def returns(self, order: OrderRef) -> None:
-        """Have the approver reject a proposal, with the reason as a document."""
-        who = self.land.approver
-        act = self.land.act(OrderRejected, order, reason_sha256=sha256(DOCUMENT).hexdigest())
+    async def returns(self, order: OrderRef) -> str:
+        """Have the approver reject a proposal, with the reason as a document; return its name."""
+        who, name = self.land.approver, sha256(DOCUMENT).hexdigest()
+        act = self.land.act(OrderRejected, order, reason_sha256=name)
         async with self._as(who) as client:
             await client.reject(seal(act, who.key), [DOCUMENT])
+        return name
 
     async def assesses(self, order: OrderRef) -> int:
         """Have the proposer attest what the order would hit beside its aim; return the entry."""
@@ -195,6 +171,10 @@ class Country:
         """Have somebody who has nothing to do with an order read it."""
         async with self._as(self.land.other_officer) as client:
             return await client.get(order.order_id)
+
+    async def document(self, sha256: str) -> bytes:
+        async with self._as(self.land.other_officer) as client:
+            return await client.get_side_file(sha256)
 
     async def status(self, order: OrderRef) -> str:
         name = order_pb2.OrderStatus.Name((await self.reads(order)).status)
@@ -261,6 +241,11 @@ class Country:
         grown = note.replace(b"\n%d\n" % size, b"\n%d\n" % (size + 1))
         feed.log[size] = StreamEntry(size, entry, grown)
         feed.wake()
+
+    def pushes(self, act: Any, *keys: PrivateKey) -> None:
+        """Put an act of a stranger's among the stops that nodes obey before the ledger has them."""
+        self.served.feed.stops.append(format_envelope(seal(act, *keys)))
+        self.served.feed.wake()
 
     def wipes_the_feed(self) -> None:
         """Empty the feed, as FLUSHALL does."""

@@ -10,7 +10,7 @@ from enforcer.core.policy import DecisionKind
 from enforcer.errors import ConflictError, InputError, RefusedError
 from enforcer.v1 import order_pb2
 from tests.people import Person
-from tests.scenarios.country import Country
+from tests.scenarios.country import DOCUMENT, Country
 
 SITES = tuple(f"exact site{number:03d}.example.org" for number in range(120))
 
@@ -67,8 +67,9 @@ async def test_austria_a_court_names_eleven_addresses_of_a_network_of_caches(cou
     assert country.report.count(b" SHARED_RANGE ip ") == 11
     with pytest.raises(ConflictError, match="HELD by SHARED_RANGE"):
         await country.approves(order)
-    await country.returns(order)
+    reason = await country.returns(order)
     assert await country.status(order) == "REJECTED"
+    assert await country.document(reason) == DOCUMENT
     assert not await country.is_blocked("shop.example.org")
     assert await country.history(order) == [
         "OrderProposed by an.nguyen",

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import pytest
 
+from enforcer.api.client import ControlClient
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.feed_format import StreamEntry
 from enforcer.backends.keys import PrivateKey
@@ -55,6 +56,7 @@ class Country:
         self.report = b""
         self._nodes = {self.land.node.person_id: self.land.node}
         self._providers: dict[str, Provider] = {}
+        self._clients: dict[str, ControlClient] = {}
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
@@ -260,10 +262,12 @@ class Country:
         return self._nodes[name]
 
     @asynccontextmanager
-    async def _as(self, person: Person) -> AsyncIterator[Any]:
-        """Connect as somebody; what is then done is a second's work."""
-        async with self.served.client(person) as client:
-            yield client
+    async def _as(self, person: Person) -> AsyncIterator[ControlClient]:
+        """Call as somebody; what is then done is a second's work."""
+        if person.person_id not in self._clients:
+            client = await self._stack.enter_async_context(self.served.client(person))
+            self._clients[person.person_id] = client
+        yield self._clients[person.person_id]
         self.land.now_ms += 1_000
 
     async def _roots(self, act: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from enforcer.core.envelope import Envelope, Signature, parse_envelope
 from enforcer.core.guard import Guard
 from enforcer.core.key import Role
 from enforcer.core.order import OrderRef
-from enforcer.core.policy import DAY_MS
+from enforcer.core.policy import DAY_MS, Pins
 from enforcer.services.findings import Code, Finding, Severity
 from tests.node_world import BAD, WORSE, World, blocking, open_copy, trust_of, until
 from tests.people import Land, Person, seal
@@ -284,6 +285,54 @@ async def test_node_and_audit_name_the_same_entry_for_the_same_reason(world, dee
     (finding,) = audited(world)
     assert (finding.code, finding.index) == (Code.ENTRY_INEFFECTIVE, at)
     assert finding.words.endswith(refused["problem"])
+
+
+# Approvals that are lawfully signed, of lists that a guard refuses or holds.
+
+CORE = b"exact resolver.arpa\nsubtree emergency.example.org\n"
+NAMES = b"subtree bank.example.org\n"
+SUFFIXES = b"icann co.uk\nicann com\nicann org\nprivate hosting.example.com\n"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> World:
+    """A node's world whose policy pins what guards read."""
+    pins = (sha256(text).hexdigest() for text in (CORE, NAMES, SUFFIXES))
+    world = World(tmp_path, Land.founded(pins=Pins(*pins, None)))
+    for text in (CORE, NAMES, SUFFIXES, BAD):
+        world.bring(text)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("name", "guard"),
+    [
+        ("co.uk", Guard.PUBLIC_SUFFIX),
+        ("hosting.example.com", Guard.PRIVATE_SUFFIX),
+        ("fire.emergency.example.org", Guard.PROTECTED_CORE),
+        ("bank.example.org", Guard.PROTECTED_NAME),
+        ("login.bank.example.org", Guard.PROTECTED_NAME),
+    ],
+)
+async def test_a_skipped_guard_holds_the_order_at_the_node_and_is_named_by_the_audit(
+    guarded, name, guard
+):
+    targets = f"subtree {name}\nsubtree zzz.example.net\n".encode()
+    async with guarded.running():
+        await blocking(guarded)
+        guarded.bring(targets)
+        ref = guarded.land.in_force_order(targets)
+        await guarded.publish()
+        await attested_all(guarded)
+        await until(lambda: guarded.attested.omissions)
+        await until(lambda: guarded.attested.omissions[0].reason is NotEnforced.GUARD)
+        assert guarded.attested.omissions[0].order_index == ref.entry_index
+        assert not any(map(guarded.gate.blocks, (name, f"www.{name}", "zzz.example.net")))
+        assert guarded.gate.blocks("bad.example.org")
+    (finding,) = audited(guarded)
+    assert (finding.code, finding.index) == (Code.GUARD_SKIPPED, ref.entry_index + 1)
+    assert guard.name in finding.words
+    assert guarded.land.order_record(ref).payload.order_id in finding.words
 
 
 # A control plane that shows one history here and another there, or leaves out what it was given.

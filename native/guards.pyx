@@ -13,11 +13,17 @@ from enforcer.errors import InputError
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from covers cimport count_lines, fill_wides, mark_covered, wide_t, wides_t
 from guard_find cimport EMERGENCY_REPEATED, GUARDS, SHARED_RANGE, STOPPED_BEFORE, found_t, index_t
 from guard_names cimport KEY_BYTES_MAX, NO_NODE, key_begins, name_node_t
 from guard_networks cimport contains, network_node_t, prefix_t
 from guard_scan cimport GUARD_NAME_BYTES_MAX, guard_scan_t, past_t, scan_all
-from shared_lines cimport PARTS, find_parts, list_t, mark_past, number_lines, part_t
+from shared_lines cimport (
+    PART_NET, PART_SUBTREE, PARTS, find_parts, list_t, mark_past, number_lines, part_t,
+)
+
+cdef enum:
+    SLOTS_MIN = 16
 
 
 @dataclass(frozen=True)
@@ -38,26 +44,38 @@ cdef list_t list_of(const uint8_t[::1] text) noexcept:
     return made
 
 
-def shared_lines(const uint8_t[::1] text not None, const uint8_t[::1] other not None):
-    """Return how many lines of `text` have a target that `other` has, of whatever kind."""
-    cdef part_t parts[PARTS]
-    cdef list_t one = list_of(text), two = list_of(other)
-    cdef uint64_t line, lines, count = 0
-    cdef uint32_t *marks
-    find_parts(&one, parts)
-    with nogil:
-        lines = number_lines(&one, parts)
-    marks = <uint32_t *> PyMem_Calloc(lines + 1, sizeof(uint32_t))
-    if marks == NULL:
-        raise MemoryError
-    try:
+cdef class _Wides:
+    """The subtrees and prefixes of one list, whose text must stay where it is."""
+
+    cdef wides_t wides
+
+    cdef int take(self, const list_t *of, const part_t *parts) except -1:
+        """Read the list; `parts` may be without line numbers where nobody asks for lines."""
+        cdef uint64_t count, slots = SLOTS_MIN
         with nogil:
-            mark_past(&one, parts, &two, marks, NULL, 1, 0)
-            for line in range(lines):
-                count += marks[line]
-    finally:
-        PyMem_Free(marks)
-    return count
+            count = count_lines(of, parts + PART_NET) + count_lines(of, parts + PART_SUBTREE)
+        if count == 0:
+            return 0
+        while slots < 2 * count:
+            slots *= 2
+        self.wides.slots = <wide_t *> PyMem_Calloc(slots, sizeof(wide_t))
+        if self.wides.slots == NULL:
+            raise MemoryError
+        self.wides.slot_count = slots
+        self.wides.of = of[0]
+        with nogil:
+            fill_wides(&self.wides, parts)
+        return 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.wides.slots)
+
+
+def shared_lines(const uint8_t[::1] text not None, const uint8_t[::1] other not None):
+    """Return how many lines of `text` share a target with `other`: one covers the other."""
+    names = [b""] * GUARDS
+    scan = _Scan(GuardIndex((), (), ()), text, names, 0)
+    return scan.count_shared(other)
 
 
 cdef class GuardIndex:
@@ -174,6 +192,7 @@ cdef class _Scan:
     cdef part_t parts[PARTS]
     cdef uint64_t lines
     cdef GuardIndex index
+    cdef _Wides wides  # of this list, once somebody asks
     cdef list evidence
     cdef object guard_names
     cdef const uint8_t[::1] text
@@ -217,9 +236,41 @@ cdef class _Scan:
         for room in self.blocks or ():
             PyMem_Free(<void *> <size_t> room)
 
+    cdef int _mark(
+        self, const uint8_t[::1] past, uint32_t *marks, int64_t *in_force_ms, uint32_t mark,
+        int64_t added_ms,
+    ) except -1:
+        """Mark each line that shares a target with a past list: one covers the other."""
+        cdef list_t other = list_of(past)
+        cdef part_t parts[PARTS]
+        cdef _Wides others = _Wides()
+        find_parts(&other, parts)
+        if self.wides is None:
+            self.wides = _Wides()
+            self.wides.take(&self.scan.text, self.parts)
+        others.take(&other, parts)
+        with nogil:
+            mark_past(&self.scan.text, self.parts, &other, marks, in_force_ms, mark, added_ms)
+            mark_covered(
+                &others.wides, &self.scan.text, self.parts, False, marks, in_force_ms, mark,
+                added_ms,
+            )
+            mark_covered(
+                &self.wides.wides, &other, parts, True, marks, in_force_ms, mark, added_ms
+            )
+        return 0
+
+    def count_shared(self, const uint8_t[::1] past not None):
+        """Return how many lines share a target with a past list."""
+        cdef uint32_t *marks = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
+        cdef uint64_t line, count = 0
+        self._mark(past, marks, NULL, 1, 0)
+        for line in range(self.lines):
+            count += marks[line]
+        return count
+
     def follow(self, int guard, bytes evidence, const uint8_t[::1] past not None):
         """Let a guard fire at the targets of a past order's list."""
-        cdef list_t other = list_of(past)
         cdef uint32_t *marks
         cdef uint32_t mark = <uint32_t> len(self.evidence) + 1
         if guard == EMERGENCY_REPEATED:
@@ -231,8 +282,7 @@ cdef class _Scan:
                 self.past.stopped = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
             marks = self.past.stopped
         self.evidence.append(evidence)
-        with nogil:
-            mark_past(&self.scan.text, self.parts, &other, marks, NULL, mark, 0)
+        self._mark(past, marks, NULL, mark, 0)
 
     def limit(self, bytes evidence, int64_t in_force_ms, int64_t in_force_ms_max):
         """Let ADMINISTRATIVE_TIME fire where it comes to over `in_force_ms_max`."""
@@ -247,16 +297,11 @@ cdef class _Scan:
 
     def add_time(self, int64_t in_force_ms, const uint8_t[::1] past not None):
         """Add what a past order has blocked its targets for."""
-        cdef list_t other = list_of(past)
         self.added += 1
-        with nogil:
-            mark_past(
-                &self.scan.text, self.parts, &other, self.past.latest, self.past.in_force_ms,
-                self.added, in_force_ms,
-            )
+        self._mark(past, self.past.latest, self.past.in_force_ms, self.added, in_force_ms)
 
     def know(self, const uint8_t[::1] past not None):
-        """Count the targets that this list has, too, as known."""
+        """Count the values that this list has, too, as known: growth counts what is wider."""
         cdef list_t other = list_of(past)
         if self.known == NULL:
             self.known = <uint32_t *> self._room(self.lines, sizeof(uint32_t))

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Which lines of a checked list have a target that another list has, too, of whatever kind.
+"""Which lines of a checked list have a value that another list has, too, of whatever kind.
 
 A list's four kinds stand one behind the other, each sorted by value, so a merge of each kind
 of names with each, of addresses, and of prefixes, finds them all. What is not looked for in
@@ -181,6 +181,18 @@ cdef inline int first_like(int part) noexcept nogil:
     return PART_EXACT if part == PART_SUBTREE else part
 
 
+cdef inline void set_mark(
+    uint32_t *marks, int64_t *in_force_ms, uint64_t line, uint32_t mark, int64_t added_ms
+) noexcept nogil:
+    """Mark a line; the first mark stays. With `in_force_ms`, add to it, once for each mark."""
+    if in_force_ms == NULL:
+        if marks[line] == 0:
+            marks[line] = mark
+    elif marks[line] != mark:
+        marks[line] = mark
+        in_force_ms[line] += added_ms
+
+
 cdef inline void mark_past(
     const list_t *text, const part_t *parts, const list_t *other, uint32_t *marks,
     int64_t *in_force_ms, uint32_t mark, int64_t added_ms,
@@ -202,9 +214,4 @@ cdef inline void mark_past(
             merge.line = parts[part].first_line
             merge.other_at = other_parts[like].at
             while next_shared(text, parts + part, other, other_parts + like, &merge, &line):
-                if in_force_ms == NULL:
-                    if marks[line] == 0:
-                        marks[line] = mark
-                elif marks[line] != mark:
-                    marks[line] = mark
-                    in_force_ms[line] += added_ms
+                set_mark(marks, in_force_ms, line, mark, added_ms)

@@ -1,15 +1,23 @@
 # cython: language_level=3
 """Which of many target lists may have a target in common, without a Python object per target.
 
-Lists fall into groups: two that share a value, of whatever kind, are in one group, and so is
-whatever shares one with either. Values are compared by 64 bits of a hash (FNV-1a), so a group may
-be too large, and never too small. Memory is bounded: with many targets there are several passes,
-each over the values of one part of the hashes.
+Lists fall into groups: two that share a target, where one covers the other or both have one
+name, are in one group, and so is whatever shares one with either. Values are compared by 64
+bits of a hash (FNV-1a), so a group may be too large, and never too small. Memory is bounded:
+with many targets there are several passes, each over the values of one part of the hashes.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memset
+from libc.string cimport memset
+
+from covers cimport (
+    LENGTHS, add_octet, finished, key_of_name, key_of_prefix, nothing,
+)
+from guard_networks cimport prefix_t, read_prefix
+from shared_lines cimport (
+    PART_EXACT, PART_NET, PART_SUBTREE, PARTS, find_parts, line_end, list_t, part_t,
+)
 
 cdef enum:
     SLOTS_MIN = 1024
@@ -19,19 +27,14 @@ cdef enum:
 cdef struct slot_t:
     uint64_t key  # 0: empty
     uint32_t owner  # the list that had the value last
-
-
-cdef inline uint64_t hash_of(const uint8_t *value, size_t size) noexcept nogil:
-    cdef uint64_t found = 0xCBF29CE484222325U
-    cdef size_t at
-    for at in range(size):
-        found = (found ^ value[at]) * 0x100000001B3U
-    found ^= found >> 32
-    return found if found else 1
+    bint is_wide  # some list has it as a subtree or a prefix
 
 
 cdef class Sharing:
-    """`owner_count` lists of `target_count` targets in all; add each once in each of `passes`."""
+    """`owner_count` lists of `target_count` targets in all.
+
+    In each of `passes` add each once, and then look what covers the targets of each.
+    """
 
     cdef readonly uint32_t passes
     cdef slot_t *slots
@@ -40,6 +43,7 @@ cdef class Sharing:
     cdef uint32_t *parents
     cdef uint32_t owner_count
     cdef uint32_t present
+    cdef uint8_t lengths[LENGTHS]  # 1: some IPv4 prefix has it; 2: some IPv6 prefix
 
     def __cinit__(self, uint32_t owner_count, uint64_t target_count, uint64_t slots_max=SLOTS_MAX):
         cdef uint32_t owner
@@ -65,6 +69,7 @@ cdef class Sharing:
         """Begin pass `number`, from 0; the first has begun already."""
         memset(self.slots, 0, self.slot_count * sizeof(slot_t))
         self.room = self.slot_count - self.slot_count // 4
+        memset(self.lengths, 0, sizeof(self.lengths))
         self.present = number
 
     def add(self, uint32_t owner, const uint8_t[::1] text not None):
@@ -82,36 +87,109 @@ cdef class Sharing:
         if not has_room:
             raise ValueError("there are more targets than were announced")
 
+    def cover(self, uint32_t owner, const uint8_t[::1] text not None):
+        """Join list `owner` with those whose targets cover its own; all were added before.
+
+        Raises:
+            ValueError: there is no such list.
+        """
+        if owner >= self.owner_count:
+            raise ValueError("there is no such list")
+        if text.shape[0]:
+            with nogil:
+                self._cover(owner, &text[0], text.shape[0])
+
     def groups(self):
         """Return for each list, by its number, the number of one list of its group."""
         return [self._root(owner) for owner in range(self.owner_count)]
 
+    cdef bint _is_elsewhere(self, uint64_t key) noexcept nogil:
+        """Tell whether a value's turn is in another pass."""
+        return self.passes > 1 and (key >> 32) % self.passes != self.present
+
+    cdef slot_t *_slot(self, uint64_t key) noexcept nogil:
+        """Return the slot that has the key, or else the empty one that it belongs into."""
+        cdef uint64_t slot = key & (self.slot_count - 1)
+        while self.slots[slot].key != 0 and self.slots[slot].key != key:
+            slot = (slot + 1) & (self.slot_count - 1)
+        return self.slots + slot
+
     cdef bint _read(self, uint32_t owner, const uint8_t *text, size_t size) noexcept nogil:
-        cdef size_t at = 0, end
-        cdef const uint8_t *found
-        cdef uint64_t key, slot
-        while at < size:
-            found = <const uint8_t *> memchr(text + at, c"\n", size - at)
-            end = size if found == NULL else <size_t> (found - text)
-            found = <const uint8_t *> memchr(text + at, c" ", end - at)
-            if found != NULL:
-                at = <size_t> (found - text) + 1
-            key = hash_of(text + at, end - at)
-            at = end + 1
-            if self.passes > 1 and (key >> 32) % self.passes != self.present:
-                continue
-            slot = key & (self.slot_count - 1)
-            while self.slots[slot].key != 0 and self.slots[slot].key != key:
-                slot = (slot + 1) & (self.slot_count - 1)
-            if self.slots[slot].key == 0:
-                if self.room == 0:
-                    return False
-                self.room -= 1
-                self.slots[slot].key = key
-            elif self.slots[slot].owner != owner:
-                self._join(owner, self.slots[slot].owner)
-            self.slots[slot].owner = owner
+        cdef list_t of = list_t(text=text, size_bytes=size)
+        cdef part_t parts[PARTS]
+        cdef prefix_t prefix
+        cdef slot_t *slot
+        cdef size_t at, end, begin
+        cdef uint64_t key
+        cdef int part
+        find_parts(&of, parts)
+        for part in range(PARTS):
+            at = parts[part].at
+            while at < parts[part].end:
+                end = line_end(&of, at)
+                begin = at + parts[part].word_bytes
+                at = end + 1
+                if begin > end:
+                    continue
+                if part == PART_EXACT or part == PART_SUBTREE:
+                    key = key_of_name(text + begin, end - begin)
+                elif read_prefix(text + begin, end - begin, &prefix):
+                    key = key_of_prefix(&prefix, prefix.length)
+                    if part == PART_NET:
+                        self.lengths[prefix.length] |= 1 if prefix.family == 4 else 2
+                else:
+                    continue
+                if self._is_elsewhere(key):
+                    continue
+                slot = self._slot(key)
+                if slot.key == 0:
+                    if self.room == 0:
+                        return False
+                    self.room -= 1
+                    slot.key = key
+                elif slot.owner != owner:
+                    self._join(owner, slot.owner)
+                slot.owner = owner
+                if part == PART_NET or part == PART_SUBTREE:
+                    slot.is_wide = True
         return True
+
+    cdef void _join_wide(self, uint32_t owner, uint64_t key) noexcept nogil:
+        cdef slot_t *slot
+        if self._is_elsewhere(key):
+            return
+        slot = self._slot(key)
+        if slot.key and slot.is_wide and slot.owner != owner:
+            self._join(owner, slot.owner)
+
+    cdef void _cover(self, uint32_t owner, const uint8_t *text, size_t size) noexcept nogil:
+        cdef list_t of = list_t(text=text, size_bytes=size)
+        cdef part_t parts[PARTS]
+        cdef prefix_t prefix
+        cdef size_t at, end, begin, here
+        cdef uint64_t found
+        cdef int part, length
+        find_parts(&of, parts)
+        for part in range(PARTS):
+            at = parts[part].at
+            while at < parts[part].end:
+                end = line_end(&of, at)
+                begin = at + parts[part].word_bytes
+                at = end + 1
+                if begin > end:
+                    continue
+                if part == PART_EXACT or part == PART_SUBTREE:
+                    found = nothing()
+                    here = end
+                    while here > begin:
+                        here -= 1
+                        if text[here] == c".":
+                            self._join_wide(owner, finished(found))
+                        found = add_octet(found, text[here])
+                elif read_prefix(text + begin, end - begin, &prefix):
+                    for length in range(prefix.length + 1):
+                        if self.lengths[length] & (1 if prefix.family == 4 else 2):
+                            self._join_wide(owner, key_of_prefix(&prefix, <uint8_t> length))
 
     cdef uint32_t _root(self, uint32_t owner) noexcept nogil:
         while self.parents[owner] != owner:

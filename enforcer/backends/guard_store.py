@@ -30,9 +30,10 @@ class GuardStore:
         sharing = Sharing(len(here), target_count + len(here))
         for number in range(sharing.passes):
             sharing.begin(number)
-            for owner, sha256 in enumerate(here):
-                with mapped(self.store.path(sha256)) as text:
-                    sharing.add(owner, text)
+            for read in (sharing.add, sharing.cover):
+                for owner, sha256 in enumerate(here):
+                    with mapped(self.store.path(sha256)) as text:
+                        read(owner, text)
         return dict(zip(here, sharing.groups(), strict=True))
 
     def scan(self, facts: GuardFacts) -> GuardScan:

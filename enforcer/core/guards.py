@@ -65,12 +65,31 @@ def scan_order(
 
 
 def shared_lines(targets: Sequence[Target], other: bytes) -> list[int]:
-    """Return the numbers, from 1, of the targets whose name, address or prefix `other` has, too.
+    """Return the numbers, from 1, of the targets that share something with `other`.
 
-    Of whatever kind: ``exact`` and ``subtree`` of one name are one target here.
+    Two targets share where one covers the other, or both have one name, of whatever kind: so
+    neither a name below nor a subtree above makes another target of what was blocked before.
     """
-    values = {each.value for each in target_list.iterate(other)}
-    return [number for number, each in enumerate(targets, 1) if each.value in values]
+    others = list(target_list.iterate(other))
+    names = {top_down(each.value) for each in others if each.kind in NAME_KINDS}
+    above = {name[:depth] for name in names for depth in range(1, len(name))}
+    wide = {top_down(each.value) for each in others if each.kind is TargetKind.SUBTREE}
+    networks = [network for network, _ in _networks(others)]
+
+    def shares(target: Target) -> bool:
+        if target.kind not in NAME_KINDS:
+            network = ip_network(target.value)
+            return any(
+                each.version == network.version and each.overlaps(network) for each in networks
+            )
+        name = top_down(target.value)
+        return (
+            name in names
+            or any(name[:depth] in wide for depth in range(1, len(name)))
+            or (target.kind is TargetKind.SUBTREE and name in above)
+        )
+
+    return [number for number, each in enumerate(targets, 1) if shares(each)]
 
 
 def check_target(target: Target, data: GuardData) -> Found:

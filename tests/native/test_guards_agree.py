@@ -158,7 +158,9 @@ LONG = st.lists(TARGETS | st.builds("exact n{}.x".format, st.integers(0, 400)), 
 @given(LONG.map(listed), LONG.map(listed))
 @example(b"exact a.x\nip 10.0.0.1\nsubtree b.x\n", b"exact b.x\nsubtree a.x\n")
 @example(b"", b"exact a.x\n")
-def test_lists_share_targets_whatever_their_kind(text, other):
+@example(b"exact b.a.x\nexact ba.x\nsubtree c.x\n", b"exact d.c.x\nsubtree a.x\n")
+@example(b"ip 198.51.100.7\nnet 10.1.0.0/16\n", b"ip 10.1.2.3\nnet 198.51.0.0/16\n")
+def test_lists_share_targets_where_one_covers_the_other(text, other):
     assert native_shared_lines(text, other) == len(shared_lines(list(iterate(text)), other))
 
 

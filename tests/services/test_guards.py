@@ -239,6 +239,19 @@ async def test_a_target_whose_block_was_stopped_needs_oversight(desk):
     assert blocked(desk) == [ref.entry_index]
 
 
+@pytest.mark.parametrize(
+    ("stopped", "again"),
+    [(BAD, b"subtree example.org\n"), (b"subtree example.org\n", BAD)],
+)
+async def test_neither_a_parent_nor_a_name_below_escapes_a_stop(desk, stopped, again):
+    land = desk.land
+    first = land.ref((await offer(desk, stopped)).recorded.index)
+    await desk.approve(first)
+    land.now_ms += 1_000
+    await desk.stopping.stop(desk.stop_of(first))
+    assert (await offer(desk, again)).held.guards == (Guard.STOPPED_BEFORE,)
+
+
 async def test_a_second_emergency_for_a_target_is_refused(desk):
     end_ms = desk.land.now_ms + 2 * DAY_MS
     emergency = {

@@ -21,6 +21,9 @@ from enforcer.errors import InputError
 
 OMISSIONS_MAX: Final = 100
 
+CLOCKS_APART_MS_MAX: Final = 120_000
+"""How far the clock of an honest node may be ahead of the ledger's."""
+
 
 class NotEnforced(IntEnum):
     """Why an order that the ledger has in force is not enforced by this node."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from enforcer.core.attestation import Attestation, parse_attestation
+from enforcer.core.attestation import CLOCKS_APART_MS_MAX, Attestation, parse_attestation
 from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.key import Role
 from enforcer.core.signing import only_signer
@@ -36,7 +36,8 @@ class Attestations:
 
         Raises:
             InputError: it is malformed.
-            RefusedError: its signer is no registered node, or not the node that it names.
+            RefusedError: its signer is no registered node, or not the node that it names, or its
+                time is to come.
             ConflictError: the node has read more than this ledger holds.
             IntegrityError: the node has read another history.
             UnavailableError: it could not be kept.
@@ -61,7 +62,14 @@ class Attestations:
                 advice=f"This is {state.origin}: send it to the control plane of its own ledger.",
                 field="ledger_origin",
             )
-        registration = only_signer(state, envelope, self._ledger.now_ms()).registration
+        now_ms = self._ledger.now_ms()
+        if attestation.t_ms > now_ms + CLOCKS_APART_MS_MAX:
+            raise RefusedError(
+                f"the attestation is of {attestation.t_ms}, and it is {now_ms}",
+                advice="Set the clock of the node right; it then attests again.",
+                field="t_ms",
+            )
+        registration = only_signer(state, envelope, now_ms).registration
         if registration.role is not Role.NODE or registration.machine_id != attestation.node_id:
             raise RefusedError(
                 f"the key that signed is not that of the node {attestation.node_id}",

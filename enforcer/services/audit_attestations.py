@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from enforcer.core.attestation import (
+    CLOCKS_APART_MS_MAX,
     NOTHING_ENFORCED,
     OMISSIONS_MAX,
     Attestation,
@@ -25,6 +26,7 @@ from enforcer.core.entry import Entry
 from enforcer.core.envelope import Envelope, parse_envelope
 from enforcer.core.fold import Effect
 from enforcer.core.key import KeyRevoked, Role
+from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderStopped
 from enforcer.core.state import State
 from enforcer.core.table import NO_LOCAL_LAYER
@@ -72,12 +74,12 @@ class AttestationAudit:
         self._ineffective: list[int] = []
         self._stops: dict[str, tuple[int, int]] = {}
         """Payload hash of each stop in the ledger -> (entry index, time)."""
-        self._stop_ms: dict[int, int] = {}
-        """Entry index of each stop in the ledger -> its time."""
         self._revoked_ms: dict[int, int] = {}
         """Entry index of each revocation -> its time."""
         self._newest: dict[str, _Claim] = {}
         """Key id -> its newest attestation."""
+        self._ahead: list[_Claim] = []
+        """Those of a time that is to come, unless the ledger itself turns out to go on to it."""
         self._unlogged: dict[str, tuple[Omission, str]] = {}
         """Payload hash of a stop that was obeyed before it was logged -> who said so first."""
 
@@ -88,7 +90,6 @@ class AttestationAudit:
         elif effect.kind == OrderStopped.__name__:
             stop = entry.envelope.payload_sha256
             self._stops[stop] = (effect.index, effect.recorded_at_ms)
-            self._stop_ms[effect.index] = effect.recorded_at_ms
         elif effect.kind == KeyRevoked.__name__:
             self._revoked_ms[effect.index] = effect.recorded_at_ms
 
@@ -105,12 +106,17 @@ class AttestationAudit:
                 yield from self._check_signature(state, claim)
             else:
                 self._unsigned.append(claim)
+            yield from self._check_time(state, claim)
             yield from self._check_content(state, root, claim)
 
     def finish(self, state: State) -> Iterator[Finding]:
         """Check what only the end of the ledger can tell."""
         # Nobody can say that the evidence was taken before what it holds was recorded.
         self._as_of_ms = max(self._as_of_ms, state.recorded_at_ms)
+        for claim in self._ahead:
+            if self._is_ahead(claim):
+                words = f"the evidence was taken {utc(self._as_of_ms)}"
+                yield _other_time(claim, words)
         for unsigned in self._unsigned:
             yield from self._check_signature(state, unsigned)
         for kept in reversed(self._waiting):
@@ -163,6 +169,20 @@ class AttestationAudit:
         if newest is None or newest.attestation.t_ms < attestation.t_ms:
             self._newest[claim.key_id] = claim
 
+    def _check_time(self, state: State, claim: _Claim) -> Iterator[Finding]:
+        """Check that the time lies where the node can have read what it has read.
+
+        A node that could choose its time could choose one at which nothing is in force.
+        """
+        if claim.attestation.t_ms < state.recorded_at_ms:
+            words = f"the last entry that it has read was recorded {utc(state.recorded_at_ms)}"
+            yield _other_time(claim, words)
+        elif self._is_ahead(claim):
+            self._ahead.append(claim)
+
+    def _is_ahead(self, claim: _Claim) -> bool:
+        return claim.attestation.t_ms > self._as_of_ms + CLOCKS_APART_MS_MAX
+
     def _check_content(self, state: State, root: bytes, claim: _Claim) -> Iterator[Finding]:
         """Compare what the node says with this ledger at that size and time."""
         attestation, place = claim.attestation, claim.place
@@ -204,7 +224,7 @@ class AttestationAudit:
             )
         for omission in attestation.omissions:
             if omission not in off:
-                yield from self._check_omission(state, who, omission, place)
+                yield from self._check_omission(state, who, omission, claim)
 
     def _check_table(self, state: State, who: str, claim: _Claim) -> Iterator[Finding]:
         """Compute the table that the ledger gives, and compare."""
@@ -238,10 +258,20 @@ class AttestationAudit:
             )
 
     def _check_omission(
-        self, state: State, who: str, omission: Omission, place: str
+        self, state: State, who: str, omission: Omission, claim: _Claim
     ) -> Iterator[Finding]:
         order = state.orders.get(omission.order_index)
         name = order.payload.order_id if order else f"entry {omission.order_index}, no order"
+        place = claim.place
+        if omission.since_ms > claim.attestation.t_ms:
+            yield Finding(
+                Code.OMISSION_UNFOUNDED,
+                f"{who} does not enforce {name}: {omission.reason.name} since "
+                f"{utc(omission.since_ms)}, which is after it says so",
+                omission.order_index,
+                place,
+            )
+            return
         if omission.reason is not NotEnforced.STOPPED_UNLOGGED:
             yield Finding(
                 Code.NOT_ENFORCED,
@@ -266,12 +296,12 @@ class AttestationAudit:
     def _check_stops(self, state: State) -> Iterator[Finding]:
         """Look for each stop that a node obeyed in the ledger, within the hour (law 1).
 
-        Another stop of the same order does as well: after it the ledger takes no more.
+        Whatever else stopped the same order does as well: after it the ledger takes no more.
         """
         for stop, (omission, place) in self._unlogged.items():
             index, deadline_ms = omission.order_index, omission.since_ms + STOP_LOGGED_MS_MAX
             words = f"the stop {stop[:16]}… of the order in entry {index}"
-            recorded = self._stops.get(stop) or self._other_stop(state, index)
+            recorded = self._stops.get(stop) or _other_stop(state, index)
             if recorded is not None:
                 if recorded[1] > deadline_ms:
                     late_ms = recorded[1] - omission.since_ms
@@ -293,16 +323,6 @@ class AttestationAudit:
                     Code.STOP_PENDING, f"{words} is obeyed and not in the ledger yet", index, place
                 )
 
-    def _other_stop(self, state: State, order_index: int) -> tuple[int, int] | None:
-        """Return the stop that ended an order, in any version: its entry index and time."""
-        order = state.orders.get(order_index)
-        versions = state.versions[order.payload.order_id] if order is not None else ()
-        for version in versions:
-            ended_index = state.orders[version].ended_index
-            if ended_index is not None and ended_index in self._stop_ms:
-                return ended_index, self._stop_ms[ended_index]
-        return None
-
     def _check_revocations(self, state: State) -> Iterator[Finding]:
         for key_id, claim in self._newest.items():
             index = state.keys[key_id].revoked_index
@@ -313,6 +333,28 @@ class AttestationAudit:
                     index,
                     claim.place,
                 )
+
+
+def _other_stop(state: State, order_index: int) -> tuple[int, int] | None:
+    """Return what stopped an order, in any version, be it an appeal: its entry index and time."""
+    order = state.orders.get(order_index)
+    for version in state.versions[order.payload.order_id] if order is not None else ():
+        ended = state.orders[version]
+        index, t_ms = ended.ended_index, ended.ended_at_ms
+        if ended.status is OrderStatus.STOPPED and index is not None and t_ms is not None:
+            return index, t_ms
+    return None
+
+
+def _other_time(claim: _Claim, words: str) -> Finding:
+    attestation = claim.attestation
+    return Finding(
+        Code.ATTESTED_OTHER_TIME,
+        f"{attestation.node_id} at size {attestation.ledger_size} says that it is "
+        f"{utc(attestation.t_ms)}, and {words}",
+        attestation.ledger_size - 1 if attestation.ledger_size else None,
+        claim.place,
+    )
 
 
 def _read(kept: KeptAttestation) -> _Claim | Finding:

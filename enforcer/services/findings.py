@@ -60,6 +60,10 @@ class Code(IntEnum):
     WITNESSES_BEHIND = 30
     GUARD_SKIPPED = 31
     GUARD_UNCHECKED = 32
+    ATTESTED_OTHER_TIME = 33
+    OMISSION_UNFOUNDED = 34
+    SUSPENSION_IGNORED = 35
+    ENTRY_BACKDATED = 36
 
 
 SEVERITY: Final = {
@@ -95,7 +99,14 @@ SEVERITY: Final = {
     Code.WITNESSES_BEHIND: Severity.NOTE,
     Code.GUARD_SKIPPED: Severity.VIOLATION,
     Code.GUARD_UNCHECKED: Severity.INCOMPLETE,
+    Code.ATTESTED_OTHER_TIME: Severity.VIOLATION,
+    Code.OMISSION_UNFOUNDED: Severity.VIOLATION,
+    Code.SUSPENSION_IGNORED: Severity.VIOLATION,
+    Code.ENTRY_BACKDATED: Severity.VIOLATION,
 }
+
+_NAMED_MS_MAX: Final = 253_402_300_799_999
+"""The end of the year 9999: no calendar here goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,12 @@ class Finding:
 
 
 def utc(t_ms: int) -> str:
-    """Return a time for the words of a finding, to the second."""
+    """Return a time for the words of a finding, to the second; beyond the year 9999 its number.
+
+    What somebody signed may name any time: none may keep the audit from going on.
+    """
+    if t_ms > _NAMED_MS_MAX:
+        return f"{t_ms} ms after 1970"
     return datetime.fromtimestamp(t_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

@@ -118,9 +118,10 @@ class Follower:
     async def _accept(self, proven: Proven) -> None:
         taken = await asyncio.to_thread(self._replica.append, proven)
         self._replica.accept(taken)
+        # Whole or not: no word of ours about an entry is from before it.
+        self._time.raise_to(self._replica.state.recorded_at_ms)
         if not taken.is_whole:
             return
-        self._time.raise_to(proven.recorded_at_ms)
         for effect in taken.refused:
             if effect.refusal is not None:
                 _log.warning(

@@ -112,6 +112,8 @@ class Plan:
         The table holds what it holds. Stops that were obeyed ahead of the ledger are named first,
         for they must be.
         """
+        # A clock that was far ahead may have been set right since.
+        since_ms = min(since_ms, self.t_ms)
         more = [Omission(row.index, reason, None, since_ms) for row in self.attested_rows]
         stops = [each for each in self.omissions if each.reason is NotEnforced.STOPPED_UNLOGGED]
         others = [each for each in self.omissions if each not in stops]
@@ -198,7 +200,7 @@ def make_plan(
         if stop is None and is_possible:
             rows.append(row)
         elif row.is_in_force(t_ms):
-            omissions.append(_omission(row, stop, barred, is_seen=is_seen))
+            omissions.append(_omission(row, stop, barred, t_ms, is_seen=is_seen))
         unwitnessed += stop is None and not is_seen
     return Plan(
         origin=state.origin,
@@ -247,10 +249,11 @@ def _barred(
 
 
 def _omission(
-    row: OrderRow, stop: KeptStop | None, barred: NotEnforced | None, *, is_seen: bool
+    row: OrderRow, stop: KeptStop | None, barred: NotEnforced | None, t_ms: int, *, is_seen: bool
 ) -> Omission:
     if stop is not None:
-        return Omission(row.index, NotEnforced.STOPPED_UNLOGGED, stop.sha256, stop.received_at_ms)
+        since_ms = min(stop.received_at_ms, t_ms)  # the clock may have been far ahead then
+        return Omission(row.index, NotEnforced.STOPPED_UNLOGGED, stop.sha256, since_ms)
     if barred is not None:
         return Omission(row.index, barred, None, row.from_ms)
     if not is_seen:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from enforcer.backends.kept_files import KeptFiles
-from enforcer.core.attestation import Attestation, GateState
+from enforcer.core.attestation import CLOCKS_APART_MS_MAX, Attestation, GateState
 from enforcer.core.envelope import format_envelope
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import ConflictError, InputError, IntegrityError, RefusedError
@@ -87,6 +87,14 @@ async def test_a_word_about_another_ledger_is_refused(desk):
     with pytest.raises(RefusedError) as caught:
         await receive(desk, ledger_origin="example.org/other")
     assert caught.value.data["field"] == "ledger_origin"
+
+
+async def test_a_word_of_a_time_that_is_to_come_is_refused(desk):
+    now_ms = desk.ledger.now_ms()
+    with pytest.raises(RefusedError, match="and it is") as caught:
+        await receive(desk, t_ms=now_ms + CLOCKS_APART_MS_MAX + 1_000)
+    assert caught.value.data["field"] == "t_ms"
+    await receive(desk, t_ms=now_ms + CLOCKS_APART_MS_MAX)
 
 
 async def test_another_payload_is_no_attestation(desk):

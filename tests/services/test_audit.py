@@ -10,6 +10,7 @@ from enforcer.app.audit import audit_directory, check_receipt
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.attestation import (
+    CLOCKS_APART_MS_MAX,
     OMISSIONS_MAX,
     GateState,
     NotEnforced,
@@ -20,6 +21,7 @@ from enforcer.core.entry import Entry, encode
 from enforcer.core.envelope import format_envelope
 from enforcer.core.fold import apply
 from enforcer.core.policy import DAY_MS, Pins
+from enforcer.core.remedy import AppealOutcome
 from enforcer.core.state import in_force
 from enforcer.core.table import NO_LOCAL_LAYER, LocalLayer, table_digest
 from enforcer.errors import InputError, IntegrityError, NotFoundError
@@ -40,6 +42,10 @@ def only(findings, code):
     (found,) = [each for each in findings if each.severity is not Severity.NOTE]
     assert found.code is code, found
     return found
+
+
+def bad(findings):
+    return [each for each in findings if each.severity is Severity.VIOLATION]
 
 
 def test_a_true_ledger_passes_and_says_what_was_checked(archive):
@@ -382,6 +388,54 @@ def test_a_stop_that_another_has_made_needless_is_no_violation(archive):
     archive.land.stop(second, by=archive.land.approver)
     archive.write()
     assert archive.audit(as_of_ms=late_ms) == []
+
+
+def test_an_order_that_an_appeal_ended_needs_no_stop_in_the_ledger(archive):
+    land = archive.land
+    land.register(land.control)
+    ref = land.in_force_order(TARGETS)
+    appeal = land.appeal(ref).index
+    obeyed(archive, ref)
+    assert land.decide(ref, appeal, AppealOutcome.GRANTED).is_effective
+    archive.write()
+    assert bad(archive.audit(as_of_ms=land.now_ms + DAY_MS)) == []
+
+
+def test_a_node_cannot_say_that_a_stop_came_after_it_spoke_of_it(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    t_ms = archive.land.now_ms
+    for since_ms in (t_ms, t_ms + 1):
+        omission = Omission(
+            ref.entry_index, NotEnforced.STOPPED_UNLOGGED, f"{since_ms:064}", since_ms
+        )
+        digest = digest_of(archive.land.state, ())
+        archive.attest(t_ms=t_ms, omission_count=1, omissions=(omission,), table_digest=digest)
+        archive.write()
+        expected = [] if since_ms == t_ms else [Code.OMISSION_UNFOUNDED]
+        assert [each.code for each in bad(archive.audit())] == expected
+
+
+def test_a_node_cannot_choose_a_time_before_what_it_has_read(archive):
+    archive.land.in_force_order(TARGETS)
+    archive.write()
+    read_ms = archive.land.state.recorded_at_ms
+    archive.attest(t_ms=read_ms)
+    assert archive.audit() == []
+    digest = digest_of(archive.land.state, ())
+    archive.attest(t_ms=read_ms - 1, table_digest=digest)
+    finding = only(archive.audit(), Code.ATTESTED_OTHER_TIME)
+    assert finding.index == archive.land.state.size - 1
+
+
+def test_a_node_cannot_choose_a_time_that_is_to_come(archive):
+    archive.land.in_force_order(TARGETS)
+    archive.write()
+    now_ms = archive.land.now_ms
+    digest = digest_of(archive.land.state, ())
+    archive.attest(t_ms=now_ms + 300 * DAY_MS, table_digest=digest)
+    ends_ms = now_ms + 300 * DAY_MS - CLOCKS_APART_MS_MAX
+    assert archive.audit(as_of_ms=ends_ms) == []
+    only(archive.audit(as_of_ms=ends_ms - 1), Code.ATTESTED_OTHER_TIME)
 
 
 def test_what_a_node_says_it_does_not_enforce_is_noted(archive):

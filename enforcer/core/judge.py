@@ -39,7 +39,7 @@ from enforcer.core.remedy import (
 )
 from enforcer.core.signing import check_roots, only_signer, past_signer, signers
 from enforcer.core.state import KeyRecord, State
-from enforcer.errors import ConflictError, NotFoundError, RefusedError
+from enforcer.errors import ConflictError, RefusedError
 
 VALIDITY_DAYS_MAX: Final = 30
 """Longest time that a signed act may wait to be recorded."""
@@ -48,7 +48,6 @@ OneSignerAct: TypeAlias = (
     OrderProposed
     | OrderApproved
     | OrderRejected
-    | OrderStopped
     | OrderHeld
     | AssessmentRecorded
     | HoldLifted
@@ -59,11 +58,13 @@ OneSignerAct: TypeAlias = (
     | OrderSuspended
     | OrderResumed
 )
-"""What one person or the control plane signs alone."""
+"""What one person or the control plane signs alone, but for a stop."""
 
 
 def judge(state: State, envelope: Envelope, recorded_at_ms: int) -> AnyPayload:
     """Return the payload if its act is lawful as the next entry, recorded at that time.
+
+    A stop is returned as it counts: with a version of its order that the ledger has.
 
     Raises:
         InputError: the payload is malformed (``data["field"]``).
@@ -84,6 +85,8 @@ def judge(state: State, envelope: Envelope, recorded_at_ms: int) -> AnyPayload:
         case OrderConfirmed():
             both = signers(state, envelope, recorded_at_ms)
             orders.judge_confirmation(state, payload, both, recorded_at_ms)
+        case OrderStopped():
+            return _judge_stop(state, payload, only_signer(state, envelope, recorded_at_ms))
         case _:
             signer = only_signer(state, envelope, recorded_at_ms)
             _judge_persons_act(state, payload, signer, recorded_at_ms)
@@ -118,8 +121,6 @@ def _judge_persons_act(
             orders.judge_approval(state, payload, signer, recorded_at_ms)
         case OrderRejected():
             orders.judge_rejection(state, payload, signer)
-        case OrderStopped():
-            orders.judge_stop(state, payload, signer)
         case OrderHeld():
             holds.judge_hold(state, payload, signer)
         case AssessmentRecorded():
@@ -150,7 +151,7 @@ def judge_unlogged_stop(state: State, envelope: Envelope, t_ms: int) -> OrderSto
             act is no stop.
     """
     payload = _unlogged_stop(state, envelope)
-    _judge_stop_by_id(state, payload, only_signer(state, envelope, t_ms))
+    _judge_stop(state, payload, only_signer(state, envelope, t_ms))
     return payload
 
 
@@ -164,7 +165,7 @@ def judge_obeyed_stop(state: State, envelope: Envelope) -> OrderStopped:
         RefusedError, ConflictError, NotFoundError, InputError: as for `judge_unlogged_stop`.
     """
     payload = _unlogged_stop(state, envelope)
-    _judge_stop_by_id(state, payload, past_signer(state, envelope))
+    _judge_stop(state, payload, past_signer(state, envelope))
     return payload
 
 
@@ -180,21 +181,21 @@ def _unlogged_stop(state: State, envelope: Envelope) -> OrderStopped:
     return payload
 
 
-def _judge_stop_by_id(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
-    """Judge a stop that may name a version that was not read yet by the newest that was.
+def _judge_stop(state: State, payload: OrderStopped, signer: KeyRecord) -> OrderStopped:
+    """Judge a stop, and return it with a version of its order that the ledger has.
 
-    A stop ends all versions of an order; who withholds one from a node must not keep the
-    others in force there.
+    A stop ends all versions of an order, so one that names another than there are is of the
+    newest: who withholds that from a node must not keep the others in force there, and what a
+    node obeys the ledger takes, however long it has grown by then (law 1).
     """
-    try:
-        orders.judge_stop(state, payload, signer)
-    except NotFoundError:
-        versions = state.versions.get(payload.order.order_id)
-        if versions is None or payload.order.entry_index < state.size:
-            raise
-        newest = state.orders[versions[-1]]
-        ref = OrderRef(newest.payload.order_id, newest.index, newest.payload_sha256)
-        orders.judge_stop(state, replace(payload, order=ref), signer)
+    versions = state.versions.get(payload.order.order_id)
+    if versions is not None:
+        known = [state.orders[index] for index in versions]
+        refs = [OrderRef(each.payload.order_id, each.index, each.payload_sha256) for each in known]
+        if payload.order not in refs:
+            payload = replace(payload, order=refs[-1])
+    orders.judge_stop(state, payload, signer)
+    return payload
 
 
 # What every act must satisfy.

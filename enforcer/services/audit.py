@@ -162,7 +162,11 @@ class Audit:
         except IntegrityError as error:
             yield damaged(error)
             return
-        attestations = AttestationAudit(self.evidence.attestations, self._as_of_ms)
+        attestations = AttestationAudit(
+            self.evidence.attestations,
+            self._as_of_ms,
+            witness_quorum=self.trust.witnesses.quorum,
+        )
         try:
             yield from self._replay(attestations)
         except IntegrityError as error:

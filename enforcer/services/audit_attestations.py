@@ -28,7 +28,7 @@ from enforcer.core.fold import Effect
 from enforcer.core.key import KeyRevoked, Role
 from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderStopped
-from enforcer.core.state import State
+from enforcer.core.state import State, in_force
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError, NotFoundError
 from enforcer.services.findings import Code, Finding, utc
@@ -64,10 +64,13 @@ class _Claim:
 class AttestationAudit:
     """Checks kept attestations while the ledger is folded."""
 
-    def __init__(self, kept: Sequence[KeptAttestation], as_of_ms: int) -> None:
+    def __init__(
+        self, kept: Sequence[KeptAttestation], as_of_ms: int, *, witness_quorum: int
+    ) -> None:
         self.count = 0
         self.nodes: set[str] = set()
         self._as_of_ms = as_of_ms
+        self._witness_quorum = witness_quorum
         self._waiting = sorted(kept, key=lambda each: (-each.ledger_size, each.place))
         self._unsigned: list[_Claim] = []
         """Those whose key is not registered yet at their size."""
@@ -113,10 +116,10 @@ class AttestationAudit:
         """Check what only the end of the ledger can tell."""
         # Nobody can say that the evidence was taken before what it holds was recorded.
         self._as_of_ms = max(self._as_of_ms, state.recorded_at_ms)
-        for claim in self._ahead:
-            if self._is_ahead(claim):
+        for ahead in self._ahead:
+            if self._is_ahead(ahead):
                 words = f"the evidence was taken {utc(self._as_of_ms)}"
-                yield _other_time(claim, words)
+                yield _other_time(ahead, words)
         for unsigned in self._unsigned:
             yield from self._check_signature(state, unsigned)
         for kept in reversed(self._waiting):
@@ -225,6 +228,8 @@ class AttestationAudit:
         for omission in attestation.omissions:
             if omission not in off:
                 yield from self._check_omission(state, who, omission, claim)
+        if not off:
+            yield from self._check_suspensions(state, who, claim)
 
     def _check_table(self, state: State, who: str, claim: _Claim) -> Iterator[Finding]:
         """Compute the table that the ledger gives, and compare."""
@@ -263,11 +268,10 @@ class AttestationAudit:
         order = state.orders.get(omission.order_index)
         name = order.payload.order_id if order else f"entry {omission.order_index}, no order"
         place = claim.place
-        if omission.since_ms > claim.attestation.t_ms:
+        if (problem := self._unfounded(state, omission, claim)) is not None:
             yield Finding(
                 Code.OMISSION_UNFOUNDED,
-                f"{who} does not enforce {name}: {omission.reason.name} since "
-                f"{utc(omission.since_ms)}, which is after it says so",
+                f"{who} does not enforce {name}: {omission.reason.name}, but {problem}",
                 omission.order_index,
                 place,
             )
@@ -292,6 +296,35 @@ class AttestationAudit:
         known = self._unlogged.get(stop)
         if known is None or omission.since_ms < known[0].since_ms:
             self._unlogged[stop] = (omission, place)
+
+    def _unfounded(self, state: State, omission: Omission, claim: _Claim) -> str | None:
+        """Say what contradicts the reason that a node gave; None: nothing that is known here."""
+        if omission.since_ms > claim.attestation.t_ms:
+            return f"since {utc(omission.since_ms)}, which is after it says so"
+        order = state.orders.get(omission.order_index)
+        suspended_by = order.suspended_by if order is not None else ()
+        if omission.reason is NotEnforced.SUSPENDED and _operator(state, claim) not in suspended_by:
+            return "no safety officer of its network suspended it"
+        if omission.reason is NotEnforced.UNWITNESSED and not self._witness_quorum:
+            return "the trust file names no quorum of witnesses to wait for"
+        return None
+
+    def _check_suspensions(self, state: State, who: str, claim: _Claim) -> Iterator[Finding]:
+        """Check that what a safety officer suspended is not enforced on that network."""
+        attestation = claim.attestation
+        omitted = {each.order_index for each in attestation.omissions}
+        if attestation.omission_count != len(omitted):
+            return  # not all of them are named
+        operator = _operator(state, claim)
+        for row in in_force(state, attestation.t_ms):
+            if row.index not in omitted and operator in state.orders[row.index].suspended_by:
+                yield Finding(
+                    Code.SUSPENSION_IGNORED,
+                    f"{who} enforces {row.order_id}, which a safety officer of its network "
+                    "suspended",
+                    row.index,
+                    claim.place,
+                )
 
     def _check_stops(self, state: State) -> Iterator[Finding]:
         """Look for each stop that a node obeyed in the ledger, within the hour (law 1).
@@ -344,6 +377,12 @@ def _other_stop(state: State, order_index: int) -> tuple[int, int] | None:
         if ended.status is OrderStatus.STOPPED and index is not None and t_ms is not None:
             return index, t_ms
     return None
+
+
+def _operator(state: State, claim: _Claim) -> str | None:
+    """Return whose network the node that signed belongs to, as the roots registered it."""
+    record = state.keys.get(claim.key_id)
+    return record.registration.operator if record is not None else None
 
 
 def _other_time(claim: _Claim, words: str) -> Finding:

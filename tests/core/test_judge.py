@@ -556,3 +556,24 @@ def test_no_acts_by_fewer_than_two_right_persons_ever_block(acts):
         else:
             land.record(seal(Person("x", Role.NODE).registration(land.now_ms), key))
         assert not list(land.state.approved_rows())
+
+
+def test_a_stop_of_a_version_that_never_was_ends_the_order_in_the_ledger_as_at_a_node(land):
+    for wrong in (
+        {"entry_index": 10**9, "payload_sha256": "cd" * 32},
+        {"entry_index": 0},
+        {"payload_sha256": "cd" * 32},
+    ):
+        ref = land.in_force_order()
+        stop = seal(land.stopping(replace(ref, **wrong)), land.oversight.key)
+        assert judge_unlogged_stop(land.state, stop, land.now_ms).order.order_id == ref.order_id
+        effect = land.record(stop)
+        assert (effect.refusal, effect.order_index) == (None, ref.entry_index)
+        assert blocked(land) == []
+
+
+def test_a_stop_of_an_order_id_that_nobody_proposed_ends_nothing(land):
+    ref = land.in_force_order()
+    stranger = replace(ref, order_id="VN-2027-999999")
+    refused(land.record(seal(land.stopping(stranger), land.oversight.key)), words="proposes")
+    assert blocked(land) != []

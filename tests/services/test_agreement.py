@@ -22,7 +22,13 @@ import pytest
 from enforcer.app.audit import audit_directory
 from enforcer.backends.keys import verify
 from enforcer.backends.memory_feed import MemoryFeedSource
-from enforcer.core.attestation import Attestation, GateState
+from enforcer.core.attestation import (
+    Attestation,
+    GateState,
+    NotEnforced,
+    Omission,
+    enforced_rows,
+)
 from enforcer.core.entry import Entry, encode, parse, parse_payload
 from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.fold import apply
@@ -32,7 +38,7 @@ from enforcer.core.order import OrderApproved, OrderExtended, OrderProposed, Ord
 from enforcer.core.order import OrderStopped as Stopped
 from enforcer.core.policy import DAY_MS
 from enforcer.core.standing import standing
-from enforcer.core.state import State
+from enforcer.core.state import State, in_force
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError
 from enforcer.services.findings import Code, Severity
@@ -40,6 +46,7 @@ from enforcer.services.replay import at_time
 from enforcer.services.replica import Replica
 from tests.control import LOG_KEY, REASONS, Desk, trust_of
 from tests.core.test_two_persons import ACTS, NAMES, step
+from tests.ledgers import digest_of
 from tests.node_world import Log, open_copy
 from tests.people import ALL_CATEGORIES, ORIGIN, Land, Person, request_id, seal
 
@@ -210,6 +217,15 @@ class Three:
         state = replica.state
         assert picture(state) == self.control[state.size]
         then = at_time(state, state.recorded_at_ms)
+        operator = self.land.node.operator
+        omissions = tuple(
+            Omission(row.index, NotEnforced.SUSPENDED, None, row.from_ms)
+            for row in in_force(state, then.t_ms)
+            if operator in state.orders[row.index].suspended_by
+        )
+        digest = then.table_digest
+        if omissions:
+            digest = digest_of(state, enforced_rows(in_force(state, then.t_ms), omissions))
         self.said.append(
             Attestation(
                 ledger_origin=ORIGIN,
@@ -219,11 +235,11 @@ class Three:
                 t_ms=then.t_ms,
                 ledger_size=state.size,
                 root_sha256=replica.root.hex(),
-                table_digest=then.table_digest,
+                table_digest=digest,
                 local_digest=NO_LOCAL_LAYER.digest,
                 gate=GateState.HOLDS_TABLE,
-                omission_count=0,
-                omissions=(),
+                omission_count=len(omissions),
+                omissions=omissions,
                 ineffective=replica.ineffective,
             )
         )

@@ -438,6 +438,47 @@ def test_a_node_cannot_choose_a_time_that_is_to_come(archive):
     only(archive.audit(as_of_ms=ends_ms - 1), Code.ATTESTED_OTHER_TIME)
 
 
+def omits(archive, ref, reason):
+    """Let the node say that it leaves one order out for a reason, and really do so."""
+    omission = Omission(ref.entry_index, reason, None, archive.land.now_ms)
+    digest = digest_of(archive.land.state, ())
+    archive.attest(omission_count=1, omissions=(omission,), table_digest=digest)
+
+
+def test_a_node_cannot_claim_a_suspension_that_no_officer_of_its_network_signed(archive):
+    land = archive.land
+    land.register(land.officer, land.other_officer)
+    ref = land.in_force_order(TARGETS)
+    for act, is_lawful in (
+        (lambda: land.suspend(ref, by=land.other_officer), False),
+        (lambda: land.suspend(ref), True),
+        (lambda: land.resume(ref), False),
+    ):
+        assert act().is_effective
+        omits(archive, ref, NotEnforced.SUSPENDED)
+        archive.write()
+        here = f"at size {land.state.size} "
+        found = [each.code for each in archive.audit() if here in each.words]
+        assert found == [Code.NOT_ENFORCED if is_lawful else Code.OMISSION_UNFOUNDED]
+
+
+def test_a_node_cannot_go_on_enforcing_what_its_officer_suspended(archive):
+    land = archive.land
+    land.register(land.officer)
+    ref = land.in_force_order(TARGETS)
+    assert land.suspend(ref).is_effective
+    archive.attest()
+    archive.write()
+    assert only(archive.audit(), Code.SUSPENSION_IGNORED).index == ref.entry_index
+
+
+def test_a_node_cannot_wait_for_witnesses_that_nobody_named(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    omits(archive, ref, NotEnforced.UNWITNESSED)
+    archive.write()
+    assert only(archive.audit(), Code.OMISSION_UNFOUNDED).index == ref.entry_index
+
+
 def test_what_a_node_says_it_does_not_enforce_is_noted(archive):
     ref = archive.land.in_force_order(TARGETS)
     omission = Omission(ref.entry_index, NotEnforced.LIST_MISSING, None, archive.land.now_ms)

@@ -42,7 +42,7 @@ from enforcer.core.order import (
     PublicationMode,
 )
 from enforcer.core.payload import Payload
-from enforcer.core.policy import DAY_MS, DecisionKind, Pins, PolicyAdopted
+from enforcer.core.policy import COURT_KINDS, DAY_MS, DecisionKind, Pins, PolicyAdopted
 from enforcer.core.remedy import (
     AppealDecided,
     AppealFiled,
@@ -234,7 +234,10 @@ class Land:
             assessment_sha256=None,
             notifications=(),
         )
-        return replace(order, **changes)
+        order = replace(order, **changes)
+        if order.decision_kind in COURT_KINDS and "decision_sha256" not in changes:
+            order = replace(order, decision_sha256=DOCUMENT)
+        return order
 
     def propose(self, targets: bytes = b"exact bad.example.org\n", **changes: object) -> OrderRef:
         """Record a proposal and return how later acts name it."""

@@ -14,6 +14,7 @@ from enforcer.core.growth import added_targets, recent
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.judge_parts import present_policy
+from enforcer.core.key import Role
 from enforcer.core.life import ENDED, OrderStatus
 from enforcer.core.order import (
     OrderApproved,
@@ -71,8 +72,7 @@ def change_order(state: State, act: OrderAct, entry: Entry) -> None:
         case ReviewDone():
             _put(state, replace(order, review_due_at_ms=act.review_due_at_ms))
         case OrderHeld():
-            holds = order.holds | frozenset(act.guards)
-            _put(state, replace(order, status=OrderStatus.HELD, holds=holds))
+            _hold(state, order, act, entry.envelope)
         case AssessmentRecorded():
             state.orders[order.index] = replace(order, assessments=(*order.assessments, state.size))
         case HoldLifted():
@@ -95,12 +95,22 @@ def change_order(state: State, act: OrderAct, entry: Entry) -> None:
 def hold_what_rests_on(state: State, key_id: str, since_index: int) -> None:
     """Put on hold every order that a key signed for from an entry on (KeyRevoked)."""
     for order in tuple(state.orders.values()):
-        rests_on_it = any(
+        if order.status in ENDED:
+            continue
+        forged = {
+            each for each in order.lifts if each.key_id == key_id and each.index >= since_index
+        }
+        signed = any(
             signer.key_id == key_id and signer.index >= since_index for signer in order.signers
         )
-        if rests_on_it and order.status not in ENDED:
-            holds = order.holds | {Guard.COMPROMISED_KEY}
-            _put(state, replace(order, status=OrderStatus.HELD, holds=holds))
+        if forged or signed:
+            lifts = tuple(each for each in order.lifts if each not in forged)
+            still = frozenset(guard for lift in lifts for guard in lift.guards)
+            again = frozenset(guard for lift in forged for guard in lift.guards) - still
+            holds = order.holds | again | ({Guard.COMPROMISED_KEY} if signed else set())
+            if holds:
+                held = replace(order, status=OrderStatus.HELD, holds=holds, lifts=lifts)
+                _put(state, held)
 
 
 def _approve(state: State, order: OrderRecord, entry: Entry) -> None:
@@ -141,10 +151,24 @@ def _prolong(
     )
 
 
+def _hold(state: State, order: OrderRecord, act: OrderHeld, envelope: Envelope) -> None:
+    (signature,) = envelope.signatures
+    is_oversight = state.keys[signature.key_id].registration.role is Role.OVERSIGHT
+    _put(
+        state,
+        replace(
+            order,
+            status=OrderStatus.HELD,
+            holds=order.holds | frozenset(act.guards),
+            is_held_by_oversight=order.is_held_by_oversight or is_oversight,
+        ),
+    )
+
+
 def _lift(state: State, order: OrderRecord, act: HoldLifted, envelope: Envelope) -> None:
     (signer,) = _signers(state, envelope)
     guards = frozenset(act.guards)
-    lift = Lift(state.size, signer.person_id, guards, frozenset(act.overrides))
+    lift = Lift(state.size, signer.key_id, signer.person_id, guards, frozenset(act.overrides))
     holds = order.holds - guards
     stood = OrderStatus.PROPOSED if order.approved_index is None else OrderStatus.APPROVED
     _put(
@@ -153,6 +177,7 @@ def _lift(state: State, order: OrderRecord, act: HoldLifted, envelope: Envelope)
             order,
             status=OrderStatus.HELD if holds else stood,
             holds=holds,
+            is_held_by_oversight=order.is_held_by_oversight and Guard.PERSON not in guards,
             lifts=(*order.lifts, lift),
         ),
     )

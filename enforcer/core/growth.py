@@ -1,6 +1,6 @@
 """The growth guard: how many targets an authority adds within a day (Denmark 2012).
 
-Counted from what approvals brought beyond the version before, by facts of the ledger alone.
+Counted by facts of the ledger alone: every target of a list that did not block before.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ def recent(state: State, authority: str, t_ms: int) -> list[tuple[int, int]]:
 
 
 def added_targets(state: State, order: OrderProposed) -> int:
-    """Return how many targets the order would add to those of its versions that now block."""
+    """Return how many targets the order might add to those of its versions that now block.
+
+    All of a list that is another: the same number of targets can be quite other targets.
+    """
     versions = (index for index in state.versions.get(order.order_id, ()) if index in state.live)
-    former = max((state.live[index][1] for index in versions), default=0)
-    return max(0, order.target_count - former)
+    lists = {state.orders[index].payload.target_list_sha256 for index in versions}
+    return 0 if order.target_list_sha256 in lists else order.target_count
 
 
 def grows_too_fast(state: State, order: OrderProposed, t_ms: int) -> bool:

@@ -3,7 +3,8 @@
 Limits are the target's, not the order's (law 2): one emergency in 30 days, a cap on the time
 without a court, oversight where it was stopped within 30 days, growth beyond the version
 before. Lists are not read here: a relation names the list, and what shared lines would mean.
-Judged at a time, by what had happened until then: asked later, the answer is the same.
+Judged at an entry, by what stands before it: asked later, the answer is the same. Times serve
+for durations alone, since entries that are recorded together have one.
 """
 
 from __future__ import annotations
@@ -32,15 +33,22 @@ class Relation:
     """How long it has blocked without a court until then: what ADMINISTRATIVE_TIME adds up."""
 
 
-def relations(state: State, order: OrderRecord, t_ms: int) -> Iterator[Relation]:
-    """Yield what `order` must be compared with if it were approved at `t_ms`.
+def relations(
+    state: State, order: OrderRecord, t_ms: int, *, at_index: int | None = None
+) -> Iterator[Relation]:
+    """Yield what `order` must be compared with if an act at `t_ms` let it block, or longer.
 
-    An order's own versions are one order: of them only the version that blocks is compared,
-    for GROWTH. Past orders come ascending by entry index.
+    `at_index` is the act's entry: the order's approval where it has one, else the next entry. An
+    order's own versions are one order: of them only the version that blocks is compared, for
+    GROWTH; how long they last together is for the judge. Past orders come ascending by index.
     """
+    if at_index is None:
+        at_index = state.size if order.approved_index is None else order.approved_index
     for past in state.orders.values():
-        approved_at_ms = past.approved_at_ms
-        if approved_at_ms is None or approved_at_ms >= t_ms or past.index == order.index:
+        approved_at_ms, approved_index = past.approved_at_ms, past.approved_index
+        if approved_at_ms is None or approved_index is None or past.index == order.index:
+            continue
+        if approved_index >= at_index:
             continue
         found = Relation(
             Guard.UNSPECIFIED,
@@ -49,7 +57,7 @@ def relations(state: State, order: OrderRecord, t_ms: int) -> Iterator[Relation]
             _blocked_ms(past, approved_at_ms, t_ms),
         )
         if past.payload.order_id == order.payload.order_id:
-            if _blocks(past, t_ms):
+            if _blocks(past, t_ms, at_index):
                 yield _as(found, Guard.GROWTH)
             continue
         since_ms = t_ms - MEMORY_DAYS * DAY_MS
@@ -58,7 +66,7 @@ def relations(state: State, order: OrderRecord, t_ms: int) -> Iterator[Relation]
             yield _as(found, Guard.EMERGENCY_REPEATED)
         if kinds <= ADMINISTRATIVE_KINDS:
             yield _as(found, Guard.ADMINISTRATIVE_TIME)
-        if _was_stopped(past, since_ms, t_ms):
+        if _was_stopped(past, since_ms, at_index):
             yield _as(found, Guard.STOPPED_BEFORE)
 
 
@@ -72,8 +80,9 @@ def _ended_at_ms(order: OrderRecord) -> int:
     return order.until_ms if ended is None else min(ended, order.until_ms)
 
 
-def _blocks(order: OrderRecord, t_ms: int) -> bool:
-    return t_ms < _ended_at_ms(order)
+def _blocks(order: OrderRecord, t_ms: int, at_index: int) -> bool:
+    has_ended = order.ended_index is not None and order.ended_index < at_index
+    return not has_ended and t_ms < order.until_ms
 
 
 def _blocked_ms(order: OrderRecord, approved_at_ms: int, t_ms: int) -> int:
@@ -85,6 +94,8 @@ def _blocked_ms(order: OrderRecord, approved_at_ms: int, t_ms: int) -> int:
     return max(0, until_ms - begun_ms)
 
 
-def _was_stopped(order: OrderRecord, since_ms: int, t_ms: int) -> bool:
-    ended = order.ended_at_ms
-    return order.status is OrderStatus.STOPPED and ended is not None and since_ms < ended <= t_ms
+def _was_stopped(order: OrderRecord, since_ms: int, at_index: int) -> bool:
+    ended_index, ended_at_ms = order.ended_index, order.ended_at_ms
+    if order.status is not OrderStatus.STOPPED or ended_index is None or ended_at_ms is None:
+        return False
+    return ended_index < at_index and ended_at_ms > since_ms

@@ -126,7 +126,7 @@ def _judge_persons_act(
         case AssessmentRecorded():
             holds.judge_assessment(state, payload, signer)
         case HoldLifted():
-            holds.judge_lift(state, payload, signer)
+            holds.judge_lift(state, payload, signer, recorded_at_ms)
         case ReviewDone():
             remedies.judge_review(state, payload, signer, recorded_at_ms)
         case NotificationSent():

@@ -16,6 +16,7 @@ from enforcer.core.judge_parts import (
     check_meets,
     check_policy,
     check_role,
+    check_sum,
     named_order,
 )
 from enforcer.core.key import ORDERING_ROLES, Role
@@ -80,7 +81,8 @@ def judge_hold(state: State, payload: OrderHeld, signer: KeyRecord) -> None:
         check_role(order.payload, signer, HOLDING_ROLES, "hold this order")
         if payload.guards != (Guard.PERSON,):
             raise field_error("guards", "a person speaks for no guard", "Give PERSON alone.")
-    if set(payload.guards) <= order.holds:
+    is_new = signer.registration.role is Role.OVERSIGHT and not order.is_held_by_oversight
+    if set(payload.guards) <= order.holds and not is_new:
         raise ConflictError(
             "the order is on hold for that already",
             advice="Nothing needs to be done: it does not block.",
@@ -106,7 +108,7 @@ def judge_assessment(state: State, payload: AssessmentRecorded, signer: KeyRecor
     check_may_order(order.payload, signer, signer.registration.role)
 
 
-def judge_lift(state: State, payload: HoldLifted, signer: KeyRecord) -> None:
+def judge_lift(state: State, payload: HoldLifted, signer: KeyRecord, recorded_at_ms: int) -> None:
     """Check that each named guard may be lifted by this person, for this order, by this.
 
     Raises:
@@ -131,7 +133,19 @@ def judge_lift(state: State, payload: HoldLifted, signer: KeyRecord) -> None:
                 advice="Have a third person lift the hold.",
                 field="signatures",
             )
+    if (
+        order.is_held_by_oversight
+        and Guard.PERSON in payload.guards
+        and signer.registration.role is not Role.OVERSIGHT
+    ):
+        raise RefusedError(
+            "oversight holds this order",
+            advice="Have oversight lift the hold.",
+            field="signatures",
+        )
     _check_overrides(payload)
+    if order.approved_index is not None and order.holds <= set(payload.guards):
+        check_sum(state, order.payload, recorded_at_ms)
     if Guard.COMPROMISED_KEY in payload.guards:
         _check_persons_left(state, order, policy, signer)
 

@@ -15,9 +15,10 @@ from enforcer.core.judge_parts import (
     check_end,
     check_may_order,
     check_meets,
+    check_persons,
     check_policy,
     check_role,
-    check_two_persons,
+    check_sum,
     named_order,
     present_policy,
 )
@@ -38,8 +39,6 @@ from enforcer.core.state import KeyRecord, OrderRecord, State
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, RefusedError
 
-TARGETS_IN_FORCE_MAX: Final = 20_000_000
-"""Most targets of all approved orders together: what every node must be able to hold."""
 PROPOSAL_DAYS_MAX: Final = 30
 """Longest time from a proposal to its approval."""
 
@@ -69,6 +68,12 @@ def judge_proposal(
             "decision_kind",
             "the category COURT_DECISION rests on a decision of a court",
             "Give COURT_FINAL or COURT_INTERIM, or the category of the crime.",
+        )
+    if order.decision_kind in COURT_KINDS and order.decision_sha256 is None:
+        raise field_error(
+            "decision_sha256",
+            "the order rests on a court's decision and does not name it",
+            "Give the decision's text: it goes beside the ledger, by its salted hash.",
         )
     if order.decision_kind is DecisionKind.CERT_ADVISORY and order.binding is not Binding.ADVISORY:
         raise field_error("binding", "an advisory of a CERT binds nobody", "Give ADVISORY.")
@@ -112,6 +117,13 @@ def judge_approval(
                 advice="Have the order proposed again with a valid key.",
                 field="order",
             )
+    for lift in order.lifts:
+        if state.keys[lift.key_id].revoked_index is not None:
+            raise RefusedError(
+                f"the key of {lift.person_id}, who lifted a hold of this order, has been revoked",
+                advice="Have the order proposed again, and its holds lifted with a valid key.",
+                field="order",
+            )
     if recorded_at_ms > order.proposed_at_ms + PROPOSAL_DAYS_MAX * DAY_MS:
         raise RefusedError(
             f"the proposal is more than {PROPOSAL_DAYS_MAX} days old",
@@ -119,7 +131,7 @@ def judge_approval(
             field="order",
         )
     _check_succession(state, order.payload)
-    _check_sum(state, order.payload, recorded_at_ms)
+    check_sum(state, order.payload, recorded_at_ms)
     if Guard.GROWTH not in order.lifted and grows_too_fast(state, order.payload, recorded_at_ms):
         raise RefusedError(
             f"{order.payload.authority} would add more than "
@@ -135,6 +147,7 @@ def judge_approval(
         order.expires_at_ms,
         order.review_due_at_ms,
         recorded_at_ms,
+        began_at_ms=_began_at_ms(state, order),
     )
 
 
@@ -150,7 +163,7 @@ def judge_extension(
     policy = check_policy(state, payload.policy_sha256)
     check_meets(OrderExtended, "extended", order)
     _check_lasts(order, recorded_at_ms)
-    check_two_persons(order.payload, signers, "an extension")
+    check_persons(order.payload, signers, policy, "an extension")
     if order.decision_kind is DecisionKind.EMERGENCY:
         raise RefusedError(
             "an emergency order cannot be extended",
@@ -168,7 +181,7 @@ def judge_extension(
         payload.expires_at_ms,
         payload.review_due_at_ms,
         recorded_at_ms,
-        began_at_ms=order.approved_at_ms,
+        began_at_ms=_began_at_ms(state, order),
     )
 
 
@@ -184,7 +197,7 @@ def judge_confirmation(
     policy = check_policy(state, payload.policy_sha256)
     check_meets(OrderConfirmed, "confirmed", order)
     _check_lasts(order, recorded_at_ms)
-    check_two_persons(order.payload, signers, "a confirmation")
+    check_persons(order.payload, signers, policy, "a confirmation")
     if order.decision_kind is not DecisionKind.EMERGENCY:
         raise RefusedError(
             f"the order rests on a decision of kind {order.decision_kind.name}",
@@ -204,7 +217,7 @@ def judge_confirmation(
         payload.expires_at_ms,
         payload.review_due_at_ms,
         recorded_at_ms,
-        began_at_ms=order.approved_at_ms,
+        began_at_ms=_began_at_ms(state, order),
     )
 
 
@@ -289,6 +302,14 @@ def _check_new_person(order: OrderRecord, approver: KeyRecord) -> None:
         )
 
 
+def _began_at_ms(state: State, order: OrderRecord) -> int | None:
+    """Return when the first version of the order was approved: another wording is no new order."""
+    versions = (state.orders[index] for index in state.versions[order.payload.order_id])
+    return min(
+        (each.approved_at_ms for each in versions if each.approved_at_ms is not None), default=None
+    )
+
+
 def _check_lasts(order: OrderRecord, recorded_at_ms: int) -> None:
     if order.until_ms <= recorded_at_ms:
         raise RefusedError(
@@ -344,15 +365,4 @@ def _check_succession(state: State, order: OrderProposed) -> None:
             "a version of this order is on hold",
             advice="Have the hold decided first.",
             field="supersedes",
-        )
-
-
-def _check_sum(state: State, order: OrderProposed, t_ms: int) -> None:
-    others = sum(count for until_ms, count in state.live.values() if until_ms > t_ms)
-    targets = order.target_count + others
-    if targets > TARGETS_IN_FORCE_MAX:
-        raise RefusedError(
-            f"all orders together would have {targets} targets, over {TARGETS_IN_FORCE_MAX}",
-            advice="Stop or supersede orders that are no longer needed first.",
-            field="order",
         )

@@ -17,6 +17,8 @@ from enforcer.core.state import KeyRecord, OrderRecord, PolicyRecord, State
 from enforcer.errors import ConflictError, NotFoundError, RefusedError
 
 PERSONS_TO_BLOCK: Final = 2
+TARGETS_IN_FORCE_MAX: Final = 20_000_000
+"""Most targets of all approved orders together: what every node must be able to hold."""
 
 
 def present_policy(state: State) -> PolicyRecord:
@@ -146,26 +148,49 @@ def check_role(order: OrderProposed, record: KeyRecord, roles: frozenset[Role], 
         )
 
 
-def check_two_persons(order: OrderProposed, signers: tuple[KeyRecord, ...], act: str) -> None:
-    """Check that a proposer and an approver of the order signed one payload together.
+def check_persons(
+    order: OrderProposed, signers: tuple[KeyRecord, ...], policy: PolicyRecord, act: str
+) -> None:
+    """Check that a proposer and approvers of the order signed one payload, as many as must.
 
     Raises:
         RefusedError: they did not.
     """
-    by_role = {record.registration.role: record for record in signers}
+    persons_min = policy.payload.persons_min
+    roles = [record.registration.role for record in signers]
     persons = {record.registration.person_id for record in signers}
     if (
-        len(signers) != PERSONS_TO_BLOCK
-        or set(by_role) != ORDERING_ROLES
-        or len(persons) != PERSONS_TO_BLOCK
+        len(persons) != len(signers)
+        or len(signers) != persons_min
+        or roles.count(Role.PROPOSER) != 1
+        or set(roles) != ORDERING_ROLES
     ):
+        who = "a proposer and an approver, two persons"
+        if persons_min > PERSONS_TO_BLOCK:
+            who = f"a proposer and approvers, {persons_min} persons"
         raise RefusedError(
-            f"{act} needs the signatures of a proposer and an approver, two persons",
-            advice="Have both sign the same payload.",
+            f"{act} needs the signatures of {who}",
+            advice="Have each sign the same payload.",
             field="signatures",
         )
-    for role, record in by_role.items():
-        check_may_order(order, record, role)
+    for record in signers:
+        check_may_order(order, record, record.registration.role)
+
+
+def check_sum(state: State, order: OrderProposed, t_ms: int) -> None:
+    """Check that all orders together stay within what every node must be able to hold.
+
+    Raises:
+        RefusedError: they would not.
+    """
+    others = sum(count for until_ms, count in state.live.values() if until_ms > t_ms)
+    targets = order.target_count + others
+    if targets > TARGETS_IN_FORCE_MAX:
+        raise RefusedError(
+            f"all orders together would have {targets} targets, over {TARGETS_IN_FORCE_MAX}",
+            advice="Stop or supersede orders that are no longer needed first.",
+            field="order",
+        )
 
 
 def check_end(
@@ -180,8 +205,9 @@ def check_end(
 ) -> None:
     """Check an end and a review: after now, and within all caps for category and kind.
 
-    `began_at_ms` is when the order was approved, where it was: without a court its whole time
-    in force is capped, however often it is extended (law 2).
+    `began_at_ms` is when the order's first version was approved, where one was: without a court
+    its whole time is capped, however often it is extended or worded anew (law 2), and an
+    emergency's to the emergency.
 
     Raises:
         RefusedError: what is too late or too long.
@@ -193,7 +219,9 @@ def check_end(
             field="expires_at_ms",
         )
     lifetime_ms_max = policy.payload.lifetime_ms_max(order.category, kind)
-    if expires_at_ms - recorded_at_ms > lifetime_ms_max:
+    since_ms = recorded_at_ms if began_at_ms is None else began_at_ms
+    counted_ms = since_ms if kind is DecisionKind.EMERGENCY else recorded_at_ms
+    if expires_at_ms - counted_ms > lifetime_ms_max:
         raise RefusedError(
             f"the order would last over {lifetime_ms_max // DAY_MS} days, the cap for "
             f"{order.category.name} by {kind.name}",
@@ -201,8 +229,7 @@ def check_end(
             field="expires_at_ms",
         )
     days_max = policy.payload.administrative_days_max
-    whole_ms = expires_at_ms - (recorded_at_ms if began_at_ms is None else began_at_ms)
-    if kind in ADMINISTRATIVE_KINDS and whole_ms > days_max * DAY_MS:
+    if kind in ADMINISTRATIVE_KINDS and expires_at_ms - since_ms > days_max * DAY_MS:
         raise RefusedError(
             f"the order would last over {days_max} days in all without a court",
             advice="Give an earlier end, or bring a court's decision.",

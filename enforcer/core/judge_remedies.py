@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from enforcer.core.judge_parts import check_meets, check_policy, check_role, named_order
+from enforcer.core.judge_parts import (
+    check_may_order,
+    check_meets,
+    check_policy,
+    check_role,
+    named_order,
+)
 from enforcer.core.key import STOPPING_ROLES, Role
 from enforcer.core.order import OrderRef
 from enforcer.core.remedy import (
@@ -39,6 +45,8 @@ def judge_review(state: State, payload: ReviewDone, signer: KeyRecord, recorded_
     order = named_order(state, payload.order)
     check_policy(state, payload.policy_sha256)
     check_role(order.payload, signer, REVIEWING_ROLES, "review this order")
+    if signer.registration.role is Role.APPROVER:
+        check_may_order(order.payload, signer, Role.APPROVER)
     check_meets(ReviewDone, "reviewed", order)
     if order.until_ms <= recorded_at_ms:
         raise RefusedError(

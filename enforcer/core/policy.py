@@ -33,8 +33,10 @@ class DecisionKind(IntEnum):
     EMERGENCY = 5
 
 
-ADMINISTRATIVE_KINDS: Final = frozenset((DecisionKind.ADMINISTRATIVE, DecisionKind.EMERGENCY))
-"""Binding without a court: their time adds up for each target."""
+ADMINISTRATIVE_KINDS: Final = frozenset(
+    (DecisionKind.ADMINISTRATIVE, DecisionKind.EMERGENCY, DecisionKind.CERT_ADVISORY)
+)
+"""Without a court: their time adds up for each target."""
 COURT_KINDS: Final = frozenset((DecisionKind.COURT_FINAL, DecisionKind.COURT_INTERIM))
 
 LIFETIME_DAYS_MAX_BY_KIND: Final = {

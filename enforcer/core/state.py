@@ -79,6 +79,7 @@ class Lift:
     """What one HoldLifted lifted, and by whose word."""
 
     index: int
+    key_id: str
     person_id: str
     guards: frozenset[Guard]
     overrides: frozenset[str]
@@ -120,6 +121,8 @@ class OrderRecord:
     ended_at_ms: int | None = None
     holds: frozenset[Guard] = frozenset()
     """What must be lifted; empty unless HELD."""
+    is_held_by_oversight: bool = False
+    """Oversight has a hand in the hold for PERSON, and alone lifts it."""
     lifts: tuple[Lift, ...] = ()
     assessments: tuple[int, ...] = ()
     """Entry indices of the recorded assessments."""

@@ -8,7 +8,7 @@ key; it lifts nothing. Reports of what was refused are kept in memory, for whoev
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
 
@@ -74,16 +74,21 @@ class Guards:
         self._key = key
         self._reports: dict[str, bytes] = {}
 
-    async def look(self, order: OrderRecord, t_ms: int) -> Held | None:
+    async def look(
+        self, order: OrderRecord, t_ms: int, *, by_pins_alone: bool = False
+    ) -> Held | None:
         """Let all guards look at an order as if it were approved at `t_ms`, by present data.
 
-        Returns None when nothing stands against it.
+        With `by_pins_alone` past orders are left out, and their lists. Returns None when nothing
+        stands against it.
 
         Raises:
             NotFoundError, UnavailableError, IntegrityError: a list cannot be read.
         """
         state = self._ledger.state
         facts = guard_facts(state, order, t_ms)
+        if by_pins_alone:
+            facts = replace(facts, relations=(), administrative_ms=0)
         paths = {each: self._lists.path(each) for each in facts.lists}
         scan = await self._work.scan_guards(GuardJob(facts, paths))
         scan = with_growth(state, order, facts, scan, t_ms)

@@ -86,7 +86,7 @@ class Recheck:
         order = self._ledger.state.orders[index]
         if order.approved_at_ms is None or not self._is_due(order):
             return
-        held = await self._guards.look(order, order.approved_at_ms)
+        held = await self._guards.look(order, order.approved_at_ms, by_pins_alone=True)
         order = self._ledger.state.orders[index]  # a list takes its time
         if held is not None and self._is_due(order) and not set(held.guards) <= order.holds:
             await self._guards.hold(order, held)

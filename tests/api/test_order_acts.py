@@ -91,11 +91,11 @@ async def test_a_held_order_shows_what_holds_it_and_who_lifted_it(founded, tmp_p
     )
     with pytest.raises(ConflictError, match="HELD by PERSON"):
         await approved(founded, ref)
-    lift = await lifted(founded, ref, founded.land.second_approver)
+    lift = await lifted(founded, ref, founded.land.oversight)
     await approved(founded, ref)
     order = await read(founded, ref)
     (shown,) = order.lifts
-    assert (shown.entry_index, shown.person_id) == (lift.index, "chi.le")
+    assert (shown.entry_index, shown.person_id) == (lift.index, "court.clerk")
     assert list(order.holds) == []
     assert order.status == order_pb2.ORDER_STATUS_IN_FORCE
 
@@ -263,7 +263,7 @@ async def test_the_whole_history_of_an_order_is_read_by_its_id(founded, tmp_path
     other = await proposed(founded, tmp_path)
     ref = await proposed(founded, tmp_path)
     await held(founded, ref)
-    await lifted(founded, ref, land.second_approver)
+    await lifted(founded, ref, land.oversight)
     await approved(founded, other)
     await approved(founded, ref)
     async with founded.client(land.node) as client:
@@ -275,7 +275,7 @@ async def test_the_whole_history_of_an_order_is_read_by_its_id(founded, tmp_path
         "OrderApproved",
     ]
     signers = [each.signed_by for each in found]
-    assert signers == [["an.nguyen"], ["court.clerk"], ["chi.le"], ["binh.tran"]]
+    assert signers == [["an.nguyen"], ["court.clerk"], ["court.clerk"], ["binh.tran"]]
     assert all(each.orders[0].entry_index == ref.entry_index for each in found)
 
 

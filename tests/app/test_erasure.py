@@ -87,9 +87,9 @@ async def test_an_act_that_comes_again_does_not_bring_its_document_back(tmp_path
         await desk.found()
         await desk.bring()
         act = seal(with_reasons(desk.land), desk.land.proposer.key)
-        first = await desk.orders.propose(act, [REASONS], validate_only=False)
+        first = (await desk.orders.propose(act, [REASONS], validate_only=False)).recorded
         erase_document(tmp_path, NAME, **WHY)
-        again = await desk.orders.propose(act, [REASONS], validate_only=False)
+        again = (await desk.orders.propose(act, [REASONS], validate_only=False)).recorded
         assert (again.index, again.is_repeated) == (first.index, True)
         assert not (tmp_path / "side" / NAME).exists()
         other = seal(with_reasons(desk.land), desk.land.proposer.key)

@@ -166,7 +166,7 @@ def test_an_emergency_may_not_follow_an_emergency(land, verified):
 def test_the_data_of_the_time_counts_and_not_that_of_later(land, verified):
     targets = b"exact www.bank.example.org\n"
     core, protected, suffixes = (sha256(text).hexdigest() for text in PINNED)
-    without = land.policy(pins=Pins(core, None, suffixes, None))
+    without = land.policy(pins=Pins(core, core, suffixes, None))
     land.record(seal(without, *land.roots[:2]))
     land.in_force_order(targets)
     land.record(seal(land.policy(pins=Pins(core, protected, suffixes, None)), *land.roots[:2]))

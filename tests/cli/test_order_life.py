@@ -84,7 +84,10 @@ def test_a_hold_by_hand_shows_what_lifts_it_and_another_person_lifts_it(run, sta
         assert part in text
     refused = run("order", "approve", identity, "-c", stage.person(APPROVER), "--yes")
     assert (refused.code, "HELD by PERSON" in refused.error[0]) == (3, True)
-    acts(SECOND_APPROVER, "lift", identity, "--guard", "person", "--reason", "It has had it.")
+    lift = ["--guard", "person", "--reason", "It has had it."]
+    refused = run("order", "lift", identity, *lift, "-c", stage.person(SECOND_APPROVER), "--yes")
+    assert (refused.code, "oversight holds" in refused.error[0]) == (5, True)
+    acts(OVERSIGHT, "lift", identity, *lift)
     acts(APPROVER, "approve", identity)
     told = shown(run, stage, identity)
     assert (told["status"], told["holds"], told["would_lift"]) == ("IN_FORCE", [], {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enforcer.core.guard import Guard
 from enforcer.core.history import relations
 from enforcer.core.policy import DAY_MS, DecisionKind
-from tests.people import Land
+from tests.people import Land, seal
 
 HOUR_MS = 3_600_000
 
@@ -96,9 +96,21 @@ def test_the_answer_for_a_time_stays_what_it_was():
     land.now_ms += HOUR_MS
     ref = land.propose(**emergency(land))
     at = land.now_ms
-    before = set(relations(land.state, land.order_record(ref), at))
+    size = land.state.size
+    before = set(relations(land.state, land.order_record(ref), at, at_index=size))
     land.confirm(past, decision_kind=DecisionKind.COURT_FINAL)
     land.stop(past)
     land.stop(land.in_force_order())
     land.now_ms += DAY_MS
-    assert set(relations(land.state, land.order_record(ref), at)) == before
+    assert set(relations(land.state, land.order_record(ref), at, at_index=size)) == before
+
+
+def test_what_is_recorded_in_the_same_millisecond_counts_by_its_place():
+    land = Land.founded()
+    past = land.in_force_order(**court(land))
+    ref = land.in_force_order()
+    land.record(seal(land.stopping(past), land.oversight.key), after_ms=0)
+    approved_at_ms = land.order_record(ref).approved_at_ms
+    assert found(land, ref, approved_at_ms) == set()  # the stop came after the approval
+    other = land.propose()
+    assert (Guard.STOPPED_BEFORE, past.entry_index) in found(land, other)

@@ -99,8 +99,49 @@ def test_an_approver_or_oversight_holds_by_hand(land, who):
     ref = land.in_force_order()
     assert land.hold(ref, Guard.PERSON, by=getattr(land, who), report=None).is_effective
     assert blocked(land) == []
-    assert land.lift(ref, Guard.PERSON, by=land.approver).is_effective
+    by_approver = land.lift(ref, Guard.PERSON, by=land.approver)
+    assert by_approver.is_effective == (who == "approver")  # oversight's hold is oversight's
+    if who == "oversight":
+        assert "oversight holds" in by_approver.refusal.message
+        assert land.lift(ref, Guard.PERSON, by=land.oversight).is_effective
     assert blocked(land) == [ref.entry_index]
+
+
+def test_oversight_joins_a_hold_and_then_alone_lifts_it(land):
+    ref = land.in_force_order()
+    assert land.hold(ref, Guard.PERSON, by=land.approver, report=None).is_effective
+    assert land.hold(ref, Guard.PERSON, by=land.oversight, report=None).is_effective
+    assert not land.lift(ref, Guard.PERSON, by=land.second_approver).is_effective
+    assert land.lift(ref, Guard.PERSON, by=land.oversight).is_effective
+
+
+def test_what_a_stolen_key_lifted_holds_again(land):
+    ref = held(land, Guard.PROTECTED_NAME, **court(land))
+    assert land.lift(ref, Guard.PROTECTED_NAME, overrides=(PROTECTED,)).is_effective
+    assert land.approve(ref).is_effective
+    stolen = land.revocation(land.second_approver, since=0)
+    assert land.record(seal(stolen, *land.roots[:2])).is_effective
+    assert blocked(land) == []
+    assert land.order_record(ref).holds == {Guard.PROTECTED_NAME}
+    assert land.order_record(ref).overrides == frozenset()
+
+
+def test_a_lift_by_a_key_that_was_revoked_since_carries_no_approval(land):
+    ref = held(land, Guard.PRIVATE_SUFFIX)
+    assert land.lift(ref, Guard.PRIVATE_SUFFIX).is_effective
+    assert land.record(seal(land.revocation(land.second_approver), *land.roots[:2])).is_effective
+    assert "lifted a hold" in land.approve(ref).refusal.message
+
+
+def test_a_lift_does_not_go_past_what_all_nodes_can_hold(land):
+    first = land.in_force_order(b"exact 0.example.org\n", target_count=2_000_000)
+    assert land.hold(first, Guard.PERSON, by=land.approver, report=None).is_effective
+    for number in range(1, 11):
+        if number == 10:
+            land.now_ms += DAY_MS
+        land.in_force_order(b"exact %d.example.org\n" % number, target_count=2_000_000)
+    effect = land.lift(first, Guard.PERSON, by=land.approver)
+    assert "over 20000000" in effect.refusal.message
 
 
 @pytest.mark.parametrize("who", ["proposer", "stranger", "node", "officer"])

@@ -8,12 +8,13 @@ import pytest
 
 from enforcer.core.entry import KINDS, OrderAct
 from enforcer.core.guard import Guard
-from enforcer.core.key import Role
+from enforcer.core.key import Category, Role
 from enforcer.core.life import ENDED, TRANSITIONS, OrderStatus
 from enforcer.core.order import OrderConfirmed, OrderExtended, OrderProposed
 from enforcer.core.policy import DAY_MS, DecisionKind
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.state import in_force
+from enforcer.core.table import Binding
 from tests.people import Land, Person, seal
 
 HOUR_MS = 3_600_000
@@ -217,13 +218,67 @@ def test_an_authority_that_adds_too_much_in_a_day_is_held_until_a_third_person_l
     assert blocked == {first.entry_index, second.entry_index}
 
 
-def test_growth_counts_again_after_a_day_and_a_new_version_counts_what_it_adds():
+def test_growth_counts_again_after_a_day_and_another_list_counts_whole():
     land = fresh(growth_targets_max=5_000)
     ref = land.in_force_order(target_count=5_000)
+    same = land.propose(order_id=ref.order_id, version=2, supersedes=ref, target_count=5_000)
+    assert land.approve(same).is_effective
+    other = b"exact quite.example.org\n"  # as many targets, and all others
+    later = {"order_id": ref.order_id, "version": 3, "supersedes": same, "target_count": 5_000}
+    swapped = land.propose(other, **later)
+    assert "within a day" in land.approve(swapped).refusal.message
     land.now_ms += DAY_MS
-    more = land.propose(order_id=ref.order_id, version=2, supersedes=ref, target_count=9_000)
-    assert land.approve(more).is_effective
-    assert not land.approve(land.propose(target_count=2_000)).is_effective
+    assert land.approve(swapped).is_effective
+
+
+def test_wordings_of_an_order_last_no_longer_together_than_one():
+    land = fresh(administrative_days_max=40)
+    ref = land.in_force_order()
+    land.now_ms += 25 * DAY_MS
+    times = {"expires_at_ms": land.now_ms + 20 * DAY_MS, "review_due_at_ms": land.now_ms + DAY_MS}
+    longer = land.propose(order_id=ref.order_id, version=2, supersedes=ref, **times)
+    assert "40 days in all" in land.approve(longer).refusal.message
+
+    first = emergency(land)
+    land.now_ms += 2 * DAY_MS
+    times = {"expires_at_ms": land.now_ms + 2 * DAY_MS, "review_due_at_ms": land.now_ms + DAY_MS}
+    again = land.propose(
+        order_id=first.order_id,
+        version=2,
+        supersedes=first,
+        decision_kind=DecisionKind.EMERGENCY,
+        **times,
+    )
+    assert "EMERGENCY" in land.approve(again).refusal.message
+
+
+def test_an_advisory_does_not_last_for_ever_either():
+    land = fresh(administrative_days_max=40)
+    ref = land.in_force_order(decision_kind=DecisionKind.CERT_ADVISORY, binding=Binding.ADVISORY)
+    land.now_ms += 25 * DAY_MS
+    later = land.extension(ref, land.now_ms + 20 * DAY_MS)
+    effect = land.record(seal(later, land.proposer.key, land.approver.key))
+    assert "40 days in all" in effect.refusal.message
+
+
+def test_a_court_is_named_by_its_decision():
+    land = fresh()
+    order = land.order(decision_kind=DecisionKind.COURT_FINAL, decision_sha256=None)
+    effect = land.record(seal(order, land.proposer.key))
+    assert effect.refusal.data["field"] == "decision_sha256"
+
+
+def test_where_three_persons_must_sign_a_block_three_prolong_it():
+    land = fresh(persons_min=3)
+    ref = land.propose()
+    for person in (land.approver, land.second_approver):
+        assert land.approve(ref, person).is_effective
+    later = land.extension(ref, land.now_ms + 60 * DAY_MS)
+    two = land.record(seal(later, land.proposer.key, land.approver.key))
+    assert "3 persons" in two.refusal.message
+    later = land.extension(ref, land.now_ms + 60 * DAY_MS)
+    three = seal(later, land.proposer.key, land.approver.key, land.second_approver.key)
+    assert land.record(three).is_effective
 
 
 # Rejection.
@@ -259,6 +314,15 @@ def test_a_review_in_time_keeps_an_order_and_none_lets_it_lapse():
     land.now_ms += 2 * DAY_MS
     assert [row.index for row in in_force(land.state, land.now_ms)] == [kept.entry_index]
     assert "lapsed" in land.review(lapsed, until).refusal.message
+
+
+def test_a_review_is_by_one_with_power_over_the_category():
+    land = fresh()
+    few = Person("khanh.ly", Role.APPROVER, "cert-vn", (Category.SPAM_SOURCE,))
+    land.register(few)
+    ref = land.in_force_order()
+    effect = land.review(ref, land.now_ms + DAY_MS, few)
+    assert "no power over PHISHING" in effect.refusal.message
 
 
 def test_a_review_never_moves_the_end_and_its_proposer_cannot_make_it():

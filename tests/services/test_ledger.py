@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from enforcer.backends.keys import verify
-from enforcer.core import judge_orders
+from enforcer.core import judge_parts
 from enforcer.core.envelope import sign
 from enforcer.core.policy import DAY_MS
 from enforcer.core.receipt import verify_receipt
@@ -216,7 +216,7 @@ async def test_acts_recorded_together_have_the_effect_of_acts_recorded_one_by_on
 
 
 async def test_approvals_that_wait_together_cannot_exceed_the_sum_of_targets(desk, monkeypatch):
-    monkeypatch.setattr(judge_orders, "TARGETS_IN_FORCE_MAX", 3)  # each order here has two
+    monkeypatch.setattr(judge_parts, "TARGETS_IN_FORCE_MAX", 3)  # each order here has two
     refs = [await desk.propose() for _ in range(3)]
     acts = [seal(desk.land.approval(ref), desk.land.approver.key) for ref in refs]
     answers = await asyncio.gather(*(attempt(desk.ledger.record(act)) for act in acts))

@@ -85,7 +85,8 @@ async def test_new_data_takes_an_order_out_before_any_entry_does(world):
     land = world.land
     async with world.running():
         ref = await blocking(world)
-        pins = Pins(world.bring(b"subtree bad.example.org\n"), None, None, None)
+        names = land.state.policy.payload.pins.protected_names
+        pins = Pins(world.bring(b"subtree bad.example.org\n"), names, None, None)
         land.record(seal(land.policy(pins=pins), *land.roots[:2]))
         await world.publish()
         await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from enforcer.core.attestation import CLOCKS_APART_MS_MAX, Attestation, parse_attestation
+from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.key import Role
 from enforcer.core.signing import only_signer
@@ -38,7 +39,8 @@ class Attestations:
             InputError: it is malformed.
             RefusedError: its signer is no registered node, or not the node that it names, or its
                 time is to come.
-            ConflictError: the node has read more than this ledger holds.
+            ConflictError: the node has read more than this ledger holds, or has long since had
+                more to read: kept, its word would be proof that we wrote that later than we say.
             IntegrityError: the node has read another history.
             UnavailableError: it could not be kept.
         """
@@ -98,6 +100,15 @@ class Attestations:
                 expected=root,
                 got=attestation.root_sha256,
             )
+        for leaf in files.entries(size, min(size + 1, files.size)):
+            behind_ms = attestation.t_ms - parse(leaf).recorded_at_ms
+            if behind_ms > CLOCKS_APART_MS_MAX:
+                raise ConflictError(
+                    f"the node had not read entry {size} when that was {behind_ms} ms old",
+                    advice="Nothing needs to be done if it is catching up: it then attests again.",
+                    field="ledger_size",
+                    size=files.size,
+                )
 
     def _keep(self, attestation: Attestation, data: bytes) -> None:
         # 16 digits: then the order of names is that of time.

@@ -207,7 +207,7 @@ class Audit:
             yield from self._check_effect(effect)
             if index == 0 and self._state.policy is None:
                 yield Finding(Code.NO_POLICY, "entry 0 does not adopt a policy", index)
-            attestations.record(effect, entry)
+            yield from attestations.record(effect, entry)
             yield from checkpoints.check(index + 1, self._tree.root())
             yield from attestations.check(self._state, self._tree.root())
             self._progress("replay entries", index + 1, size)

@@ -81,13 +81,16 @@ class AttestationAudit:
         """Entry index of each revocation -> its time."""
         self._newest: dict[str, _Claim] = {}
         """Key id -> its newest attestation."""
+        self._latest: _Claim | None = None
+        """Of those that are for no more entries than were folded, and hold, that of latest time."""
         self._ahead: list[_Claim] = []
         """Those of a time that is to come, unless the ledger itself turns out to go on to it."""
         self._unlogged: dict[str, tuple[Omission, str]] = {}
         """Payload hash of a stop that was obeyed before it was logged -> who said so first."""
 
-    def record(self, effect: Effect, entry: Entry) -> None:
-        """Remember what later checks need of an entry that was just folded."""
+    def record(self, effect: Effect, entry: Entry) -> Iterator[Finding]:
+        """Remember what later checks need of an entry that was just folded, and check its time."""
+        yield from self._check_recorded(effect)
         if not effect.is_effective:
             self._ineffective.append(effect.index)
         elif effect.kind == OrderStopped.__name__:
@@ -106,7 +109,10 @@ class AttestationAudit:
             self.count += 1
             self.nodes.add(claim.attestation.node_id)
             if claim.key_id in state.keys:
-                yield from self._check_signature(state, claim)
+                forgeries = list(self._check_signature(state, claim))
+                yield from forgeries
+                if not forgeries and claim.attestation.root_sha256 == root.hex():
+                    self._note_time(claim)
             else:
                 self._unsigned.append(claim)
             yield from self._check_time(state, claim)
@@ -182,6 +188,30 @@ class AttestationAudit:
             yield _other_time(claim, words)
         elif self._is_ahead(claim):
             self._ahead.append(claim)
+
+    def _note_time(self, claim: _Claim) -> None:
+        t_ms = self._latest.attestation.t_ms if self._latest is not None else 0
+        if t_ms < claim.attestation.t_ms and not self._is_ahead(claim):
+            self._latest = claim
+
+    def _check_recorded(self, effect: Effect) -> Iterator[Finding]:
+        """Check that no node said, long after the entry's time, that it was not there.
+
+        The control plane keeps no such word of a node that is only behind.
+        """
+        latest = self._latest
+        if latest is None:
+            return
+        said = latest.attestation
+        if said.t_ms > effect.recorded_at_ms + CLOCKS_APART_MS_MAX:
+            self._latest = None  # once is enough: what follows is as late
+            yield Finding(
+                Code.ENTRY_BACKDATED,
+                f"recorded {utc(effect.recorded_at_ms)}, it says, and {said.node_id} had read "
+                f"{said.ledger_size} entries and not this one at {utc(said.t_ms)}",
+                effect.index,
+                latest.place,
+            )
 
     def _is_ahead(self, claim: _Claim) -> bool:
         return claim.attestation.t_ms > self._as_of_ms + CLOCKS_APART_MS_MAX

@@ -97,6 +97,16 @@ async def test_a_word_of_a_time_that_is_to_come_is_refused(desk):
     await receive(desk, t_ms=now_ms + CLOCKS_APART_MS_MAX)
 
 
+async def test_a_word_that_would_prove_our_entries_dated_back_is_asked_for_again(desk):
+    root = desk.files.root_at(6).hex()
+    recorded_ms = desk.ledger.state.recorded_at_ms
+    earlier = {"ledger_size": 6, "root_sha256": root}
+    desk.land.now_ms += 2 * CLOCKS_APART_MS_MAX
+    await receive(desk, t_ms=recorded_ms + CLOCKS_APART_MS_MAX, **earlier)
+    with pytest.raises(ConflictError, match="had not read entry 6"):
+        await receive(desk, t_ms=recorded_ms + CLOCKS_APART_MS_MAX + 1, **earlier)
+
+
 async def test_another_payload_is_no_attestation(desk):
     with pytest.raises(InputError):
         await desk.attestations.receive(seal(desk.land.order(), desk.land.node.key), "node-1")

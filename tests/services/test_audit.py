@@ -20,6 +20,7 @@ from enforcer.core.attestation import (
 from enforcer.core.entry import Entry, encode
 from enforcer.core.envelope import format_envelope
 from enforcer.core.fold import apply
+from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.state import in_force
@@ -436,6 +437,29 @@ def test_a_node_cannot_choose_a_time_that_is_to_come(archive):
     ends_ms = now_ms + 300 * DAY_MS - CLOCKS_APART_MS_MAX
     assert archive.audit(as_of_ms=ends_ms) == []
     only(archive.audit(as_of_ms=ends_ms - 1), Code.ATTESTED_OTHER_TIME)
+
+
+def test_a_stop_cannot_be_dated_back_into_the_hour_that_it_had(archive):
+    """Without that node's word the log could write it whenever it likes, and say: in time."""
+    ref = archive.land.in_force_order(TARGETS)
+    stop = obeyed(archive, ref)
+    since_ms = archive.land.now_ms
+    omission = Omission(
+        ref.entry_index, NotEnforced.STOPPED_UNLOGGED, stop.payload_sha256, since_ms
+    )
+    digest = digest_of(archive.land.state, ())
+    index = archive.land.state.size
+    recorded_ms = since_ms + 1_000
+    for behind_ms, expected in ((0, []), (1, [Code.ENTRY_BACKDATED])):
+        t_ms = recorded_ms + CLOCKS_APART_MS_MAX + behind_ms
+        said = {"omission_count": 1, "omissions": (omission,), "table_digest": digest}
+        root = CompactRange.over(map(leaf_hash, archive.land.leaves[:index])).root().hex()
+        archive.attest(t_ms=t_ms, ledger_size=index, root_sha256=root, **said)
+        if behind_ms == 0:
+            assert archive.land.record(stop, after_ms=1_000).is_effective
+            archive.write()
+        found = archive.audit(as_of_ms=since_ms + DAY_MS)
+        assert [(each.code, each.index) for each in found] == [(code, index) for code in expected]
 
 
 def omits(archive, ref, reason):

@@ -7,6 +7,7 @@ comes to rest: then what resolves is compared with what was ordered.
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -29,11 +30,12 @@ from tests.e2e.installation import (
 )
 from tests.people import seal
 
-POOL = [f"c{at}.chaos.example.org" for at in range(30)]
 BLOCKED = [f"b{at}.always.example.org" for at in range(5)]
 FREE = [f"f{at}.never.example.org" for at in range(5)]
 
 ACTORS = 2
+LOOKED_AT = 40
+"""So many of the newest names are asked for after a round."""
 PAUSE_SECONDS = 0.04
 """Between two acts of one actor: a bounded rate."""
 TOLD = 0.25
@@ -63,6 +65,8 @@ class Actors:
     def __init__(self, installation: Installation, seed: int) -> None:
         self.installation = installation
         self.orders: list[Order] = []
+        # Names of its own for each order: what was stopped within a month would be held.
+        self._numbers = itertools.count()
         self.failures: list[BaseException] = []
         self._may_act = threading.Event()
         self._is_ending = threading.Event()
@@ -100,15 +104,13 @@ class Actors:
             raise self.failures[0]
 
     def expected(self) -> dict[str, bool]:
-        """Return which names of the pool are blocked now, but for those about to change."""
+        """Return which of the newest names are blocked now, but for those about to change."""
         now = now_ms()
         expected = {}
-        for name in POOL:
-            orders = [each for each in self.orders if name in each.names and each.is_approved]
-            ends = [each.until_ms for each in orders if not each.is_stopped]
-            last_end_ms = max(ends, default=0)
-            if abs(last_end_ms - now) > UNDECIDED_MS:
-                expected[name] = last_end_ms > now
+        for order in self.orders[-LOOKED_AT:]:
+            end_ms = order.until_ms if order.is_approved and not order.is_stopped else 0
+            if abs(end_ms - now) > UNDECIDED_MS:
+                expected.update(dict.fromkeys(order.names, end_ms > now))
         return expected
 
     def _run(self, chance: random.Random) -> None:
@@ -142,7 +144,8 @@ class Actors:
             self._stop(order)
 
     def _propose(self, chance: random.Random) -> None:
-        names = sorted(chance.sample(POOL, chance.randint(1, 3)))
+        count = chance.randint(1, 3)
+        names = sorted(f"c{next(self._numbers)}.chaos.example.org" for _ in range(count))
         targets = b"".join(f"exact {name}\n".encode() for name in names)
         until_ms = now_ms() + chance.choice((3_000, 10_000, 600_000, 86_400_000))
         insist(lambda: self.installation.upload(targets))

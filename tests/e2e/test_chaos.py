@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.e2e.chaos import BLOCKED, FREE, POOL, Actors, Killer, Watch
+from tests.e2e.chaos import BLOCKED, FREE, Actors, Killer, Watch
 from tests.e2e.installation import Installation
 
 ROUNDS = 6
@@ -79,4 +79,3 @@ def check_rest(installation: Installation, actors: Actors, watch: Watch) -> None
             f"{name} blocked: {is_blocked}",
         )
     assert not watch.wrong, watch.wrong[:5]
-    assert set(POOL) >= {name for order in actors.orders for name in order.names}

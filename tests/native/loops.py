@@ -17,6 +17,22 @@ def bound(kind):
     return made
 
 
+def both_at_one_port():
+    """Return a UDP and a TCP socket at one port of the loopback address."""
+    while True:
+        udp = bound(socket.SOCK_DGRAM)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        tcp.settimeout(WAIT_SECONDS)
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tcp.bind(udp.getsockname())
+        except OSError:  # somebody's client has it on TCP
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
+
+
 def honest(wire):
     (reply,) = Resolver.honest(wire)
     return reply
@@ -27,11 +43,7 @@ class Upstream:
 
     def __init__(self, opened, sockets):
         self._opened = opened
-        self.udp = opened.enter_context(bound(socket.SOCK_DGRAM))
-        self.tcp = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        self.tcp.settimeout(WAIT_SECONDS)
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(self.udp.getsockname())
+        self.udp, self.tcp = map(opened.enter_context, both_at_one_port())
         self.tcp.listen(256)
         self.each_of_ours = [opened.enter_context(bound(socket.SOCK_DGRAM)) for _ in range(sockets)]
         for each in self.each_of_ours:

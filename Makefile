@@ -37,7 +37,7 @@ fix: dev ## what the linters can correct by themselves
 	$(BIN)/ruff format .
 
 test: check tools ## check, then every test but the long ones
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 long: dev tools ## the tests of minutes: killing, fuzzing with sanitisers, bad weather, a million names
 	$(BIN)/python -m pytest -m long $(ARGS)

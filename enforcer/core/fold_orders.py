@@ -168,7 +168,9 @@ def _hold(state: State, order: OrderRecord, act: OrderHeld, envelope: Envelope) 
 def _lift(state: State, order: OrderRecord, act: HoldLifted, envelope: Envelope) -> None:
     (signer,) = _signers(state, envelope)
     guards = frozenset(act.guards)
-    lift = Lift(state.size, signer.key_id, signer.person_id, guards, frozenset(act.overrides))
+    pins = present_policy(state).payload.pins
+    overrides = frozenset(act.overrides)
+    lift = Lift(state.size, signer.key_id, signer.person_id, guards, overrides, pins)
     holds = order.holds - guards
     stood = OrderStatus.PROPOSED if order.approved_index is None else OrderStatus.APPROVED
     _put(

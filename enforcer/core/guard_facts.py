@@ -6,11 +6,12 @@ Nothing here reads a list.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from enforcer.core.guard import Guard
 from enforcer.core.history import Relation, relations
+from enforcer.core.order import OrderConfirmed, OrderExtended
 from enforcer.core.policy import ADMINISTRATIVE_KINDS, DAY_MS, Pins
 from enforcer.core.state import OrderRecord, State
 
@@ -42,18 +43,79 @@ class GuardFacts:
         """What a hit of ADMINISTRATIVE_TIME names."""
         return f"over {self.administrative_ms_max // DAY_MS} days"
 
+    def until(self, later: GuardFacts) -> GuardFacts:
+        """Return facts by which a scan finds what one by these or by `later` ones would."""
+        both = {
+            (each.order_index, each.guard): each for each in (*self.relations, *later.relations)
+        }
+        return replace(self, relations=tuple(both[key] for key in sorted(both)))
 
-def guard_facts(state: State, order: OrderRecord, t_ms: int) -> GuardFacts:
-    """Return the facts of `order` as `state` has them, if it were approved at `t_ms`."""
+    def includes(self, other: GuardFacts) -> bool:
+        """Tell whether a scan by these facts finds whatever one by `other`, not later, would."""
+        compared = {(each.guard, each.order_index) for each in self.relations}
+        return (
+            self.target_list_sha256 == other.target_list_sha256
+            and self.pins == other.pins
+            and self.administrative_ms >= other.administrative_ms
+            and self.administrative_ms_max <= other.administrative_ms_max
+            and compared.issuperset((each.guard, each.order_index) for each in other.relations)
+        )
+
+
+def guard_facts(
+    state: State, order: OrderRecord, t_ms: int, at_index: int | None = None
+) -> GuardFacts:
+    """Return the facts of `order` as `state` has them, if an act at `t_ms` let it block, or longer.
+
+    `at_index` is the act's entry, as for `relations`. An order that was approved already has its
+    time counted from then on. A past order whose stop somebody answered, by a lift for this one
+    after it, is left out.
+    """
     policy = state.policy.payload if state.policy is not None else None
     is_administrative = order.payload.decision_kind in ADMINISTRATIVE_KINDS
-    begins_ms = max(t_ms, order.payload.not_before_ms)
+    approved_at_ms = t_ms if order.approved_at_ms is None else order.approved_at_ms
+    begins_ms = max(approved_at_ms, order.payload.not_before_ms)
     return GuardFacts(
         order.payload.target_list_sha256,
         policy.pins if policy else NO_PINS,
-        tuple(relations(state, order, t_ms)),
+        tuple(
+            each
+            for each in relations(state, order, t_ms, at_index=at_index)
+            if not _is_answered(state, order, each)
+        ),
         max(0, order.payload.expires_at_ms - begins_ms) if is_administrative else 0,
         policy.administrative_days_max * DAY_MS if policy else 0,
+    )
+
+
+def as_prolonged(order: OrderRecord, act: OrderExtended | OrderConfirmed) -> OrderRecord:
+    """Return the order as it would be ordered today: to the act's end, by its present decision.
+
+    So what a guard would have said to all of its time it says to the act.
+    """
+    kind = act.decision_kind if isinstance(act, OrderConfirmed) else order.decision_kind
+    payload = replace(
+        order.payload,
+        decision_kind=kind,
+        expires_at_ms=act.expires_at_ms,
+        review_due_at_ms=act.review_due_at_ms,
+    )
+    return replace(
+        order,
+        payload=payload,
+        decision_kind=kind,
+        expires_at_ms=act.expires_at_ms,
+        review_due_at_ms=act.review_due_at_ms,
+    )
+
+
+def _is_answered(state: State, order: OrderRecord, relation: Relation) -> bool:
+    """Tell whether a lift answers a stop: of this order, and signed when the stop had happened."""
+    if relation.guard is not Guard.STOPPED_BEFORE:
+        return False
+    ended_index = state.orders[relation.order_index].ended_index
+    return ended_index is not None and any(
+        relation.guard in lift.guards and ended_index < lift.index for lift in order.lifts
     )
 
 

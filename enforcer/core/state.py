@@ -17,7 +17,7 @@ from enforcer.core.guard import Guard
 from enforcer.core.key import KeyRegistered
 from enforcer.core.life import ENDED, OrderStatus
 from enforcer.core.order import OrderProposed
-from enforcer.core.policy import DecisionKind, PolicyAdopted
+from enforcer.core.policy import DecisionKind, Pins, PolicyAdopted
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.table import OrderRow, PolicyRef
 
@@ -84,6 +84,8 @@ class Lift:
     guards: frozenset[Guard]
     overrides: frozenset[str]
     """Entries of the protected list that the order may go beyond, as target lines."""
+    pins: Pins
+    """Of the policy that it was signed under: it answers what guards find in that data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from enforcer.core.checkpoint import open_checkpoint
-from enforcer.core.entry import parse
+from enforcer.core.entry import Entry, parse
 from enforcer.core.envelope import Verify
 from enforcer.core.fold import Effect, apply
 from enforcer.core.judge_parts import PERSONS_TO_BLOCK
@@ -204,7 +204,7 @@ class Audit:
             self.summary.entries[effect.kind] += 1
             for sha256 in named_in(entry.envelope):
                 self._documents.setdefault(sha256, index)
-            yield from self._check_effect(effect)
+            yield from self._check_effect(effect, entry)
             if index == 0 and self._state.policy is None:
                 yield Finding(Code.NO_POLICY, "entry 0 does not adopt a policy", index)
             yield from attestations.record(effect, entry)
@@ -215,7 +215,7 @@ class Audit:
         self.summary.witness_quorum = checkpoints.quorum
         self.summary.witnessed_size = checkpoints.witnessed_size
 
-    def _check_effect(self, effect: Effect) -> Iterator[Finding]:
+    def _check_effect(self, effect: Effect, entry: Entry) -> Iterator[Finding]:
         if effect.refusal is not None:
             yield Finding(
                 Code.ENTRY_INEFFECTIVE,
@@ -235,7 +235,7 @@ class Audit:
             self._lists.setdefault(order.payload.target_list_sha256, effect.index)
             counts = self._counts.setdefault(order.payload.target_list_sha256, set())
             counts.add(order.payload.target_count)
-        self._guards.record(state, order, effect.index)
+        self._guards.record(state, order, effect.index, entry)
         self.summary.orders_approved += order.approved_index == effect.index
         # Beside the fold, so that a fault in its rules cannot hide here.
         if order.row is not None and len(order.persons - {""}) < PERSONS_TO_BLOCK:

@@ -1,9 +1,10 @@
 """Guards, run again by the audit over every order's list, with the data pinned at its approval.
 
 The control plane runs them before it records anything; here it is seen whether it did. What a
-guard refuses, or holds without a lift from before the approval that answers it, is a violation
-at the entry of the approval. What follows a target from order to order is looked for among the
-lists that share one, so that the work does not grow with the square of the ledger.
+guard refuses, or holds without a lift from before the act that answers it, is a violation at the
+entry of the act: an approval, or what prolongs a block. What follows a target from order to order
+is looked for among the lists that share one, so that the work does not grow with the square of
+the ledger.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from enforcer.core.entry import Entry, parse_payload
 from enforcer.core.guard import GuardScan
-from enforcer.core.guard_facts import GuardFacts, guard_facts
+from enforcer.core.guard_facts import GuardFacts, as_prolonged, guard_facts
+from enforcer.core.order import OrderConfirmed, OrderExtended
 from enforcer.core.state import OrderRecord, PolicyRecord, State
 from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.services.findings import Code, Finding
@@ -39,73 +42,80 @@ class ListGuards(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Approval:
-    order_index: int
+class _Act:
+    """An approval, extension or confirmation, and what the order was by it."""
+
+    index: int
+    t_ms: int
+    order: OrderRecord
     policy: PolicyRecord
+    does: str
 
 
 class GuardAudit:
-    """Collects approvals while the ledger is folded, and judges them at the end."""
+    """Collects what makes orders block while the ledger is folded, and judges it at the end."""
 
     def __init__(self, guards: ListGuards) -> None:
         self.count = 0
-        """Lists that guards have read."""
+        """Lists that guards have read at an approval."""
         self._guards = guards
-        self._approvals: list[_Approval] = []
+        self._acts: list[_Act] = []
 
-    def record(self, state: State, order: OrderRecord, index: int) -> None:
-        """Remember the order if entry `index`, just folded, completed its approval."""
-        if order.approved_index == index and state.policy is not None:
-            self._approvals.append(_Approval(order.index, state.policy))
+    def record(self, state: State, order: OrderRecord, index: int, entry: Entry) -> None:
+        """Remember the act, which entry `index`, just folded, is, if guards speak to it."""
+        if state.policy is None:
+            return
+        if order.approved_index == index:
+            does = "was approved"
+        elif isinstance(payload := parse_payload(entry.envelope), OrderExtended | OrderConfirmed):
+            order = as_prolonged(order, payload)
+            does = "was extended" if isinstance(payload, OrderExtended) else "was confirmed"
+        else:
+            return
+        self._acts.append(_Act(index, state.recorded_at_ms, order, state.policy, does))
 
     def finish(self, state: State, progress: Callable[[int, int], None]) -> Iterator[Finding]:
-        """Judge every approval, by what had happened until then."""
-        approved = [state.orders[each.order_index] for each in self._approvals]
-        groups = self._guards.groups(each.payload.target_list_sha256 for each in approved)
+        """Judge every act, by what had happened until then."""
+        acts = self._acts
+        groups = self._guards.groups(each.order.payload.target_list_sha256 for each in acts)
         related: dict[int, dict[int, OrderRecord]] = {}
-        for order in approved:
-            group = groups.get(order.payload.target_list_sha256)
+        for act in acts:
+            group = groups.get(act.order.payload.target_list_sha256)
             if group is not None:
-                related.setdefault(group, {})[order.index] = order
-        for done, (order, approval) in enumerate(zip(approved, self._approvals, strict=True), 1):
+                related.setdefault(group, {})[act.order.index] = state.orders[act.order.index]
+        for done, act in enumerate(acts, 1):
+            order = act.order
             group = groups.get(order.payload.target_list_sha256)
             near = dict(related[group]) if group is not None else {}
             near |= {at: state.orders[at] for at in state.versions[order.payload.order_id]}
-            view = replace(state, orders=dict(sorted(near.items())), policy=approval.policy)
-            yield from self._judge(view, order)
-            progress(done, len(approved))
+            view = replace(state, orders=dict(sorted(near.items())), policy=act.policy)
+            yield from self._judge(view, act)
+            progress(done, len(acts))
 
-    def _judge(self, state: State, order: OrderRecord) -> Iterator[Finding]:
-        index, t_ms = order.approved_index, order.approved_at_ms
-        if index is None or t_ms is None:
-            return
-        order_id = order.payload.order_id
-        # It is an approval of what was proposed: a confirmation after it changes nothing of it.
-        then = replace(
-            order,
-            lifts=tuple(lift for lift in order.lifts if lift.index < index),
-            decision_kind=order.payload.decision_kind,
-        )
+    def _judge(self, state: State, act: _Act) -> Iterator[Finding]:
+        facts = guard_facts(state, act.order, act.t_ms, act.index)
         try:
-            scan = self._guards.scan(guard_facts(state, then, t_ms))
+            scan = self._guards.scan(facts)
         except (NotFoundError, IntegrityError, InputError):
             return  # a list is not what it must be: there is a finding for each that is not
         except EnforcerError as error:
+            order_id = act.order.payload.order_id
             words = f"guards could not read the list of {order_id}: {error.message}"
-            yield Finding(Code.GUARD_UNCHECKED, words, index)
+            yield Finding(Code.GUARD_UNCHECKED, words, act.index)
             return
-        self.count += 1
-        for objection in objections(then, scan):
-            yield Finding(Code.GUARD_SKIPPED, _words(order, objection, scan, t_ms), index)
+        self.count += act.order.approved_index == act.index
+        for objection in objections(act.order, scan, facts.pins):
+            yield Finding(Code.GUARD_SKIPPED, _words(act, objection, scan), act.index)
 
 
-def _words(order: OrderRecord, objection: Objection, scan: GuardScan, t_ms: int) -> str:
+def _words(act: _Act, objection: Objection, scan: GuardScan) -> str:
     """Say what was skipped; of a list that is not public, nothing but how much."""
     guard, count = objection.guard, scan.counts[objection.guard]
     does = "refuses" if objection.refuses else "holds"
     lines = f"{count} line{'s' * (count != 1)}"
-    words = f"{order.payload.order_id} was approved though {guard.name} {does} {lines} of its list"
-    if not is_public(order.payload, t_ms):
+    order_id = act.order.payload.order_id
+    words = f"{order_id} {act.does} though {guard.name} {does} {lines} of its list"
+    if not is_public(act.order.payload, act.t_ms):
         return words
     told = ", ".join(objection.evidence[:EVIDENCE_TOLD_MAX])
     more = len(objection.evidence) - EVIDENCE_TOLD_MAX

@@ -17,6 +17,7 @@ from enforcer.core.guard_facts import GuardFacts
 from enforcer.core.guard_report import report_head
 from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderProposed
+from enforcer.core.policy import Pins
 from enforcer.core.state import OrderRecord, State
 
 HITS_READ_MAX: Final = 1_000
@@ -36,20 +37,39 @@ class Objection:
         return OUTCOMES[self.guard] is Outcome.REFUSE
 
 
-def objections(order: OrderRecord, scan: GuardScan) -> list[Objection]:
-    """Return what stands against an order, ascending by guard."""
+def objections(order: OrderRecord, scan: GuardScan, pins: Pins) -> list[Objection]:
+    """Return what stands against an order by a scan with the data `pins`, ascending by guard."""
     found = []
     for guard in scan.guards:
-        if OUTCOMES[guard] is Outcome.HOLD and guard in order.lifted:
-            if guard not in OVERRIDDEN_GUARDS:
+        evidence = scan.evidence.get(guard, ())
+        if _is_lifted(order, guard, pins):
+            evidence = ()
+            if guard in OVERRIDDEN_GUARDS:
+                evidence = scan.not_named_in(guard, order.overrides)
+            if not evidence:
                 continue
-            unnamed = scan.not_named_in(guard, order.overrides)
-            if not unnamed:
-                continue
-            found.append(Objection(guard, unnamed))
-        else:
-            found.append(Objection(guard, scan.evidence.get(guard, ())))
+        found.append(Objection(guard, evidence))
     return found
+
+
+def _is_lifted(order: OrderRecord, guard: Guard, pins: Pins) -> bool:
+    """Tell whether a lift answers a guard: one that knew what the guard finds now.
+
+    Stops that a lift answered are not among the facts of a scan: what it finds came later.
+    """
+    if OUTCOMES[guard] is Outcome.REFUSE or guard is Guard.STOPPED_BEFORE:
+        return False
+    return any(
+        guard in lift.guards and _read_by(guard, lift.pins) == _read_by(guard, pins)
+        for lift in order.lifts
+    )
+
+
+def _read_by(guard: Guard, pins: Pins) -> str | None:
+    """Return the data that a guard reads and whose entries a lift does not name."""
+    if guard is Guard.PRIVATE_SUFFIX:
+        return pins.public_suffixes
+    return pins.shared_ranges if guard is Guard.SHARED_RANGE else None
 
 
 def as_proposed(state: State, order: OrderProposed, payload_sha256: str, t_ms: int) -> OrderRecord:

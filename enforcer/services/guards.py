@@ -1,13 +1,15 @@
 """Guards at the control plane: what they refuse is not recorded, what they hold waits by an entry.
 
-They read an order's list before its proposal is recorded, again before its approval, and once
-more when the pinned data changes (:mod:`recheck`). The control plane signs holds with its own
-key; it lifts nothing. Reports of what was refused are kept in memory, for whoever asks soon.
+They read an order's list before its proposal is recorded, again before its approval and
+whatever prolongs it, and once more when the pinned data changes (:mod:`recheck`). The control
+plane signs holds with its own key; it lifts nothing. Reports of what was refused are kept in
+memory, for whoever asks soon.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
@@ -17,11 +19,17 @@ import structlog
 from enforcer.core import fields
 from enforcer.core.envelope import Envelope, key_id, sign
 from enforcer.core.guard import Guard, GuardScan
-from enforcer.core.guard_facts import guard_facts
+from enforcer.core.guard_facts import GuardFacts, as_prolonged, guard_facts
 from enforcer.core.hold import OrderHeld
 from enforcer.core.judge_parts import present_policy
 from enforcer.core.key import Role
-from enforcer.core.order import OrderProposed, OrderRef
+from enforcer.core.order import (
+    OrderApproved,
+    OrderConfirmed,
+    OrderExtended,
+    OrderProposed,
+    OrderRef,
+)
 from enforcer.core.policy import DAY_MS
 from enforcer.core.state import OrderRecord
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
@@ -38,6 +46,8 @@ from enforcer.services.ledger import Ledger
 
 HITS_TOLD_MAX: Final = 3
 REPORTS_KEPT_MAX: Final = 32
+SCAN_VALID_MS: Final = 60_000
+"""How long after a scan an act may be recorded by it: it reckons with that much more time."""
 
 log: Final = structlog.get_logger()
 
@@ -59,6 +69,18 @@ class Held:
     def names(self) -> str:
         """Their names, for people."""
         return ", ".join(guard.name for guard in self.guards)
+
+
+class StaleScanError(UnavailableError):
+    """What a scan went by is not what the ledger says any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the guards found, and what makes sure, when the act is recorded, that it still holds."""
+
+    held: Held | None
+    check: Callable[[int], None]
 
 
 class Guards:
@@ -85,14 +107,17 @@ class Guards:
         Raises:
             NotFoundError, UnavailableError, IntegrityError: a list cannot be read.
         """
-        state = self._ledger.state
-        facts = guard_facts(state, order, t_ms)
+        facts = guard_facts(self._ledger.state, order, t_ms)
         if by_pins_alone:
             facts = replace(facts, relations=(), administrative_ms=0)
+        return await self._look(order, facts, t_ms)
+
+    async def _look(self, order: OrderRecord, facts: GuardFacts, t_ms: int) -> Held | None:
+        state = self._ledger.state
         paths = {each: self._lists.path(each) for each in facts.lists}
         scan = await self._work.scan_guards(GuardJob(facts, paths))
         scan = with_growth(state, order, facts, scan, t_ms)
-        found = objections(order, scan)
+        found = objections(order, scan, facts.pins)
         if not found:
             return None
         document = secrets.token_bytes(side_files.SALT_BYTES) + scan.report
@@ -107,15 +132,36 @@ class Guards:
         """
         t_ms = self._ledger.now_ms()
         record = as_proposed(self._ledger.state, order, payload_sha256, t_ms)
-        return await self._check(record, t_ms)
+        return self._judged(await self.look(record, t_ms))
 
-    async def check_approval(self, order: OrderRecord) -> Held | None:
-        """Return what holds an order that is about to be approved.
+    async def check_act(self, act: OrderApproved | OrderExtended | OrderConfirmed) -> Checked:
+        """Return what holds an order that is about to begin, or to go on to another end.
 
         Raises:
             RefusedError, UnavailableError: as :meth:`check_proposal`.
         """
-        return await self._check(order, self._ledger.now_ms())
+        t_ms = self._ledger.now_ms()
+        order = self._as_ordered(act)
+        state = self._ledger.state
+        until_ms = t_ms + SCAN_VALID_MS
+        facts, later = (guard_facts(state, order, at, state.size) for at in (t_ms, until_ms))
+        facts = facts.until(later)
+        held = self._judged(await self._look(order, facts, t_ms))
+
+        def check(recorded_at_ms: int) -> None:
+            state = self._ledger.state
+            now = guard_facts(state, self._as_ordered(act), recorded_at_ms, state.size)
+            if recorded_at_ms > until_ms or not facts.includes(now):
+                raise StaleScanError(
+                    "other acts that concern the targets were recorded at the same time",
+                    advice="Send the same act again in a moment.",
+                )
+
+        return Checked(held, check)
+
+    def _as_ordered(self, act: OrderApproved | OrderExtended | OrderConfirmed) -> OrderRecord:
+        order = self._ledger.state.orders[act.order.entry_index]
+        return order if isinstance(act, OrderApproved) else as_prolonged(order, act)
 
     def act(self, held: Held, ref: OrderRef) -> Envelope:
         """Return the control plane's own act that puts an order on hold."""
@@ -193,8 +239,8 @@ class Guards:
             "enforcer trust register.",
         )
 
-    async def _check(self, order: OrderRecord, t_ms: int) -> Held | None:
-        held = await self.look(order, t_ms)
+    def _judged(self, held: Held | None) -> Held | None:
+        """Return what holds an order; raise for what refuses it, or could not be held."""
         if held is None:
             return None
         refusing = [each for each in held.objections if each.refuses]

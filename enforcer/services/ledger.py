@@ -161,12 +161,17 @@ class Ledger:
         return index if all(use >= index for use in uses) else None
 
     async def record(
-        self, envelope: Envelope, then: Callable[[int], Envelope] | None = None
+        self,
+        envelope: Envelope,
+        then: Callable[[int], Envelope] | None = None,
+        check: Callable[[int], None] | None = None,
     ) -> Recorded:
         """Record an act; again gives the same entry with a fresh receipt.
 
         `then` makes, of the entry's index, an act that becomes the entry after it: in one append,
-        both or none. It is not called for an act that is recorded already.
+        both or none. `check` is called by the writer with the act's time, when nothing can come
+        between any more: what it raises is the answer. Neither is called for an act that is
+        recorded already.
 
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: the rule that it breaks.
@@ -183,7 +188,7 @@ class Ledger:
                 "the control plane is shutting down",
                 advice="Send the same act again in a moment.",
             )
-        act = WaitingAct(envelope, payload, then)
+        act = WaitingAct(envelope, payload, then, check)
         self._waiting.put(act)
         self._wake.set()
         index, is_repeated = await act.answer
@@ -247,8 +252,8 @@ class Ledger:
         batch: dict[bytes, WaitingAct] = {}
         touched: frozenset[tuple[str, ...]] = frozenset()
         for act in self._waiting.take():
-            # What brings another act with it stands alone, so that its index is known.
-            touches = footprint(act.envelope, act.payload) if act.then is None else EVERYTHING
+            # What brings another act with it, or looks at what came before, stands alone.
+            touches = EVERYTHING if act.is_alone else footprint(act.envelope, act.payload)
             if batch and (EVERYTHING in (touches, touched) or touched & touches):
                 self._waiting.put_back(act)
                 break
@@ -269,6 +274,8 @@ class Ledger:
             return ()
         try:
             leaf = self._judge(act.envelope, act.payload, recorded_at_ms)
+            if act.check is not None:
+                act.check(recorded_at_ms)
             if act.then is None:
                 return (leaf,)
             after = self.state.copy()

@@ -7,6 +7,7 @@ before the act that names them is recorded, and only when it is lawful.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -46,7 +47,7 @@ from enforcer.errors import (
 from enforcer.ports import Contents
 from enforcer.services import side_files
 from enforcer.services.guarding import first_hits
-from enforcer.services.guards import HITS_TOLD_MAX, Guards, Held
+from enforcer.services.guards import HITS_TOLD_MAX, Guards, Held, StaleScanError
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.publication import Publication
 from enforcer.services.uploads import Uploads
@@ -73,6 +74,9 @@ PINNED_KINDS: Final = {
     "shared_ranges": ListKind.RANGES,
 }
 """What each pin of a policy names."""
+
+SCANS_MAX: Final = 4
+"""How often the guards look at an order for one act, where others are recorded meanwhile."""
 
 P = TypeVar("P", bound=AnyPayload)
 
@@ -107,6 +111,7 @@ class Orders:
         self._side = side
         self._publication = publication
         self._guards = guards
+        self._one_at_a_time = asyncio.Lock()
 
     async def propose(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
@@ -150,20 +155,49 @@ class Orders:
             EnforcerError: as :meth:`propose`.
         """
         approval = expect(envelope, OrderApproved)
-        if self._ledger.recorded_as(envelope, approval) is None:
-            grows = self._judge_approval(envelope)
-            order = self._ledger.state.orders[approval.order.entry_index]
-            await self._check_targets(order.payload)
-            held = await self._guards.check_approval(order)
-            if held is not None:
-                index = None if validate_only else await self._guards.hold(order, held)
-                raise _held_now(held, index)
-            if grows is not None:
-                raise grows
-        return None if validate_only else await self._ledger.record(envelope)
+        return await self._record_guarded(envelope, approval, {}, validate_only=validate_only)
 
-    def _judge_approval(self, envelope: Envelope) -> RefusedError | None:
-        """Judge an approval; return the refusal for growth, which is held and not refused."""
+    async def _record_guarded(
+        self,
+        envelope: Envelope,
+        act: OrderApproved | OrderExtended | OrderConfirmed,
+        documents: dict[str, bytes],
+        *,
+        validate_only: bool,
+    ) -> Recorded | None:
+        """Record what makes an order block, or block longer, one such act after the other.
+
+        The guards look first; the ledger's writer makes sure that nothing came between, and
+        else they look again.
+        """
+        async with self._one_at_a_time:
+            for tries_left in reversed(range(SCANS_MAX)):
+                check = None
+                if self._ledger.recorded_as(envelope, act) is None:
+                    grows = self._judge_act(envelope)
+                    order = self._ledger.state.orders[act.order.entry_index]
+                    if isinstance(act, OrderApproved):
+                        await self._check_targets(order.payload)
+                    checked = await self._guards.check_act(act)
+                    if checked.held is not None:
+                        held = checked.held
+                        index = None if validate_only else await self._guards.hold(order, held)
+                        raise _held_now(held, index)
+                    if grows is not None:
+                        raise grows
+                    check = checked.check
+                if validate_only:
+                    return None
+                await side_files.keep(self._side, documents)
+                try:
+                    return await self._ledger.record(envelope, check=check)
+                except StaleScanError:
+                    if not tries_left:
+                        raise
+            return None
+
+    def _judge_act(self, envelope: Envelope) -> RefusedError | None:
+        """Judge an act; return the refusal for growth, which is held and not refused."""
         try:
             self._ledger.judge(envelope)
         except RefusedError as error:
@@ -175,10 +209,14 @@ class Orders:
     async def extend(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
     ) -> Recorded | None:
-        """Record an extension; raises as :meth:`propose`."""
-        return await self._record(
-            envelope, expect(envelope, OrderExtended), files, validate_only=validate_only
-        )
+        """Record an extension, if the guards let the order pass to its new end.
+
+        Raises:
+            EnforcerError: as :meth:`approve`.
+        """
+        act = expect(envelope, OrderExtended)
+        documents = side_files.check(act, files)
+        return await self._record_guarded(envelope, act, documents, validate_only=validate_only)
 
     async def reject(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
@@ -191,10 +229,18 @@ class Orders:
     async def record_act(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
     ) -> Recorded | None:
-        """Record any act about an order that no other method takes; raises as :meth:`propose`."""
-        return await self._record(
-            envelope, expect(envelope, *OTHER_ACTS), files, validate_only=validate_only
-        )
+        """Record any act about an order that no other method takes; raises as :meth:`propose`.
+
+        A confirmation passes the guards as an approval does.
+        """
+        act = expect(envelope, *OTHER_ACTS)
+        if not isinstance(act, OrderConfirmed):
+            return await self._record(envelope, act, files, validate_only=validate_only)
+        documents = side_files.check(act, files)
+        if self._ledger.recorded_as(envelope, act) is None:
+            self._ledger.judge(envelope)
+            await side_files.check_here(self._side, act, documents)
+        return await self._record_guarded(envelope, act, documents, validate_only=validate_only)
 
     async def record_root_act(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool

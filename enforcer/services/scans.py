@@ -7,6 +7,7 @@ gate already stays until it has been. Stops wait for nothing here.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 import structlog
@@ -21,7 +22,8 @@ from enforcer.ports import Contents, GuardJob, ListWork
 from enforcer.services.guarding import objections
 from enforcer.services.lists import ListKeeper
 
-SCANS_MAX: Final = 65_536
+SCANS_KEPT_MAX: Final = 65_536
+"""Beyond it, what no order needs any more is forgotten; what one needs is always kept."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -34,14 +36,18 @@ class Scans:
         self._contents = contents
         self._lists = lists
         self._scans: dict[tuple[str, Pins], GuardScan] = {}
+        self._due: deque[OrderRecord] = deque()
+        self._due_pins: Pins | None = None
 
     def objects(self, order: OrderRecord, pins: Pins) -> bool | None:
         """Tell whether a guard stands against an order; None: nobody has looked yet."""
         scan = self._scans.get((order.payload.target_list_sha256, pins))
-        return None if scan is None else bool(objections(order, scan))
+        return None if scan is None else bool(objections(order, scan, pins))
 
     async def look(self, state: State, t_ms: int) -> bool:
         """Scan the next order that needs it and whose lists are here; tell whether there was one.
+
+        All orders are walked when no more are due and when data changes, not for each scan.
 
         Raises:
             UnavailableError, IntegrityError, InputError: it could not be scanned.
@@ -49,25 +55,41 @@ class Scans:
         if state.policy is None:
             return False
         pins = state.policy.payload.pins
-        for order in state.orders.values():
+        if not self._due or self._due_pins != pins:
+            self._walk(state, pins, t_ms)
+        while self._due:
+            order = self._due[0]
             facts = GuardFacts(order.payload.target_list_sha256, pins)
-            key = (facts.target_list_sha256, pins)
-            is_due = order.status in (OrderStatus.PROPOSED, OrderStatus.APPROVED)
-            if not is_due or order.until_ms <= t_ms or key in self._scans:
-                continue
-            if not all(map(self._lists.has, facts.lists)):
+            is_known = (facts.target_list_sha256, pins) in self._scans
+            if is_known or not all(map(self._lists.has, facts.lists)):
+                self._due.popleft()
                 continue
             paths = {each: self._contents.path(each) for each in facts.lists}
             try:
                 scan = await self._work.scan_guards(GuardJob(facts, paths))
             except EnforcerError as error:
+                self._due.rotate(-1)  # the others need not wait for this one
                 _log.warning("scanned no list", index=order.index, problem=error.message)
                 raise
-            while len(self._scans) >= SCANS_MAX:
-                del self._scans[next(iter(self._scans))]
-            self._scans[key] = scan
+            self._scans[facts.target_list_sha256, pins] = scan
             if scan.counts:
                 names = ", ".join(guard.name for guard in scan.guards)
                 _log.warning("guards fire at an order", index=order.index, guards=names)
             return True
         return False
+
+    def _walk(self, state: State, pins: Pins, t_ms: int) -> None:
+        """Queue all orders that need a scan; forget scans that none of them needs."""
+        live = [
+            order
+            for order in state.orders.values()
+            if order.status in (OrderStatus.PROPOSED, OrderStatus.APPROVED)
+            and order.until_ms > t_ms
+        ]
+        if len(self._scans) > SCANS_KEPT_MAX:
+            needed = {(order.payload.target_list_sha256, pins) for order in live}
+            self._scans = {key: scan for key, scan in self._scans.items() if key in needed}
+        self._due = deque(
+            order for order in live if (order.payload.target_list_sha256, pins) not in self._scans
+        )
+        self._due_pins = pins

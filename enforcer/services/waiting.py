@@ -29,9 +29,16 @@ class WaitingAct:
     payload: AnyPayload
     then: Callable[[int], Envelope] | None = None
     """Makes, of this act's entry index, another that is recorded with it or not at all."""
+    check: Callable[[int], None] | None = None
+    """Called with the time that the act would get, by all that is recorded before it; raises."""
     answer: asyncio.Future[tuple[int, bool]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+    @property
+    def is_alone(self) -> bool:
+        """Tell whether nothing else may be recorded in one append with it."""
+        return self.then is not None or self.check is not None
 
     @property
     def is_abandoned(self) -> bool:

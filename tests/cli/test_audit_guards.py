@@ -1,5 +1,6 @@
 """A control plane that skips a guard is found by `audit verify`, at the entry of the approval."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -164,13 +165,12 @@ def test_an_emergency_may_not_follow_an_emergency(land, verified):
 
 
 def test_the_data_of_the_time_counts_and_not_that_of_later(land, verified):
-    targets = b"exact www.bank.example.org\n"
-    core, protected, suffixes = (sha256(text).hexdigest() for text in PINNED)
-    without = land.policy(pins=Pins(core, core, suffixes, None))
-    land.record(seal(without, *land.roots[:2]))
+    targets = b"exact www.bank.example.net\n"
     land.in_force_order(targets)
-    land.record(seal(land.policy(pins=Pins(core, protected, suffixes, None)), *land.roots[:2]))
-    assert verified(targets) == (0, [])
+    names = PROTECTED.replace(b".org", b".net")
+    later = replace(land.pins, protected_names=sha256(names).hexdigest())
+    land.record(seal(land.policy(pins=later), *land.roots[:2]))
+    assert verified(targets, names) == (0, [])
 
 
 def test_a_list_that_is_not_here_is_told_once_and_leaves_the_audit_incomplete(run, land, tmp_path):
@@ -181,3 +181,54 @@ def test_a_list_that_is_not_here_is_told_once_and_leaves_the_audit_incomplete(ru
     said = run("audit", "verify", archive.path, "--trust", trust, "--json")
     assert said.code == 2
     assert [each["code"] for each in said.json["findings"]] == ["NOT_ATTESTED", "LIST_MISSING"]
+
+
+def lasting(land, days):
+    end_ms = land.now_ms + days * DAY_MS - 60_000
+    return {
+        "not_before_ms": land.now_ms,
+        "expires_at_ms": end_ms,
+        "review_due_at_ms": end_ms,
+    }
+
+
+def test_time_without_a_court_that_an_extension_got_is_named(land, verified):
+    land.record(seal(land.policy(administrative_days_max=100), *land.roots[:2]))
+    land.in_force_order(BAD, **lasting(land, 98))
+    land.now_ms += 98 * DAY_MS
+    ref = land.in_force_order(BAD, **lasting(land, 1))
+    extension = land.extension(ref, land.now_ms + 98 * DAY_MS)
+    effect = land.record(seal(extension, land.proposer.key, land.approver.key))
+    assert effect.is_effective
+    skipped(verified(BAD), land, "was extended though ADMINISTRATIVE_TIME refuses 1 line")
+
+
+@pytest.mark.parametrize("again", [b"subtree example.net\n", b"exact a.bad.example.net\n"])
+def test_a_stop_that_a_parent_or_a_name_below_escaped_is_named(land, verified, again):
+    stopped = b"subtree bad.example.net\n"
+    land.stop(land.in_force_order(stopped))
+    land.in_force_order(again)
+    skipped(verified(stopped, again), land, "STOPPED_BEFORE holds 1 line of its list: entry ")
+
+
+def test_a_stop_after_the_lift_is_named(land, verified):
+    refs = [land.in_force_order(BAD) for _ in range(2)]
+    land.stop(refs[0])
+    ref = land.propose(BAD)
+    held(land, ref, Guard.STOPPED_BEFORE)
+    lifted(land, ref, Guard.STOPPED_BEFORE)
+    land.stop(refs[1])
+    assert land.approve(ref).is_effective
+    skipped(verified(BAD), land, f"holds 1 line of its list: entry {refs[1].entry_index}")
+
+
+def test_a_lift_of_other_data_than_is_pinned_at_the_approval_is_named(land, verified):
+    targets = b"subtree hosting.example.com\n"
+    ref = land.propose(targets)
+    held(land, ref, Guard.PRIVATE_SUFFIX)
+    lifted(land, ref, Guard.PRIVATE_SUFFIX)
+    suffixes = SUFFIXES + b"private other.example.com\n"
+    pins = replace(land.pins, public_suffixes=sha256(suffixes).hexdigest())
+    land.record(seal(land.policy(pins=pins), *land.roots[:2]))
+    assert land.approve(ref).is_effective
+    skipped(verified(targets, suffixes), land, "though PRIVATE_SUFFIX holds 1 line")

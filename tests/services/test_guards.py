@@ -8,6 +8,7 @@ import pytest
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.core.entry import parse
 from enforcer.core.guard import Guard, GuardScan
+from enforcer.core.guard_facts import NO_PINS
 from enforcer.core.hold import HoldLifted
 from enforcer.core.life import OrderStatus
 from enforcer.core.policy import DAY_MS, DecisionKind, Pins
@@ -266,6 +267,110 @@ async def test_a_second_emergency_for_a_target_is_refused(desk):
         await offer(desk, b"exact bad.example.org\nexact new.example.org\n", **emergency)
 
 
+async def test_of_two_emergencies_approved_at_once_one_is_refused(desk):
+    land = desk.land
+    end_ms = land.now_ms + 2 * DAY_MS
+    emergency = {
+        "decision_kind": DecisionKind.EMERGENCY,
+        "expires_at_ms": end_ms,
+        "review_due_at_ms": end_ms,
+    }
+    refs = [land.ref((await offer(desk, BAD, **emergency)).recorded.index) for _ in range(2)]
+    approvals = (desk.approve(ref) for ref in refs)
+    first, second = await asyncio.gather(*approvals, return_exceptions=True)
+    assert (first.is_repeated, second.data["guards"]) == (False, "EMERGENCY_REPEATED")
+    assert blocked(desk) == [refs[0].entry_index]
+
+
+class StoppingWork:
+    """Guards' work during which somebody stops another order, the first time."""
+
+    def __init__(self, work, stop):
+        self._work = work
+        self._stop = stop
+
+    async def scan_guards(self, job):
+        stop, self._stop = self._stop, None
+        scan = await self._work.scan_guards(job)
+        if stop is not None:
+            await stop()
+        return scan
+
+
+async def test_a_stop_between_the_guards_and_the_ledger_is_not_overlooked(desk):
+    land = desk.land
+    first = land.ref((await offer(desk, BAD)).recorded.index)
+    await desk.approve(first)
+    second = land.ref((await offer(desk, BAD)).recorded.index)
+    land.now_ms += 1_000
+
+    async def stop():
+        await desk.stopping.stop(desk.stop_of(first))
+
+    desk.guards._work = StoppingWork(desk.work, stop)
+    with pytest.raises(RefusedError, match="STOPPED_BEFORE"):
+        await desk.approve(second)
+    assert record(desk, second).holds == {Guard.STOPPED_BEFORE}
+    assert blocked(desk) == []
+
+
+async def test_a_lift_does_not_cover_a_stop_that_came_after_it(desk):
+    land = desk.land
+    refs = [land.ref((await offer(desk, BAD)).recorded.index) for _ in range(2)]
+    for ref in refs:
+        await desk.approve(ref)
+    land.now_ms += 1_000
+    await desk.stopping.stop(desk.stop_of(refs[0]))
+    third = land.ref((await offer(desk, BAD)).recorded.index)
+    await lift(desk, third, Guard.STOPPED_BEFORE, by=land.oversight)
+    land.now_ms += 1_000
+    await desk.stopping.stop(desk.stop_of(refs[1]))
+    with pytest.raises(RefusedError, match="STOPPED_BEFORE"):
+        await desk.approve(third)
+    await lift(desk, third, Guard.STOPPED_BEFORE, by=land.oversight)
+    await desk.approve(third)
+    assert blocked(desk) == [third.entry_index]
+
+
+def lasting(land, days):
+    end_ms = land.now_ms + days * DAY_MS - 60_000
+    return {
+        "not_before_ms": land.now_ms,
+        "expires_at_ms": end_ms,
+        "review_due_at_ms": end_ms,
+    }
+
+
+async def extend(desk, ref, days):
+    land = desk.land
+    envelope = seal(
+        land.extension(ref, land.now_ms + int(days * DAY_MS)), land.proposer.key, land.approver.key
+    )
+    return await desk.orders.extend(envelope, [], validate_only=False)
+
+
+async def test_time_without_a_court_is_not_got_by_an_extension(desk):
+    land = desk.land
+    await adopt(desk, pins=pins_of(desk), administrative_days_max=100)
+    first = land.ref((await offer(desk, BAD, **lasting(land, 98))).recorded.index)
+    await desk.approve(first)
+    land.now_ms += 98 * DAY_MS
+    second = land.ref((await offer(desk, BAD, **lasting(land, 1))).recorded.index)
+    await desk.approve(second)
+    with pytest.raises(RefusedError, match="ADMINISTRATIVE_TIME"):
+        await extend(desk, second, 98)
+    await extend(desk, second, 1.5)
+
+
+async def test_what_new_data_holds_is_not_extended(desk):
+    ref = desk.land.ref((await offer(desk, BAD)).recorded.index)
+    await desk.approve(ref)
+    await adopt(desk, pins=pins_of(desk, names=b"subtree example.org\n"))
+    with pytest.raises(RefusedError, match="PROTECTED_NAME"):
+        await extend(desk, ref, 60)
+    assert record(desk, ref).holds == {Guard.PROTECTED_NAME}
+
+
 # Growth (Denmark 2012).
 
 
@@ -385,7 +490,7 @@ def scan_of(*guards, **evidence):
 
 def test_nothing_stands_against_an_order_at_which_no_guard_fires():
     land = Land.founded()
-    assert objections(land.order_record(land.propose()), GuardScan()) == []
+    assert objections(land.order_record(land.propose()), GuardScan(), NO_PINS) == []
 
 
 def test_a_shared_range_needs_its_assessment_and_its_lift():
@@ -395,16 +500,18 @@ def test_a_shared_range_needs_its_assessment_and_its_lift():
     scan = scan_of(Guard.SHARED_RANGE, SHARED_RANGE=("net 198.18.0.0/15 cdn",))
     land.hold(ref, Guard.SHARED_RANGE)
     assessment = land.assess(ref)
-    (objection,) = objections(land.order_record(ref), scan)
+    (objection,) = objections(land.order_record(ref), scan, NO_PINS)
     assert (objection.guard, objection.refuses) == (Guard.SHARED_RANGE, False)
     lifted = land.lift(ref, Guard.SHARED_RANGE, assessment=assessment.index)
     assert lifted.is_effective
-    assert objections(land.order_record(ref), scan) == []
+    assert objections(land.order_record(ref), scan, NO_PINS) == []
 
 
 def test_no_lift_answers_what_refuses():
     land = Land.founded()
-    (objection,) = objections(land.order_record(land.propose()), scan_of(Guard.PUBLIC_SUFFIX))
+    (objection,) = objections(
+        land.order_record(land.propose()), scan_of(Guard.PUBLIC_SUFFIX), NO_PINS
+    )
     assert objection.refuses
 
 
@@ -413,7 +520,7 @@ async def test_a_hold_that_somebody_else_was_quicker_with_is_no_error(desk):
     ref = land.ref((await offer(desk, BAD)).recorded.index)
     await adopt(desk, pins=pins_of(desk, names=b"subtree example.org\n"))
     order = record(desk, ref)
-    held = await desk.guards.check_approval(order)
+    held = await desk.guards.look(order, land.now_ms)
     assert await desk.guards.hold(order, held) is not None
     assert await desk.guards.hold(order, held) is None
     with pytest.raises(ConflictError):

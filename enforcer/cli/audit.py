@@ -127,7 +127,8 @@ def _show(summary: Summary, findings: list[Finding], as_of_ms: int) -> None:
             "orders": f"{summary.orders_approved} approved by two persons, "
             f"{summary.orders_in_force} in force",
             "lists": f"{summary.lists} checked, {summary.targets} targets",
-            "guards": f"{summary.guarded} approvals judged again",
+            "guards": f"{summary.guarded} approvals judged again"
+            + (f"; not always pinned: {', '.join(summary.unpinned)}" if summary.unpinned else ""),
             "documents": f"{summary.documents} here, and as they were; "
             f"{summary.documents_erased} erased by law, {summary.documents_absent} not here",
             "attestations": f"{summary.attestations} by {summary.nodes} nodes",
@@ -150,6 +151,7 @@ def _emit(summary: Summary, findings: list[Finding], severity: str, as_of_ms: in
             "lists": summary.lists,
             "targets": summary.targets,
             "guarded": summary.guarded,
+            "unpinned": list(summary.unpinned),
             "documents": summary.documents,
             "documents_erased": summary.documents_erased,
             "documents_absent": summary.documents_absent,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
@@ -104,6 +104,8 @@ class Summary:
     targets: int = 0
     guarded: int = 0
     """Approvals whose lists guards have read again."""
+    unpinned: tuple[str, ...] = ()
+    """Data that some policy has not pinned: guards that read it saw nothing in its time."""
     documents: int = 0
     """Reasons, decisions and evidence that are here."""
     documents_erased: int = 0
@@ -228,6 +230,9 @@ class Audit:
             pins = state.policy.payload.pins
             for sha256 in pins.lists:
                 self._lists.setdefault(sha256, effect.index)
+            absent = [each.name for each in fields(pins) if getattr(pins, each.name) is None]
+            known = self.summary.unpinned
+            self.summary.unpinned = tuple(dict.fromkeys([*known, *absent]))
         if effect.order_index is None:
             return
         order = state.orders[effect.order_index]

@@ -634,3 +634,13 @@ def test_a_directory_without_a_ledger_is_named(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(NotFoundError, match="no checkpoint"):
         archive.audit()
+
+
+def test_data_that_a_policy_left_unpinned_is_named_even_when_a_later_one_pins_it(archive):
+    text = b"icann example.org\n"
+    pins = Pins(None, None, sha256(text).hexdigest(), None)
+    archive.land.record(seal(archive.land.policy(pins=pins), *archive.land.roots[:2]))
+    archive.write(lists=[text])
+    archive.audit()
+    names = ("protected_core", "protected_names", "public_suffixes", "shared_ranges")
+    assert archive.summary.unpinned == names

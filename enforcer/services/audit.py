@@ -228,6 +228,7 @@ class Audit:
         state = self._state
         if effect.kind == PolicyAdopted.__name__ and state.policy is not None:
             pins = state.policy.payload.pins
+            self._guards.record_policy(state, effect.index)
             for sha256 in pins.lists:
                 self._lists.setdefault(sha256, effect.index)
             absent = [each.name for each in fields(pins) if getattr(pins, each.name) is None]

@@ -59,6 +59,8 @@ class Held:
     objections: tuple[Objection, ...]
     scan: GuardScan
     document: bytes
+    policy_sha256: str
+    """The policy whose data they read: under another one nothing is held by it."""
 
     @property
     def guards(self) -> tuple[Guard, ...]:
@@ -114,6 +116,7 @@ class Guards:
 
     async def _look(self, order: OrderRecord, facts: GuardFacts, t_ms: int) -> Held | None:
         state = self._ledger.state
+        policy_sha256 = present_policy(state).payload_sha256
         paths = {each: self._lists.path(each) for each in facts.lists}
         scan = await self._work.scan_guards(GuardJob(facts, paths))
         scan = with_growth(state, order, facts, scan, t_ms)
@@ -121,7 +124,7 @@ class Guards:
         if not found:
             return None
         document = secrets.token_bytes(side_files.SALT_BYTES) + scan.report
-        return Held(tuple(found), scan, document)
+        return Held(tuple(found), scan, document, policy_sha256)
 
     async def check_proposal(self, order: OrderProposed, payload_sha256: str) -> Held | None:
         """Return what would hold an order once it is proposed.
@@ -171,7 +174,7 @@ class Guards:
             request_id=secrets.token_urlsafe(24),
             valid_until_ms=self._ledger.now_ms() + DAY_MS,
             order=ref,
-            policy_sha256=present_policy(state).payload_sha256,
+            policy_sha256=held.policy_sha256,
             guards=held.guards,
             report_sha256=sha256(held.document).hexdigest(),
         )

@@ -71,6 +71,7 @@ class Scans:
                 self._due.rotate(-1)  # the others need not wait for this one
                 _log.warning("scanned no list", index=order.index, problem=error.message)
                 raise
+            self._due.popleft()
             self._scans[facts.target_list_sha256, pins] = scan
             if scan.counts:
                 names = ", ".join(guard.name for guard in scan.guards)

@@ -232,3 +232,31 @@ def test_a_lift_of_other_data_than_is_pinned_at_the_approval_is_named(land, veri
     land.record(seal(land.policy(pins=pins), *land.roots[:2]))
     assert land.approve(ref).is_effective
     skipped(verified(targets, suffixes), land, "though PRIVATE_SUFFIX holds 1 line")
+
+
+def test_a_hold_for_what_does_not_fire_is_named(land, verified):
+    ref = land.in_force_order(BAD)
+    held(land, ref, Guard.PUBLIC_SUFFIX)
+    code, ((name, index, words),) = verified(BAD)
+    assert (code, name, index) == (1, "HELD_FOR_NOTHING", land.state.size - 1)
+    assert "PUBLIC_SUFFIX, which does not fire" in words
+
+
+@pytest.mark.parametrize("minutes", [30, 90])
+def test_what_new_data_objects_to_is_held_within_the_hour(land, verified, minutes):
+    ref = land.in_force_order(BAD)
+    names = PROTECTED + b"subtree example.org\n"
+    names = b"".join(sorted(names.splitlines(keepends=True)))
+    pins = replace(land.pins, protected_names=sha256(names).hexdigest())
+    adopted = land.record(seal(land.policy(pins=pins), *land.roots[:2]))
+    assert adopted.is_effective
+    land.now_ms += minutes * 60_000
+    held(land, ref, Guard.PROTECTED_NAME)
+    land.now_ms += DAY_MS
+    land.record(seal(land.policy(pins=pins), *land.roots[:2]))
+    code, found = verified(BAD, names)
+    is_late = minutes > 60
+    assert (code, [(name, index) for name, index, _ in found]) == (
+        is_late,
+        [("NOT_HELD", adopted.index)] * is_late,
+    )

@@ -210,23 +210,23 @@ def roots_by_one_root(land: Land, _ref: OrderRef) -> tuple[int, str]:
 def hold_passed_over(land: Land, _ref: OrderRef) -> tuple[int, str]:
     land.register(land.control)
     ref = land.propose(WORSE)
-    assert land.hold(ref, Guard.SHARED_RANGE).is_effective
+    assert land.hold(ref, Guard.GROWTH).is_effective
     return land.approve(ref).index, "HELD"
 
 
 def hold_lifted_by_the_control_plane(land: Land, _ref: OrderRef) -> tuple[int, str]:
     land.register(land.control)
     ref = land.propose(WORSE)
-    assert land.hold(ref, Guard.STOPPED_BEFORE).is_effective
-    return land.lift(ref, Guard.STOPPED_BEFORE, by=land.control).index, "CONTROL"
+    assert land.hold(ref, Guard.GROWTH).is_effective
+    return land.lift(ref, Guard.GROWTH, by=land.control).index, "CONTROL"
 
 
 def hold_lifted_by_who_proposed(land: Land, _ref: OrderRef) -> tuple[int, str]:
     twin = Person(land.proposer.person_id, Role.APPROVER, "cert-vn", land.approver.categories)
     land.register(land.control, twin)
     ref = land.propose(WORSE)
-    assert land.hold(ref, Guard.PRIVATE_SUFFIX).is_effective
-    return land.lift(ref, Guard.PRIVATE_SUFFIX, by=twin).index, "cannot lift"
+    assert land.hold(ref, Guard.GROWTH).is_effective
+    return land.lift(ref, Guard.GROWTH, by=twin).index, "cannot lift"
 
 
 def extension_by_one_person(land: Land, ref: OrderRef) -> tuple[int, str]:

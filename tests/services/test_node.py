@@ -19,7 +19,7 @@ from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
 from enforcer.core.guard import Guard
 from enforcer.core.policy import DecisionKind, Pins
 from enforcer.core.state import Roots
-from enforcer.errors import ConflictError, InputError, IntegrityError, NotFoundError, RefusedError
+from enforcer.errors import ConflictError, InputError, IntegrityError, RefusedError
 from enforcer.services.stops import StopOutcome
 from tests.node_world import (
     BAD,
@@ -757,7 +757,7 @@ async def test_a_stop_that_the_rules_refuse_is_refused_and_nothing_changes(world
         for by in (stranger, world.land.stranger, world.land.node):
             with pytest.raises(RefusedError):
                 await node.offer_stop(world.stop_bytes(ref, by=by))
-        with pytest.raises(NotFoundError):
+        with pytest.raises(RefusedError, match="not VN-2027-999999"):
             await node.offer_stop(world.stop_bytes(replace(ref, order_id="VN-2027-999999")))
         with pytest.raises(InputError):
             await node.offer_stop(b"garbage")

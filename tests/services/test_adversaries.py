@@ -38,6 +38,7 @@ from tests.node_world import (
 from tests.people import Land, Person, seal
 
 HOUR_MS = 3_600_000
+MINUTE_MS = 60_000  # less than clocks may be apart
 
 
 @pytest.fixture
@@ -147,10 +148,10 @@ def version_hoarded_until_after_the_stop(land: Land, ref: OrderRef) -> tuple[int
     return land.record(hoarded).index, "a stop is for good"
 
 
-def approval_hoarded_past_its_last_hour(land: Land, _ref: OrderRef) -> tuple[int, str]:
+def approval_hoarded_past_its_last_minute(land: Land, _ref: OrderRef) -> tuple[int, str]:
     ref = land.propose(WORSE)
-    approval = land.approval(ref, valid_until_ms=land.now_ms + HOUR_MS)
-    late = land.record(seal(approval, land.approver.key), after_ms=HOUR_MS + 1)
+    approval = land.approval(ref, valid_until_ms=land.now_ms + MINUTE_MS)
+    late = land.record(seal(approval, land.approver.key), after_ms=MINUTE_MS + 1)
     return late.index, "was to be recorded by"
 
 
@@ -257,7 +258,7 @@ DEEDS: list[Deed] = [
     approval_appended_again_after_a_stop,
     approval_hoarded_until_after_the_stop,
     version_hoarded_until_after_the_stop,
-    approval_hoarded_past_its_last_hour,
+    approval_hoarded_past_its_last_minute,
     approval_before_its_proposal,
     approval_moved_to_another_order,
     request_used_twice,

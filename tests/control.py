@@ -77,11 +77,15 @@ class FaultyFiles:
         self.fault: Exception | None = None
         self.may_go_on = threading.Event()
         self.may_go_on.set()
+        self.is_held = False
+        """An append has begun and waits until it may go on."""
         self.appends: list[int] = []
         """How many leaves each append had."""
 
     def append(self, leaves, seal_with):
+        self.is_held = not self.may_go_on.is_set()
         self.may_go_on.wait()
+        self.is_held = False
         self.appends.append(len(leaves))
         if self.fault is not None:
             raise self.fault

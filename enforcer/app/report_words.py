@@ -34,7 +34,7 @@ class Language(StrEnum):
 
 @cache
 def catalogue(language: Language) -> dict[str, str]:
-    """Return the catalogue: ``figure.orders.proposed.label`` -> text with {placeholders}."""
+    """Return the catalogue: ``figure.orders.proposed.label`` -> a text, with names in braces."""
     text = files("enforcer.app").joinpath(f"report_{language}.toml").read_text("utf-8")
     found: dict[str, str] = {}
     _flatten(tomllib.loads(text), "", found)

@@ -29,6 +29,8 @@ class MemoryFeed:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.refused = 0
+        """How many calls found it away."""
         self.clear()
         self._changed = asyncio.Event()
 
@@ -44,6 +46,7 @@ class MemoryFeed:
     def check(self) -> None:
         """Raise UnavailableError while it is away."""
         if self.is_away:
+            self.refused += 1
             raise UnavailableError("the feed is away", advice="Call `is_away = False`.")
 
     def wake(self) -> None:

@@ -479,8 +479,15 @@ class GateUnderTest:
     def wait_until_ready(self) -> None:
         """Wait until the process, or what it became, says where it serves."""
         line = self.process.stdout.readline()
-        assert line, self.log.read_text()
+        assert line, f"{self.how_it_ended()}, having said: {self.log.read_text()!r}"
         self.places = [tuple(place) for place in json.loads(line)]
+
+    def how_it_ended(self) -> str:
+        """Say, for a failure's words, what became of the process."""
+        try:
+            return f"it ended with {self.process.wait(WAIT_SECONDS)}"
+        except subprocess.TimeoutExpired:
+            return "it runs, but its output is closed"
 
     def upgrade(self) -> None:
         """Have it become the program as it is now, and wait until only new workers serve."""

@@ -137,7 +137,7 @@ async def test_an_overlay_does_not_wait_for_threads_that_wait_for_a_disk(job: Co
 
 
 PARENT = """
-import asyncio, sys, time
+import asyncio, signal, sys
 from pathlib import Path
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.list_format import Reading
@@ -148,7 +148,7 @@ async def main():
     worker = ListWorker()
     await worker.check_list(Path(sys.argv[1]))
     print(*worker._executor._processes, flush=True)
-    time.sleep(60)
+    signal.pause()
 
 if __name__ == "__main__":
     asyncio.run(main())

@@ -13,12 +13,12 @@ from enforcer.errors import ConflictError, UnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOLDER = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from enforcer.backends.lock import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]))
 print("held", flush=True)
-time.sleep(60)
+signal.pause()
 """
 
 

@@ -14,12 +14,12 @@ from enforcer.backends.redis_server import RedisServer, find_redis_server
 from enforcer.errors import InputError, UnavailableError
 
 PARENT = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from enforcer.backends.redis_server import RedisServer
 RedisServer(Path(sys.argv[1]), unixsocket=Path(sys.argv[1], "s")).start()
 print("up", flush=True)
-time.sleep(60)
+signal.pause()
 """
 
 

@@ -160,10 +160,9 @@ async def test_what_waits_is_recorded_in_one_append(desk):
     desk.files.may_go_on.clear()
     acts = [seal(desk.land.order(), desk.land.proposer.key) for _ in range(10)]
     first = asyncio.ensure_future(desk.ledger.record(acts[0]))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await until(lambda: desk.files.is_held)
     others = [asyncio.ensure_future(desk.ledger.record(act)) for act in acts[1:]]
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # in which they come to wait
     desk.files.may_go_on.set()
     recorded = await asyncio.gather(first, *others)
     assert sorted(each.index for each in recorded) == list(range(7, 17))
@@ -177,9 +176,9 @@ async def test_a_stop_waits_for_one_small_append_at_the_longest(desk):
         seal(desk.land.order(), desk.land.proposer.key) for _ in range(ENTRIES_PER_APPEND_MAX * 3)
     ]
     running = [asyncio.ensure_future(desk.ledger.record(act)) for act in acts]
-    await asyncio.sleep(0.01)
+    await until(lambda: desk.files.is_held)
     stopping = asyncio.ensure_future(desk.ledger.record(desk.stop_of(ref)))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # in which it comes to wait
     desk.files.may_go_on.set()
     stop = await stopping
     await asyncio.gather(*running)
@@ -260,11 +259,11 @@ async def test_an_act_whose_caller_went_away_before_its_turn_is_not_recorded(des
     first = asyncio.ensure_future(
         desk.ledger.record(seal(desk.land.order(), desk.land.proposer.key))
     )
-    await asyncio.sleep(0.01)
+    await until(lambda: desk.files.is_held)
     second = asyncio.ensure_future(
         desk.ledger.record(seal(desk.land.order(), desk.land.proposer.key))
     )
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # in which it comes to wait
     second.cancel()
     desk.files.may_go_on.set()
     await first
@@ -276,7 +275,7 @@ async def test_an_append_in_progress_is_finished_though_its_caller_went_away(des
     desk.files.may_go_on.clear()
     envelope = seal(desk.land.order(), desk.land.proposer.key)
     recording = asyncio.ensure_future(desk.ledger.record(envelope))
-    await asyncio.sleep(0.01)
+    await until(lambda: desk.files.is_held)
     recording.cancel()
     desk.files.may_go_on.set()
     await until(lambda: desk.ledger.state.size == 8)

@@ -71,7 +71,8 @@ async def test_a_feed_that_is_away_is_told_once_and_so_is_its_return(tmp_path):
             await desk.found()
             await until(lambda: holds_all(desk))
             desk.feed.is_away = True
-            await asyncio.sleep(0.1)  # several intervals
+            before = desk.feed.refused
+            await until(lambda: desk.feed.refused > before + 3)
             desk.feed.is_away = False
             await until(lambda: any(each["event"] == "feed_back" for each in logs))
     (away,) = [each for each in logs if each["event"] == "feed_away"]

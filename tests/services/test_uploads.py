@@ -10,7 +10,7 @@ import pytest
 from enforcer.core.policy import Pins
 from enforcer.errors import InputError, NotFoundError, UnavailableError
 from enforcer.services import uploads as uploads_module
-from tests.control import TARGETS, Desk, chunks_of
+from tests.control import TARGETS, Desk, chunks_of, until
 from tests.people import seal
 
 NAME = sha256(TARGETS).hexdigest()
@@ -125,7 +125,7 @@ async def test_a_file_is_not_closed_under_a_write_in_progress(desk, monkeypatch)
     receiving = asyncio.ensure_future(desk.uploads.receive(NAME, len(TARGETS), chunks_of(TARGETS)))
     await asyncio.to_thread(writing.wait)
     receiving.cancel()
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # in which it hears of it
     may_go_on.set()
     await asyncio.gather(receiving, return_exceptions=True)
     assert said == ["written", "closed"]
@@ -144,7 +144,10 @@ async def test_a_sender_that_stalls_is_cut_off(desk, lists, monkeypatch):
 
 
 async def test_uploads_at_once_are_bounded(desk):
+    begun = []
+
     async def stalls():
+        begun.append(1)
         await asyncio.Event().wait()
         yield b""
 
@@ -152,7 +155,7 @@ async def test_uploads_at_once_are_bounded(desk):
     running = [
         asyncio.ensure_future(desk.uploads.receive(name, 10, stalls())) for name in names[:4]
     ]
-    await asyncio.sleep(0.05)
+    await until(lambda: len(begun) == 4)
     with pytest.raises(UnavailableError, match="being uploaded already"):
         await desk.uploads.receive(names[4], 10, stalls())
     for each in running:

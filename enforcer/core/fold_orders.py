@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from enforcer.core.entry import Entry, OrderAct
 from enforcer.core.envelope import Envelope
-from enforcer.core.growth import added_targets, recent
+from enforcer.core.growth import added_targets, note_growth
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.judge_parts import present_policy
@@ -123,9 +123,8 @@ def _approve(state: State, order: OrderRecord, entry: Entry) -> None:
     for other in state.versions[order.payload.order_id]:
         if other != order.index and state.orders[other].status not in ENDED:
             _end(state, other, OrderStatus.SUPERSEDED, entry)
-    authority = order.payload.authority
-    state.growth[authority] = [*recent(state, authority, now_ms), (now_ms, added)]
-    state.live = {index: end for index, end in state.live.items() if end[0] > now_ms}
+    note_growth(state, order.payload.authority, now_ms, added)
+    state.live.forget_ended(now_ms)
     _put(
         state,
         replace(
@@ -226,9 +225,9 @@ def _put(state: State, order: OrderRecord) -> None:
     """Keep a record whose standing may be another, and `live` in step with it."""
     state.orders[order.index] = order
     if order.status is OrderStatus.APPROVED:
-        state.live[order.index] = (order.until_ms, order.payload.target_count)
+        state.live.put(order.index, order.until_ms, order.payload.target_count)
     else:
-        state.live.pop(order.index, None)
+        state.live.remove(order.index)
 
 
 def _operator(state: State, envelope: Envelope) -> str:

@@ -9,16 +9,23 @@ from typing import Final
 
 from enforcer.core.order import OrderProposed
 from enforcer.core.policy import DAY_MS
+from enforcer.core.running import Additions
 from enforcer.core.state import State
 
 GROWTH_WINDOW_MS: Final = DAY_MS
 
 
-def recent(state: State, authority: str, t_ms: int) -> list[tuple[int, int]]:
-    """Return (time, targets added) of the authority's approvals in the window before `t_ms`."""
-    return [
-        added for added in state.growth.get(authority, ()) if added[0] > t_ms - GROWTH_WINDOW_MS
-    ]
+def recent(state: State, authority: str, t_ms: int) -> int:
+    """Return how many targets the authority has added in the window before `t_ms`."""
+    added = state.growth.get(authority)
+    return 0 if added is None else added.after(t_ms - GROWTH_WINDOW_MS)
+
+
+def note_growth(state: State, authority: str, t_ms: int, targets: int) -> None:
+    """Count what an approval at `t_ms` adds; the fold's alone to call."""
+    added = state.growth.setdefault(authority, Additions())
+    added.forget(t_ms - GROWTH_WINDOW_MS)
+    added.add(t_ms, targets)
 
 
 def added_targets(state: State, order: OrderProposed) -> int:
@@ -35,5 +42,5 @@ def grows_too_fast(state: State, order: OrderProposed, t_ms: int) -> bool:
     """Tell whether approving the order at `t_ms` would pass the policy's bound for a day."""
     if state.policy is None:
         return True
-    before = sum(targets for _, targets in recent(state, order.authority, t_ms))
+    before = recent(state, order.authority, t_ms)
     return before + added_targets(state, order) > state.policy.payload.growth_targets_max

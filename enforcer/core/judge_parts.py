@@ -183,8 +183,7 @@ def check_sum(state: State, order: OrderProposed, t_ms: int) -> None:
     Raises:
         RefusedError: they would not.
     """
-    others = sum(count for until_ms, count in state.live.values() if until_ms > t_ms)
-    targets = order.target_count + others
+    targets = order.target_count + state.live.targets(t_ms)
     if targets > TARGETS_IN_FORCE_MAX:
         raise RefusedError(
             f"all orders together would have {targets} targets, over {TARGETS_IN_FORCE_MAX}",

@@ -19,6 +19,7 @@ from enforcer.core.life import ENDED, OrderStatus
 from enforcer.core.order import OrderProposed
 from enforcer.core.policy import DecisionKind, Pins, PolicyAdopted
 from enforcer.core.remedy import AppealOutcome
+from enforcer.core.running import Additions, LiveOrders
 from enforcer.core.table import OrderRow, PolicyRef
 
 ROOT_THRESHOLD_MIN: Final = 2
@@ -197,11 +198,11 @@ class State:
     keys: dict[str, KeyRecord] = field(default_factory=dict)
     orders: dict[int, OrderRecord] = field(default_factory=dict)
     """Entry index of the proposal -> the order."""
-    live: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Approved orders that may still block: entry index -> (until_ms, target_count). Those that
-    expired before the last approval are left out, so that it does not grow with the ledger."""
-    growth: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    """Authority -> (time of an approval, targets that it added), of the last 24 hours."""
+    live: LiveOrders = field(default_factory=LiveOrders)
+    """Approved orders that may still block. Those that expired before the last approval are left
+    out, so that it does not grow with the ledger."""
+    growth: dict[str, Additions] = field(default_factory=dict)
+    """Authority -> what its approvals added, of the last 24 hours before its last one."""
     versions: dict[str, list[int]] = field(default_factory=dict)
     """Order id -> entry indices of its effective proposals, ascending."""
     index_of_payload: dict[str, int] = field(default_factory=dict)
@@ -223,8 +224,8 @@ class State:
             root_keys=dict(self.root_keys),
             keys=dict(self.keys),
             orders=dict(self.orders),
-            live=dict(self.live),
-            growth={authority: list(added) for authority, added in self.growth.items()},
+            live=self.live.copy(),
+            growth={authority: added.copy() for authority, added in self.growth.items()},
             versions={order_id: list(indices) for order_id, indices in self.versions.items()},
             index_of_payload=dict(self.index_of_payload),
             index_of_request=dict(self.index_of_request),

@@ -99,7 +99,7 @@ def with_growth(
     if policy is None or order.approved_index is not None:
         return scan
     authority, most = order.payload.authority, policy.payload.growth_targets_max
-    before = sum(targets for _, targets in recent(state, authority, t_ms))
+    before = recent(state, authority, t_ms)
     added = order.payload.target_count - scan.known_count
     if before + added <= most and not grows_too_fast(state, order.payload, t_ms):
         return scan

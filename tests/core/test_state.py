@@ -1,7 +1,10 @@
 """What the state keeps beside its records is what the records say."""
 
+import sys
 from dataclasses import replace
 
+from enforcer.core.entry import Entry
+from enforcer.core.fold import apply
 from enforcer.core.policy import DAY_MS
 from enforcer.core.state import State
 from tests.people import Land, seal
@@ -62,3 +65,37 @@ def test_what_is_live_is_what_was_approved_and_has_not_ended():
     land.record(seal(land.revocation(land.approver, since=0), *land.roots[:2]))
     assert not land.state.live
     check()
+
+
+def steps_of(work) -> int:
+    """Return how many instructions of the interpreter `work` takes."""
+    steps = 0
+
+    def trace(frame, event, _argument):
+        nonlocal steps
+        frame.f_trace_opcodes = True
+        steps += event == "opcode"
+        return trace
+
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(former)
+    return steps
+
+
+def test_an_approval_costs_the_same_however_many_orders_are_in_force():
+    land = Land.founded()
+
+    def fold_one_more() -> int:
+        ref = land.propose(b"exact a.example.org\n")
+        entry = Entry(land.now_ms + 1, seal(land.approval(ref), land.approver.key))
+        return steps_of(lambda: apply(land.state, entry))
+
+    few = fold_one_more()
+    for number in range(200):
+        land.in_force_order(f"exact n{number}.example.org\n".encode())
+    assert len(land.state.live) == 201
+    assert abs(fold_one_more() - few) < 100

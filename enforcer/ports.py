@@ -179,6 +179,22 @@ class Contents(Protocol):
         """Return a writer for content that comes in chunks; leaving without commit discards."""
 
 
+class Wraps(Protocol):
+    """The keys of sealed lists, each wrapped for one receiver; small, and not to be believed.
+
+    Named by the SHA-256 of the sealed list and the key id of the receiver's registered key.
+    """
+
+    def read(self, sealed_sha256: str, key_id: str) -> bytes | None:
+        """Return a wrap; None where there is none."""
+
+    def put(self, sealed_sha256: str, key_id: str, document: bytes) -> None:
+        """Keep a wrap durably, in the place of a former one."""
+
+    def receivers(self, sealed_sha256: str) -> list[str]:
+        """Return the key ids of those that have a wrap of a sealed list here, sorted."""
+
+
 class KeptFiles(Protocol):
     """A few small files that one process keeps about itself, by name (``kept/name.json``).
 
@@ -253,6 +269,9 @@ class FeedPublisher(Protocol):
     async def put_list(self, sha256: str, path: Path) -> None:
         """Make a target list readable before an order that needs it is published."""
 
+    async def put_wrap(self, sealed_sha256: str, key_id: str, document: bytes) -> None:
+        """Make a wrap readable before an order that needs it is published."""
+
     async def push_stop(self, envelope: bytes) -> None:
         """Show readers a signed stop that is not in the ledger yet."""
 
@@ -286,6 +305,13 @@ class FeedSource(Protocol):
 
     def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield a target list's bytes.
+
+        Raises:
+            NotFoundError: the feed does not have it.
+        """
+
+    async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
+        """Return the wrap of a sealed list for one receiver.
 
         Raises:
             NotFoundError: the feed does not have it.
@@ -589,6 +615,13 @@ class ControlLink(Protocol):
 
     def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield a target list's bytes, where the feed does not have it.
+
+        Raises:
+            NotFoundError: the control plane does not have it either.
+        """
+
+    async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
+        """Return the wrap of a sealed list for one receiver, where the feed does not have it.
 
         Raises:
             NotFoundError: the control plane does not have it either.

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from enforcer.api.access import Context
 from enforcer.core.tile import TILE_WIDTH
 from enforcer.errors import InputError, NotFoundError
-from enforcer.ports import Contents, LedgerFiles
+from enforcer.ports import Contents, LedgerFiles, Wraps
 from enforcer.services.cosigned import Cosigned
 from enforcer.v1 import audit_pb2, audit_pb2_grpc
 
@@ -24,11 +24,17 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     """One ledger's files; see proto/enforcer/v1/audit.proto for each method."""
 
     def __init__(
-        self, files: LedgerFiles, lists: Contents, side: Contents, cosigned: Cosigned
+        self,
+        files: LedgerFiles,
+        lists: Contents,
+        side: Contents,
+        wraps: Wraps,
+        cosigned: Cosigned,
     ) -> None:
         self._files = files
         self._lists = lists
         self._side = side
+        self._wraps = wraps
         self._cosigned = cosigned
 
     async def GetCheckpoint(
@@ -82,6 +88,20 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         chunks = self._lists.chunks(request.target_list_sha256)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield audit_pb2.GetTargetListResponse(chunk=chunk)
+
+    async def GetWrap(
+        self, request: audit_pb2.GetWrapRequest, context: Context
+    ) -> audit_pb2.GetWrapResponse:
+        """Read a wrap; nobody but its receiver can use it."""
+        sealed = request.sealed_sha256
+        wrap = await asyncio.to_thread(self._wraps.read, sealed, request.key_id)
+        if wrap is None:
+            raise NotFoundError(
+                f"there is no wrap of the sealed list {sealed} for this receiver",
+                advice="One is made once the roots have registered the receiver's encryption key.",
+                field="key_id",
+            )
+        return audit_pb2.GetWrapResponse(wrap=wrap)
 
     async def GetSideFile(
         self, request: audit_pb2.GetSideFileRequest, context: Context

@@ -33,3 +33,11 @@ class GrpcControlLink:
             NotFoundError: the control plane does not have it.
         """
         return self._client.get_target_list(sha256)
+
+    async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
+        """Return the wrap of a sealed list for one receiver.
+
+        Raises:
+            NotFoundError: the control plane does not have it.
+        """
+        return await self._client.get_wrap(sealed_sha256, key_id)

@@ -207,6 +207,12 @@ class ControlReader:
         if hashed.hexdigest() != name:
             raise _other_content("target list", name, hashed.hexdigest())
 
+    async def get_wrap(self, sealed_sha256: str, key_id: str) -> bytes:
+        """Read a sealed list's key, wrapped for one receiver; nothing is verified."""
+        request = audit_pb2.GetWrapRequest(sealed_sha256=sealed_sha256, key_id=key_id)
+        response = await answer(self._audit.GetWrap(request, timeout=CALL_SECONDS_MAX))
+        return response.wrap
+
     async def get_side_file(self, name: str) -> bytes:
         """Read a document, its salt before it; its hash is checked."""
         request = audit_pb2.GetSideFileRequest(side_file_sha256=name)

@@ -154,7 +154,7 @@ async def serving(
                 TrustService(ledger, orders, reader), server.grpc
             )
             audit_pb2_grpc.add_AuditServiceServicer_to_server(
-                AuditService(files, files.lists, files.side, cosigned), server.grpc
+                AuditService(files, files.lists, files.side, files.wraps, cosigned), server.grpc
             )
             node_pb2_grpc.add_NodeServiceServicer_to_server(
                 NodeService(ledger, stopping, Attestations(ledger, kept)), server.grpc

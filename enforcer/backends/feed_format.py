@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from enforcer.backends.sealing import SEALED_BYTES_MAX
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import Note
-from enforcer.core.target import LINE_BYTES_MAX, TARGETS_MAX
 from enforcer.core.tile import BUNDLE_BYTES_MAX, ENTRY_BYTES_MAX
-from enforcer.errors import IntegrityError
+from enforcer.errors import IntegrityError, NotFoundError
 
 STREAM_ENTRIES_MIN: Final = 512
 """The stream is cut at multiples of this, so it keeps this many and at most twice as many."""
 STOPS_MAX: Final = 1_000
 CHUNK_BYTES: Final = 1 << 20
-LIST_BYTES_MAX: Final = TARGETS_MAX * (LINE_BYTES_MAX + 1)
+LIST_BYTES_MAX: Final = SEALED_BYTES_MAX
 CHECKPOINT_BYTES_MAX: Final = 16_384
 MANIFEST_BYTES_MAX: Final = 128
 STOP_BYTES_MAX: Final = ENTRY_BYTES_MAX
@@ -83,6 +83,10 @@ class FeedKeys:
     def chunk(self, list_sha256: str, at: int) -> str:
         """Return the key of one chunk of a target list."""
         return f"{self.prefix}list:{list_sha256}:{at}"
+
+    def wrap(self, sealed_sha256: str, key_id: str) -> str:
+        """Return the key of a sealed list's wrap for one receiver."""
+        return f"{self.prefix}wrap:{sealed_sha256}:{key_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +176,12 @@ def node_acl(origin: str) -> tuple[str, ...]:
     """Return the rules of a Redis user (ACL SETUSER) who can read this feed and nothing else."""
     keys = FeedKeys(origin).prefix.replace("[", "\\[")
     return ("-@all", *(f"+{command}" for command in NODE_COMMANDS), f"~{keys}*")
+
+
+def no_wrap(sealed_sha256: str) -> NotFoundError:
+    """Return the error of a wrap that a feed does not have."""
+    return NotFoundError(
+        f"the feed has no wrap of the sealed list {sealed_sha256} for this receiver",
+        advice="Ask the control plane for it.",
+        field="sealed_sha256",
+    )

@@ -217,6 +217,7 @@ class MemoryControl:
     stops: list[bytes] = field(default_factory=list)
     cosigned: list[bytes] = field(default_factory=list)
     lists: dict[str, bytes] = field(default_factory=dict)
+    wraps: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     async def attest(self, envelope: bytes) -> None:
         """Keep an attestation."""
@@ -249,6 +250,17 @@ class MemoryControl:
         if sha256 not in self.lists:
             raise NotFoundError(f"there is no list {sha256}", advice="Upload it.")
         yield self.lists[sha256]
+
+    async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
+        """Return the wrap of a sealed list for one receiver.
+
+        Raises:
+            NotFoundError: it has no such wrap.
+        """
+        self._check_away()
+        if (sealed_sha256, key_id) not in self.wraps:
+            raise NotFoundError(f"there is no wrap of {sealed_sha256}", advice="Put it.")
+        return self.wraps[sealed_sha256, key_id]
 
     def _check_away(self) -> None:
         if self.is_away:

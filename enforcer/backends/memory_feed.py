@@ -17,6 +17,7 @@ from enforcer.backends.feed_format import (
     UPDATE_LEAVES_MAX,
     StreamEntry,
     claimed_size,
+    no_wrap,
     stream_floor,
 )
 from enforcer.core.tile import TILE_WIDTH, decode_bundle
@@ -41,6 +42,7 @@ class MemoryFeed:
         self.log: dict[int, StreamEntry] = {}
         self.bundles: dict[int, bytes] = {}
         self.lists: dict[str, bytes] = {}
+        self.wraps: dict[tuple[str, str], bytes] = {}
         self.stops: list[bytes] = []
 
     def check(self) -> None:
@@ -96,6 +98,11 @@ class MemoryFeedPublisher:
         """Make a target list readable."""
         self._feed.check()
         self._feed.lists[sha256] = await asyncio.to_thread(path.read_bytes)
+
+    async def put_wrap(self, sealed_sha256: str, key_id: str, document: bytes) -> None:
+        """Make a wrap readable."""
+        self._feed.check()
+        self._feed.wraps[sealed_sha256, key_id] = document
 
     async def push_stop(self, envelope: bytes) -> None:
         """Show readers a signed stop."""
@@ -221,6 +228,17 @@ class MemoryFeedSource:
         data = self._feed.lists[sha256]
         for at in range(0, len(data), CHUNK_BYTES):
             yield data[at : at + CHUNK_BYTES]
+
+    async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
+        """Return the wrap of a sealed list for one receiver.
+
+        Raises:
+            NotFoundError: the feed does not have it.
+        """
+        self._feed.check()
+        if (sealed_sha256, key_id) not in self._feed.wraps:
+            raise no_wrap(sealed_sha256)
+        return self._feed.wraps[sealed_sha256, key_id]
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""

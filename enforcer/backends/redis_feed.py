@@ -114,6 +114,11 @@ class RedisFeedPublisher:
                     await redis.set(self._keys.chunk(sha256, at), chunk)
             await redis.set(self._keys.manifest(sha256), manifest.format())
 
+    async def put_wrap(self, sealed_sha256: str, key_id: str, document: bytes) -> None:
+        """Write a wrap."""
+        async with self._link.use("write a wrap") as redis:
+            await redis.set(self._keys.wrap(sealed_sha256, key_id), document)
+
     async def push_stop(self, envelope: bytes) -> None:
         """Add a signed stop to the stream that every node obeys at once."""
         async with self._link.use("publish a stop") as redis:

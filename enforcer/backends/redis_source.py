@@ -29,11 +29,13 @@ from enforcer.backends.feed_format import (
     Manifest,
     StreamEntry,
     claimed_size,
+    no_wrap,
     read_entry,
     stream_id,
 )
 from enforcer.backends.redis_connection import BLOCK_MS_MAX, RedisLink
 from enforcer.backends.redis_read import GarbageError, Message
+from enforcer.backends.sealing import WRAP_BYTES_MAX
 from enforcer.core.tile import BUNDLE_BYTES_MAX, TILE_WIDTH, decode_bundle, encode_bundle
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.ports import FeedUpdate
@@ -131,6 +133,17 @@ class RedisFeedSource:
                 self._fault("a chunk of a target list is missing or of another length")
                 raise _no_list(sha256)
             yield chunk
+
+    async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
+        """Return the wrap of a sealed list for one receiver.
+
+        Raises:
+            NotFoundError: the feed does not have it.
+        """
+        document = await self._get(self._keys.wrap(sealed_sha256, key_id), WRAP_BYTES_MAX)
+        if document is None:
+            raise no_wrap(sealed_sha256)
+        return document
 
     async def close(self) -> None:
         """Close the connections."""

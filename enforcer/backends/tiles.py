@@ -1,8 +1,8 @@
 """One ledger in one directory: C2SP tlog-tiles files under a signed checkpoint.
 
-Layout: checkpoint, cosigned, tile/..., lists/<sha256>, side/<sha256>, lock, begun. The checkpoint
-alone says what the ledger holds: files beyond it are leftovers of an append that nobody was told
-of, and are overwritten. Refuses to sign what it cannot read back, and to go on from an older or a
+Layout: checkpoint, cosigned, tile/..., lists/<sha256>, side/<sha256>, wraps/, lock, begun. The
+checkpoint alone says what the ledger holds: files beyond it are leftovers of an append that nobody
+was told of, and are overwritten. Refuses to sign what it cannot read back, and to go on from an older or a
 lost checkpoint (``begun`` and ``cosigned`` tell). One writer, under a kernel lock for life; any
 number of readers, who see the tree as it was when they opened it. All calls block.
 """
@@ -19,8 +19,10 @@ from enforcer.backends import durable
 from enforcer.backends.content import ContentStore
 from enforcer.backends.cosigned_file import CosignedFile
 from enforcer.backends.lock import DirectoryLock
+from enforcer.backends.sealing import SEALED_BYTES_MAX
 from enforcer.backends.tile_files import TileFiles, damaged
 from enforcer.backends.tile_tree import Progress, TileCache, TileTree
+from enforcer.backends.wrap_files import WrapFiles
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.edge import RightEdge
 from enforcer.core.merkle import HASH_BYTES
@@ -37,7 +39,7 @@ from enforcer.errors import (
 
 APPEND_LEAVES_MAX: Final = 16_384
 APPEND_BYTES_MAX: Final = 64 << 20
-LIST_BYTES_MAX: Final = 2_000_000 * 262  # the most targets, each "subtree ", 253 octets and LF
+LIST_BYTES_MAX: Final = SEALED_BYTES_MAX  # the longest list, sealed
 SIDE_BYTES_MAX: Final = 64 << 20
 
 Seal: TypeAlias = Callable[[Checkpoint], bytes]
@@ -55,7 +57,8 @@ def received(note: bytes) -> Seal:
 class TileLedger:
     """The ledger in one directory.
 
-    ``lists`` and ``side`` store the target lists and the side files beside the entries.
+    ``lists`` and ``side`` store the target lists and the side files beside the entries, and
+    ``wraps`` the keys of sealed lists.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class TileLedger:
         self.origin = origin
         self.lists = ContentStore(path / "lists", size_bytes_max=LIST_BYTES_MAX)
         self.side = ContentStore(path / "side", size_bytes_max=SIDE_BYTES_MAX)
+        self.wraps = WrapFiles(path / "wraps")
         self._vkey = vkey
         self._verify = verify
         self._lock = lock

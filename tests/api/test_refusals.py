@@ -455,6 +455,19 @@ async def test_streams_end_with_the_same_errors(served, method, args, kind):
             [each async for each in getattr(client, method)(*args)]
 
 
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("0" * 64, "1" * 64), NotFoundError),
+        (("0" * 64, "../../" + "1" * 58), InputError),
+        (("", ""), InputError),
+    ],
+)
+async def test_a_wrap_that_is_not_there_is_not_found(served, names, kind):
+    error = await refusal(served, served.client(served.land.oversight), "get_wrap", *names)
+    assert type(error) is kind
+
+
 async def test_an_empty_ledger_has_no_checkpoint_and_no_policy(empty):
     for method in ("checkpoint", "policy"):
         error = await refusal(empty, empty.client(empty.land.oversight), method)

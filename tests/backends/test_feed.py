@@ -263,6 +263,14 @@ async def test_reconciling_refills_everything_after_a_wipe(medium, book, source)
     )
 
 
+async def test_a_wrap_is_there_for_its_receiver_alone(book, source):
+    await book.publisher.put_wrap("a" * 64, "b" * 64, b"wrap")
+    assert await source.wrap("a" * 64, "b" * 64) == b"wrap"
+    for sealed, key_id in (("a", "c"), ("c", "b"), ("b", "a")):
+        with pytest.raises(NotFoundError, match="has no wrap"):
+            await source.wrap(sealed * 64, key_id * 64)
+
+
 async def test_reconciling_again_finds_nothing_to_do(medium, book):
     digest = book.files.lists.put(b"exact bad.example.org\n")
     await book.add(300)
@@ -542,11 +550,22 @@ async def test_a_killed_redis_is_unavailable_and_filled_again_when_it_is_back(re
     await source.close()
 
 
+@pytest.mark.parametrize("size", [0, 4_097, 1 << 20])
+async def test_a_wrap_that_cannot_be_one_is_passed_over(redis, size):
+    source = redis.source()
+    await redis.redis.set(KEYS.wrap("0" * 64, "1" * 64), bytes(size))
+    with pytest.raises(NotFoundError):
+        await source.wrap("0" * 64, "1" * 64)
+    assert sum(source.faults.values()) == (size > 0)
+    await source.close()
+
+
 async def test_a_reader_needs_only_the_rights_to_read(redis, tmp_path):
     book = Book(tmp_path / "ledger", redis.publisher())
     digest = book.files.lists.put(b"exact bad.example.org\n")
     await book.add(600)
     await book.publisher.put_list(digest, book.files.lists.path(digest))
+    await book.publisher.put_wrap(digest, digest, b"wrap")
     await book.publisher.push_stop(b"stop")
     rules = ("on", ">secret", *node_acl(ORIGIN))
     await redis.redis.execute_command("ACL", "SETUSER", "node", *rules)
@@ -554,6 +573,7 @@ async def test_a_reader_needs_only_the_rights_to_read(redis, tmp_path):
     source = RedisFeedSource(url, ORIGIN, password="secret", poll_interval_ms=10)
     assert await read_all(source) == book.leaves
     assert [chunk async for chunk in source.list_chunks(digest)] == [b"exact bad.example.org\n"]
+    assert await source.wrap(digest, digest) == b"wrap"
     stops = source.stops()
     assert await anext(stops) == b"stop"
     await stops.aclose()

@@ -2,9 +2,9 @@
 
 Layout: checkpoint, cosigned, tile/..., lists/<sha256>, side/<sha256>, wraps/, lock, begun. The
 checkpoint alone says what the ledger holds: files beyond it are leftovers of an append that nobody
-was told of, and are overwritten. Refuses to sign what it cannot read back, and to go on from an older or a
-lost checkpoint (``begun`` and ``cosigned`` tell). One writer, under a kernel lock for life; any
-number of readers, who see the tree as it was when they opened it. All calls block.
+was told of, and are overwritten. Refuses to sign what it cannot read back, and to go on from an
+older or a lost checkpoint (``begun`` and ``cosigned`` tell). One writer, under a kernel lock for
+life; any number of readers, who see the tree as it was when they opened it. All calls block.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from enforcer.app.acts import Common
 from enforcer.cli.words import choice, time_of
@@ -26,6 +27,7 @@ from enforcer.core.order import (
 )
 from enforcer.core.policy import DecisionKind
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure
+from enforcer.core.target import ListSummary
 
 
 class Moment:
@@ -71,10 +73,22 @@ class AppealPart(Section, frozen=True, kw_only=True):
 
 
 class MeasurePart(Section, frozen=True, kw_only=True):
-    """``[measure]``."""
+    """``[measure]``; what is not written follows from what the list has."""
 
-    dns: str = "negative"
-    ip: str = "none"
+    dns: str | None = None
+    """For addresses alone: none, or negative to take them out of DNS answers as well."""
+    ip: str | None = None
+
+    def measure(self, summary: ListSummary) -> Measure:
+        """Return the measure for a list: the mildest for what it has, where none is written.
+
+        Raises:
+            InputError: a word is no measure.
+        """
+        has_addresses = summary.target_count > summary.name_count
+        dns = self.dns or ("negative" if summary.name_count else "none")
+        ip = self.ip or ("reject" if has_addresses else "none")
+        return Measure(choice(DnsMeasure, dns, "measure.dns"), choice(IpMeasure, ip, "measure.ip"))
 
 
 class SupersedesPart(Section, frozen=True, kw_only=True):
@@ -106,13 +120,16 @@ class OrderFile(File, frozen=True, kw_only=True):
     appeal: AppealPart
     notifications: tuple[str, ...] = ()
 
+    def with_ip_measure(self, word: str) -> OrderFile:
+        """Return the same order with another measure against addresses."""
+        return replace(self, measure=replace(self.measure, ip=word))
+
     def payload(
         self,
         common: Common,
         now_ms: int,
         *,
-        target_list_sha256: str,
-        target_count: int,
+        summary: ListSummary,
         reasons_sha256: str,
         decision_sha256: str | None,
         evidence_sha256: tuple[str, ...],
@@ -144,10 +161,7 @@ class OrderFile(File, frozen=True, kw_only=True):
             decision_kind=choice(DecisionKind, self.decision_kind, "decision_kind"),
             binding=choice(Binding, self.binding, "binding"),
             category=choice(Category, self.category, "category"),
-            measure=Measure(
-                choice(DnsMeasure, self.measure.dns, "measure.dns"),
-                choice(IpMeasure, self.measure.ip, "measure.ip"),
-            ),
+            measure=self.measure.measure(summary),
             territory=self.territory,
             not_before_ms=begins,
             expires_at_ms=expires_at_ms,
@@ -160,8 +174,8 @@ class OrderFile(File, frozen=True, kw_only=True):
             publication=Publication(PublicationMode.FULL, None),
             assessment_sha256=None,
             notifications=self.notifications,
-            target_list_sha256=target_list_sha256,
-            target_count=target_count,
+            target_list_sha256=summary.sha256,
+            target_count=summary.target_count,
             statement_of_reasons_sha256=reasons_sha256,
             decision_sha256=decision_sha256,
             evidence_sha256=evidence_sha256,

@@ -6,7 +6,7 @@ import asyncio
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -58,6 +58,10 @@ def propose(
     column: Column = None,
     sink: Sink = None,
     bad_lines_max: BadLinesMax = None,
+    ip_measure: Annotated[
+        Literal["reject", "drop"] | None,
+        typer.Option(help="What happens to packets of addresses, whatever the file says."),
+    ] = None,
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Leave out lines with faults, and say which.")
     ] = False,
@@ -77,6 +81,8 @@ def propose(
 
     person = Person.load(config, key)
     written = read(order, OrderFile)
+    if ip_measure is not None:
+        written = written.with_ip_measure(ip_measure)
     reading = reading_of(form, kind, column, sink, bad_lines_max)
     documents = [side_file(_reasons(written, reasons))]
     documents += [side_file(_document(path)) for path in ([decision] if decision else [])]
@@ -159,8 +165,7 @@ def _payload(
     return written.payload(
         Common.new(person.trust.origin, now),
         now,
-        target_list_sha256=summary.sha256,
-        target_count=summary.target_count,
+        summary=summary,
         reasons_sha256=hashes[0],
         decision_sha256=hashes[1] if has_decision else None,
         evidence_sha256=tuple(hashes[2 if has_decision else 1 :]),

@@ -21,6 +21,7 @@ from enforcer.core.guard_data import PINNED_LINES_MAX
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
 from enforcer.core.order import (
+    Measure,
     OrderApproved,
     OrderConfirmed,
     OrderExtended,
@@ -38,7 +39,7 @@ from enforcer.core.remedy import (
     ReviewDone,
 )
 from enforcer.core.table import DnsMeasure, IpMeasure
-from enforcer.core.target import ListKind
+from enforcer.core.target import ListKind, ListSummary
 from enforcer.errors import (
     InputError,
     NotFoundError,
@@ -293,19 +294,7 @@ class Orders:
                 advice="Sign an order with the list's own count.",
                 field="target_count",
             )
-        if summary.name_count != summary.target_count:
-            raise RefusedError(
-                f"{summary.target_count - summary.name_count} targets of the list are addresses or "
-                "prefixes, which cannot be ordered yet",
-                advice="Order the names alone.",
-                field="target_list_sha256",
-            )
-        if order.measure.dns is DnsMeasure.NONE or order.measure.ip is not IpMeasure.NONE:
-            raise RefusedError(
-                "the list has names only, and the measure does not say so",
-                advice="Give measure.dns NEGATIVE or BLOCK_PAGE, and measure.ip NONE.",
-                field="measure",
-            )
+        _check_measure(order.measure, summary)
 
     async def _check_pinned(self, name: str, kind: ListKind, sha256: str) -> None:
         """Check that all that a pin names is here, and that nodes can use it as what it is."""
@@ -342,6 +331,37 @@ def expect(envelope: Envelope, *kinds: type[P]) -> P:
             field="payloadType",
         )
     return payload
+
+
+def _check_measure(measure: Measure, summary: ListSummary) -> None:
+    """Check that a measure says what is done to each kind of target that a list has.
+
+    Addresses may have a DNS measure beside theirs: then they are taken out of DNS answers too.
+
+    Raises:
+        RefusedError: it says too little, or more than can be done.
+    """
+    names = summary.name_count
+    addresses = summary.target_count - names
+    faults = {
+        "the list has names, and measure.dns is NONE": bool(names)
+        and measure.dns is DnsMeasure.NONE,
+        "the list has addresses, and measure.ip is NONE": bool(addresses)
+        and measure.ip is IpMeasure.NONE,
+        "the list has no addresses, and measure.ip is not NONE": not addresses
+        and measure.ip is not IpMeasure.NONE,
+        "the list has no names, and measure.dns is BLOCK_PAGE": not names
+        and measure.dns is DnsMeasure.BLOCK_PAGE,
+    }
+    for fault, is_there in faults.items():
+        if is_there:
+            raise RefusedError(
+                fault,
+                advice="Give measure.dns NEGATIVE or BLOCK_PAGE for names, measure.ip REJECT or "
+                "DROP for addresses, and NONE for what the list does not have; measure.dns "
+                "NEGATIVE also takes addresses out of DNS answers.",
+                field="measure",
+            )
 
 
 def _held_now(held: Held, index: int | None) -> RefusedError:

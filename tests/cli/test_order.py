@@ -74,6 +74,33 @@ def test_two_persons_block_and_one_stops(run, stage, order, tmp_path):
     assert run("order", "approve", identity, "-c", stage.person(APPROVER), "--yes").code == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "changes", "measures"),
+    [
+        ([], {}, "NONE REJECT"),
+        (["--ip-measure", "drop"], {}, "NONE DROP"),
+        ([], {"expires_at": '"+30d"\nmeasure = { dns = "negative" }'}, "NEGATIVE REJECT"),
+        ([], {"expires_at": '"+30d"\nmeasure = { ip = "drop" }'}, "NONE DROP"),
+    ],
+)
+def test_addresses_are_ordered_with_the_mildest_measure_unless_told(
+    run, stage, order, words, changes, measures
+):
+    identity, propose = order(f"ip 192.0.2.{next(numbers)}\n", **changes)
+    said = run(*propose, *words)
+    assert said.code == 0, said.err
+    shown = run("order", "show", identity, "-c", stage.person(PROPOSER))
+    dns, ip = measures.split()
+    assert f"({dns}); addresses: {ip}" in " ".join(shown.out.split())
+
+
+def test_a_measure_against_addresses_is_refused_where_there_are_none(run, order):
+    _, propose = order()
+    said = run(*propose, "--ip-measure", "reject")
+    assert said.code == 5
+    assert "the list has no addresses" in said.error[0]
+
+
 def test_an_extension_takes_two_persons(run, stage, order, tmp_path):
     identity, propose = order("longer.example.org\n")
     run(*propose)
@@ -225,11 +252,11 @@ def test_a_list_that_is_not_there_is_named(run, stage, order, tmp_path):
     assert (said.code, "Is a directory" in said.error[0]) == (6, True)
 
 
-def test_addresses_are_refused_for_now(run, order):
+def test_addresses_that_many_share_are_held_until_an_assessment(run, order):
     _, propose = order("ip 192.0.2.1\nnet 198.51.100.0/24\n")
-    said = run(*propose)
-    assert said.code != 0
-    assert "address" in said.error[0]
+    said = run(*propose, "--json")
+    assert said.code == 0, said.err
+    assert [each["guard"] for each in said.json["held_by"]] == ["SHARED_RANGE"]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from enforcer.core.guard import Guard, GuardScan
 from enforcer.core.guard_facts import NO_PINS
 from enforcer.core.hold import HoldLifted
 from enforcer.core.life import OrderStatus
+from enforcer.core.order import Measure
 from enforcer.core.policy import DAY_MS, DecisionKind, Pins
 from enforcer.core.state import in_force
+from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from enforcer.services.guarding import objections
 from enforcer.services.recheck import Recheck
@@ -75,6 +77,65 @@ def record(desk, ref):
 
 def blocked(desk):
     return [row.index for row in in_force(desk.ledger.state, desk.land.now_ms)]
+
+
+# Addresses, by all that is pinned about them.
+
+REJECT = Measure(DnsMeasure.NONE, IpMeasure.REJECT)
+
+
+@pytest.fixture
+async def network_desk(desk):
+    """A desk whose policy pins protected addresses and shared ranges."""
+    pins = Pins(
+        desk.lists.put(b"ip 203.0.113.53\n"),
+        desk.lists.put(b"net 198.51.100.0/24\n"),
+        None,
+        desk.lists.put(b"shared 192.0.2.128/25 cdn\n"),
+    )
+    await adopt(desk, pins=pins)
+    return desk
+
+
+@pytest.mark.parametrize(
+    ("targets", "guard"),
+    [
+        (b"ip 203.0.113.53\n", "PROTECTED_CORE"),
+        (b"net 203.0.113.0/24\n", "PROTECTED_CORE"),
+        (b"ip 10.0.0.1\n", "SPECIAL_NETWORK"),
+        (b"ip 64:ff9b::c000:201\n", "SPECIAL_NETWORK"),
+    ],
+)
+async def test_addresses_that_nobody_may_block_are_refused(network_desk, targets, guard):
+    with pytest.raises(RefusedError) as caught:
+        await offer(network_desk, targets, measure=REJECT)
+    assert caught.value.data["guards"] == guard
+
+
+@pytest.mark.parametrize(
+    ("targets", "guard"),
+    [
+        (b"net 198.51.100.8/29\n", Guard.PROTECTED_NETWORK),
+        (b"ip 192.0.2.200\n", Guard.SHARED_RANGE),
+        (b"exact bad.example.org\nip 192.0.2.200\n", Guard.SHARED_RANGE),
+    ],
+)
+async def test_addresses_of_many_are_held_and_cannot_be_approved(network_desk, targets, guard):
+    measure = Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT)
+    proposed = await offer(network_desk, targets, measure=measure)
+    assert proposed.held.guards == (guard,)
+    ref = network_desk.land.ref(proposed.recorded.index)
+    with pytest.raises(ConflictError):
+        await network_desk.approve(ref)
+    assert blocked(network_desk) == []
+
+
+async def test_addresses_of_nobody_else_pass_the_guards(network_desk):
+    proposed = await offer(network_desk, b"ip 192.0.2.7\nnet 2001:db8::/48\n", measure=REJECT)
+    assert proposed.held is None
+    ref = network_desk.land.ref(proposed.recorded.index)
+    await network_desk.approve(ref)
+    assert blocked(network_desk) == [ref.entry_index]
 
 
 # At the proposal.

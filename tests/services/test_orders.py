@@ -77,24 +77,43 @@ async def test_an_order_with_another_count_than_its_list_is_refused(desk):
     assert caught.value.data["field"] == "target_count"
 
 
-async def test_addresses_cannot_be_ordered_yet(desk):
-    targets = b"exact bad.example.org\nip 192.0.2.1\n"
-    await desk.bring(targets)
-    with pytest.raises(RefusedError, match="1 targets of the list are addresses"):
-        await propose(desk, with_reasons(desk.land, targets))
+NAMES = b"exact bad.example.org\n"
+ADDRESSES = b"ip 192.0.2.1\nnet 2001:db8::/48\n"
+BOTH = NAMES + ADDRESSES
 
 
 @pytest.mark.parametrize(
-    "measure",
+    ("targets", "measure"),
     [
-        Measure(DnsMeasure.NONE, IpMeasure.REJECT),
-        Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT),
+        (ADDRESSES, Measure(DnsMeasure.NONE, IpMeasure.REJECT)),
+        (ADDRESSES, Measure(DnsMeasure.NONE, IpMeasure.DROP)),
+        (ADDRESSES, Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT)),
+        (BOTH, Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT)),
+        (BOTH, Measure(DnsMeasure.BLOCK_PAGE, IpMeasure.DROP)),
     ],
 )
-async def test_a_measure_against_addresses_needs_addresses(desk, measure):
-    await desk.bring()
-    with pytest.raises(RefusedError) as caught:
-        await propose(desk, with_reasons(desk.land, measure=measure))
+async def test_addresses_can_be_ordered_with_a_measure_against_them(desk, targets, measure):
+    ref = await desk.propose(targets, measure=measure)
+    await desk.approve(ref)
+    (row,) = in_force(desk.ledger.state, desk.land.now_ms)
+    assert (row.dns_measure, row.ip_measure) == (measure.dns, measure.ip)
+
+
+@pytest.mark.parametrize(
+    ("targets", "measure", "fault"),
+    [
+        (NAMES, Measure(DnsMeasure.NONE, IpMeasure.REJECT), "names, and measure.dns is NONE"),
+        (NAMES, Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT), "has no addresses"),
+        (BOTH, Measure(DnsMeasure.NONE, IpMeasure.REJECT), "names, and measure.dns is NONE"),
+        (BOTH, Measure(DnsMeasure.NEGATIVE, IpMeasure.NONE), "addresses, and measure.ip is NONE"),
+        (ADDRESSES, Measure(DnsMeasure.NEGATIVE, IpMeasure.NONE), "measure.ip is NONE"),
+        (ADDRESSES, Measure(DnsMeasure.BLOCK_PAGE, IpMeasure.REJECT), "has no names"),
+    ],
+)
+async def test_a_measure_must_be_what_can_be_done_to_each_target(desk, targets, measure, fault):
+    await desk.bring(targets)
+    with pytest.raises(RefusedError, match=fault) as caught:
+        await propose(desk, with_reasons(desk.land, targets, measure=measure))
     assert caught.value.data["field"] == "measure"
 
 

@@ -109,11 +109,11 @@ cdef inline uint32_t protection_flag(int role, uint32_t event_kind) noexcept nog
 
 
 cdef inline int build_place(
-    build_t *build, cursor_t *cursor, int role, uint32_t order
+    build_t *build, cursor_t *cursor, int role, uint32_t order, bint takes_networks
 ) noexcept nogil:
     """Place the targets of a list, in its role; orders must come ascending, after the others.
 
-    Writes slots and chains. Returns a PLACE_ code; after PLACE_ASK, `cursor.at` is the line
+    Addresses and prefixes are jumped over unless `takes_networks`. Writes slots and chains. Returns a PLACE_ code; after PLACE_ASK, `cursor.at` is the line
     in question.
     """
     cdef const uint8_t *line
@@ -126,6 +126,9 @@ cdef inline int build_place(
         end = <const uint8_t *> memchr(line, c"\n", cursor.size_bytes - cursor.at)
         if end == NULL or not place_line(line, end - line, &build.keys, &placed):
             return PLACE_CHANGED
+        if not takes_networks and (placed.kind == KIND_IP or placed.kind == KIND_NET):
+            cursor.at = end - cursor.text + 1
+            continue
         slot = build_slot(build, placed.hash, True)
         if slot == NULL:
             return PLACE_CHANGED

@@ -92,7 +92,9 @@ cdef class Builder:
         self.build.header = <header_t *> &self.region.bytes[0]
         self.build.slots = <slot_t *> &self.region.bytes[TABLE_HEADER_BYTES]
 
-    cdef int place(self, const uint8_t[::1] text, int role, uint32_t order, may_block) except -1:
+    cdef int place(
+        self, const uint8_t[::1] text, int role, uint32_t order, bint takes_networks, may_block
+    ) except -1:
         """Place a list; `may_block(line)` tells whether the order overrides a protection."""
         cdef cursor_t cursor
         cdef int outcome = PLACE_ASK
@@ -104,7 +106,7 @@ cdef class Builder:
         cursor.answer = ANSWER_NONE
         while outcome == PLACE_ASK:
             with nogil:
-                outcome = build_place(&self.build, &cursor, role, order)
+                outcome = build_place(&self.build, &cursor, role, order, takes_networks)
             if outcome == PLACE_ASK:
                 line = bytes(text[cursor.at:cursor.at + LINE_BYTES_MAX + 1])
                 may = may_block(line[:line.index(b"\n") + 1])
@@ -127,11 +129,15 @@ cdef class Builder:
 
     def place_all(self, lists):
         """Place the protections, then the orders by row, then what a pass rule implies."""
-        self.place(lists.core, ROLE_CORE, 0, None)
-        self.place(lists.protected, ROLE_PROTECTED, 0, None)
-        for number, index, text in lists.answering:
+        self.place(lists.core, ROLE_CORE, 0, True, None)
+        self.place(lists.protected, ROLE_PROTECTED, 0, True, None)
+        for number, index, cuts, text in lists.answering:
             self.place(
-                text, ROLE_ORDER, number, lambda line, index=index: (index, line) in lists.allowed
+                text,
+                ROLE_ORDER,
+                number,
+                cuts,
+                lambda line, index=index: (index, line) in lists.allowed,
             )
         self.flag_pass_inside(lists.core)
         self.flag_pass_inside(lists.protected)

@@ -9,10 +9,8 @@ from hashlib import sha256
 from enforcer._native.builder import Builder, slots_for
 from enforcer._native.rows import pack_rows
 from enforcer._native.scanner import scan
-from enforcer.core.table import DnsMeasure
 from enforcer.core.table_frame import TableFrame, by_index, check_overlay, row_number
-
-ANSWER_MEASURES = frozenset((DnsMeasure.NEGATIVE, DnsMeasure.BLOCK_PAGE))
+from enforcer.core.verdict import ANSWERING, CUTTING
 
 
 class Lists:
@@ -34,9 +32,9 @@ class Lists:
         for row, text in orders:
             count = scan(text, allow_empty=True).target_count
             number = row_number(rows, row)
-            if row.dns_measure in ANSWER_MEASURES:
+            if row.dns_measure in ANSWERING:
                 self.target_count += count
-                self.answering.append((number, row.index, text))
+                self.answering.append((number, row.index, row.ip_measure in CUTTING, text))
 
     @property
     def protections_sha256(self):
@@ -113,7 +111,7 @@ def compile_overlay(
     """Compile an overlay for the base with `base_sha256` (hex), as `compile_table` does a base.
 
     `rows` are all OrderRows that count from now on, in any order: a base's order that is not
-    among them, with the same index, list and DNS measure, ends. `orders` are those of them
+    among them, with the same index, list and measures, ends. `orders` are those of them
     whose targets are not in the base, with their lists. The secret, origin, `core` and
     `protected` must be the base's, or no gate lays it over that base.
 

@@ -167,10 +167,11 @@ cdef inline bint overlay_fits(const header_t *base, const header_t *overlay) noe
 
 
 cdef inline bint rows_are_one(const order_t *one, const order_t *other) noexcept nogil:
-    """Tell whether two rows are of one order with the same targets and DNS measure."""
+    """Tell whether two rows are of one order with the same targets and measures."""
     return (
         one.index == other.index
         and one.dns_measure == other.dns_measure
+        and one.ip_measure == other.ip_measure
         and memcmp(one.list_sha256, other.list_sha256, 32) == 0
     )
 

@@ -25,6 +25,7 @@ def order_row(
     from_ms: int = 1000,
     until_ms: int = 2000,
     dns_measure: DnsMeasure = DnsMeasure.NEGATIVE,
+    ip_measure: IpMeasure = IpMeasure.REJECT,
     binding: Binding = Binding.BINDING,
 ) -> OrderRow:
     """Return the row of an order whose list is `text`."""
@@ -35,7 +36,7 @@ def order_row(
         target_list_sha256=sha256(text).hexdigest(),
         target_count=text.count(b"\n"),
         dns_measure=dns_measure,
-        ip_measure=IpMeasure.NONE,
+        ip_measure=ip_measure,
         binding=binding,
         from_ms=from_ms,
         until_ms=until_ms,

@@ -10,13 +10,14 @@
 3. Several orders at one target: the earliest in the ledger is named, while it is in force.
 4. Nothing matches: pass.
 
-Addresses likewise, the longest prefix first; responses: ``core/response.py``. This is the
-oracle: native code must agree with it on every input (law 9).
+Addresses likewise, the longest prefix first, by orders with an IP measure alone: `decide_flow`
+for packets, `decide_address` for answers. Responses: ``core/response.py``. This is the oracle:
+native code must agree with it on every input (law 9).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import ip_network
@@ -24,7 +25,7 @@ from typing import Final, TypeAlias
 
 from enforcer.core.name import Name
 from enforcer.core.network import Address, Network, network_around, plain_address
-from enforcer.core.table import DnsMeasure, OrderRow
+from enforcer.core.table import DnsMeasure, IpMeasure, OrderRow
 from enforcer.core.target import NAME_KINDS, Target, TargetKind, iterate
 
 QTYPE_NS: Final = 2
@@ -32,6 +33,9 @@ QTYPE_SOA: Final = 6
 QTYPE_DS: Final = 43
 QTYPE_DNSKEY: Final = 48
 QTYPES_OF_ZONES: Final = frozenset((QTYPE_NS, QTYPE_SOA, QTYPE_DS, QTYPE_DNSKEY))
+
+ANSWERING: Final = frozenset((DnsMeasure.NEGATIVE, DnsMeasure.BLOCK_PAGE))
+CUTTING: Final = frozenset((IpMeasure.REJECT, IpMeasure.DROP))
 
 
 class Action(IntEnum):
@@ -50,6 +54,8 @@ class Cause(IntEnum):
     PROTECTED_LIST = 2
     ORDER = 3
     NO_MATCH = 4
+    PROTECTED_LOCAL = 5
+    """The operator's own network: decides as the core does, here alone."""
 
 
 class Denial(IntEnum):
@@ -100,23 +106,31 @@ class Rules:
         *,
         core: bytes = b"",
         protected: bytes = b"",
+        local: Iterable[Network] = (),
         overrides: Collection[tuple[int, Target]] = (),
     ) -> None:
         """Read `orders` with their list texts, and the two protections as list texts.
 
+        `local` are the operator's own prefixes, of any length, which no flow rule may touch.
         `overrides` are the recorded ones: (order's entry index, target of the protected list).
         """
         self.core = {_key(target) for target in iterate(core)}
+        self.local = sorted(local, key=lambda network: -network.prefixlen)
         self.matches: dict[Key, Match] = {}
+        """What decides queries and the addresses in answers."""
+        self.flows: dict[Key, Match] = {}
+        """What decides packets: addresses and prefixes alone."""
         for target in iterate(protected):
             self.matches[_key(target)] = Match(is_protected=True)
+            self.flows[_key(target)] = Match(is_protected=True)
         for row, text in sorted(orders, key=lambda pair: pair[0].index):
-            if row.dns_measure in (DnsMeasure.NEGATIVE, DnsMeasure.BLOCK_PAGE):
-                for target in iterate(text):
-                    match = self.matches.setdefault(_key(target), Match())
-                    match.orders.append(row)
-                    if (row.index, target) in overrides:
-                        match.overriding.add(row.index)
+            answers, cuts = row.dns_measure in ANSWERING, row.ip_measure in CUTTING
+            for target in iterate(text) if answers or cuts else ():
+                is_name = target.kind in NAME_KINDS
+                if answers and (is_name or cuts):
+                    _stand(self.matches, row, target, overrides)
+                if cuts and not is_name:
+                    _stand(self.flows, row, target, overrides)
 
     def has_pass_inside(self, zone: Name) -> bool:
         """Tell whether a pass rule stands at `zone` or anywhere below it."""
@@ -156,25 +170,64 @@ def decide_address(rules: Rules, address: Address, t_ms: int) -> Verdict:
     """Decide one address of an answer at time `t_ms`; a blocked one leaves the name without it.
 
     An IPv4-mapped IPv6 address is the IPv4 address. Prefixes are tried from the longest to the
-    shortest as SUBTREE names are, with the same rows; only orders with a DNS measure count.
+    shortest as SUBTREE names are, with the same rows; only orders with both measures count.
     """
     candidates = list(_networks_around(plain_address(address)))
+    core = _core_verdict(rules, candidates)
+    return core or _longest(rules.matches, candidates, t_ms, Denial.NODATA)
+
+
+def decide_flow(rules: Rules, address: Address, t_ms: int) -> Verdict:
+    """Decide packets to and from an address at time `t_ms`; the order's `ip_measure` says how.
+
+    As `decide_address`, but that every order with an IP measure counts, whatever it says of
+    DNS, and that the operator's own prefixes pass whatever a target inside them says.
+    """
+    plain = plain_address(address)
+    candidates = list(_networks_around(plain))
+    core = _core_verdict(rules, candidates)
+    own = next((network for network in rules.local if plain in network), None)
+    if core is None and own is not None:
+        kind = TargetKind.IP if own.prefixlen == own.max_prefixlen else TargetKind.NET
+        return Verdict(Action.PASS, Cause.PROTECTED_LOCAL, kind, network=own)
+    return core or _longest(rules.flows, candidates, t_ms, Denial.NOT_BLOCKED)
+
+
+def _core_verdict(rules: Rules, candidates: Iterable[tuple[TargetKind, Network]]) -> Verdict | None:
     for kind, network in candidates:
         if (kind, network) in rules.core:
             return Verdict(Action.PASS, Cause.PROTECTED_CORE, kind, network=network)
+    return None
 
+
+def _longest(
+    matches: Mapping[Key, Match],
+    candidates: Iterable[tuple[TargetKind, Network]],
+    t_ms: int,
+    denial: Denial,
+) -> Verdict:
     for kind, network in candidates:
-        match = rules.matches.get((kind, network))
+        match = matches.get((kind, network))
         if match is None:
             continue
         order = _first_in_force(match, t_ms)
         if order is not None:
-            return Verdict(
-                Action.BLOCK, Cause.ORDER, kind, None, order, Denial.NODATA, network=network
-            )
+            return Verdict(Action.BLOCK, Cause.ORDER, kind, None, order, denial, network)
         if match.is_protected:
             return Verdict(Action.PASS, Cause.PROTECTED_LIST, kind, network=network)
     return Verdict(Action.PASS, Cause.NO_MATCH)
+
+
+def _stand(
+    matches: dict[Key, Match],
+    row: OrderRow,
+    target: Target,
+    overrides: Collection[tuple[int, Target]],
+) -> None:
+    match = matches.setdefault(_key(target), Match())
+    match.orders.append(row)
+    if (row.index, target) in overrides:
+        match.overriding.add(row.index)
 
 
 def _first_in_force(match: Match, t_ms: int) -> OrderRow | None:

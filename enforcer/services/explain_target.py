@@ -16,7 +16,7 @@ from enforcer.core.network import PREFIX_LENGTH_MIN, Address, network_around, pl
 from enforcer.core.standing import Standing, standing
 from enforcer.core.state import OrderRecord, State
 from enforcer.core.target import parse_line
-from enforcer.core.verdict import Cause, Rules, Verdict, decide_address
+from enforcer.core.verdict import Cause, Rules, Verdict, decide_flow
 from enforcer.errors import NotFoundError
 from enforcer.services.explain import (
     Line,
@@ -150,7 +150,7 @@ def _decide_address(
         protected=_list_of(_present(protected, wanted)),
         overrides=overrides,
     )
-    return decide_address(rules, address, t_ms)
+    return decide_flow(rules, address, t_ms)
 
 
 def _deciding(verdict: Verdict, lists: Lists, pinned: tuple[str | None, str | None]) -> Line | None:

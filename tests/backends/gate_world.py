@@ -99,7 +99,7 @@ def order(
         target_list_sha256=sha256(names).hexdigest(),
         target_count=names.count(b"\n"),
         dns_measure=measure,
-        ip_measure=IpMeasure.NONE,
+        ip_measure=IpMeasure.REJECT,
         binding=binding,
         from_ms=from_ms,
         until_ms=now_ms() + HOUR_MS if until_ms is None else until_ms,

@@ -10,8 +10,9 @@ import pytest
 from enforcer.core.attestation import NotEnforced, Omission
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import sign
-from enforcer.core.order import Publication, PublicationMode
+from enforcer.core.order import Measure, Publication, PublicationMode
 from enforcer.core.policy import DAY_MS
+from enforcer.core.table import DnsMeasure, IpMeasure
 from tests.ledgers import TARGETS, Archive, digest_of
 from tests.people import ORIGIN, Land, seal
 
@@ -390,7 +391,8 @@ def test_explain_tells_what_decides_a_name_and_all_that_ever_named_it(archive, a
     ],
 )
 def test_explain_tells_what_decides_an_address(archive, audit, address, line):
-    ref = archive.land.in_force_order(OTHER)
+    measure = Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT)
+    ref = archive.land.in_force_order(OTHER, measure=measure)
     archive.write(lists=[OTHER])
     when = at(archive.land.now_ms)
     found = audit("explain", archive.path, address, "--at", when, "--json").json

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from enforcer.core.name import ROOT, Name
-from enforcer.core.table import DnsMeasure
+from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.core.target import Target, TargetKind
 from enforcer.core.verdict import (
     Action,
@@ -229,8 +229,11 @@ def test_protected_addresses_pass_by_the_same_rows_as_names():
     assert judge_address(overriding, "192.0.2.7", t_ms=2000).cause is Cause.PROTECTED_LIST
 
 
-def test_an_order_without_a_dns_measure_blocks_no_address():
-    given = Rules([(order_row(1, ADDRESS, dns_measure=DnsMeasure.NONE), ADDRESS)])
+@pytest.mark.parametrize(
+    "without", [{"dns_measure": DnsMeasure.NONE}, {"ip_measure": IpMeasure.NONE}]
+)
+def test_an_address_in_an_answer_is_blocked_by_an_order_with_both_measures_alone(without):
+    given = Rules([(order_row(1, ADDRESS, **without), ADDRESS)])
     assert judge_address(given, "192.0.2.7").action is Action.PASS
 
 

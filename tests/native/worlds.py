@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from enforcer._native.probe import Table
 from enforcer.core.name import Name
 from enforcer.core.network import Address, Network
-from enforcer.core.table import DnsMeasure, OrderRow
+from enforcer.core.table import DnsMeasure, IpMeasure, OrderRow
 from enforcer.core.target import NAME_KINDS, Target, TargetKind, iterate
 from enforcer.core.verdict import Rules, decide, decide_address
 from tests.tables import compile_bytes, order_row, target_list
@@ -93,6 +93,7 @@ def worlds(draw: st.DrawFn) -> World:
             from_ms=from_ms,
             until_ms=from_ms + draw(st.sampled_from([0, 1, 1000])),
             dns_measure=draw(st.sampled_from(list(DnsMeasure)[1:])),
+            ip_measure=draw(st.sampled_from(list(IpMeasure)[1:])),
         )
         orders.append((row, text))
     protected_targets = draw(st.lists(targets, max_size=3))

@@ -338,6 +338,8 @@ class CompileJob:
     """An overlay's base, by its ``body_sha256``; None: this is a base."""
     rows: tuple[OrderRow, ...] = ()
     """In an overlay all rows that count, those of `orders` and those of the base."""
+    salted: frozenset[str] = frozenset()
+    """Lists, by SHA-256, that begin with their salt: sealed ones, opened in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +372,19 @@ class GuardJob:
     facts: GuardFacts
     paths: Mapping[str, Path]
     """Where each of ``facts.lists`` is, by SHA-256."""
+    salted: frozenset[str] = frozenset()
+    """Those that begin with their salt, as in a CompileJob."""
+
+
+class OpenedList(Protocol):
+    """A sealed list that was opened: salt and text, in memory that nobody can change any more."""
+
+    @property
+    def path(self) -> Path:
+        """Where this process and its workers can map it; no disk has it."""
+
+    def close(self) -> None:
+        """Give it back; whoever has it mapped keeps it. Again is no error."""
 
 
 class ListWork(Protocol):
@@ -383,6 +398,18 @@ class ListWork(Protocol):
 
         Raises:
             InputError: the first line that is wrong.
+        """
+
+    async def open_list(
+        self, sealed: Path, secret: str, sha256: str
+    ) -> tuple[OpenedList, ListSummary]:
+        """Open a sealed list in memory, with its identity's secret, and check it.
+
+        `sha256` is that of salt and text together. No error says anything of what is in it.
+
+        Raises:
+            IntegrityError: it does not open with this secret, or to something else.
+            InputError: it is not canonical.
         """
 
     async def compile(self, job: CompileJob) -> tuple[SealedTable, TableStats]:

@@ -18,12 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from enforcer.backends import guard_scan, list_tasks
+from enforcer.backends import guard_scan, list_sealed, list_tasks
 from enforcer.backends.list_export import Writing
 from enforcer.backends.list_format import Reading
 from enforcer.backends.list_report import NormaliseReport
 from enforcer.backends.list_split import SplitReport
-from enforcer.backends.sealed_table import SealedFile, writable
+from enforcer.backends.sealed_table import SealedFile, path_of, writable
 from enforcer.core.guard import GuardScan
 from enforcer.core.target import ListSummary
 from enforcer.errors import UnavailableError
@@ -64,6 +64,21 @@ class ListWorker:
         """
         return await self._run(list_tasks.check_list, path)
 
+    async def open_list(
+        self, sealed: Path, secret: str, sha256: str
+    ) -> tuple[SealedFile, ListSummary]:
+        """Open a sealed list into sealed memory of this process; see :mod:`list_sealed`.
+
+        Raises:
+            IntegrityError: it does not open with this secret, or to something else.
+            InputError: it is not canonical.
+            UnavailableError: the worker died, it cannot be read, or memory has run out.
+        """
+        with writable() as fd:
+            place = list_tasks.Place(path_of(fd), os.fstat(fd).st_ino)
+            summary = await self._run(list_sealed.open_at, place, sealed, secret, sha256)
+            return SealedFile(fd), summary
+
     async def compile(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
         """Compile a base table into sealed memory of this process.
 
@@ -74,9 +89,8 @@ class ListWorker:
         """
         with writable() as fd:
             # The worker writes into our memory by its name there: nothing is copied back.
-            path = Path(f"/proc/{os.getpid()}/fd/{fd}")
-            inode = os.fstat(fd).st_ino
-            stats = await self._run(list_tasks.compile_at, path, inode, job)
+            place = list_tasks.Place(path_of(fd), os.fstat(fd).st_ino)
+            stats = await self._run(list_tasks.compile_at, place, job)
             return SealedFile(fd), stats
 
     async def compile_overlay(self, job: CompileJob) -> tuple[SealedFile, TableStats]:

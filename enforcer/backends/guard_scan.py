@@ -16,6 +16,7 @@ from enforcer._native.guards import GuardIndex, ScanFound
 from enforcer.backends import durable
 from enforcer.backends.guard_index import GUARD_NAMES, compile_index
 from enforcer.backends.list_tasks import Text, bounded_memory, mapped, verified
+from enforcer.backends.sealing import SALT_OCTETS
 from enforcer.core.guard import EVIDENCE_MAX, Guard, GuardScan
 from enforcer.core.guard_data import PINNED_BYTES_MAX, read_guard_data
 from enforcer.core.guard_facts import GuardFacts, evidence_of, related
@@ -43,7 +44,7 @@ def scan_guards(job: GuardJob) -> GuardScan:
     facts = job.facts
     with (
         bounded_memory(),
-        verified(facts.target_list_sha256, job.paths[facts.target_list_sha256]) as text,
+        verified(facts.target_list_sha256, job.paths[facts.target_list_sha256], job.salted) as text,
     ):
         found = _index(facts.pins, job.paths).scan(
             text,
@@ -94,7 +95,7 @@ def _index(pins: Pins, paths: Mapping[str, Path]) -> GuardIndex:
             texts.append(b"")
             continue
         with verified(sha256, paths[sha256]) as text:
-            texts.append(text[: PINNED_BYTES_MAX + 1])
+            texts.append(bytes(text[: PINNED_BYTES_MAX + 1]))
     index = compile_index(read_guard_data(*texts))
     while len(_indices) >= _INDICES_MAX:
         del _indices[next(iter(_indices))]
@@ -102,28 +103,29 @@ def _index(pins: Pins, paths: Mapping[str, Path]) -> GuardIndex:
     return index
 
 
-def _evident(job: GuardJob, guard: Guard) -> Iterator[tuple[bytes, Text]]:
+def _evident(job: GuardJob, guard: Guard) -> Iterator[tuple[bytes, Text | memoryview]]:
     for each, past in _past(job, guard):
         yield evidence_of(each).encode("ascii"), past
 
 
-def _past(job: GuardJob, guard: Guard) -> Iterator[tuple[Relation, Text]]:
+def _past(job: GuardJob, guard: Guard) -> Iterator[tuple[Relation, Text | memoryview]]:
     """Yield the past orders that matter for a guard with their lists, mapped one at a time."""
     for each in related(job.facts, guard):
-        with _once_verified(each.target_list_sha256, job.paths[each.target_list_sha256]) as text:
+        sha256 = each.target_list_sha256
+        with _once_verified(sha256, job.paths[sha256], job.salted) as text:
             yield each, text
 
 
 @contextmanager
-def _once_verified(sha256: str, path: Path) -> Iterator[Text]:
+def _once_verified(sha256: str, path: Path, salted: frozenset[str]) -> Iterator[Text | memoryview]:
     with durable.reporting(path, "read"):
         found = path.stat()
     file = (sha256, found.st_ino, found.st_size, found.st_mtime_ns)
     if file in _hashed:
         with mapped(path) as text:
-            yield text
+            yield memoryview(text)[SALT_OCTETS:] if sha256 in salted else text
         return
-    with verified(sha256, path) as text:
+    with verified(sha256, path, salted) as text:
         if len(_hashed) >= _FILES_MAX:
             _hashed.clear()
         _hashed.add(file)

@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +27,7 @@ from enforcer.backends.list_import import normalise
 from enforcer.backends.list_report import NormaliseReport
 from enforcer.backends.list_split import SplitReport, split
 from enforcer.backends.sealed_table import SealedFile, writable
+from enforcer.backends.sealing import SALT_OCTETS
 from enforcer.core.guard_data import KIND_BYTES, PINNED_BYTES_MAX, check_text, kind_of
 from enforcer.core.target import ListKind, ListSummary, parse_line
 from enforcer.errors import InputError, IntegrityError, UnavailableError
@@ -60,20 +62,38 @@ def check_list(path: Path) -> ListSummary:
     return ListSummary(digest, result.target_count, result.name_count)
 
 
-def compile_at(path: Path, inode: int, job: CompileJob) -> TableStats:
-    """Compile a table into a file in the memory of another process, which has this `inode`.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file in the memory of another process."""
+
+    path: Path
+    inode: int
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Yield a descriptor to read and write it.
+
+        Raises:
+            UnavailableError: it is not there any more.
+        """
+        with durable.reporting(self.path, "open"):
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_ino != self.inode:  # the number may mean another file by now
+                raise UnavailableError(f"{self.path} was given back", advice="Try again.")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def compile_at(place: Place, job: CompileJob) -> TableStats:
+    """Compile a table into a file in the memory of another process.
 
     Raises:
         UnavailableError: it is not there any more; else as `compile_table`.
     """
-    with durable.reporting(path, "open"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        if os.fstat(descriptor).st_ino != inode:  # the number may mean another file by now
-            raise UnavailableError(f"{path} was given back", advice="Compile the table again.")
+    with place.opened() as descriptor:
         return compile_table(descriptor, job)
-    finally:
-        os.close(descriptor)
 
 
 def compile_here(job: CompileJob) -> tuple[SealedFile, TableStats]:
@@ -93,7 +113,7 @@ def compile_table(fd: int, job: CompileJob) -> TableStats:
     """
     with bounded_memory(), ExitStack() as stack:
         orders = [
-            (row, stack.enter_context(verified(row.target_list_sha256, path)))
+            (row, stack.enter_context(verified(row.target_list_sha256, path, job.salted)))
             for row, path in job.orders
         ]
         core, protected = (
@@ -226,8 +246,10 @@ def mapped(path: Path | None) -> Iterator[Text]:
 
 
 @contextmanager
-def verified(expected: str, path: Path) -> Iterator[Text]:
-    """Map the list of that SHA-256.
+def verified(
+    expected: str, path: Path, salted: frozenset[str] = frozenset()
+) -> Iterator[Text | memoryview]:
+    """Map the list of that SHA-256; of one of the `salted`, only the text behind the salt.
 
     Raises:
         IntegrityError: it has another.
@@ -243,7 +265,7 @@ def verified(expected: str, path: Path) -> Iterator[Text]:
                 expected=expected,
                 got=got,
             )
-        yield text
+        yield memoryview(text)[SALT_OCTETS:] if expected in salted else text
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from enforcer._native.probe import Table
-from enforcer.backends import guard_scan, list_tasks
+from enforcer.backends import guard_scan, list_sealed, list_tasks
 from enforcer.backends.sealed_table import SealedFile
 from enforcer.core.guard import GuardScan
 from enforcer.core.name import Name
@@ -80,6 +80,18 @@ class InlineListWork:
         """
         self._check_away()
         return await asyncio.to_thread(list_tasks.check_list, path)
+
+    async def open_list(
+        self, sealed: Path, secret: str, sha256: str
+    ) -> tuple[SealedFile, ListSummary]:
+        """Open a sealed list in memory.
+
+        Raises:
+            IntegrityError: it does not open with this secret, or to something else.
+            InputError: it is not canonical.
+        """
+        self._check_away()
+        return await asyncio.to_thread(list_sealed.open_here, sealed, secret, sha256)
 
     async def compile(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
         """Compile a base table.

@@ -1,8 +1,8 @@
-"""Compiled tables in sealed memory: :class:`enforcer.ports.SealedTable`.
+"""Files in sealed memory: :class:`enforcer.ports.SealedTable`, :class:`enforcer.ports.OpenedList`.
 
 A memfd that can be neither cut, grown nor written: whoever maps it, in whatever process, can
 rely on it, and needs no copy of its own. It lives as long as somebody holds or maps it, so that
-no disk is needed to hand a table over.
+no disk is needed to hand a table over, or to have read what must be on none.
 """
 
 from __future__ import annotations
@@ -38,14 +38,28 @@ class SealedFile:
             ValueError: it was given back.
         """
         if self._fd < 0:
-            raise ValueError("the table was given back")
+            raise ValueError("it was given back")
         return self._fd
+
+    @property
+    def path(self) -> Path:
+        """Its name while it is held, for this process and for others of this user.
+
+        Raises:
+            ValueError: it was given back.
+        """
+        return path_of(self.fileno())
 
     def close(self) -> None:
         """Give it back; whoever has it mapped keeps it. Again is no error."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def path_of(fd: int) -> Path:
+    """Return by what name other processes can open a file in memory of this one."""
+    return Path(f"/proc/{os.getpid()}/fd/{fd}")
 
 
 @contextmanager
@@ -57,14 +71,14 @@ def writable() -> Iterator[int]:
     """
     fd = -1
     try:
-        fd = os.memfd_create("enforcer-table", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fd = os.memfd_create("enforcer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         yield fd
     except BaseException as error:
         if fd >= 0:
             os.close(fd)
         if isinstance(error, OSError):
             raise UnavailableError(
-                f"cannot have a table in memory: {error.strerror or error}",
+                f"cannot have a file in memory: {error.strerror or error}",
                 advice="Give this host more memory, or raise the limits of the service.",
             ) from error
         raise

@@ -187,7 +187,7 @@ def test_a_file_that_was_given_back_is_not_written_into(job: CompileJob, tmp_pat
     other = tmp_path / "other"
     other.write_bytes(b"the ledger")
     with pytest.raises(UnavailableError, match="given back"):
-        list_tasks.compile_at(other, other.stat().st_ino + 1, job)
+        list_tasks.compile_at(list_tasks.Place(other, other.stat().st_ino + 1), job)
     assert other.read_bytes() == b"the ledger"
 
 
@@ -237,7 +237,7 @@ def test_a_file_that_is_away_is_told_by_its_path(job: CompileJob, tmp_path: Path
     with pytest.raises(UnavailableError, match="absent"):
         list_tasks.check_list(tmp_path / "absent")
     with pytest.raises(UnavailableError, match="absent"):
-        list_tasks.compile_at(tmp_path / "absent", 0, job)
+        list_tasks.compile_at(list_tasks.Place(tmp_path / "absent", 0), job)
     with pytest.raises(UnavailableError, match="absent"):
         list_tasks.compile_here(replace(job, protected_core=("ab" * 32, tmp_path / "absent")))
     with pytest.raises(UnavailableError, match="absent"):

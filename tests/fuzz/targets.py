@@ -25,7 +25,9 @@ from dns.rdtypes.svcbbase import ParamKey
 
 from enforcer._native import packets, probe, probe_cache, probe_message, probe_net
 from enforcer._native.compiler import scan
+from enforcer._native.flows import Decoder
 from enforcer.errors import EnforcerError
+from tests.flows import FLOW_OCTETS, FORMAT
 from tests.tables import compile_bytes, order_row
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -207,6 +209,27 @@ def targets(wire: bytes) -> None:
         scan(wire)
 
 
+def flows(wire: bytes) -> None:
+    """An export is read within its octets, whole flows come out, and time goes forward in each."""
+    decoder = Decoder(templates_max=4)
+    at = 0
+    while at < len(wire):
+        packed, octets = decoder.decode(wire[at:], b"one")
+        assert 0 < octets <= len(wire) - at
+        assert len(packed) % FLOW_OCTETS == 0
+        assert len(packed) // FLOW_OCTETS <= octets // 4
+        for flow in struct.iter_unpack(FORMAT, packed):
+            assert flow[2] <= flow[3]
+            assert flow[8] > 0
+        at += octets
+    assert decoder.template_count <= 4
+
+
+def exports_of(folder: Path) -> list[bytes]:
+    """Return the flow exports in a folder, in order."""
+    return [path.read_bytes() for path in sorted(folder.glob("*.dat"))]
+
+
 def packets_of(*folders: Path) -> list[bytes]:
     """Return the files in these folders, in order."""
     paths = [path for folder in folders for path in sorted(folder.glob("*.*"))]
@@ -219,5 +242,6 @@ ALL: Final[dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]]
     "proxy": (proxy, lambda: packets_of(CORPUS / "proxy")),
     "table": (table, lambda: [table_bytes()]),
     "targets": (targets, lambda: [TARGETS]),
+    "flows": (flows, lambda: exports_of(VECTORS.parent / "netflow")),
 }
 """Each target with its corpus."""

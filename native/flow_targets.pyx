@@ -1,0 +1,194 @@
+# cython: language_level=3
+"""Which lists have a target that a flow's source or target is in: all of them, not the first.
+
+Entries are prefixes of 128 bits (IPv4 as ::ffff:0:0/96 and longer), sorted by length and value,
+24 octets each; an address is looked for once by each length that is there. Nothing of a flow
+that is in no list is handed on or kept. Built once, then read only.
+"""
+
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport qsort
+
+from flow cimport flow_t
+from guard_networks cimport prefix_t, read_big, read_prefix
+from shared_lines cimport PART_IP, PART_NET, PARTS, find_parts, line_end, list_t, part_t
+
+cdef enum:
+    LENGTHS = 129
+    MAPPED_BITS = 96
+    SIDE_SOURCE = 1
+    SIDE_TARGET = 2
+
+SOURCE, TARGET = SIDE_SOURCE, SIDE_TARGET
+
+
+cdef struct entry_t:
+    uint64_t high
+    uint64_t low
+    uint32_t owner
+    uint32_t length
+
+
+cdef int compare(const void *one, const void *other) noexcept nogil:
+    cdef const entry_t *a = <const entry_t *> one
+    cdef const entry_t *b = <const entry_t *> other
+    if a.length != b.length:
+        return -1 if a.length < b.length else 1
+    if a.high != b.high:
+        return -1 if a.high < b.high else 1
+    if a.low != b.low:
+        return -1 if a.low < b.low else 1
+    return (a.owner > b.owner) - (a.owner < b.owner)
+
+
+cdef inline void cut(uint64_t *high, uint64_t *low, uint32_t length) noexcept nogil:
+    """Clear all bits behind the first `length`, 1 to 128."""
+    cdef uint64_t ones = 0xFFFFFFFFFFFFFFFF
+    if length <= 64:
+        low[0] = 0
+        high[0] &= ones << (64 - length)
+    elif length < 128:
+        low[0] &= ones << (128 - length)
+
+
+cdef class FlowTargets:
+    """The addresses and prefixes of lists, each list under the number of its owner."""
+
+    cdef entry_t *entries
+    cdef uint64_t count
+    cdef uint64_t room
+    cdef uint64_t begins[LENGTHS + 1]
+    cdef bint is_sorted
+
+    def __dealloc__(self):
+        PyMem_Free(self.entries)
+
+    def __len__(self):
+        return self.count
+
+    def add(self, uint32_t owner, const uint8_t[::1] text not None):
+        """Take in the addresses and prefixes of a canonical target list; names are passed over.
+
+        Raises:
+            ValueError: lookups have begun.
+        """
+        if self.is_sorted:
+            raise ValueError("lists are added before the first lookup")
+        if text.shape[0]:
+            self._read(owner, &text[0], text.shape[0])
+
+    def find(self, const uint8_t[::1] address not None):
+        """Return the (owner, prefix length) pairs of an address of 16 octets, longest first."""
+        if address.shape[0] != 16:
+            raise ValueError("an address has 16 octets here, IPv4 mapped")
+        self._sort()
+        found = []
+        self._find(&address[0], found, ())
+        return found
+
+    def match(self, const uint8_t[::1] flows not None):
+        """Return what packed flows have to do with the lists, in their order.
+
+        Each hit is (number of the flow, SOURCE or TARGET, owner, prefix length of 128 bits).
+        """
+        cdef size_t number, count = flows.shape[0] // sizeof(flow_t)
+        cdef const flow_t *flow
+        if <size_t> flows.shape[0] != count * sizeof(flow_t):
+            raise ValueError("that is no whole number of flows")
+        self._sort()
+        found = []
+        for number in range(count):
+            flow = <const flow_t *> &flows[number * sizeof(flow_t)]
+            self._find(flow.source, found, (number, SIDE_SOURCE))
+            self._find(flow.target, found, (number, SIDE_TARGET))
+        return found
+
+    cdef int _find(self, const uint8_t *octets, list found, tuple head) except -1:
+        cdef uint64_t address_high = read_big(octets, 8), address_low = read_big(octets + 8, 8)
+        cdef uint64_t high, low, at, end
+        cdef int length
+        if self.count == 0 or not (address_high | address_low):
+            return 0
+        for length in range(LENGTHS - 1, 0, -1):
+            end = self.begins[length + 1]
+            if self.begins[length] == end:
+                continue
+            high, low = address_high, address_low
+            cut(&high, &low, length)
+            at = self._first(self.begins[length], end, high, low)
+            while at < end and self.entries[at].high == high and self.entries[at].low == low:
+                found.append((*head, self.entries[at].owner, length))
+                at += 1
+        return 0
+
+    cdef uint64_t _first(
+        self, uint64_t begin, uint64_t end, uint64_t high, uint64_t low
+    ) noexcept nogil:
+        """Return the first entry of one length that is not before the value."""
+        cdef uint64_t middle
+        while begin < end:
+            middle = begin + (end - begin) // 2
+            if self.entries[middle].high < high or (
+                self.entries[middle].high == high and self.entries[middle].low < low
+            ):
+                begin = middle + 1
+            else:
+                end = middle
+        return begin
+
+    cdef int _sort(self) except -1:
+        cdef uint64_t at
+        cdef uint32_t length = 0
+        if self.is_sorted:
+            return 0
+        with nogil:
+            if self.count:
+                qsort(self.entries, self.count, sizeof(entry_t), compare)
+            for at in range(self.count):
+                while length < self.entries[at].length:
+                    length += 1
+                    self.begins[length] = at
+            while length < LENGTHS:
+                length += 1
+                self.begins[length] = self.count
+        self.is_sorted = True
+        return 0
+
+    cdef int _grow(self) except -1:
+        cdef uint64_t room = 1024 if self.room == 0 else self.room * 2
+        cdef entry_t *entries = <entry_t *> PyMem_Realloc(self.entries, room * sizeof(entry_t))
+        if entries == NULL:
+            raise MemoryError
+        self.entries, self.room = entries, room
+        return 0
+
+    cdef int _read(self, uint32_t owner, const uint8_t *text, size_t size) except -1:
+        cdef list_t of = list_t(text=text, size_bytes=size)
+        cdef part_t parts[PARTS]
+        cdef prefix_t prefix
+        cdef entry_t *entry
+        cdef size_t at, end
+        cdef int part
+        find_parts(&of, parts)
+        for part in (PART_IP, PART_NET):
+            at = parts[part].at
+            while at < parts[part].end:
+                end = line_end(&of, at)
+                at += parts[part].word_bytes
+                if at < end and read_prefix(text + at, end - at, &prefix) and prefix.length:
+                    if self.count == self.room:
+                        self._grow()
+                    entry = self.entries + self.count
+                    entry.owner = owner
+                    if prefix.family == 4:
+                        entry.high = 0
+                        entry.low = (<uint64_t> 0xFFFF << 32) | (prefix.high >> 32)
+                        entry.length = MAPPED_BITS + prefix.length
+                    else:
+                        entry.high, entry.low = prefix.high, prefix.low
+                        entry.length = prefix.length
+                    cut(&entry.high, &entry.low, entry.length)
+                    self.count += 1
+                at = end + 1
+        return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import replace
 from hashlib import sha256
@@ -62,6 +63,11 @@ def job(sealed: Sealed, path: Path) -> CompileJob:
     )
 
 
+def open_count() -> int:
+    gc.collect()  # what other tests left behind may go at any moment
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def decides(table: bytes) -> Cause:
     return Table(table).decide(Name.from_text(MARKER).wire, 1, 1_500).cause
 
@@ -70,21 +76,17 @@ async def test_a_worker_opens_a_list_into_memory_and_compiles_it(sealed, tmp_pat
     before = set(tmp_path.rglob("*"))
     async with ListWorker() as worker:
         opened, summary = await worker.open_list(sealed.path, sealed.secret, sealed.sha256)
-        table, _ = await worker.compile(job(sealed, opened.path))
+        work = job(sealed, opened.path)
+        table, _ = await worker.compile(work)
         overlay, _ = await worker.compile_overlay(
-            replace(
-                job(sealed, opened.path),
-                base_sha256="cd" * 32,
-                rows=job(sealed, Path()).orders[0][:1],
-            )
+            replace(work, base_sha256="cd" * 32, rows=(work.orders[0][0],))
         )
     assert (summary.sha256, summary.target_count, summary.name_count) == (sealed.sha256, 2, 2)
     assert decides(os.pread(table.fileno(), 1 << 20, 0)) is Cause.ORDER
     assert overlay.fileno() >= 0
     assert is_sealed(opened.fileno())
     assert set(tmp_path.rglob("*")) == before
-    assert not os.readlink(opened.path).startswith(str(tmp_path))
-    assert "memfd" in os.readlink(opened.path)
+    assert str(opened.path.readlink()).startswith("/memfd:")
 
 
 def test_a_table_of_a_sealed_list_has_no_name_in_it(sealed):
@@ -103,7 +105,7 @@ def test_what_was_opened_is_gone_when_it_was_given_back(sealed):
     opened.close()
     with pytest.raises(ValueError, match="given back"):
         _ = opened.path
-    with pytest.raises(UnavailableError):
+    with pytest.raises((UnavailableError, IntegrityError)):  # its number may mean another file
         list_tasks.compile_here(job(sealed, path))
 
 
@@ -135,14 +137,14 @@ def test_a_past_list_that_was_sealed_is_read_behind_its_salt_too(sealed, tmp_pat
         assert scan.counts == {Guard.STOPPED_BEFORE: 1}
 
 
-def refusal(sealed: Sealed, **changes) -> EnforcerError:
+def refusal(of: Sealed, **changes) -> EnforcerError:
     """Open with something changed; no error may say anything of what is in the list."""
-    args = {"sealed": sealed.path, "secret": sealed.secret, "expected": sealed.sha256} | changes
+    args = {"sealed": of.path, "secret": of.secret, "expected": of.sha256} | changes
     with pytest.raises(EnforcerError) as caught:
         list_sealed.open_here(**args)
     error = caught.value
     said = f"{error.diagnostics()} {error.data} {error!r} {error.__cause__}"
-    for word in ("marker", "example.net", sealed.secret, sha256(sealed.text).hexdigest()):
+    for word in ("marker", "example.net", of.secret, sha256(of.text).hexdigest()):
         assert word not in said
     return error
 
@@ -193,8 +195,8 @@ async def test_errors_cross_from_the_worker_whole_and_leave_nothing_open(sealed)
     async with ListWorker() as worker:
         opened, _ = await worker.open_list(sealed.path, sealed.secret, sealed.sha256)
         opened.close()
-        before = set(os.listdir("/proc/self/fd"))
+        before = open_count()
         for _ in range(3):
             with pytest.raises(IntegrityError, match="hashes to"):
                 await worker.open_list(sealed.path, sealed.secret, "0" * 64)
-        assert len(os.listdir("/proc/self/fd")) <= len(before)
+        assert open_count() == before

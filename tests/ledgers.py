@@ -13,6 +13,7 @@ from enforcer.backends.tiles import TileLedger
 from enforcer.core.attestation import Attestation, GateState
 from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.envelope import format_envelope
+from enforcer.core.firewall import FirewallState
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
 from enforcer.core.policy import DAY_MS
@@ -77,6 +78,9 @@ class Archive:
             ),
             local_digest=NO_LOCAL_LAYER.digest,
             gate=GateState.HOLDS_TABLE,
+            firewall=FirewallState.NONE,
+            repairs=0,
+            curtailed=(),
             omission_count=0,
             omissions=(),
             ineffective=ineffective[:100],

@@ -6,6 +6,7 @@ from functools import cache, partial
 from enforcer.backends.keys import verify
 from enforcer.core.attestation import Attestation, GateState, NotEnforced, Omission, enforced_rows
 from enforcer.core.envelope import format_envelope
+from enforcer.core.firewall import FirewallState
 from enforcer.core.guard import Guard
 from enforcer.core.key import Category, Role
 from enforcer.core.merkle import CompactRange, leaf_hash
@@ -73,6 +74,9 @@ class Story:
             table_digest=table_digest(ORIGIN, state.policy.ref, rows, NO_LOCAL_LAYER),
             local_digest=NO_LOCAL_LAYER.digest,
             gate=GateState.HOLDS_TABLE,
+            firewall=FirewallState.NONE,
+            repairs=0,
+            curtailed=(),
             omission_count=len(omissions),
             omissions=tuple(omissions),
             ineffective=tuple(e.index for e in land.effects if not e.is_effective)[:100],

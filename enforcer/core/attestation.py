@@ -14,9 +14,10 @@ from typing import Annotated, ClassVar, Final
 from enforcer.core import fields
 from enforcer.core.envelope import Envelope
 from enforcer.core.fields import EntryIndex, Identifier, Items, Sha256, UnixMs
+from enforcer.core.firewall import FirewallState
 from enforcer.core.payload import Payload
 from enforcer.core.state import State, in_force
-from enforcer.core.table import NO_LOCAL_LAYER, LocalLayer, OrderRow, table_digest
+from enforcer.core.table import OrderRow, digest_beside
 from enforcer.errors import InputError
 
 OMISSIONS_MAX: Final = 100
@@ -81,6 +82,11 @@ class Attestation(Payload):
     table_digest: Sha256
     local_digest: Sha256
     gate: GateState
+    firewall: FirewallState
+    repairs: EntryIndex
+    """How often since its start the node found its firewall altered by others."""
+    curtailed: Annotated[tuple[EntryIndex, ...], Items(0, OMISSIONS_MAX)]
+    """Orders of which the local layer lets some addresses pass, ascending (the first of them)."""
     omission_count: EntryIndex
     """All orders in force that are not enforced here."""
     omissions: Annotated[tuple[Omission, ...], Items(0, OMISSIONS_MAX)]
@@ -95,11 +101,10 @@ def enforced_rows(rows: Iterable[OrderRow], omissions: Iterable[Omission]) -> li
     return [row for row in rows if row.index not in absent]
 
 
-def expected_digest(
-    state: State, attestation: Attestation, local: LocalLayer = NO_LOCAL_LAYER
-) -> str | None:
+def expected_digest(state: State, attestation: Attestation) -> str | None:
     """Return the table digest that the ledger, at the attested size, gives at the attested time.
 
+    Of the local layer the digest is the node's word: what it protects is its operator's to show.
     None where more orders are omitted than an attestation can name, unless all are: nobody can
     recompute that. `state` must have been folded to exactly ``attestation.ledger_size`` entries
     and have a policy.
@@ -114,7 +119,7 @@ def expected_digest(
     elif attestation.omission_count != len(attestation.omissions):
         return None
     enforced = enforced_rows(rows, attestation.omissions)
-    return table_digest(state.origin, state.policy.ref, enforced, local)
+    return digest_beside(state.origin, state.policy.ref, enforced, attestation.local_digest)
 
 
 def parse_attestation(envelope: Envelope) -> Attestation:

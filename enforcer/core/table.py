@@ -105,7 +105,8 @@ class LocalLayer:
     suspended: frozenset[int] = frozenset()
     """Entry indices of orders that the safety officer suspended here."""
     protected: bytes = b""
-    """The operator's own protected names, a canonical target list (may be empty)."""
+    """The operator's own protected names and prefixes, sorted lines as of a target list; prefixes
+    may be of any length (may be empty)."""
 
     @property
     def digest(self) -> str:
@@ -121,12 +122,20 @@ def table_digest(
     origin: str, policy: PolicyRef, in_force: Iterable[OrderRow], local: LocalLayer
 ) -> str:
     """Return the digest, in hex, of the rows in force; `in_force` may come in any order."""
+    rows = [row for row in in_force if row.index not in local.suspended]
+    return digest_beside(origin, policy, rows, local.digest)
+
+
+def digest_beside(
+    origin: str, policy: PolicyRef, in_force: Iterable[OrderRow], local_digest: str
+) -> str:
+    """Return the digest of rows beside a local layer of which no more is known than its own."""
     rows = sorted(in_force, key=lambda row: row.index)
     lines = [
         DIGEST_HEADER,
         f"origin {origin}",
         f"policy {policy.index} {policy.payload_sha256}",
-        *(line for row in rows if row.index not in local.suspended for line in row.lines),
-        f"local {local.digest}",
+        *(line for row in rows for line in row.lines),
+        f"local {local_digest}",
     ]
     return sha256("".join(line + "\n" for line in lines).encode("utf-8")).hexdigest()

@@ -14,10 +14,10 @@ from typing import Final
 import structlog
 
 from enforcer.core import fields
-from enforcer.core.attestation import Attestation, GateState, Omission
+from enforcer.core.attestation import OMISSIONS_MAX, Attestation, GateState, Omission
 from enforcer.core.envelope import format_envelope, key_id, sign
+from enforcer.core.firewall import FirewallState
 from enforcer.core.policy import DAY_MS
-from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError
 from enforcer.ports import ControlLink, KeptFiles, Signer
 from enforcer.services.plan import Plan
@@ -30,12 +30,24 @@ _log: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class FirewallWord:
+    """What an attestation says about the node's firewall."""
+
+    state: FirewallState = FirewallState.NONE
+    repairs: int = 0
+    """How often others had altered it."""
+    curtailed: tuple[int, ...] = ()
+    """Entry indices of orders of which the operator's own protections let addresses pass."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What an attestation says besides its time; a new one is made when it changes."""
 
     ledger_size: int
     digest: str
     gate: GateState
+    firewall: FirewallWord
     omissions: tuple[Omission, ...]
 
 
@@ -55,18 +67,22 @@ class Attester:
         self.key_id: Final = key_id(signer.public_key)
         self._wake = asyncio.Event()
 
-    def is_due(self, plan: Plan, gate: GateState, *, is_settled: bool) -> bool:
+    def is_due(
+        self, plan: Plan, gate: GateState, firewall: FirewallWord, *, is_settled: bool
+    ) -> bool:
         """Tell whether there is something new to say, or a minute is over.
 
-        Unless it is settled what the gate holds, only what is newly omitted is worth a word.
+        Unless it is settled what gate and firewall hold, only new omissions are worth a word.
         """
         # A clock that was far ahead may have been set right: then it is the past that is ahead.
         is_old = not 0 <= plan.t_ms - self._made_at_ms < INTERVAL_MS
         said = self._claim.omissions if self._claim is not None else ()
         is_news = bool(set(plan.omissions) - set(said))
-        return is_old or is_news or (is_settled and _claim(plan, gate) != self._claim)
+        return is_old or is_news or (is_settled and _claim(plan, gate, firewall) != self._claim)
 
-    def attest(self, plan: Plan, gate: GateState, ineffective: tuple[int, ...]) -> None:
+    def attest(
+        self, plan: Plan, gate: GateState, firewall: FirewallWord, ineffective: tuple[int, ...]
+    ) -> None:
         """Sign what holds now, keep it, and have it delivered."""
         attestation = Attestation(
             ledger_origin=plan.origin,
@@ -77,8 +93,11 @@ class Attester:
             ledger_size=plan.ledger_size,
             root_sha256=plan.root.hex(),
             table_digest=plan.digest,
-            local_digest=NO_LOCAL_LAYER.digest,
+            local_digest=plan.local.digest,
             gate=gate,
+            firewall=firewall.state,
+            repairs=firewall.repairs,
+            curtailed=firewall.curtailed[:OMISSIONS_MAX],
             omission_count=plan.omission_count,
             omissions=plan.omissions,
             ineffective=ineffective,
@@ -86,7 +105,7 @@ class Attester:
         identity = key_id(self._signer.public_key)
         envelope = sign(Attestation.TYPE, fields.dump(attestation), [(identity, self._signer.sign)])
         self._newest = format_envelope(envelope)
-        self._claim = _claim(plan, gate)
+        self._claim = _claim(plan, gate, firewall)
         self._made_at_ms = plan.t_ms
         self._wake.set()
         try:
@@ -113,5 +132,5 @@ class Attester:
                 pause_seconds = min(pause_seconds * 2, RETRY_SECONDS_MAX)
 
 
-def _claim(plan: Plan, gate: GateState) -> Claim:
-    return Claim(plan.ledger_size, plan.digest, gate, plan.omissions)
+def _claim(plan: Plan, gate: GateState, firewall: FirewallWord) -> Claim:
+    return Claim(plan.ledger_size, plan.digest, gate, firewall, plan.omissions)

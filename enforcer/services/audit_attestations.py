@@ -29,8 +29,8 @@ from enforcer.core.key import KeyRevoked, Role
 from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderStopped
 from enforcer.core.state import State, in_force
-from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError, NotFoundError
+from enforcer.services.audit_firewalls import FirewallAudit
 from enforcer.services.findings import Code, Finding, utc
 
 STOP_LOGGED_MS_MAX: Final = 3_600_000
@@ -85,6 +85,7 @@ class AttestationAudit:
         """Of those that are for no more entries than were folded, and hold, that of latest time."""
         self._ahead: list[_Claim] = []
         """Those of a time that is to come, unless the ledger itself turns out to go on to it."""
+        self._firewalls = FirewallAudit()
         self._unlogged: dict[str, tuple[Omission, str]] = {}
         """Payload hash of a stop that was obeyed before it was logged -> who said so first."""
 
@@ -246,6 +247,7 @@ class AttestationAudit:
                 index,
                 place,
             )
+        yield from self._firewalls.check(state, who, attestation, claim.key_id, place)
         off = [each for each in attestation.omissions if each.reason in NOTHING_ENFORCED]
         if off:
             yield Finding(
@@ -267,14 +269,7 @@ class AttestationAudit:
         unnamed = attestation.omission_count - len(attestation.omissions)
         if any(each.reason in NOTHING_ENFORCED for each in attestation.omissions):
             unnamed = 0  # it names all of them by naming one
-        if attestation.local_digest != NO_LOCAL_LAYER.digest:
-            yield Finding(
-                Code.LOCAL_LAYER_UNKNOWN,
-                f"{who} has local protections that are not here, so its table cannot be computed",
-                index,
-                place,
-            )
-        elif unnamed > 0 and len(attestation.omissions) == OMISSIONS_MAX:
+        if unnamed > 0 and len(attestation.omissions) == OMISSIONS_MAX:
             yield Finding(
                 Code.OMISSIONS_UNNAMED,
                 f"{who} does not enforce {unnamed} orders more than it can name, so its table "

@@ -18,7 +18,7 @@ from enforcer.core.attestation import GateState
 from enforcer.core.state import State
 from enforcer.errors import EnforcerError
 from enforcer.ports import ControlLink, FeedSource, KeptFiles
-from enforcer.services.attest import Attester
+from enforcer.services.attest import Attester, FirewallWord
 from enforcer.services.enforce import Enforcer
 from enforcer.services.follow import Follower
 from enforcer.services.lists import ListKeeper
@@ -257,12 +257,15 @@ class Node:
             await self._news.wait()
             self._news.clear()
             plan, state, is_settled = self._to_tell
-            if plan is not None and self._attester.is_due(plan, state, is_settled=is_settled):
+            firewall = FirewallWord()
+            if plan is not None and self._attester.is_due(
+                plan, state, firewall, is_settled=is_settled
+            ):
                 # Before the word is out: a clock stepped back must not take it back.
                 await asyncio.to_thread(self._time.keep)
                 # The replica may be ahead of what is attested.
                 known = tuple(at for at in self._replica.ineffective if at < plan.ledger_size)
-                self._attester.attest(plan, state, known)
+                self._attester.attest(plan, state, firewall, known)
             await self._show(plan, state)
 
     def _plan(self, t_ms: int) -> Plan | None:

@@ -17,7 +17,7 @@ from enforcer.core.attestation import OMISSIONS_MAX, NotEnforced, Omission, enfo
 from enforcer.core.life import OrderStatus
 from enforcer.core.policy import Pins, PolicyAdopted
 from enforcer.core.state import OrderRecord, PolicyRecord, State
-from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, OrderRow, table_digest
+from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, LocalLayer, OrderRow, table_digest
 from enforcer.services.kept_stops import KeptStop
 
 PROPOSED_LISTS_MAX: Final = 64
@@ -74,6 +74,8 @@ class Plan:
     unwitnessed: int = 0
     """Approved orders that are left out, now or when their time comes, until witnesses have seen
     what they rest on."""
+    local: LocalLayer = NO_LOCAL_LAYER
+    """What the operator protects from orders on this host."""
     witnessed_ends_ms: tuple[int, ...] = ()
     """When rows of the table end unless witnesses see their extensions by then."""
 
@@ -85,7 +87,7 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """The table digest that the node attests, and that an auditor recomputes."""
-        return table_digest(self.origin, self.policy.ref, self.attested_rows, NO_LOCAL_LAYER)
+        return table_digest(self.origin, self.policy.ref, self.attested_rows, self.local)
 
     def without(self, rows: Collection[OrderRow], reason: NotEnforced) -> Plan:
         """Return the plan less these of its rows, listed with the reason where in force."""
@@ -165,6 +167,8 @@ def make_plan(
     witnessed_until_ms: Mapping[int, int] | None = None,
     objects: Callable[[OrderRecord, Pins], bool | None] = lambda _order, _pins: False,
     operator: str | None = None,
+    blocks_addresses: bool = False,
+    local: LocalLayer = NO_LOCAL_LAYER,
 ) -> Plan | None:
     """Return what to enforce; None while the ledger has no policy.
 
@@ -172,7 +176,8 @@ def make_plan(
     `witnessed_until_ms` says of orders that were changed by entries which too few witnesses have
     seen, by entry index, until when the entries before those block them; 0: not at all.
     `objects` tells whether guards stand against an order, None while nobody has looked;
-    `operator` is whose network this node belongs to.
+    `operator` is whose network this node belongs to. `blocks_addresses` tells whether it has a
+    firewall, and `local` what that lets pass.
     """
     seen_until_ms = witnessed_until_ms or {}
     if state.policy is None:
@@ -196,11 +201,12 @@ def make_plan(
         objected = objects(order, state.policy.payload.pins)
         barred = _barred(order, operator, objected=objected)
         has_all = has_all and (objected is not None or row.index in at_gate)
-        is_possible = can_enforce(row) and has_all and is_seen and barred is None
+        can = can_enforce(row, blocks_addresses=blocks_addresses)
+        is_possible = can and has_all and is_seen and barred is None
         if stop is None and is_possible:
             rows.append(row)
         elif row.is_in_force(t_ms):
-            omissions.append(_omission(row, stop, barred, t_ms, is_seen=is_seen))
+            omissions.append(_omission(row, stop, barred, t_ms, is_seen=is_seen, can=can))
         unwitnessed += stop is None and not is_seen
     return Plan(
         origin=state.origin,
@@ -215,6 +221,7 @@ def make_plan(
         omissions=tuple(omissions[:OMISSIONS_MAX]),
         attested_rows=tuple(enforced_rows(in_force, omissions)),
         unwitnessed=unwitnessed,
+        local=local,
         witnessed_ends_ms=tuple(
             seen_until_ms[row.index] for row in rows if row.index in seen_until_ms
         ),
@@ -231,12 +238,12 @@ def _usable(
     return None
 
 
-def can_enforce(row: OrderRow) -> bool:
-    """Tell whether a node of this version can do all that the order says: it has no firewall.
+def can_enforce(row: OrderRow, *, blocks_addresses: bool) -> bool:
+    """Tell whether a node can do all that the order says; for addresses it needs a firewall.
 
     An order for names and addresses is left out as a whole: half of it would be no order's words.
     """
-    return row.ip_measure is IpMeasure.NONE
+    return blocks_addresses or row.ip_measure is IpMeasure.NONE
 
 
 def _barred(
@@ -249,7 +256,13 @@ def _barred(
 
 
 def _omission(
-    row: OrderRow, stop: KeptStop | None, barred: NotEnforced | None, t_ms: int, *, is_seen: bool
+    row: OrderRow,
+    stop: KeptStop | None,
+    barred: NotEnforced | None,
+    t_ms: int,
+    *,
+    is_seen: bool,
+    can: bool,
 ) -> Omission:
     if stop is not None:
         since_ms = min(stop.received_at_ms, t_ms)  # the clock may have been far ahead then
@@ -258,5 +271,5 @@ def _omission(
         return Omission(row.index, barred, None, row.from_ms)
     if not is_seen:
         return Omission(row.index, NotEnforced.UNWITNESSED, None, row.from_ms)
-    reason = NotEnforced.LIST_MISSING if can_enforce(row) else NotEnforced.CANNOT_ENFORCE
+    reason = NotEnforced.LIST_MISSING if can else NotEnforced.CANNOT_ENFORCE
     return Omission(row.index, reason, None, row.from_ms)

@@ -10,6 +10,7 @@ from enforcer.backends.keys import verify
 from enforcer.core.attestation import Attestation, GateState
 from enforcer.core.entry import parse
 from enforcer.core.envelope import format_envelope
+from enforcer.core.firewall import FirewallState
 from enforcer.core.merkle import leaf_hash
 from enforcer.core.policy import DAY_MS
 from enforcer.core.receipt import verify_receipt
@@ -180,6 +181,9 @@ async def test_a_node_attests_and_passes_on_stops(served, tmp_path):
         table_digest="0" * 64,
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
+        firewall=FirewallState.NONE,
+        repairs=0,
+        curtailed=(),
         omission_count=0,
         omissions=(),
         ineffective=(),

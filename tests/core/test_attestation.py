@@ -14,6 +14,7 @@ from enforcer.core.attestation import (
     expected_digest,
     parse_attestation,
 )
+from enforcer.core.firewall import FirewallState
 from enforcer.core.state import in_force
 from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from enforcer.errors import InputError
@@ -34,6 +35,9 @@ def attestation(land: Land, **changes) -> Attestation:
         table_digest=table_digest(land.origin, policy.ref, rows, NO_LOCAL_LAYER),
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
+        firewall=FirewallState.NONE,
+        repairs=0,
+        curtailed=(),
         omission_count=0,
         omissions=(),
         ineffective=(),

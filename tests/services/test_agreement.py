@@ -31,6 +31,7 @@ from enforcer.core.attestation import (
 )
 from enforcer.core.entry import Entry, encode, parse, parse_payload
 from enforcer.core.envelope import Envelope, format_envelope
+from enforcer.core.firewall import FirewallState
 from enforcer.core.fold import apply
 from enforcer.core.hold import OrderHeld
 from enforcer.core.key import Role
@@ -238,6 +239,9 @@ class Three:
                 table_digest=digest,
                 local_digest=NO_LOCAL_LAYER.digest,
                 gate=GateState.HOLDS_TABLE,
+                firewall=FirewallState.NONE,
+                repairs=0,
+                curtailed=(),
                 omission_count=len(omissions),
                 omissions=omissions,
                 ineffective=replica.ineffective,

@@ -7,6 +7,7 @@ import pytest
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.core.attestation import CLOCKS_APART_MS_MAX, Attestation, GateState
 from enforcer.core.envelope import format_envelope
+from enforcer.core.firewall import FirewallState
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import ConflictError, InputError, IntegrityError, RefusedError
 from enforcer.services import attestations as attestations_module
@@ -35,6 +36,9 @@ def attestation(desk, **changes):
         table_digest="0" * 64,
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
+        firewall=FirewallState.NONE,
+        repairs=0,
+        curtailed=(),
         omission_count=0,
         omissions=(),
         ineffective=(),

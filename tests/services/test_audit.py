@@ -19,12 +19,14 @@ from enforcer.core.attestation import (
 )
 from enforcer.core.entry import Entry, encode
 from enforcer.core.envelope import format_envelope
+from enforcer.core.firewall import FirewallState
 from enforcer.core.fold import apply
 from enforcer.core.merkle import CompactRange, leaf_hash
+from enforcer.core.order import Measure
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.state import in_force
-from enforcer.core.table import NO_LOCAL_LAYER, LocalLayer, table_digest
+from enforcer.core.table import NO_LOCAL_LAYER, DnsMeasure, IpMeasure, LocalLayer, table_digest
 from enforcer.errors import InputError, IntegrityError, NotFoundError
 from enforcer.services.findings import Code, Severity, worst
 from tests.ledgers import TARGETS, VKEY, Archive, digest_of
@@ -42,6 +44,13 @@ def only(findings, code):
     """Return the one finding of that code; there is no other violation."""
     (found,) = [each for each in findings if each.severity is not Severity.NOTE]
     assert found.code is code, found
+    return found
+
+
+def noted(findings, code):
+    """Return the one finding, a note of that code."""
+    (found,) = findings
+    assert (found.code, found.severity) == (code, Severity.NOTE)
     return found
 
 
@@ -551,11 +560,49 @@ def test_omissions_that_nobody_names_are_a_violation_unless_there_are_too_many(a
     assert "7 orders more" in found.words
 
 
-def test_local_protections_that_are_not_here_make_the_audit_incomplete(archive):
-    local = LocalLayer(protected=b"subtree own.example.org\n")
+def test_what_an_operator_protects_is_named_by_the_orders_that_it_curtails(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    local = LocalLayer(protected=b"net 192.0.2.0/24\n")
+    rows = in_force(archive.land.state, archive.land.now_ms)
+    digest = table_digest(ORIGIN, archive.land.state.policy.ref, rows, local)
+    archive.attest(local_digest=local.digest, table_digest=digest, curtailed=(ref.entry_index,))
+    archive.write()
+    assert noted(archive.audit(), Code.CURTAILED).index == ref.entry_index
+
+
+def test_local_protections_do_not_hide_another_table(archive):
+    local = LocalLayer(protected=b"net 192.0.2.0/24\n")
     archive.attest(local_digest=local.digest)
     archive.write()
-    assert only(archive.audit(), Code.LOCAL_LAYER_UNKNOWN)
+    assert only(archive.audit(), Code.ATTESTED_OTHER_TABLE)
+
+
+@pytest.mark.parametrize("state", [FirewallState.DIFFERS, FirewallState.UNAVAILABLE])
+def test_a_firewall_that_does_not_hold_what_it_should_is_noted(archive, state):
+    archive.attest(firewall=state)
+    archive.write()
+    assert state.name in noted(archive.audit(), Code.FIREWALL_DIFFERS).words
+
+
+def test_who_says_that_addresses_are_blocked_without_a_firewall_says_what_cannot_be(archive):
+    addresses = b"ip 192.0.2.7\n"
+    measure = Measure(DnsMeasure.NONE, IpMeasure.REJECT)
+    ref = archive.land.in_force_order(addresses, measure=measure)
+    archive.attest(firewall=FirewallState.NONE)
+    archive.write(lists=[TARGETS, addresses])
+    assert only(archive.audit(), Code.FIREWALL_MISSING).index == ref.entry_index
+    archive.attest(firewall=FirewallState.HOLDS)
+    assert not list(archive.audit())
+
+
+def test_a_firewall_that_others_altered_is_noted_each_time_more(archive):
+    for repairs in (0, 2, 2, 3):
+        archive.land.reject(archive.land.propose(TARGETS))
+        archive.attest(repairs=repairs)
+    archive.write()
+    found = archive.audit()
+    assert {each.code for each in found} == {Code.FIREWALL_ALTERED}
+    assert [each.words.split()[-2] for each in found] == ["2", "3"]
 
 
 def test_a_ledger_shorter_than_what_a_node_has_read_was_rolled_back(archive):

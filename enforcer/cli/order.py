@@ -14,9 +14,9 @@ from enforcer.cli import order_holds, order_pairs, order_remedies
 from enforcer.cli.lists import split
 from enforcer.cli.order_flow import (
     Entry,
+    Options,
     OrderId,
     Reason,
-    ValidateOnly,
     known,
     say,
     show_order,
@@ -36,6 +36,7 @@ from enforcer.cli.output import (
     when,
 )
 from enforcer.cli.propose import propose
+from enforcer.cli.shared_options import with_options
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm, tell
 from enforcer.errors import EnforcerError
 
@@ -54,34 +55,26 @@ app.command("split")(split)
 
 
 @app.command("approve")
-def approve(
-    order_id: OrderId,
-    *,
-    entry: Entry = None,
-    key: Key = None,
-    yes: Yes = False,
-    validate_only: ValidateOnly = False,
-    receipt: ReceiptFile = None,
-    config: Config = CLIENT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
+@with_options(Options)
+def approve(options: Options) -> None:
     """Approve an order as the second person: it blocks."""
     from enforcer.app.order_acts import about
     from enforcer.app.orders import particulars
     from enforcer.app.people import Person
     from enforcer.core.order import OrderApproved
 
-    person = Person.load(config, key)
+    person = Person.load(options.config, options.key)
 
     async def run(client: ControlClient) -> None:
-        order, policy_sha256 = await known(client, order_id, entry)
+        order, policy_sha256 = await known(client, options.order_id, options.entry)
         payload = about(OrderApproved, person.trust.origin, order, policy_sha256, now_ms())
         with busy("read the order's list"):
             said = await particulars(client, order.payload)
         show_order(order, said)
-        confirm(payload, yes=yes)
-        proof = await client.approve(signed(payload, person), validate_only=validate_only)
-        say("Approved.", proof, receipt, as_json=as_json)
+        confirm(payload, yes=options.yes)
+        act = signed(payload, person)
+        proof = await client.approve(act, validate_only=options.validate_only)
+        say("Approved.", proof, options.receipt, as_json=options.as_json)
 
     with_client(person, run)
 

@@ -1,18 +1,33 @@
-"""What commands about an order share: find it, show it, have one person sign, bring the act."""
+"""What commands about an order share: find it, show it, have one person sign, bring the act.
+
+A command that brings one act says what is its own, the options and what they mean in the act;
+`brings` adds the rest.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeAlias
 
 import typer
 
-from enforcer.cli.output import emit_json, emit_pairs, err, now_ms, out, when
+from enforcer.cli.output import (
+    CLIENT_CONFIG,
+    AsJson,
+    Config,
+    emit_json,
+    emit_pairs,
+    err,
+    now_ms,
+    out,
+    when,
+)
+from enforcer.cli.shared_options import command_of
 from enforcer.cli.show import order_lines
-from enforcer.cli.signing import Proved, confirm, tell
+from enforcer.cli.signing import Key, Proved, ReceiptFile, Yes, confirm, tell
 from enforcer.core.fields import Json
 from enforcer.core.payload import Payload
 
@@ -22,6 +37,8 @@ if TYPE_CHECKING:
     from enforcer.app.orders import KnownOrder, Particulars
     from enforcer.app.people import Person
     from enforcer.core.envelope import Envelope
+
+P = ParamSpec("P")
 
 OrderId: TypeAlias = Annotated[str, typer.Argument(help="Such as VN-2026-000001.")]
 Entry: TypeAlias = Annotated[
@@ -36,41 +53,60 @@ ValidateOnly: TypeAlias = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """The text of a document; None: there is none."""
+
+    text: str | None
+
+
+Values: TypeAlias = Mapping[str, Json | Path | Written]
+"""What an act says, by its fields' names; for a document, which the act names by its hash, what
+is written in it or the file that it is in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How an act is signed and brought, as the command line says."""
+    """Which order an act is about, and how it is signed and brought: options of many commands."""
 
-    config: Path
-    key: Path | None
-    entry: int | None
-    yes: bool
-    validate_only: bool
-    receipt: Path | None
-    as_json: bool
+    order_id: OrderId
+    entry: Entry = None
+    key: Key = None
+    yes: Yes = False
+    validate_only: ValidateOnly = False
+    receipt: ReceiptFile = None
+    config: Config = CLIENT_CONFIG
+    as_json: AsJson = False
 
 
-def bring(
-    options: Options,
-    order_id: str,
-    kind: type[Payload],
-    done: str,
-    documents: Documents,
-    **values: Json,
-) -> None:
+def brings(kind: type[Payload], done: str) -> Callable[[Callable[P, Values]], Callable[P, None]]:
+    """Make, of a function that returns what an act says, the command that brings the act.
+
+    One person signs it; `done` is said when it stands in the ledger.
+    """
+
+    def decorated(own: Callable[P, Values]) -> Callable[P, None]:
+        return command_of(Options, own, lambda options, values: _bring(options, kind, done, values))
+
+    return decorated
+
+
+def _bring(options: Options, kind: type[Payload], done: str, values: Values) -> None:
     """Have one person sign an act about an order, and bring it with its documents.
 
     Raises:
         EnforcerError: what is wrong with it, or nobody confirmed the signature.
     """
-    from enforcer.app.order_acts import about
+    from enforcer.app.order_acts import Documents, about
     from enforcer.app.people import Person
     from enforcer.core.entry import parse_payload
     from enforcer.core.order import OrderRejected
 
-    person = Person.load(options.config, options.key)
+    person, documents = Person.load(options.config, options.key), Documents()
+    plain = {name: _plain(value, documents) for name, value in values.items()}
 
     async def run(client: ControlClient) -> None:
-        order, policy_sha256 = await known(client, order_id, options.entry)
-        payload = about(kind, person.trust.origin, order, policy_sha256, now_ms(), **values)
+        order, policy_sha256 = await known(client, options.order_id, options.entry)
+        payload = about(kind, person.trust.origin, order, policy_sha256, now_ms(), **plain)
         act = signed(payload, person)
         show_order(order)
         confirm(parse_payload(act), yes=options.yes)
@@ -79,6 +115,12 @@ def bring(
         say(done, proof, options.receipt, as_json=options.as_json)
 
     with_client(person, run)
+
+
+def _plain(value: Json | Path | Written, documents: Documents) -> Json:
+    if isinstance(value, Path):
+        return documents.file(value)
+    return documents.text(value.text) if isinstance(value, Written) else value
 
 
 def say(done: str, proof: Proved | None, receipt: Path | None, *, as_json: bool) -> None:

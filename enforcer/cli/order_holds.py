@@ -7,91 +7,37 @@ from typing import Annotated
 
 import typer
 
-from enforcer.cli.order_flow import Entry, Options, OrderId, Reason, ValidateOnly, bring
-from enforcer.cli.output import CLIENT_CONFIG, AsJson, Config
-from enforcer.cli.signing import Key, ReceiptFile, Yes
+from enforcer.cli.order_flow import Reason, Values, Written, brings
 from enforcer.cli.words import choice
-from enforcer.core.fields import Json
 from enforcer.core.guard import Guard
+from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
+from enforcer.core.order import OrderRejected
 
 
-def reject(
-    order_id: OrderId,
-    *,
-    reason: Reason = None,
-    entry: Entry = None,
-    key: Key = None,
-    yes: Yes = False,
-    validate_only: ValidateOnly = False,
-    receipt: ReceiptFile = None,
-    config: Config = CLIENT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
+@brings(OrderRejected, "Rejected.")
+def reject(*, reason: Reason = None) -> Values:
     """Turn a proposal down, for good."""
-    from enforcer.app.order_acts import Documents
-    from enforcer.core.order import OrderRejected
-
-    options = Options(config, key, entry, yes, validate_only, receipt, as_json)
-    documents = Documents()
-    why = documents.text(reason)
-    bring(options, order_id, OrderRejected, "Rejected.", documents, reason_sha256=why)
+    return {"reason_sha256": Written(reason)}
 
 
-def hold(
-    order_id: OrderId,
-    *,
-    reason: Reason = None,
-    entry: Entry = None,
-    key: Key = None,
-    yes: Yes = False,
-    validate_only: ValidateOnly = False,
-    receipt: ReceiptFile = None,
-    config: Config = CLIENT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
+@brings(OrderHeld, "Held.")
+def hold(*, reason: Reason = None) -> Values:
     """Put an order on hold by hand, until a person lifts that."""
-    from enforcer.app.order_acts import Documents
-    from enforcer.core.hold import OrderHeld
-
-    options = Options(config, key, entry, yes, validate_only, receipt, as_json)
-    documents = Documents()
-    why = documents.text(reason)
-    guards: list[Json] = [Guard.PERSON.name]
-    bring(options, order_id, OrderHeld, "Held.", documents, guards=guards, report_sha256=why)
+    return {"guards": [Guard.PERSON.name], "report_sha256": Written(reason)}
 
 
+@brings(AssessmentRecorded, "Assessed.")
 def assess(
-    order_id: OrderId,
     *,
     report: Annotated[Path, typer.Option(help="What shares the addresses, as far as known.")],
     necessity: Annotated[Path, typer.Option(help="Why nothing milder would do.")],
-    entry: Entry = None,
-    key: Key = None,
-    yes: Yes = False,
-    validate_only: ValidateOnly = False,
-    receipt: ReceiptFile = None,
-    config: Config = CLIENT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
+) -> Values:
     """Attest what an order would hit beside its aim, and why."""
-    from enforcer.app.order_acts import Documents
-    from enforcer.core.hold import AssessmentRecorded
-
-    options = Options(config, key, entry, yes, validate_only, receipt, as_json)
-    documents = Documents()
-    bring(
-        options,
-        order_id,
-        AssessmentRecorded,
-        "Assessed.",
-        documents,
-        report_sha256=documents.file(report),
-        necessity_sha256=documents.file(necessity),
-    )
+    return {"report_sha256": report, "necessity_sha256": necessity}
 
 
+@brings(HoldLifted, "Lifted.")
 def lift(
-    order_id: OrderId,
     *,
     guard: Annotated[list[str], typer.Option(help="What is lifted: growth …; may be repeated.")],
     override: Annotated[
@@ -105,29 +51,12 @@ def lift(
         int | None, typer.Option(help="Entry of the assessment, for a shared range.")
     ] = None,
     reason: Reason = None,
-    entry: Entry = None,
-    key: Key = None,
-    yes: Yes = False,
-    validate_only: ValidateOnly = False,
-    receipt: ReceiptFile = None,
-    config: Config = CLIENT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
+) -> Values:
     """Lift what holds an order, as one who does not sign it."""
-    from enforcer.app.order_acts import Documents
-    from enforcer.core.hold import HoldLifted
-
-    options = Options(config, key, entry, yes, validate_only, receipt, as_json)
-    documents = Documents()
     guards = sorted({choice(Guard, each, "guard") for each in guard})
-    bring(
-        options,
-        order_id,
-        HoldLifted,
-        "Lifted.",
-        documents,
-        guards=[each.name for each in guards],
-        overrides=[*dict.fromkeys(override or ())],
-        assessment_index=assessment,
-        reason_sha256=documents.text(reason),
-    )
+    return {
+        "guards": [each.name for each in guards],
+        "overrides": [*dict.fromkeys(override or ())],
+        "assessment_index": assessment,
+        "reason_sha256": Written(reason),
+    }

@@ -6,6 +6,7 @@ The first one makes the act's file and signs it; the other signs the same payloa
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from enforcer.cli.order_flow import (
     with_client,
 )
 from enforcer.cli.output import CLIENT_CONFIG, AsJson, Config, emit_json, now_ms, out
+from enforcer.cli.shared_options import with_options
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm
 from enforcer.cli.words import choice, time_of
 from enforcer.core.payload import Payload
@@ -41,18 +43,21 @@ Until = Annotated[str, typer.Option(help="The new end: +30d from now, or a date.
 Review = Annotated[str | None, typer.Option(help="When it is reviewed; else at its end.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """Which order it is about, and how the first person signs: options of what two sign."""
+
+    order_id: OrderId
+    entry: Entry = None
+    key: Key = None
+    yes: Yes = False
+    config: Config = CLIENT_CONFIG
+    as_json: AsJson = False
+
+
+@with_options(First)
 def extend(
-    order_id: OrderId,
-    *,
-    until: Until,
-    to: To,
-    review: Review = None,
-    reason: Reason = None,
-    entry: Entry = None,
-    key: Key = None,
-    yes: Yes = False,
-    config: Config = CLIENT_CONFIG,
-    as_json: AsJson = False,
+    first: First, *, until: Until, to: To, review: Review = None, reason: Reason = None
 ) -> None:
     """Begin an extension, as the first of two persons.
 
@@ -62,7 +67,7 @@ def extend(
     from enforcer.app.people import Person
     from enforcer.core.order import OrderExtended
 
-    person, documents, now = Person.load(config, key), Documents(), now_ms()
+    person, documents, now = Person.load(first.config, first.key), Documents(), now_ms()
     until_ms = time_of(until, now, "until")
     review_ms = time_of(review, now, "review") if review else until_ms
     why = documents.text(reason)
@@ -79,12 +84,12 @@ def extend(
             reason_sha256=why,
         )
 
-    _begin(person, order_id, entry, make, to, documents, yes=yes)
-    _hand_over(to, as_json=as_json)
+    _begin(first, person, make, to, documents)
 
 
+@with_options(First)
 def confirm_order(
-    order_id: OrderId,
+    first: First,
     *,
     kind: Annotated[str, typer.Option(help="What was decided: administrative, court_final …")],
     decision: Annotated[Path, typer.Option(help="Text of the decision.")],
@@ -92,11 +97,6 @@ def confirm_order(
     until: Until,
     to: To,
     review: Review = None,
-    entry: Entry = None,
-    key: Key = None,
-    yes: Yes = False,
-    config: Config = CLIENT_CONFIG,
-    as_json: AsJson = False,
 ) -> None:
     """Begin to confirm an emergency, as the first of two persons.
 
@@ -107,7 +107,7 @@ def confirm_order(
     from enforcer.app.people import Person
     from enforcer.core.order import OrderConfirmed
 
-    person, documents, now = Person.load(config, key), Documents(), now_ms()
+    person, documents, now = Person.load(first.config, first.key), Documents(), now_ms()
     decided = choice(DecisionKind, kind, "kind")
     until_ms = time_of(until, now, "until")
     review_ms = time_of(review, now, "review") if review else until_ms
@@ -128,8 +128,7 @@ def confirm_order(
             review_due_at_ms=review_ms,
         )
 
-    _begin(person, order_id, entry, make, to, documents, yes=yes)
-    _hand_over(to, as_json=as_json)
+    _begin(first, person, make, to, documents)
 
 
 def sign(
@@ -173,33 +172,27 @@ def sign(
 
 
 def _begin(
+    first: First,
     person: Person,
-    order_id: str,
-    entry: int | None,
     make: Callable[[KnownOrder, str], Payload],
     to: Path,
     documents: Documents,
-    *,
-    yes: bool,
 ) -> None:
-    """Have the first person sign, and write the act and its documents."""
+    """Have the first person sign, write the act and its documents, and say who is next."""
     from enforcer.app.acts import write_act
     from enforcer.app.order_acts import write_documents
     from enforcer.core.entry import parse_payload
 
     async def run(client: ControlClient) -> None:
-        order, policy_sha256 = await known(client, order_id, entry)
+        order, policy_sha256 = await known(client, first.order_id, first.entry)
         act = signed(make(order, policy_sha256), person)
         show_order(order)
-        confirm(parse_payload(act), yes=yes)
+        confirm(parse_payload(act), yes=first.yes)
         write_documents(to, documents.files)
         write_act(to, act)
 
     with_client(person, run)
-
-
-def _hand_over(to: Path, *, as_json: bool) -> None:
-    if as_json:
+    if first.as_json:
         emit_json({"act": str(to), "signatures": 1})
     else:
         out().print(f"[green]Wrote[/] {escape(str(to))}. A person of the other role (proposer or")

@@ -479,7 +479,7 @@ class GateUnderTest:
     def wait_until_ready(self) -> None:
         """Wait until the process, or what it became, says where it serves."""
         line = self.process.stdout.readline()
-        assert line, f"{self.how_it_ended()}, having said: {self.log.read_text()!r}"
+        assert line, f"{self.how_it_ended()}, having said:\n{self.log.read_text()}"
         self.places = [tuple(place) for place in json.loads(line)]
 
     def how_it_ended(self) -> str:

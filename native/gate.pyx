@@ -46,6 +46,7 @@ from stats cimport STAT_IN_FLIGHT, stats_fits, stats_region, stats_set
 from stream cimport streams_close, streams_open
 from overlay cimport tables_lay, tables_open, tables_t
 from table cimport TABLE_OTHER_BASE, TABLE_VALID
+from turns cimport take_short_turns
 from wire cimport HEADER_OCTETS
 from upstream cimport UPSTREAM_SOCKETS_MAX, UPSTREAMS_MAX, Upstreams
 
@@ -534,6 +535,7 @@ cdef class Gate:
         cdef int error
         self.is_udp_running = True
         with nogil:
+            take_short_turns()
             error = run_datagrams(udp)
         self.is_udp_running = False
         if error != 0:
@@ -549,6 +551,7 @@ cdef class Gate:
         cdef int error
         self.is_tcp_running = True
         with nogil:
+            take_short_turns()
             error = run_streams(tcp)
         self.is_tcp_running = False
         if error != 0:

@@ -14,17 +14,18 @@ from enforcer.backends import durable
 from enforcer.errors import InputError
 
 GATE_CALLS: Final = """\
-accept4 access arch_prctl bind brk capset clock_getres clock_gettime clock_nanosleep clone clone3
-close close_range connect dup dup2 dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2
-execve exit exit_group faccessat faccessat2 fcntl fstat fsync ftruncate futex getcwd getdents64
-getegid geteuid getgid getpeername getpid getppid getrandom getresgid getresuid getrlimit
-getsockname getsockopt gettid gettimeofday getuid ioctl kill listen lseek lstat madvise
-memfd_create mkdir mkdirat mmap mprotect mremap munmap newfstatat open openat pidfd_open
-pidfd_send_signal pipe2 poll ppoll prctl pread64 prlimit64 pselect6 read readlink readlinkat
-recvfrom recvmmsg recvmsg rename renameat renameat2 restart_syscall rseq rt_sigaction
-rt_sigprocmask rt_sigreturn rt_sigtimedwait sched_getaffinity sched_yield select sendfile sendmmsg
-sendmsg sendto set_robust_list set_tid_address setsockopt sigaltstack socket socketpair stat statx
-sysinfo tgkill umask uname unlink unlinkat vfork wait4 waitid write writev
+accept4 access arch_prctl bind brk capset clock_getres clock_gettime clock_nanosleep clone
+clone3 close close_range connect dup dup2 dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait
+eventfd2 execve exit exit_group faccessat faccessat2 fcntl fstat fsync ftruncate futex getcwd
+getdents64 getegid geteuid getgid getpeername getpid getppid getpriority getrandom getresgid
+getresuid getrlimit getsockname getsockopt gettid gettimeofday getuid ioctl kill listen lseek
+lstat madvise memfd_create mkdir mkdirat mmap mprotect mremap munmap newfstatat open openat
+pidfd_open pidfd_send_signal pipe2 poll ppoll prctl pread64 prlimit64 pselect6 read readlink
+readlinkat recvfrom recvmmsg recvmsg rename renameat renameat2 restart_syscall rseq rt_sigaction
+rt_sigprocmask rt_sigreturn rt_sigtimedwait sched_getaffinity sched_getattr sched_setattr
+sched_yield select sendfile sendmmsg sendmsg sendto set_robust_list set_tid_address setpriority
+setsockopt sigaltstack socket socketpair stat statx sysinfo tgkill umask uname unlink unlinkat
+vfork wait4 waitid write writev
 """
 """What the gate calls, from its start over an upgrade to its end (strace), and what other releases
 of the C library and of Python call for the same."""

@@ -16,13 +16,16 @@ import traceback
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
+from enforcer.backends.priority import lower_priority
+
 DESCRIPTORS_MAX = 1 << 20
 
 
-def forked(run: Callable[[], int], *, keeping: Collection[int]) -> int:
+def forked(run: Callable[[], int], *, keeping: Collection[int], nice: int = 0) -> int:
     """Return the process id of a child that runs `run` and ends with what that returns.
 
-    It has standard input, output and error, and the descriptors `keeping`; nothing else.
+    It has standard input, output and error, and the descriptors `keeping`; nothing else. Its
+    priority is `nice` (0 to 19), or what this process has where that is lower.
 
     Raises:
         OSError: there can be no more processes.
@@ -33,6 +36,7 @@ def forked(run: Callable[[], int], *, keeping: Collection[int]) -> int:
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
+        lower_priority(nice)
         _run_and_end(run, keeping)
     return pid
 

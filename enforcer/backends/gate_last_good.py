@@ -1,8 +1,9 @@
 """The tables that a restarted gate begins with, on its disk.
 
 Owns the files, and a child process that writes them: queries and requests never wait for a disk,
-and what is newer replaces what waits to be written. A disk that keeps nothing is said, counted,
-and tried again; the tables are in force all the same.
+and what is newer replaces what waits to be written, once a second at most, since a copy of this
+process costs more than an overlay. A disk that keeps nothing is said, counted, and tried again;
+the tables are in force all the same.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ BASE_NAME: Final = "last-good.table"
 OVERLAY_NAME: Final = "last-good.overlay"
 COPY_BYTES: Final = 1 << 24
 RETRY_SECONDS: Final = 30.0
+PAUSE_SECONDS: Final = 1.0
+"""From the start of one child to the next: what a crash takes back, at most."""
+WRITER_NICE: Final = 19
+"""Behind the loops, which may have to share a processor with it."""
 
 log: Final = structlog.get_logger()
 
@@ -95,6 +100,7 @@ class Keeper:
         self._watch = watch
         self._wanted: Tables | None = None
         self._due_seconds = 0.0  # time.monotonic
+        self._begun_seconds = -PAUSE_SECONDS  # time.monotonic: when the last child was started
         self._writing: tuple[int, int, Tables] | None = None  # pid, pidfd, what
         self._kept_base = ""  # the checksum of the base that is surely on the disk
         self.failures = 0
@@ -108,7 +114,7 @@ class Keeper:
     def keep(self, tables: Tables) -> None:
         """Have `tables` on the disk soon; does not wait."""
         self._wanted = tables
-        self._due_seconds = 0.0
+        self._due_seconds = self._begun_seconds + PAUSE_SECONDS
 
     def tend(self) -> float:
         """Start a child when that is due; return after how many seconds it will be."""
@@ -117,9 +123,14 @@ class Keeper:
         left_seconds = self._due_seconds - time.monotonic()
         if left_seconds > 0:
             return left_seconds
+        self._begun_seconds = time.monotonic()
         tables, self._wanted = self._wanted, None
         with_base = tables.base.table.header.body_sha256 != self._kept_base
-        pid = forked(lambda: self._write(tables, with_base=with_base), keeping=tables.fds)
+        pid = forked(
+            lambda: self._write(tables, with_base=with_base),
+            keeping=tables.fds,
+            nice=WRITER_NICE,
+        )
         process = os.pidfd_open(pid)
         self._writing = (pid, process, tables)
         self._watch.add(process, self._ended)

@@ -185,6 +185,7 @@ class Supervisor:
         elif request.verify and self.tables is not None:
             self.confirmed_at_ms = self._now_ms()
             self._sha256s = _hashed(self.tables)
+        self.learn_floor(self.crew.ask())
         return Reply(report=self._report())
 
     def _loaded(self, fds: Sequence[int]) -> Tables:
@@ -300,7 +301,7 @@ class Supervisor:
         self._sha256s = tables.key  # as they were found when they came
 
     def _report(self) -> GateReport:
-        self.learn_floor(self.crew.ask())
+        """Say how it stands, by what the workers said last."""
         header = self.tables.header if self.tables else None
         outcomes = self.crew.stats.order_counts()
         rows = tuple(self.tables.table.orders()) if self.tables else ()

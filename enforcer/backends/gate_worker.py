@@ -37,12 +37,14 @@ from enforcer.backends.gate_messages import Refusal
 from enforcer.backends.gate_settings import GateSettings, parse
 from enforcer.backends.gate_sockets import UPSTREAM_SOCKETS, connected_sockets, page_octets
 from enforcer.backends.gate_stats import map_counts
+from enforcer.backends.priority import lower_priority
 from enforcer.core.name import Name
 from enforcer.errors import EnforcerError, UnavailableError
 
 DRAIN_MS_MAX: Final = 2_000
 THREAD_END_SECONDS_MAX: Final = 5.0
 SEND_SECONDS_MAX: Final = 10.0
+MAIN_NICE: Final = 10
 
 log: Final = structlog.get_logger()
 
@@ -153,6 +155,7 @@ class GateWorker:
             thread = threading.Thread(target=self._watched, args=(loop,), name=loop.__name__)
             self._threads.append(thread)
             thread.start()
+        lower_priority(MAIN_NICE)  # what is to be done for an update waits for the loops
 
     def _watched(self, loop: Callable[[], None]) -> None:
         try:

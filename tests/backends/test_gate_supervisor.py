@@ -62,7 +62,7 @@ def watch():
         yield made
 
 
-def written_at_once(run, *, keeping):
+def written_at_once(run, *, keeping, nice):
     """Do what a child would, here, and return a child that ends so: these tests have threads."""
     code = run()
     assert all(os.fstat(fd) for fd in keeping)
@@ -153,3 +153,30 @@ def test_a_table_from_the_disk_is_what_its_check_found(begin, hashing, tmp_path)
     process.finish()
     assert status(begin()).body_sha256 == loaded.body_sha256
     assert hashing.times == 1
+
+
+def test_many_tables_in_a_second_cost_one_writer_and_the_last_one_is_kept(
+    begin, watch, monkeypatch, tmp_path
+):
+    writers = []
+
+    def counted(run, *, keeping, nice):
+        writers.append(nice)
+        return written_at_once(run, keeping=keeping, nice=nice)
+
+    clock = [1_000.0]
+    monkeypatch.setattr(gate_last_good, "forked", counted)
+    monkeypatch.setattr(gate_last_good.time, "monotonic", lambda: clock[0])
+    process = begin()
+    for at in range(5):
+        loaded = load(process, compiled(tmp_path / f"t{at}", order(index=at + 1)))
+        process.tend()
+        while process.is_writing:
+            watch.turn(1.0)
+    assert writers == [gate_last_good.WRITER_NICE]
+    clock[0] += gate_last_good.PAUSE_SECONDS
+    process.tend()
+    assert len(writers) == 2
+    while process.is_writing:
+        watch.turn(1.0)
+    assert status(begin()).body_sha256 == loaded.body_sha256

@@ -62,6 +62,8 @@ def texts(bound: Text) -> list[str]:
         "VN-2027-000001",
         "a.b",
         "a." * ((most - 1) // 2) + ("aa" if most % 2 == 0 else "a"),
+        "age1" + "q" * 58,
+        "AGE-SECRET-KEY-1" + "Q" * 58,
         *("https://" + "a" * count for count in (1, most - 8)),
         *("https://" + "a" * count + "/" for count in (1, most - 9)),
     ]

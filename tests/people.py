@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from dataclasses import fields as dataclass_fields
+from functools import cached_property
 from hashlib import sha256
 from itertools import count
+from secrets import token_bytes
 from typing import TypeVar
 
 from enforcer.backends.keys import PrivateKey, verify
-from enforcer.core import fields
+from enforcer.core import age, fields
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import Envelope, sign
 from enforcer.core.fold import Effect, apply
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import (
+    READING_ROLES,
     Category,
     KeyRegistered,
     KeyRevoked,
@@ -35,6 +38,7 @@ from enforcer.core.order import (
     OrderConfirmed,
     OrderExtended,
     OrderProposed,
+    OrderPublished,
     OrderRef,
     OrderRejected,
     OrderStopped,
@@ -62,6 +66,8 @@ ALL_CATEGORIES = tuple(category for category in Category if category)
 
 DOCUMENT = sha256(b"a salted document").hexdigest()
 
+FULL = Publication(PublicationMode.FULL, None, None, None)
+
 P = TypeVar("P", bound=Payload)
 
 _serial = count(1)
@@ -77,6 +83,21 @@ def seal(payload: Payload, *keys: PrivateKey) -> Envelope:
     return sign(payload.TYPE, fields.dump(payload), [(key.key_id, key.sign) for key in keys])
 
 
+def identity() -> str:
+    """Return a new age identity."""
+    return age.encode(age.SECRET_PREFIX, token_bytes(32)).upper()
+
+
+LIST_SECRET = identity()
+LIST_RECIPIENT = age.recipient_of(LIST_SECRET)
+"""Of the sealed lists that nobody opens in a test."""
+
+
+def hidden(mode: PublicationMode, publish_at_ms: int | None = None) -> Publication:
+    """Return a publication with a list that was sealed somehow."""
+    return Publication(mode, publish_at_ms, sha256(b"sealed").hexdigest(), LIST_RECIPIENT)
+
+
 @dataclass
 class Person:
     """Somebody with a key and what it is registered for."""
@@ -87,6 +108,15 @@ class Person:
     categories: tuple[Category, ...] = ()
     operator: str | None = None
     key: PrivateKey = field(default_factory=PrivateKey.generate)
+
+    @cached_property
+    def encryption_secret(self) -> str:
+        """The age identity that this one opens wraps with."""
+        return identity()
+
+    @property
+    def encryption_key(self) -> str:
+        return age.recipient_of(self.encryption_secret)
 
     def registration(self, now_ms: int) -> KeyRegistered:
         is_machine = self.role in (Role.NODE, Role.CONTROL)
@@ -103,6 +133,7 @@ class Person:
             categories=self.categories,
             territories=("VN",),
             not_after_ms=now_ms + 365 * DAY_MS,
+            encryption_key=self.encryption_key if self.role in READING_ROLES else None,
         )
 
 
@@ -187,6 +218,7 @@ class Land:
             targets_max=2_000_000,
             growth_targets_max=20_000_000,
             administrative_days_max=366,
+            delayed_days_max=30,
             persons_min=2,
             lifetime_caps=(),
             pins=self.pins,
@@ -230,7 +262,7 @@ class Land:
             expires_at_ms=self.now_ms + 30 * DAY_MS,
             review_due_at_ms=self.now_ms + 30 * DAY_MS,
             appeal=Appeal("Administrative court", "1 Example Street", None),
-            publication=Publication(PublicationMode.FULL, None),
+            publication=FULL,
             assessment_sha256=None,
             notifications=(),
         )
@@ -335,6 +367,23 @@ class Land:
             reason_sha256=None,
         )
         return self.record(seal(act, (by or self.second_approver).key))
+
+    def propose_hidden(self, mode: PublicationMode, **changes: object) -> OrderRef:
+        """Record a restricted proposal, oversight's signature beside, or a delayed one."""
+        keys = [self.proposer.key]
+        days = {"publish_at_ms": self.now_ms + 20 * DAY_MS}
+        if mode is PublicationMode.RESTRICTED_TARGETS:
+            keys.append(self.oversight.key)
+            changes = {"category": Category.CHILD_ABUSE_MATERIAL} | changes
+            days = {}
+        order = self.order(**({"publication": hidden(mode, **days)} | changes))
+        effect = self.record(seal(order, *keys))
+        assert effect.is_effective, effect.refusal
+        return self.ref(effect.index)
+
+    def publish(self, ref: OrderRef, by: Person | None = None, secret: str = LIST_SECRET) -> Effect:
+        act = self.act(OrderPublished, ref, list_secret=secret)
+        return self.record(seal(act, (by or self.proposer).key))
 
     def reject(self, ref: OrderRef, by: Person | None = None) -> Effect:
         act = self.act(OrderRejected, ref, reason_sha256=None)

@@ -18,7 +18,7 @@ from enforcer.api.errors import status_of
 from enforcer.api.identity import Caller, caller_of
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import MACHINE_ROLES, ORDERING_ROLES, STOPPING_ROLES, Role
-from enforcer.core.order import OrderConfirmed
+from enforcer.core.order import OrderConfirmed, OrderPublished
 from enforcer.core.remedy import (
     AppealDecided,
     AppealFiled,
@@ -70,6 +70,7 @@ ACT_ROLES: Final[Mapping[str, frozenset[Role]]] = {
     AssessmentRecorded.TYPE: ORDERING_ROLES,
     HoldLifted.TYPE: HOLDERS,
     OrderConfirmed.TYPE: ORDERING_ROLES,
+    OrderPublished.TYPE: STOPPERS,
     ReviewDone.TYPE: HOLDERS,
     NotificationSent.TYPE: STOPPERS,
     AppealFiled.TYPE: STOPPERS,

@@ -40,7 +40,6 @@ from enforcer.core.trust import Trust
 from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.services.audit import Progress
 from enforcer.services.findings import Code, Finding
-from enforcer.services.public_lists import is_public
 from enforcer.services.side_files import named_by
 
 FORMAT: Final = "enforcer-ledger-archive-v1"
@@ -115,7 +114,7 @@ def export_archive(
     kept = kept_attestations(directory / "attestations")
     notes = [read_note(path) for path in (*earlier, *earlier_in(directory))]
     ledger = open_ledger(directory, trust)
-    named = _named(ledger, taken_at_ms, progress)
+    named = _named(ledger, progress)
     done = Exported(ledger.size, ledger.root.hex())
     about = {
         "format": FORMAT,
@@ -223,7 +222,7 @@ def layout(name: str) -> int | None:
     return BUNDLE_BYTES_MAX if tile.level == BUNDLE else TILE_BYTES
 
 
-def _named(ledger: TileLedger, taken_at_ms: int, progress: Progress) -> _Named:
+def _named(ledger: TileLedger, progress: Progress) -> _Named:
     """Read which files beside the ledger its entries name."""
     named, public = _Named(), set()
     for done, leaf in enumerate(ledger.entries(0, ledger.size), 1):
@@ -235,7 +234,7 @@ def _named(ledger: TileLedger, taken_at_ms: int, progress: Progress) -> _Named:
         named.documents |= named_by(payload)
         lists = _lists_of(payload)
         named.lists |= lists
-        if isinstance(payload, OrderProposed) and not is_public(payload, taken_at_ms):
+        if isinstance(payload, OrderProposed) and payload.publication.is_sealed:
             named.restricted |= lists
         else:
             public |= lists
@@ -246,7 +245,7 @@ def _named(ledger: TileLedger, taken_at_ms: int, progress: Progress) -> _Named:
 def _lists_of(payload: AnyPayload) -> set[str]:
     match payload:
         case OrderProposed():
-            return {payload.target_list_sha256}
+            return {payload.list_file_sha256}
         case PolicyAdopted(pins=pins):
             return set(pins.lists)
         case _:

@@ -32,6 +32,7 @@ from enforcer.core.key import Category, KeyRegistered, Role
 from enforcer.core.policy import (
     ADMINISTRATIVE_DAYS_MAX,
     DAY_MS,
+    DELAYED_DAYS_MAX,
     FOLD_VERSION,
     Pins,
     PolicyAdopted,
@@ -143,6 +144,7 @@ def _policy(origin: str, now_ms: int, pinned: list[bytes]) -> PolicyAdopted:
         targets_max=TARGETS_MAX,
         growth_targets_max=TARGETS_MAX,
         administrative_days_max=ADMINISTRATIVE_DAYS_MAX,
+        delayed_days_max=DELAYED_DAYS_MAX,
         persons_min=PERSONS_TO_BLOCK,
         lifetime_caps=(),
         pins=Pins(*(sha256(text).hexdigest() for text in pinned)),

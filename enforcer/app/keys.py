@@ -13,17 +13,20 @@ from typing import Annotated, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from enforcer.app.acts import Common
 from enforcer.app.passphrase import Passphrases
 from enforcer.backends import durable, key_files, pki
-from enforcer.backends.keys import PrivateKey
+from enforcer.backends.keys import EncryptionKey, PrivateKey
 from enforcer.core import fields
+from enforcer.core.age import Recipient
 from enforcer.core.cosignature import CosignerKey
 from enforcer.core.fields import Identifier, Items, Line
 from enforcer.core.guard_data import check_text
 from enforcer.core.key import (
     MACHINE_ROLES,
+    READING_ROLES,
     Category,
     KeyRegistered,
     PublicKeyHex,
@@ -35,7 +38,7 @@ from enforcer.errors import InputError, IntegrityError
 
 REQUEST_BYTES_MAX: Final = 65_535
 LIST_BYTES_MAX: Final = 64 << 20
-_KINDS: Final = (Ed25519PrivateKey, EllipticCurvePrivateKey)
+_KINDS: Final = (Ed25519PrivateKey, EllipticCurvePrivateKey, X25519PrivateKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class KeyRequest:
     categories: Annotated[tuple[Category, ...], Items(0, 7)]
     territories: Annotated[tuple[Territory, ...], Items(0, 64)]
     public_key: PublicKeyHex
+    encryption_key: Recipient | None
+    """Where lists are opened: by nodes, oversight and the control plane."""
     certificate_request: Annotated[tuple[Line, ...], Items(1, 64)]
     """PEM, line by line."""
 
@@ -91,14 +96,14 @@ def load_key(path: Path, passphrases: Passphrases | None = None) -> PrivateKey:
 
 
 def change_passphrase(path: Path, passphrases: Passphrases, *, remove: bool) -> None:
-    """Put a signing or TLS key under another passphrase, or under none.
+    """Put a signing, TLS or encryption key under another passphrase, or under none.
 
     Raises:
         NotFoundError, InputError, UnavailableError: as :func:`load_key`; the file is as it was.
     """
     key = passphrases.open(
         path,
-        lambda told: key_files.load(path, _KINDS, "Ed25519 or P-256 private key", told),
+        lambda told: key_files.load(path, _KINDS, "Ed25519, X25519 or P-256 private key", told),
     )
     chosen = None if remove else passphrases.choose(path, anew=True)
     key_files.rewrite(path, key, chosen)
@@ -137,6 +142,22 @@ def tls_key_path(signing_key: Path) -> Path:
     return signing_key.with_suffix(".tls.key")
 
 
+def encryption_key_path(signing_key: Path) -> Path:
+    """Return where the encryption key that belongs to a signing key is."""
+    return signing_key.with_suffix(".age.key")
+
+
+def load_encryption_key(path: Path, passphrases: Passphrases | None = None) -> EncryptionKey:
+    """Read an encryption key, and ask for its passphrase where it has one.
+
+    Raises:
+        NotFoundError, InputError, UnavailableError: as :meth:`PrivateKey.load`.
+        PassphraseError: it was not given.
+    """
+    asking = passphrases or Passphrases()
+    return asking.open(path, lambda told: EncryptionKey.load(path, told))
+
+
 def make_request(
     key_file: Path,
     origin: str,
@@ -149,7 +170,9 @@ def make_request(
     territories: Sequence[str] = (),
     passphrases: Passphrases | None = None,
 ) -> KeyRequest:
-    """Return the request for the key in `key_file`; its TLS key is made beside it if need be.
+    """Return the request for the key in `key_file`; others of its holder are made beside it.
+
+    A TLS key for each role, an encryption key for those who open sealed lists.
 
     Raises:
         InputError: a field is out of its bounds, or a machine's key has a passphrase.
@@ -170,6 +193,14 @@ def make_request(
         tls = asking.open(tls_file, lambda told: pki.load_key(tls_file, told))
     else:
         tls = pki.new_key(tls_file, asking.choose(tls_file) if encrypted else None)
+    encryption = None
+    if role in READING_ROLES:
+        encryption_file = encryption_key_path(key_file)
+        if encryption_file.exists():
+            encryption = load_encryption_key(encryption_file, asking)
+        else:
+            encryption = EncryptionKey.generate()
+            encryption.save(encryption_file, asking.choose(encryption_file) if encrypted else None)
     made = KeyRequest(
         ledger_origin=origin,
         role=role,
@@ -179,6 +210,7 @@ def make_request(
         categories=tuple(categories),
         territories=tuple(territories),
         public_key=signing.public_key.hex(),
+        encryption_key=None if encryption is None else encryption.recipient,
         certificate_request=tuple(pki.request(holder, tls).strip().split("\n")),
     )
     return parse_request(format_request(made))
@@ -223,6 +255,7 @@ def registration(request: KeyRequest, now_ms: int, not_after_ms: int) -> KeyRegi
         categories=request.categories,
         territories=request.territories,
         not_after_ms=not_after_ms,
+        encryption_key=request.encryption_key,
     )
 
 

@@ -1,4 +1,4 @@
-"""Ed25519 keys on disk, by `cryptography`: they sign acts, checkpoints and attestations.
+"""Keys on disk, by `cryptography`: Ed25519 to sign, X25519 to open what is wrapped for the holder.
 
 `verify` is the check that the pure core takes as a function. How a key file is kept, and when it
 is refused, is said in `key_files`.
@@ -12,8 +12,10 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from enforcer.backends import key_files
+from enforcer.core import age
 from enforcer.core.envelope import key_id
 
 
@@ -72,3 +74,39 @@ class PrivateKey:
     def sign(self, message: bytes) -> bytes:
         """Return the signature, 64 octets (RFC 8032 §5.1.6)."""
         return self._key.sign(message)
+
+
+@dataclass(frozen=True)
+class EncryptionKey:
+    """A private X25519 key, which age calls an identity (C2SP age.md); it does not show itself."""
+
+    _key: X25519PrivateKey
+
+    def __repr__(self) -> str:
+        """Name the recipient alone."""
+        return f"EncryptionKey({self.recipient})"
+
+    @classmethod
+    def generate(cls) -> EncryptionKey:
+        """Make a new key from the system's randomness."""
+        return cls(X25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path, passphrase: bytes | None = None) -> EncryptionKey:
+        """Read a key file; raises as :meth:`PrivateKey.load`."""
+        return cls(key_files.load(path, X25519PrivateKey, "X25519 private key", passphrase))
+
+    def save(self, path: Path, passphrase: bytes | None = None) -> None:
+        """Write the key file; raises as :meth:`PrivateKey.save`."""
+        key_files.save(path, self._key, passphrase)
+
+    @cached_property
+    def recipient(self) -> str:
+        """What others seal for: ``age1…``."""
+        public_key = self._key.public_key().public_bytes_raw()
+        return age.encode(age.RECIPIENT_PREFIX, public_key)
+
+    @property
+    def secret(self) -> str:
+        """What opens: ``AGE-SECRET-KEY-1…``."""
+        return age.encode(age.SECRET_PREFIX, self._key.private_bytes_raw()).upper()

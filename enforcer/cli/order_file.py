@@ -171,7 +171,7 @@ class OrderFile(File, frozen=True, kw_only=True):
                 self.appeal.address,
                 deadline.at(now_ms, "appeal.deadline") if deadline else None,
             ),
-            publication=Publication(PublicationMode.FULL, None),
+            publication=Publication(PublicationMode.FULL, None, None, None),
             assessment_sha256=None,
             notifications=self.notifications,
             target_list_sha256=summary.sha256,

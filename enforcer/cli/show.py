@@ -18,9 +18,12 @@ from enforcer.core.order import (
     OrderConfirmed,
     OrderExtended,
     OrderProposed,
+    OrderPublished,
     OrderRef,
     OrderRejected,
     OrderStopped,
+    Publication,
+    PublicationMode,
 )
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.remedy import (
@@ -35,7 +38,13 @@ from enforcer.core.remedy import (
 from enforcer.core.table import Binding, DnsMeasure
 
 OrderLife: TypeAlias = (
-    OrderProposed | OrderApproved | OrderRejected | OrderConfirmed | OrderExtended | OrderStopped
+    OrderProposed
+    | OrderApproved
+    | OrderRejected
+    | OrderConfirmed
+    | OrderExtended
+    | OrderPublished
+    | OrderStopped
 )
 After: TypeAlias = (
     OrderHeld
@@ -102,6 +111,22 @@ def order_lines(order: OrderProposed) -> dict[str, str | None]:
         "reasons": order.statement_of_reasons_sha256,
         "decision text": order.decision_sha256,
         "to be told": ", ".join(order.notifications) or None,
+        **_publication(order.publication),
+    }
+
+
+def _publication(publication: Publication) -> dict[str, str | None]:
+    """Return how the list is made public, unless it is so at once."""
+    at_ms = publication.publish_at_ms
+    if publication.mode is PublicationMode.RESTRICTED_TARGETS:
+        words = "restricted: targets not shown; oversight signs too"
+    elif publication.mode is PublicationMode.DELAYED and at_ms is not None:
+        words = f"delayed: by {when(at_ms)}, or the order ends then; targets not shown until then"
+    else:
+        return {}
+    return {
+        "publication": words,
+        "sealed list": f"SHA-256 {publication.sealed_sha256}, for {publication.list_recipient}",
     }
 
 
@@ -133,6 +158,8 @@ def _order_sentence(payload: OrderLife) -> str:
             return "Stops the order, at once and for good."
         case OrderExtended():
             return f"Lets the order last until {when(payload.expires_at_ms)}; two persons sign."
+        case OrderPublished():
+            return "Makes the order's delayed list public: from now on everybody can open it."
         case OrderRejected():
             return "Turns the proposal down, for good."
         case OrderConfirmed():
@@ -180,6 +207,9 @@ def _root_lines(payload: RootAct) -> dict[str, str | None]:
                 "targets": f"at most {payload.targets_max} in one order",
                 "growth": f"at most {payload.growth_targets_max} targets a day for each authority",
                 "without a court": f"at most {payload.administrative_days_max} days for a target",
+                "delayed lists": f"public after {payload.delayed_days_max} days at the latest"
+                if payload.delayed_days_max
+                else "none",
                 "persons": f"{payload.persons_min} sign a block",
                 "shorter caps": "\n".join(
                     f"{cap.category.name} by {cap.decision_kind.name}: {cap.lifetime_days_max} days"
@@ -201,6 +231,7 @@ def _root_lines(payload: RootAct) -> dict[str, str | None]:
                 "categories": ", ".join(each.name for each in payload.categories) or None,
                 "territories": ", ".join(payload.territories) or None,
                 "public key": payload.public_key,
+                "encryption key": payload.encryption_key,
                 "until": when(payload.not_after_ms),
             }
         case KeyRevoked():
@@ -246,6 +277,8 @@ def _order_lines(payload: OrderLife) -> dict[str, str | None]:
                 "until": when(payload.expires_at_ms),
                 "review by": when(payload.review_due_at_ms),
             }
+        case OrderPublished():
+            return {**_ref(payload.order), "secret": payload.list_secret}
         case OrderRejected():
             return {**_ref(payload.order), "reason": payload.reason_sha256}
 

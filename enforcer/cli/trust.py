@@ -53,6 +53,9 @@ def policy(
     administrative_days_max: Annotated[
         int, typer.Option(help="Longest that a target is blocked without a court, in all.")
     ] = 366,
+    delayed_days_max: Annotated[
+        int, typer.Option(help="Longest that a list may stay unpublished; 0: none may.")
+    ] = 0,
     persons_min: Annotated[int, typer.Option(help="Persons who must sign a block.")] = 2,
     protected_core: Annotated[
         Path | None, typer.Option(help="Canonical list of names that nobody can block.")
@@ -110,6 +113,7 @@ def policy(
         targets_max=targets_max,
         growth_targets_max=growth_targets_max,
         administrative_days_max=administrative_days_max,
+        delayed_days_max=delayed_days_max,
         persons_min=persons_min,
         lifetime_caps=(),
         pins=Pins(

@@ -22,6 +22,7 @@ from enforcer.core.order import (
     OrderConfirmed,
     OrderExtended,
     OrderProposed,
+    OrderPublished,
     OrderRejected,
     OrderStopped,
 )
@@ -44,6 +45,7 @@ OrderAct: TypeAlias = (
     | OrderRejected
     | OrderConfirmed
     | OrderExtended
+    | OrderPublished
     | OrderStopped
     | OrderHeld
     | AssessmentRecorded

@@ -21,6 +21,7 @@ from enforcer.core.order import (
     OrderConfirmed,
     OrderExtended,
     OrderProposed,
+    OrderPublished,
     OrderRejected,
     OrderStopped,
 )
@@ -37,14 +38,20 @@ from enforcer.core.state import Appeal, Lift, OrderRecord, Signer, State
 
 
 def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
-    """Begin an order's life, under the entry index that is being folded."""
+    """Begin an order's life, under the entry index that is being folded.
+
+    Oversight signs that a list may stay hidden: it is no person behind the block.
+    """
+    signed = _signers(state, entry.envelope)
+    by_oversight = [each for each in signed if _role(state, each.key_id) is Role.OVERSIGHT]
     state.orders[state.size] = OrderRecord(
         index=state.size,
         payload=payload,
         payload_sha256=entry.envelope.payload_sha256,
         status=OrderStatus.PROPOSED,
         proposed_at_ms=entry.recorded_at_ms,
-        signers=_signers(state, entry.envelope),
+        signers=tuple(each for each in signed if each not in by_oversight),
+        cosigner=by_oversight[0] if by_oversight else None,
         expires_at_ms=payload.expires_at_ms,
         review_due_at_ms=payload.review_due_at_ms,
         decision_kind=payload.decision_kind,
@@ -69,6 +76,9 @@ def change_order(state: State, act: OrderAct, entry: Entry) -> None:
             _prolong(state, confirmed, act, entry.envelope)
         case OrderExtended():
             _prolong(state, order, act, entry.envelope)
+        case OrderPublished():
+            published_ms = entry.recorded_at_ms
+            _put(state, replace(order, list_secret=act.list_secret, published_at_ms=published_ms))
         case ReviewDone():
             _put(state, replace(order, review_due_at_ms=act.review_due_at_ms))
         case OrderHeld():
@@ -82,11 +92,11 @@ def change_order(state: State, act: OrderAct, entry: Entry) -> None:
             state.orders[order.index] = replace(order, appeals=(*order.appeals, appeal))
         case AppealDecided():
             _decide(state, order, act, entry)
-        case OrderSuspended():
-            operators = order.suspended_by | {_operator(state, entry.envelope)}
-            state.orders[order.index] = replace(order, suspended_by=operators)
-        case OrderResumed():
-            operators = order.suspended_by - {_operator(state, entry.envelope)}
+        case OrderSuspended() | OrderResumed():
+            own = {_operator(state, entry.envelope)}
+            is_suspended = isinstance(act, OrderSuspended)
+            others = order.suspended_by - own
+            operators = others | own if is_suspended else others
             state.orders[order.index] = replace(order, suspended_by=operators)
         case NotificationSent():
             pass  # that it was recorded is all
@@ -101,7 +111,7 @@ def hold_what_rests_on(state: State, key_id: str, since_index: int) -> None:
             each for each in order.lifts if each.key_id == key_id and each.index >= since_index
         }
         signed = any(
-            signer.key_id == key_id and signer.index >= since_index for signer in order.signers
+            signer.key_id == key_id and signer.index >= since_index for signer in order.all_signers
         )
         if forged or signed:
             lifts = tuple(each for each in order.lifts if each not in forged)
@@ -152,7 +162,7 @@ def _prolong(
 
 def _hold(state: State, order: OrderRecord, act: OrderHeld, envelope: Envelope) -> None:
     (signature,) = envelope.signatures
-    is_oversight = state.keys[signature.key_id].registration.role is Role.OVERSIGHT
+    is_oversight = _role(state, signature.key_id) is Role.OVERSIGHT
     _put(
         state,
         replace(
@@ -228,6 +238,10 @@ def _put(state: State, order: OrderRecord) -> None:
         state.live.put(order.index, order.until_ms, order.payload.target_count)
     else:
         state.live.remove(order.index)
+
+
+def _role(state: State, key_id: str) -> Role:
+    return state.keys[key_id].registration.role
 
 
 def _operator(state: State, envelope: Envelope) -> str:

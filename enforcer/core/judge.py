@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, assert_never
 
 from enforcer.core import judge_holds as holds
 from enforcer.core import judge_orders as orders
+from enforcer.core import judge_publication as publication
 from enforcer.core import judge_remedies as remedies
 from enforcer.core import judge_roots as roots
 from enforcer.core.entry import AnyPayload, RootAct, parse_payload
@@ -23,6 +24,7 @@ from enforcer.core.order import (
     OrderConfirmed,
     OrderExtended,
     OrderProposed,
+    OrderPublished,
     OrderRef,
     OrderRejected,
     OrderStopped,
@@ -45,9 +47,9 @@ VALIDITY_DAYS_MAX: Final = 30
 """Longest time that a signed act may wait to be recorded."""
 
 OneSignerAct: TypeAlias = (
-    OrderProposed
-    | OrderApproved
+    OrderApproved
     | OrderRejected
+    | OrderPublished
     | OrderHeld
     | AssessmentRecorded
     | HoldLifted
@@ -79,6 +81,9 @@ def judge(state: State, envelope: Envelope, recorded_at_ms: int) -> AnyPayload:
     match payload:
         case PolicyAdopted() | RootsChanged() | KeyRegistered() | KeyRevoked() | LogKeyRotated():
             _judge_root_act(state, payload, envelope, recorded_at_ms)
+        case OrderProposed():
+            who = signers(state, envelope, recorded_at_ms)
+            orders.judge_proposal(state, payload, who, recorded_at_ms)
         case OrderExtended():
             both = signers(state, envelope, recorded_at_ms)
             orders.judge_extension(state, payload, both, recorded_at_ms)
@@ -115,12 +120,12 @@ def _judge_persons_act(
     state: State, payload: OneSignerAct, signer: KeyRecord, recorded_at_ms: int
 ) -> None:
     match payload:
-        case OrderProposed():
-            orders.judge_proposal(state, payload, signer, recorded_at_ms)
         case OrderApproved():
             orders.judge_approval(state, payload, signer, recorded_at_ms)
         case OrderRejected():
             orders.judge_rejection(state, payload, signer)
+        case OrderPublished():
+            publication.judge_publication(state, payload, signer)
         case OrderHeld():
             holds.judge_hold(state, payload, signer)
         case AssessmentRecorded():

@@ -22,6 +22,12 @@ from enforcer.core.judge_parts import (
     named_order,
     present_policy,
 )
+from enforcer.core.judge_publication import (
+    check_cosigner,
+    check_proposers,
+    check_publication,
+    check_unpublished,
+)
 from enforcer.core.key import STOPPING_ROLES, Category, Role
 from enforcer.core.life import OrderStatus
 from enforcer.core.order import (
@@ -31,7 +37,6 @@ from enforcer.core.order import (
     OrderProposed,
     OrderRejected,
     OrderStopped,
-    PublicationMode,
 )
 from enforcer.core.policy import COURT_KINDS, DAY_MS, DecisionKind
 from enforcer.core.signing import field_error
@@ -44,15 +49,17 @@ PROPOSAL_DAYS_MAX: Final = 30
 
 
 def judge_proposal(
-    state: State, order: OrderProposed, proposer: KeyRecord, recorded_at_ms: int
+    state: State, order: OrderProposed, signers: tuple[KeyRecord, ...], recorded_at_ms: int
 ) -> None:
     """Check an order that its proposer signed; it may be of any lawful future.
+
+    Oversight has signed it as well where its targets are to stay hidden.
 
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
     policy = present_policy(state)
-    check_may_order(order, proposer, Role.PROPOSER)
+    check_may_order(order, check_proposers(order, signers), Role.PROPOSER)
     _check_version(state, order)
     if order.target_count > policy.payload.targets_max:
         raise field_error(
@@ -77,12 +84,7 @@ def judge_proposal(
         )
     if order.decision_kind is DecisionKind.CERT_ADVISORY and order.binding is not Binding.ADVISORY:
         raise field_error("binding", "an advisory of a CERT binds nobody", "Give ADVISORY.")
-    if order.publication.mode is not PublicationMode.FULL or order.publication.publish_at_ms:
-        raise field_error(
-            "publication",
-            "this fold version takes fully published orders only",
-            "Give mode FULL and publish_at_ms null.",
-        )
+    check_publication(state, order, policy, recorded_at_ms)
     if order.not_before_ms >= order.expires_at_ms:
         raise field_error(
             "expires_at_ms", "the order would end before it begins", "Give a later end."
@@ -110,7 +112,9 @@ def judge_approval(
     check_meets(OrderApproved, "approved", order)
     check_may_order(order.payload, approver, Role.APPROVER)
     _check_new_person(order, approver)
-    for signer in order.signers:
+    check_cosigner(order, (approver,))
+    check_unpublished(order, recorded_at_ms)
+    for signer in order.all_signers:
         if state.keys[signer.key_id].revoked_index is not None:
             raise RefusedError(
                 f"the key of {signer.person_id}, who signed this order, has been revoked",
@@ -164,6 +168,8 @@ def judge_extension(
     check_meets(OrderExtended, "extended", order)
     _check_lasts(order, recorded_at_ms)
     check_persons(order.payload, signers, policy, "an extension")
+    check_cosigner(order, signers)
+    check_unpublished(order, recorded_at_ms, payload.expires_at_ms)
     if order.decision_kind is DecisionKind.EMERGENCY:
         raise RefusedError(
             "an emergency order cannot be extended",
@@ -198,6 +204,8 @@ def judge_confirmation(
     check_meets(OrderConfirmed, "confirmed", order)
     _check_lasts(order, recorded_at_ms)
     check_persons(order.payload, signers, policy, "a confirmation")
+    check_cosigner(order, signers)
+    check_unpublished(order, recorded_at_ms, payload.expires_at_ms)
     if order.decision_kind is not DecisionKind.EMERGENCY:
         raise RefusedError(
             f"the order rests on a decision of kind {order.decision_kind.name}",

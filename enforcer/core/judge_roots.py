@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Final
 
+from enforcer.core import age
 from enforcer.core.ed25519 import is_small_order
 from enforcer.core.envelope import Envelope, key_id
 from enforcer.core.key import (
     MACHINE_ROLES,
     OPERATOR_ROLES,
     ORDERING_ROLES,
+    READING_ROLES,
     Category,
     KeyRegistered,
     KeyRevoked,
@@ -191,6 +193,7 @@ def judge_key(state: State, payload: KeyRegistered, recorded_at_ms: int) -> None
             + ("belongs to a network" if payload.operator is None else "belongs to no network"),
             "Name the operator of a node's or safety officer's network, and no other role's.",
         )
+    _check_encryption_key(payload)
     if payload.not_after_ms <= recorded_at_ms:
         raise field_error("not_after_ms", "the registration would have ended", "Give a later end.")
     if payload.not_after_ms > recorded_at_ms + KEY_DAYS_MAX * DAY_MS:
@@ -199,6 +202,21 @@ def judge_key(state: State, payload: KeyRegistered, recorded_at_ms: int) -> None
             f"the registration would last over {KEY_DAYS_MAX} days",
             "Give an earlier end, and register the holder again in time.",
         )
+
+
+def _check_encryption_key(payload: KeyRegistered) -> None:
+    reads = payload.role in READING_ROLES
+    if (payload.encryption_key is not None) != reads:
+        raise field_error(
+            "encryption_key",
+            f"{payload.role.name} opens " + ("sealed lists" if reads else "no sealed list"),
+            "Give the age recipient of a node, oversight or control plane, and of nobody else.",
+        )
+    if payload.encryption_key is not None:
+        try:
+            age.check_recipient(payload.encryption_key)
+        except InputError as error:
+            raise field_error("encryption_key", error.message, error.advice) from error
 
 
 def judge_revocation(state: State, payload: KeyRevoked) -> None:

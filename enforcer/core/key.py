@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, ClassVar, Final, TypeAlias
 
+from enforcer.core.age import Recipient
 from enforcer.core.fields import EntryIndex, Identifier, Items, Range, Sha256, Text, UnixMs
 from enforcer.core.payload import Payload
 
@@ -49,6 +50,8 @@ OPERATOR_ROLES: Final = frozenset((Role.SAFETY_OFFICER, Role.NODE))
 MACHINE_ROLES: Final = frozenset((Role.NODE, Role.CONTROL))
 ORDERING_ROLES: Final = frozenset((Role.PROPOSER, Role.APPROVER))
 STOPPING_ROLES: Final = ORDERING_ROLES | {Role.OVERSIGHT}
+READING_ROLES: Final = frozenset((Role.NODE, Role.OVERSIGHT, Role.CONTROL))
+"""Whose holders open sealed target lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class KeyRegistered(Payload):
     territories: Annotated[tuple[Territory, ...], Items(0, 64)]
     not_after_ms: UnixMs
     """When the registration ends by itself."""
+    encryption_key: Recipient | None
+    """What secrets of sealed lists are wrapped for; null for roles that open none."""
 
 
 @dataclass(frozen=True, slots=True)

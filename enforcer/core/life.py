@@ -18,6 +18,7 @@ from enforcer.core.order import (
     OrderApproved,
     OrderConfirmed,
     OrderExtended,
+    OrderPublished,
     OrderRejected,
     OrderStopped,
 )
@@ -74,7 +75,8 @@ TRANSITIONS: Final[Mapping[type[Payload], Mapping[OrderStatus, OrderStatus]]] = 
             _SUPERSEDED: _SUPERSEDED,  # a stop that names an old version ends the later ones
             _REJECTED: _REJECTED,
         },
-        # At any time: also of what is over, people are told, and may appeal.
+        # At any time: also of what is over, people are told, may appeal, and read what was hidden.
+        OrderPublished: _ANYWHERE,
         NotificationSent: _ANYWHERE,
         AppealFiled: _ANYWHERE,
         AppealDecided: _ANYWHERE,

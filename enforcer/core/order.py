@@ -2,7 +2,8 @@
 
 Every act after the proposal names the order by its entry index and payload hash, so that a
 signature given for one order can never serve another. Free text and documents are side
-files, named by salted hash (SHA-256 over 32 random octets and the content).
+files, named by salted hash (SHA-256 over 32 random octets and the content). So is a list that
+is not public at once: it travels as an age file, sealed for an identity of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, ClassVar, TypeAlias
 
+from enforcer.core.age import ListSecret, Recipient
 from enforcer.core.fields import (
     EntryIndex,
     Identifier,
@@ -70,10 +72,24 @@ class Appeal:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """How the order is made public; ``publish_at_ms`` only where it is delayed."""
+    """How the order is made public; all is null where its list is public at once (FULL).
+
+    Else the list travels sealed, as an age file (C2SP age.md) for one recipient of its own, of 32
+    random octets of salt and then the canonical text: so nobody can confirm a guess by its hash.
+    """
 
     mode: PublicationMode
     publish_at_ms: UnixMs | None
+    """Where it is delayed: until then the list is published, or the order ends."""
+    sealed_sha256: Sha256 | None
+    """Of the age file."""
+    list_recipient: Recipient | None
+    """Whoever has this recipient's identity opens the list; it is drawn for the list alone."""
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the list travels sealed; what is not known to be public is taken for sealed."""
+        return self.mode is not PublicationMode.FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,7 @@ class OrderProposed(Payload):
     decision_sha256: Sha256 | None
     evidence_sha256: Annotated[tuple[Sha256, ...], Items(0, 64)]
     target_list_sha256: Sha256
+    """Of the canonical text; of a sealed list, of its salt and text together."""
     target_count: Annotated[int, Range(1, TARGETS_MAX)]
     measure: Measure
     territory: Territory
@@ -116,6 +133,11 @@ class OrderProposed(Payload):
     """Side file with the collateral assessment."""
     notifications: Annotated[tuple[Line, ...], Items(0, 16)]
     """Who is to be told."""
+
+    @property
+    def list_file_sha256(self) -> str:
+        """SHA-256 of the file that the list travels as."""
+        return self.publication.sealed_sha256 or self.target_list_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +187,17 @@ class OrderStopped(Payload):
 
     order: OrderRef
     reason_sha256: Sha256 | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPublished(Payload):
+    """A delayed list is made public: with its secret everybody opens it, for ever."""
+
+    TYPE: ClassVar = "application/vnd.enforcer.order-published.v1+json"
+
+    order: OrderRef
+    list_secret: ListSecret
+    """The identity of the order's ``list_recipient``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from enforcer.core.target import TARGETS_MAX
 FOLD_VERSION: Final = 1
 GROWTH_TARGETS_MAX: Final = 20_000_000
 ADMINISTRATIVE_DAYS_MAX: Final = 366
+DELAYED_DAYS_MAX: Final = 30
 DAY_MS: Final = 86_400_000
 
 
@@ -116,6 +117,8 @@ class PolicyAdopted(Payload):
     """Most targets that one authority may add within 24 hours without a hold."""
     administrative_days_max: Annotated[int, Range(1, ADMINISTRATIVE_DAYS_MAX)]
     """Longest that a target may be blocked without a court, over all orders together."""
+    delayed_days_max: Annotated[int, Range(0, DELAYED_DAYS_MAX)]
+    """Longest that a list may stay unpublished from its proposal on; 0: none may."""
     persons_min: Annotated[int, Range(2, 5)]
     """Persons whose signatures a block needs, the proposer among them."""
     lifetime_caps: Annotated[tuple[LifetimeCap, ...], Items(0, 64)]

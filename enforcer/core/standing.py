@@ -44,7 +44,7 @@ def standing(order: OrderRecord, t_ms: int) -> Standing:
         return _ENDED[order.status]
     if t_ms >= order.until_ms:
         # A review that falls on the end is the end: nobody was late for it.
-        is_lapsed = order.review_due_at_ms < order.expires_at_ms
+        is_lapsed = order.until_ms < order.expires_at_ms
         return Standing.LAPSED if is_lapsed else Standing.EXPIRED
     row = order.row
     if row is None:

@@ -16,7 +16,7 @@ from enforcer.core.envelope import Verify, key_id
 from enforcer.core.guard import Guard
 from enforcer.core.key import KeyRegistered
 from enforcer.core.life import ENDED, OrderStatus
-from enforcer.core.order import OrderProposed
+from enforcer.core.order import OrderProposed, PublicationMode
 from enforcer.core.policy import DecisionKind, Pins, PolicyAdopted
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.running import Additions, LiveOrders
@@ -115,6 +115,11 @@ class OrderRecord:
     review_due_at_ms: int
     decision_kind: DecisionKind
     """The payload's, until an emergency is confirmed by a decision of another kind."""
+    cosigner: Signer | None = None
+    """Oversight's signature on a restricted proposal; it stands behind no block."""
+    list_secret: str | None = None
+    """What opens a delayed list, from its publication on."""
+    published_at_ms: int | None = None
     approved_index: int | None = None
     """The approval that completed the persons; the policy of that index judged it."""
     approved_at_ms: int | None = None
@@ -149,9 +154,33 @@ class OrderRecord:
         return frozenset(signer.person_id for signer in self.signers)
 
     @property
+    def all_signers(self) -> tuple[Signer, ...]:
+        """Everyone without whose signature the order would not stand: the cosigner as well."""
+        return self.signers if self.cosigner is None else (*self.signers, self.cosigner)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether everybody may read the list: at once, or since it was published."""
+        return not self.payload.publication.is_sealed or self.list_secret is not None
+
+    @property
+    def unpublished_until_ms(self) -> int | None:
+        """When the order ends because its delayed list was not published; None: it does not.
+
+        What is published after that moment is public, and does not bring the block back.
+        """
+        publication = self.payload.publication
+        due_ms, done_ms = publication.publish_at_ms, self.published_at_ms
+        if publication.mode is not PublicationMode.DELAYED or due_ms is None:
+            return None
+        return None if done_ms is not None and done_ms < due_ms else due_ms
+
+    @property
     def until_ms(self) -> int:
-        """When the order ends by itself: at its end, or at a review that nobody made."""
-        return min(self.expires_at_ms, self.review_due_at_ms)
+        """When the order ends by itself: at its end, unreviewed, or with its list unpublished."""
+        end_ms = min(self.expires_at_ms, self.review_due_at_ms)
+        unpublished_ms = self.unpublished_until_ms
+        return end_ms if unpublished_ms is None else min(end_ms, unpublished_ms)
 
     @cached_property
     def row(self) -> OrderRow | None:

@@ -23,7 +23,6 @@ from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundE
 from enforcer.services.findings import Code, Finding
 from enforcer.services.guarding import Objection, objections
 from enforcer.services.guards import SCAN_VALID_MS
-from enforcer.services.public_lists import is_public
 
 EVIDENCE_TOLD_MAX: Final = 3
 HOLD_WITHIN_MS: Final = 3_600_000
@@ -169,7 +168,7 @@ def _words(act: _Act, objection: Objection, scan: GuardScan) -> str:
     lines = f"{count} line{'s' * (count != 1)}"
     order_id = act.order.payload.order_id
     words = f"{order_id} {act.does} though {guard.name} {does} {lines} of its list"
-    if not is_public(act.order.payload, act.t_ms):
+    if not act.order.is_public:
         return words
     told = ", ".join(objection.evidence[:EVIDENCE_TOLD_MAX])
     more = len(objection.evidence) - EVIDENCE_TOLD_MAX

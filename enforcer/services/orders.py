@@ -26,6 +26,7 @@ from enforcer.core.order import (
     OrderConfirmed,
     OrderExtended,
     OrderProposed,
+    OrderPublished,
     OrderRef,
     OrderRejected,
 )
@@ -59,6 +60,7 @@ OTHER_ACTS: Final = (
     AssessmentRecorded,
     HoldLifted,
     OrderConfirmed,
+    OrderPublished,
     ReviewDone,
     NotificationSent,
     AppealFiled,

@@ -16,7 +16,6 @@ from enforcer.core.state import OrderRecord, State
 from enforcer.errors import NotFoundError
 from enforcer.services.explain import Lists, ListText, explain
 from enforcer.services.probe import Plan
-from enforcer.services.public_lists import is_public
 
 NAMES_MAX: Final = 50
 DRAWN_TIMES: Final = 4
@@ -42,7 +41,7 @@ def plan(
     is_in_force = stands is Standing.IN_FORCE
     names: list[Name] = []
     because = None
-    if not is_public(order.payload, t_ms):
+    if not order.is_public:
         because = "its list is not public"
     else:
         try:

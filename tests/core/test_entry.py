@@ -50,6 +50,7 @@ def test_the_kinds_are_a_closed_list():
         "OrderExtended",
         "OrderHeld",
         "OrderProposed",
+        "OrderPublished",
         "OrderRejected",
         "OrderResumed",
         "OrderStopped",

@@ -15,12 +15,12 @@ from enforcer.core.fold import apply
 from enforcer.core.judge import judge_unlogged_stop
 from enforcer.core.key import Category, Role
 from enforcer.core.life import OrderStatus
-from enforcer.core.order import Measure, Publication, PublicationMode
+from enforcer.core.order import Measure
 from enforcer.core.policy import DAY_MS, DecisionKind, LifetimeCap
 from enforcer.core.state import Roots, in_force
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, InputError, IntegrityError, NotFoundError, RefusedError
-from tests.people import ORIGIN, Land, Person, request_id, seal
+from tests.people import LIST_RECIPIENT, ORIGIN, Land, Person, request_id, seal
 
 
 @pytest.fixture
@@ -325,8 +325,6 @@ def test_an_emergency_cannot_be_extended(land):
         ({"measure": Measure(DnsMeasure.NONE, IpMeasure.NONE)}, "blocks nothing"),
         ({"category": Category.COURT_DECISION}, "decision of a court"),
         ({"decision_kind": DecisionKind.CERT_ADVISORY}, "binds nobody"),
-        ({"publication": Publication(PublicationMode.RESTRICTED_TARGETS, None)}, "fully published"),
-        ({"publication": Publication(PublicationMode.DELAYED, 5)}, "fully published"),
         ({"version": 2}, "version is 1"),
         ({"review_due_at_ms": 5}, "review"),
     ],
@@ -459,12 +457,17 @@ def test_a_registration_says_one_thing_about_one_holder(land):
         ({"person_id": None}, "role of a person"),
         ({"machine_id": "node-9"}, "role of a person"),
         ({"role": Role.NODE, "authority": None, "categories": ()}, "role of a machine"),
+        ({"encryption_key": LIST_RECIPIENT}, "opens no sealed list"),
         ({"authority": None}, "needs an authority"),
         ({"categories": ()}, "needs an authority"),
         ({"role": Role.OVERSIGHT}, "acts for no authority"),
         ({"not_after_ms": land.now_ms}, "would have ended"),
     ):
         act = replace(good, request_id=request_id(), **changes)
+        refused(land.record(seal(act, *land.roots[:2])), words=words)
+    reading = Person("clerk", Role.OVERSIGHT).registration(land.now_ms)
+    for key, words in ((None, "opens sealed lists"), (LIST_RECIPIENT[:-1] + "q", "no age")):
+        act = replace(reading, request_id=request_id(), encryption_key=key)
         refused(land.record(seal(act, *land.roots[:2])), words=words)
     taken = replace(good, public_key=land.approver.key.public_key.hex())
     refused(land.record(seal(taken, *land.roots[:2])), ConflictError, "registered already")

@@ -10,14 +10,21 @@ from enforcer.core.entry import KINDS, OrderAct
 from enforcer.core.guard import Guard
 from enforcer.core.key import Category, Role
 from enforcer.core.life import ENDED, TRANSITIONS, OrderStatus
-from enforcer.core.order import OrderConfirmed, OrderExtended, OrderProposed
+from enforcer.core.order import (
+    OrderConfirmed,
+    OrderExtended,
+    OrderProposed,
+    OrderPublished,
+    PublicationMode,
+)
 from enforcer.core.policy import DAY_MS, DecisionKind
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.state import in_force
 from enforcer.core.table import Binding
-from tests.people import Land, Person, seal
+from tests.people import FULL, Land, Person, hidden, seal
 
 HOUR_MS = 3_600_000
+DELAYED = PublicationMode.DELAYED
 STATUSES = [status for status in OrderStatus if status]
 ACTS = sorted(TRANSITIONS, key=lambda act: act.__name__)
 
@@ -32,7 +39,8 @@ def fresh(**policy: object) -> Land:
 
 def order_that_is(land: Land, status: OrderStatus, **changes: object):
     """Bring an order to a status by lawful acts alone."""
-    ref = land.propose(**changes)
+    delayed = changes.get("publication", FULL).publish_at_ms
+    ref = land.propose_hidden(DELAYED, **changes) if delayed else land.propose(**changes)
     match status:
         case OrderStatus.PROPOSED:
             return ref
@@ -70,6 +78,8 @@ def do(land: Land, act: type, ref, *, appeal: int | None = None):
         return land.resume(ref)
     if name == "ReviewDone":
         return land.review(ref, land.now_ms + DAY_MS)
+    if name == "OrderPublished":
+        return land.publish(ref)
     by_name = {
         "OrderApproved": land.approve,
         "OrderRejected": land.reject,
@@ -97,6 +107,8 @@ def test_an_act_meets_an_order_only_where_the_table_says(act, status):
     if kind is DecisionKind.EMERGENCY:
         until = land.now_ms + 48 * HOUR_MS
         changes |= {"expires_at_ms": until, "review_due_at_ms": until}
+    if act is OrderPublished:
+        changes |= {"publication": hidden(DELAYED, land.now_ms + DAY_MS)}
     ref = order_that_is(land, status, **changes)
     appeal = land.appeal(ref).index
     effect = do(land, act, ref, appeal=appeal)

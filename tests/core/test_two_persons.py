@@ -17,13 +17,13 @@ from enforcer.backends.keys import verify
 from enforcer.core.entry import parse
 from enforcer.core.fold import apply
 from enforcer.core.guard import Guard
-from enforcer.core.key import Role
+from enforcer.core.key import Category, Role
 from enforcer.core.life import OrderStatus
-from enforcer.core.order import OrderRef
+from enforcer.core.order import OrderRef, Publication, PublicationMode
 from enforcer.core.policy import DAY_MS, DecisionKind
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.state import Roots, State, in_force
-from tests.people import ALL_CATEGORIES, Land, Person, seal
+from tests.people import ALL_CATEGORIES, FULL, Land, Person, hidden, seal
 
 NAMES = ("proposer", "approver", "second_approver", "oversight", "stranger", "officer", "control")
 ACTS = (
@@ -42,6 +42,7 @@ ACTS = (
     "notify",
     "suspend",
     "resume",
+    "publish",
     "stop",
 )
 STEPS = st.lists(
@@ -69,6 +70,21 @@ def copy_of(land: Land) -> Land:
     return twin
 
 
+def full(_: Land) -> Publication:
+    return FULL
+
+
+def restricted(_: Land) -> Publication:
+    return hidden(PublicationMode.RESTRICTED_TARGETS)
+
+
+def delayed(land: Land) -> Publication:
+    return hidden(PublicationMode.DELAYED, land.now_ms + DAY_MS)
+
+
+PUBLICATIONS = (full, restricted, delayed)
+
+
 def step(land: Land, act: str, who: list[Person], pick: int, guard: int) -> None:
     """Do one act, lawful or not, on one of the orders that there are."""
     refs = [land.ref(index) for index in land.state.orders]
@@ -77,7 +93,12 @@ def step(land: Land, act: str, who: list[Person], pick: int, guard: int) -> None
     until = land.now_ms + 2 * DAY_MS
     times = {"expires_at_ms": until, "review_due_at_ms": until}
     if act == "propose" or not refs:
-        land.record(seal(land.order(decision_kind=kind, **times), by.key))
+        how = PUBLICATIONS[guard % len(PUBLICATIONS)]
+        fields = {"decision_kind": kind, "publication": how(land), **times}
+        if how is restricted:
+            fields |= {"category": Category.CHILD_ABUSE_MATERIAL}
+        keys = {person.key.key_id: person.key for person in (who if how is restricted else (by,))}
+        land.record(seal(land.order(**fields), *keys.values()))
         return
     ref = refs[pick % len(refs)]
     _meet(land, act, ref, by, other, list(Guard)[1 + guard])

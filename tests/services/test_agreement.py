@@ -66,6 +66,7 @@ RIGHT = {
     "assess": ("proposer",),
     "lift": ("second_approver",),
     "reject": ("approver",),
+    "publish": ("proposer",),
     "review": ("approver",),
     "appeal": ("control",),
     "decide": ("oversight",),

@@ -5,19 +5,22 @@ from dataclasses import replace
 
 import pytest
 
-from enforcer.core.order import Publication, PublicationMode
+from enforcer.core.order import PublicationMode
 from enforcer.services.probe_plan import plan, sample
-from tests.people import Land
+from tests.people import LIST_SECRET, Land, hidden
 
 TARGETS = b"exact a.example.org\nip 192.0.2.7\nnet 198.51.100.0/24\nsubtree b.example.org\n"
 
 
-def planned(publication, t_ms_after=0):
+def planned(publication, secret=None):
     land = Land.founded()
     ref = land.in_force_order(TARGETS)
     order = land.state.orders[ref.entry_index]
     land.state.orders[ref.entry_index] = order = replace(
-        order, payload=replace(order.payload, publication=publication(land.now_ms))
+        order,
+        payload=replace(order.payload, publication=publication(land.now_ms)),
+        list_secret=secret,
+        published_at_ms=land.now_ms if secret else None,
     )
     read = []
 
@@ -25,19 +28,17 @@ def planned(publication, t_ms_after=0):
         read.append(digest)
         return TARGETS
 
-    found = plan(
-        land.state, lists, order, land.now_ms + t_ms_after, names_max=5, seed="x", operator=None
-    )
+    found = plan(land.state, lists, order, land.now_ms, names_max=5, seed="x", operator=None)
     return found, read
 
 
 @pytest.mark.parametrize(
     "publication",
     [
-        lambda _: Publication(PublicationMode.RESTRICTED_TARGETS, None),
-        lambda now_ms: Publication(PublicationMode.DELAYED, now_ms + 1),
-        lambda _: Publication(PublicationMode.DELAYED, None),
-        lambda _: Publication(PublicationMode.UNSPECIFIED, None),
+        lambda _: hidden(PublicationMode.RESTRICTED_TARGETS),
+        lambda now_ms: hidden(PublicationMode.DELAYED, now_ms + 1),
+        lambda now_ms: hidden(PublicationMode.DELAYED, now_ms - 1),
+        lambda _: hidden(PublicationMode.UNSPECIFIED),
     ],
 )
 def test_a_list_that_is_not_public_is_not_even_read(publication):
@@ -47,7 +48,7 @@ def test_a_list_that_is_not_public_is_not_even_read(publication):
 
 
 def test_a_delayed_list_is_read_from_its_publication_on():
-    found, _ = planned(lambda now_ms: Publication(PublicationMode.DELAYED, now_ms + 1), 1)
+    found, _ = planned(lambda now_ms: hidden(PublicationMode.DELAYED, now_ms + 1), LIST_SECRET)
     assert {name.text for name in found.names} == {"a.example.org", "b.example.org"}
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from enforcer.core.attestation import Attestation, GateState, NotEnforced, Omission
 from enforcer.core.envelope import format_envelope, parse_envelope, sign
 from enforcer.core.key import Role
-from enforcer.core.order import Publication, PublicationMode
+from enforcer.core.order import PublicationMode
 from enforcer.core.remedy import AppealOutcome
 from enforcer.errors import InputError, IntegrityError, NotFoundError
 from enforcer.services import report_period
@@ -18,7 +18,7 @@ from enforcer.services.report_facts import Fact, What
 from enforcer.services.report_figures import FIGURES
 from enforcer.services.report_period import Period
 from enforcer.services.report_tally import ENTRIES_MAX, Tally, nearest_rank
-from tests.people import T0_MS, Person, seal
+from tests.people import T0_MS, Person, hidden, seal
 from tests.report_story import DAY_MS, HOUR_MS, Entries, Story, half_a_year, value, verify
 
 
@@ -302,8 +302,10 @@ def test_of_a_restricted_list_only_its_existence_is_counted():
     story = Story()
     ref = story.land.in_force_order(b"exact a.example.org\nexact b.example.org\n")
     order = story.land.order_record(ref)
-    hidden = Publication(PublicationMode.RESTRICTED_TARGETS, None)
-    secret = replace(order, payload=replace(order.payload, publication=hidden))
+    secret = replace(
+        order,
+        payload=replace(order.payload, publication=hidden(PublicationMode.RESTRICTED_TARGETS)),
+    )
     tally = Tally(Period(None, 0, 10, 0))
     tally.add(Fact(What.APPROVED, 5, ref.entry_index, order))
     tally.add(Fact(What.APPROVED, 5, ref.entry_index, secret))

@@ -113,8 +113,8 @@ cdef inline int build_place(
 ) noexcept nogil:
     """Place the targets of a list, in its role; orders must come ascending, after the others.
 
-    Addresses and prefixes are jumped over unless `takes_networks`. Writes slots and chains. Returns a PLACE_ code; after PLACE_ASK, `cursor.at` is the line
-    in question.
+    Addresses and prefixes are jumped over unless `takes_networks`. Writes slots and chains.
+    Returns a PLACE_ code; after PLACE_ASK, `cursor.at` is the line in question.
     """
     cdef const uint8_t *line
     cdef const uint8_t *end

@@ -308,6 +308,8 @@ class NodeConfig(File, frozen=True, kw_only=True):
     trust_file: Path
     key_file: Path
     """The node's own Ed25519 key, PEM: signs attestations."""
+    encryption_key_file: Path | None = None
+    """The node's own X25519 key, PEM: opens sealed lists, if it may have any."""
     gate_socket: Path
     redis: Redis
     control: Control

@@ -47,6 +47,21 @@ class Signer(Protocol):
         """Return the signature, 64 octets (RFC 8032)."""
 
 
+class Receiver(Protocol):
+    """A registered key's private encryption key, which never leaves the object."""
+
+    @property
+    def key_id(self) -> str:
+        """The id of the registered key that it belongs to: wraps are named by it."""
+
+    def unwrap(self, document: bytes) -> str:
+        """Return the secret of the list identity in a wrap.
+
+        Raises:
+            IntegrityError: it is no wrap, or for another receiver.
+        """
+
+
 class LedgerFiles(Protocol):
     """One ledger on disk: entries, tiles and checkpoint; one writer at a time."""
 

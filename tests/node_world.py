@@ -127,7 +127,15 @@ class World:
         with open_copy(self.state_dir / "ledger", self.log) as ledger:
             files = KeptFiles(self.state_dir)
             source = MemoryFeedSource(self.feed, poll_interval_ms=5)
-            lists = ListKeeper(ledger.lists, self.work, source, self.control)
+            sealed = SealedKeeper(
+                contents=ledger.lists,
+                wraps=ledger.wraps,
+                work=self.work,
+                source=source,
+                control=self.control,
+                receiver=self.receiver,
+            )
+            lists = ListKeeper(ledger.lists, self.work, source, self.control, sealed)
             trust = replace(trust_of(self.land, self.log), witnesses=self.witnesses)
             time = NodeTime(self.clock, files)
             node = Node(
@@ -139,7 +147,6 @@ class World:
                 enforcer=Enforcer(
                     gate=self.gate,
                     work=self.work,
-                    contents=ledger.lists,
                     lists=lists,
                     files=files,
                     secret=SECRET,
@@ -148,7 +155,7 @@ class World:
                 source=source,
                 control=self.control,
                 files=files,
-                scans=Scans(self.work, ledger.lists, lists),
+                scans=Scans(self.work, lists),
                 split_views=SplitViews(trust, verify, ledger, files),
                 cosigner=self.cosigner(time),
                 pace=QUICK,

@@ -7,6 +7,7 @@ away. The agent has no way to the gate but tables, and writes nowhere but in its
 from __future__ import annotations
 
 import asyncio
+import resource
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -29,11 +30,13 @@ from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.kept_files import KeptFiles
-from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
 from enforcer.backends.redis_source import RedisFeedSource
+from enforcer.backends.sealing import Receiver
 from enforcer.backends.service_manager import notify_ready, notify_stopping
 from enforcer.backends.tiles import TileLedger
 from enforcer.config import NodeConfig, read_trust
+from enforcer.core.envelope import key_id
 from enforcer.core.note import VerifierKey
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.services.attest import Attester
@@ -43,6 +46,7 @@ from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
+from enforcer.services.sealed_lists import SealedKeeper
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
 from enforcer.services.witness_watch import Cosigner
@@ -99,6 +103,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
     key = PrivateKey.load(config.key_file)
     files = KeptFiles(config.state_dir)
     durable.make_directory(config.state_dir / "stops")
+    receiver = _receiver(config, key)
     secret = read_secret(config.state_dir / HASH_KEY_FILE)
     vkey = VerifierKey.parse(trust.log_vkey)
     async with AsyncExitStack() as stack:
@@ -132,7 +137,15 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         node_time = NodeTime(SystemClock(), files)
         own = trust.witnesses.key_of(key.public_key)
         cosigner = Cosigner(own, key, control, node_time) if own is not None else None
-        lists = ListKeeper(ledger.lists, checking, source, control)
+        sealed = SealedKeeper(
+            contents=ledger.lists,
+            wraps=ledger.wraps,
+            work=checking,
+            source=source,
+            control=control,
+            receiver=receiver,
+        )
+        lists = ListKeeper(ledger.lists, checking, source, control, sealed)
         yield Node(
             node_id=config.node_id,
             replica=replica,
@@ -142,7 +155,6 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             enforcer=Enforcer(
                 gate=GateClient(config.gate_socket),
                 work=compiling,
-                contents=ledger.lists,
                 lists=lists,
                 files=files,
                 secret=secret,
@@ -151,10 +163,28 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             source=source,
             control=control,
             files=files,
-            scans=Scans(checking, ledger.lists, lists),
+            scans=Scans(checking, lists),
             split_views=SplitViews(trust, verify, ledger, files),
             cosigner=cosigner,
         )
+
+
+def _receiver(config: NodeConfig, key: PrivateKey) -> Receiver | None:
+    """Return what opens sealed lists here; from then on this process leaves no core dump.
+
+    Raises:
+        NotFoundError, InputError, UnavailableError: the key file cannot be read.
+    """
+    if config.encryption_key_file is None:
+        _log.warning(
+            "no encryption key: sealed lists are left out until they are published",
+            advice="Name its file as encryption_key_file, and have the roots register it.",
+        )
+        return None
+    # Not 0: a core pattern that is a pipe heeds nothing but 1 (core(5)). Children inherit it.
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    secret = EncryptionKey.load(config.encryption_key_file).secret
+    return Receiver(key_id(key.public_key), secret)
 
 
 def read_secret(path: Path) -> bytes:

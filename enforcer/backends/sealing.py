@@ -8,6 +8,7 @@ Always true: no error carries a secret or anything of what was sealed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from io import BufferedIOBase, BytesIO
 from typing import Final
 
@@ -30,6 +31,22 @@ SEALED_BYTES_MAX: Final = (
 """Of the longest list that there can be, sealed."""
 WRAP_BYTES_MAX: Final = 4096
 SECRET_PREFIX: Final = "AGE-SECRET-KEY-1"  # noqa: S105  (how age spells any X25519 identity)
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """:class:`enforcer.ports.Receiver` over an age identity, which does not show itself."""
+
+    key_id: str
+    secret: str = field(repr=False)
+
+    def unwrap(self, document: bytes) -> str:
+        """Return the secret of the list identity in a wrap.
+
+        Raises:
+            IntegrityError: it is no wrap, or for another receiver.
+        """
+        return unwrap(document, self.secret)
 
 
 def new_identity() -> tuple[str, str]:

@@ -16,7 +16,7 @@ import structlog
 
 from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.errors import IntegrityError, UnavailableError
-from enforcer.ports import Contents, Gate, GateMode, GateReport, KeptFiles, ListWork
+from enforcer.ports import Gate, GateMode, GateReport, KeptFiles, ListWork
 from enforcer.services.base_table import Base, read_kept, unknown_base
 from enforcer.services.bases import BaseCompiler
 from enforcer.services.gate_link import GateLink
@@ -46,7 +46,6 @@ class Enforcer:
         *,
         gate: Gate,
         work: ListWork,
-        contents: Contents,
         lists: ListKeeper,
         files: KeptFiles,
         secret: bytes,
@@ -54,7 +53,7 @@ class Enforcer:
     ) -> None:
         self._link = GateLink(gate, seconds)
         self._lists = lists
-        tables = TableMaker(work=work, contents=contents, secret=secret)
+        tables = TableMaker(work=work, lists=lists, secret=secret)
         self._bases = BaseCompiler(tables, files, seconds)
         self._base = read_kept(files)  # that the gate has, or had when it was last heard
         self._impossible = Impossible()

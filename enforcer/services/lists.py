@@ -1,21 +1,24 @@
 """The target lists that a node has at hand: fetched, hashed, checked, and only then used.
 
-Fetched from the feed, else from the control plane; streamed to disk, never held in memory.
-Refuses a list that is not what its hash or its grammar says. A list that is missing makes its
-order wait, and no other.
+Fetched from the feed, else from the control plane; streamed to disk, never held in memory, but
+for sealed lists: of those the disk has the sealed octets, and memory what was opened. Refuses a
+list that is not what its hash or its grammar says. A list that is missing makes its order wait,
+and no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
 
 from enforcer.core.table import OrderRow
 from enforcer.errors import EnforcerError, InputError, NotFoundError
-from enforcer.ports import Contents, ControlLink, FeedSource, ListWork
+from enforcer.ports import Contents, ControlLink, FeedSource, ListWork, OpenedList
+from enforcer.services.sealed_lists import SealedKeeper, SealedList
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -24,9 +27,17 @@ class ListKeeper:
     """The lists of one node; use it from one event loop."""
 
     def __init__(
-        self, contents: Contents, work: ListWork, source: FeedSource, control: ControlLink
+        self,
+        contents: Contents,
+        work: ListWork,
+        source: FeedSource,
+        control: ControlLink,
+        sealed: SealedKeeper,
     ) -> None:
         self._contents = contents
+        self._keeper = sealed
+        self._sealed: dict[str, list[SealedList]] = {}
+        self._opened: dict[str, OpenedList] = {}
         self._work = work
         self._source = source
         self._control = control
@@ -45,6 +56,26 @@ class ListKeeper:
         """Return how many targets a list has; None where it is not at hand."""
         return self._counts.get(sha256)
 
+    def expect(self, sealed: dict[str, list[SealedList]], wanted: Collection[str]) -> None:
+        """Hear which lists are sealed, and close what was opened and is not wanted any more."""
+        self._sealed = sealed
+        for sha256 in self._opened.keys() - set(wanted):
+            self._close(sha256)
+
+    def path(self, sha256: str) -> Path:
+        """Return where a list that is at hand can be mapped."""
+        opened = self._opened.get(sha256)
+        return self._contents.path(sha256) if opened is None else opened.path
+
+    def salted(self, wanted: Iterable[str]) -> frozenset[str]:
+        """Return those that begin with their salt."""
+        return frozenset(each for each in wanted if each in self._opened)
+
+    def missing_sealed(self, wanted: Iterable[str]) -> list[str]:
+        """Return the ids of orders whose sealed lists are not at hand, sorted."""
+        absent = (each for each in wanted if each not in self._counts)
+        return sorted({of.order_id for each in absent for of in self._sealed.get(each, ())})
+
     def missing(self, wanted: Sequence[str]) -> list[str]:
         """Return which lists are not at hand."""
         return [each for each in wanted if each not in self._counts]
@@ -52,32 +83,64 @@ class ListKeeper:
     async def look(self, wanted: Sequence[str]) -> None:
         """Check those lists that are on the disk already."""
         for sha256 in self.missing(wanted):
-            if self._contents.has(sha256):
-                await self._check(sha256)
+            for of in self._sealed.get(sha256, ()):
+                if self._contents.has(of.sealed_sha256) and await self._open(of):
+                    break
+            else:
+                if self._contents.has(sha256):
+                    await self._check(sha256)
 
     async def bring(self, sha256: str) -> bool:
         """Have a list at hand: from the disk, the feed or the control plane; tell whether it is."""
         if self.has(sha256):
             return True
+        if sha256 in self._sealed:
+            return await self._bring_sealed(sha256)
         if self._contents.has(sha256) and await self._check(sha256):
             return True
         if sha256 in self._unusable:
             return False
+        if await self._fetch_any(sha256):
+            is_good = await self._check(sha256)
+            if not is_good:
+                self._unusable.add(sha256)
+            return is_good
+        return False
+
+    def distrust(self, sha256: str) -> None:
+        """Forget a list that turned out to be altered, to fetch or to open it again."""
+        self._close(sha256)
+
+    async def _bring_sealed(self, sha256: str) -> bool:
+        for of in self._sealed[sha256]:
+            is_here = self._contents.has(of.sealed_sha256)
+            if (is_here or await self._fetch_any(of.sealed_sha256)) and await self._open(of):
+                return True
+        return False
+
+    async def _open(self, of: SealedList) -> bool:
+        found = await self._keeper.open(of)
+        if found is None:
+            return False
+        self._opened[of.sha256], self._counts[of.sha256] = found
+        return True
+
+    def _close(self, sha256: str) -> None:
+        self._counts.pop(sha256, None)
+        opened = self._opened.pop(sha256, None)
+        if opened is not None:
+            opened.close()
+
+    async def _fetch_any(self, sha256: str) -> bool:
+        """Fetch a file from wherever it is; tell whether that worked."""
         sources = (
             ("feed", self._source.list_chunks(sha256)),
             ("control plane", self._control.list_chunks(sha256)),
         )
         for name, chunks in sources:
             if await self._fetch(sha256, name, chunks):
-                is_good = await self._check(sha256)
-                if not is_good:
-                    self._unusable.add(sha256)
-                return is_good
+                return True
         return False
-
-    def distrust(self, sha256: str) -> None:
-        """Forget a list that turned out to be altered on the disk, to fetch it again."""
-        self._counts.pop(sha256, None)
 
     async def _fetch(self, sha256: str, name: str, chunks: AsyncIterator[bytes]) -> bool:
         try:

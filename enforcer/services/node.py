@@ -29,6 +29,7 @@ from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.plan import Plan, make_plan, wanted_lists
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
+from enforcer.services.sealed_lists import sealed_lists
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stop_paths import StopPaths
 from enforcer.services.stops import StopKeeper, StopOutcome
@@ -160,7 +161,7 @@ class Node:
         self._time.raise_to(self._replica.state.recorded_at_ms)
         await asyncio.to_thread(self._stops.restore, self._replica.state)
         held = self._enforcer.held.protections
-        wanted = wanted_lists(self._replica.state, self._time.now_ms())
+        wanted = self._wanted()
         await self._lists.look([*wanted, *(held.lists if held is not None else ())])
         _log.info("started from its own copy", ledger_size=self._replica.size)
         self._warn_of_trust()
@@ -298,7 +299,7 @@ class Node:
         return min(left_seconds, self._pace.gate_poll_seconds)
 
     async def _show(self, plan: Plan | None, state: GateState) -> None:
-        missing = self._lists.missing(wanted_lists(self._replica.state, self._time.now_ms()))
+        wanted = wanted_lists(self._replica.state, self._time.now_ms())
         text = status_text(
             node_id=self._node_id,
             t_ms=self._time.now_ms(),
@@ -309,7 +310,8 @@ class Node:
             gate=state,
             enforcer=self._enforcer,
             stops=self._stops,
-            missing=missing,
+            missing=self._lists.missing(wanted),
+            missing_sealed=self._lists.missing_sealed(wanted),
             split_views=self._split_views.views,
         )
         try:
@@ -331,12 +333,19 @@ class Node:
                 async with asyncio.timeout(pause_seconds):
                     await self._to_scan.wait()
 
+    def _wanted(self) -> list[str]:
+        """Return the lists to have at hand, when the keeper has heard which of them are sealed."""
+        state = self._replica.state
+        wanted = wanted_lists(state, self._time.now_ms())
+        self._lists.expect(sealed_lists(state), wanted)
+        return wanted
+
     async def _fetch_lists(self) -> None:
         """Have every list at hand that is or will be needed; stubborn ones ever more rarely."""
         pause_seconds = self._pace.list_retry_seconds
         while True:
             self._lists_wanted.clear()
-            wanted = wanted_lists(self._replica.state, self._time.now_ms())
+            wanted = self._wanted()
             missing = self._lists.missing(wanted)
             for sha256 in missing:
                 if await self._lists.bring(sha256):

@@ -30,9 +30,13 @@ def status_text(
     enforcer: Enforcer,
     stops: StopKeeper,
     missing: Sequence[str],
+    missing_sealed: Sequence[str],
     split_views: Sequence[SplitView],
 ) -> bytes:
-    """Return the status as JSON, sorted so that two can be compared by eye."""
+    """Return the status as JSON, sorted so that two can be compared by eye.
+
+    Of sealed lists that are missing it names the orders (`missing_sealed`).
+    """
     report = enforcer.report
     shown = {
         "node_id": node_id,
@@ -91,6 +95,7 @@ def status_text(
             for stop in stops.unlogged
         ],
         "missing_lists": list(missing),
+        "missing_sealed_lists": list(missing_sealed),
     }
     return json.dumps(shown, indent=2, sort_keys=True).encode("ascii") + b"\n"
 

@@ -18,7 +18,7 @@ from enforcer.core.life import OrderStatus
 from enforcer.core.policy import Pins
 from enforcer.core.state import OrderRecord, State
 from enforcer.errors import EnforcerError
-from enforcer.ports import Contents, GuardJob, ListWork
+from enforcer.ports import GuardJob, ListWork
 from enforcer.services.guarding import objections
 from enforcer.services.lists import ListKeeper
 
@@ -31,9 +31,8 @@ _log: Final = structlog.get_logger(__name__)
 class Scans:
     """The scans of one node; use it from one event loop."""
 
-    def __init__(self, work: ListWork, contents: Contents, lists: ListKeeper) -> None:
+    def __init__(self, work: ListWork, lists: ListKeeper) -> None:
         self._work = work
-        self._contents = contents
         self._lists = lists
         self._scans: dict[tuple[str, Pins], GuardScan] = {}
         self._due: deque[OrderRecord] = deque()
@@ -64,9 +63,10 @@ class Scans:
             if is_known or not all(map(self._lists.has, facts.lists)):
                 self._due.popleft()
                 continue
-            paths = {each: self._contents.path(each) for each in facts.lists}
+            paths = {each: self._lists.path(each) for each in facts.lists}
+            job = GuardJob(facts, paths, self._lists.salted(facts.lists))
             try:
-                scan = await self._work.scan_guards(GuardJob(facts, paths))
+                scan = await self._work.scan_guards(job)
             except EnforcerError as error:
                 self._due.rotate(-1)  # the others need not wait for this one
                 _log.warning("scanned no list", index=order.index, problem=error.message)

@@ -15,9 +15,10 @@ import structlog
 
 from enforcer.core.table import OrderRow
 from enforcer.errors import InputError
-from enforcer.ports import CompileJob, Contents, ListWork, SealedTable, TableStats
+from enforcer.ports import CompileJob, ListWork, SealedTable, TableStats
 from enforcer.services.base_table import Base, Made, RowKey, key_of
 from enforcer.services.layers import Layers
+from enforcer.services.lists import ListKeeper
 from enforcer.services.plan import Plan, Protections
 
 CULPRITS_MAX: Final = 8
@@ -40,9 +41,9 @@ class Result:
 class TableMaker:
     """Compiles the tables of one node."""
 
-    def __init__(self, *, work: ListWork, contents: Contents, secret: bytes) -> None:
+    def __init__(self, *, work: ListWork, lists: ListKeeper, secret: bytes) -> None:
         self._work = work
-        self._contents = contents
+        self._lists = lists
         self._secret = secret
 
     async def base(self, plan: Plan, floor_ms: int) -> tuple[Base, dict[RowKey, InputError]]:
@@ -121,15 +122,16 @@ class TableMaker:
             secret=self._secret,
             register_url=policy.register_url,
             register_domain=policy.register_domain,
-            orders=tuple((row, self._contents.path(row.target_list_sha256)) for row in orders),
+            orders=tuple((row, self._lists.path(row.target_list_sha256)) for row in orders),
             protected_core=self._listed(protections.core if protections else None),
             protected_names=self._listed(protections.names if protections else None),
             base_sha256=base_sha256,
             rows=rows,
+            salted=self._lists.salted(row.target_list_sha256 for row in orders),
         )
 
     def _listed(self, sha256: str | None) -> tuple[str, Path] | None:
-        return (sha256, self._contents.path(sha256)) if sha256 is not None else None
+        return (sha256, self._lists.path(sha256)) if sha256 is not None else None
 
 
 async def compiled_most(

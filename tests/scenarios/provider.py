@@ -87,7 +87,15 @@ class Provider:
         )
         source = MemoryFeedSource(self._served.feed, poll_interval_ms=5)
         work = InlineListWork()
-        lists = ListKeeper(ledger.lists, work, source, control)
+        sealed = SealedKeeper(
+            contents=ledger.lists,
+            wraps=ledger.wraps,
+            work=work,
+            source=source,
+            control=control,
+            receiver=None,
+        )
+        lists = ListKeeper(ledger.lists, work, source, control, sealed)
         return Node(
             node_id=self._person.person_id,
             replica=Replica(trust, verify, ledger),
@@ -97,7 +105,6 @@ class Provider:
             enforcer=Enforcer(
                 gate=self.gate.client,
                 work=work,
-                contents=ledger.lists,
                 lists=lists,
                 files=files,
                 secret=bytes(16),
@@ -106,7 +113,7 @@ class Provider:
             source=source,
             control=control,
             files=files,
-            scans=Scans(work, ledger.lists, lists),
+            scans=Scans(work, lists),
             split_views=SplitViews(trust, verify, ledger, files),
             cosigner=None,
             pace=QUICK,

@@ -244,7 +244,6 @@ def enforcer_of(gate, folder, seconds):
     return Enforcer(
         gate=gate,
         work=None,
-        contents=None,
         lists=None,
         files=KeptFiles(folder),
         secret=bytes(16),

@@ -18,6 +18,9 @@ class Store:
     def path(self, sha256):
         return Path(sha256)
 
+    def salted(self, lists):
+        return frozenset()
+
 
 class Work:
     """Finds nothing; fails at what it is told to."""
@@ -43,7 +46,7 @@ def land_with(count):
 async def test_each_list_is_scanned_once_even_beyond_what_is_kept(monkeypatch):
     monkeypatch.setattr(scans, "SCANS_KEPT_MAX", 5)
     land, work = land_with(12), Work()
-    looking = Scans(work, Store(), Store())
+    looking = Scans(work, Store())
     while await looking.look(land.state, land.now_ms):
         pass
     assert len(work.scanned) == len(set(work.scanned)) == 12
@@ -52,7 +55,7 @@ async def test_each_list_is_scanned_once_even_beyond_what_is_kept(monkeypatch):
 
 async def test_orders_are_not_walked_for_each_scan():
     land = land_with(12)
-    looking = Scans(Work(), Store(), Store())
+    looking = Scans(Work(), Store())
     walks = []
     walk = looking._walk
     looking._walk = lambda *args: (walks.append(1), walk(*args))
@@ -65,7 +68,7 @@ async def test_a_list_that_cannot_be_scanned_does_not_keep_the_others_waiting():
     land = land_with(3)
     bad = next(iter(land.state.orders.values())).payload.target_list_sha256
     work = Work(bad)
-    looking = Scans(work, Store(), Store())
+    looking = Scans(work, Store())
     for _ in range(6):
         try:
             await looking.look(land.state, land.now_ms)

@@ -19,6 +19,7 @@ from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory import InlineListWork, ManualClock, MemoryControl, MemoryGate
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher, MemoryFeedSource
+from enforcer.backends.sealing import Receiver
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.attestation import (
     Attestation,
@@ -34,6 +35,8 @@ from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.core.fold import apply
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
+from enforcer.core.order import PublicationMode
+from enforcer.core.policy import DAY_MS
 from enforcer.core.trust import Trust
 from enforcer.ports import FeedUpdate
 from enforcer.services.attest import Attester
@@ -44,10 +47,12 @@ from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import Pace
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
+from enforcer.services.sealed_lists import SealedKeeper
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
 from enforcer.services.witness_watch import Cosigner
 from tests.people import Land, seal
+from tests.sealed import SealedText
 
 BAD = b"exact bad.example.org\n"
 WORSE = b"subtree worse.example.org\n"
@@ -97,6 +102,8 @@ class World:
         self.gate = MemoryGate(self.clock)
         self.work = InlineListWork()
         self.replica = Replica
+        node = self.land.node
+        self.receiver: Receiver | None = Receiver(node.key.key_id, node.encryption_secret)
         self.witnesses = NOBODY
         self.state_dir = directory / "node"
         self.book = open_copy(directory / "book", self.log)
@@ -106,6 +113,15 @@ class World:
         digest = sha256(targets).hexdigest()
         self.feed.lists[digest] = targets
         return digest
+
+    def seal(
+        self, targets: bytes, mode: PublicationMode = PublicationMode.RESTRICTED_TARGETS
+    ) -> SealedText:
+        """Seal a list and put it, and a wrap for the node, where nodes fetch them."""
+        made = SealedText.of(targets, mode, self.land.now_ms + 20 * DAY_MS)
+        self.feed.lists[made.sealed_sha256] = made.octets
+        self.feed.wraps[made.sealed_sha256, self.land.node.key.key_id] = made.wrap(self.land.node)
+        return made
 
     async def publish(self) -> None:
         """Publish what the land recorded since, and set the machine's clock to its time."""

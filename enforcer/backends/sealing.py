@@ -152,9 +152,10 @@ def unwrap(document: bytes, secret: str) -> str:
     try:
         decrypt_io(BytesIO(document), to, [identity])
         return str(_identity(to.getvalue().decode("ascii")))
-    except (DecryptError, UnicodeDecodeError, InputError) as error:
-        why = str(error) if isinstance(error, DecryptError) else "it holds no list identity"
-        raise _unreadable("a wrap", why) from None
+    except (DecryptError, OSError) as error:
+        raise _unreadable("a wrap", str(error)) from None
+    except (UnicodeDecodeError, InputError):
+        raise _unreadable("a wrap", "it holds no list identity") from None
 
 
 def _identity(secret: str) -> Identity:

@@ -148,6 +148,16 @@ def test_a_wrap_is_for_one_receiver(identity):
         sealing.unwrap(document, list_secret)
 
 
+def test_no_octet_of_a_wrap_can_be_changed_or_cut(identity):
+    secret, recipient = identity
+    document = sealing.wrap(sealing.new_identity()[0], recipient)
+    for at in range(len(document)):
+        altered = document[:at] + bytes([document[at] ^ 1]) + document[at + 1 :]
+        for wrong in (altered, document[:at]):
+            with pytest.raises(IntegrityError):
+                sealing.unwrap(wrong, secret)
+
+
 @pytest.mark.parametrize("content", [b"", b"AGE-SECRET-KEY-1", b"\xff", b"x" * 3_000, None])
 def test_a_wrap_of_anything_else_is_refused(identity, content):
     secret, recipient = identity

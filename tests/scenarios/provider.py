@@ -29,6 +29,7 @@ from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import Pace
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
+from enforcer.services.sealed_lists import SealedKeeper
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
 from tests.backends.gate_world import Asking, GateUnderTest, Resolver, gate_folder, query

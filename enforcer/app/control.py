@@ -23,9 +23,9 @@ from enforcer.api.order_service import OrderService, TrustService
 from enforcer.api.server import Server
 from enforcer.app.live_tls import LiveTls
 from enforcer.app.log_keys import LogKeys
-from enforcer.app.logs import configure_logs
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_feed import RedisFeedPublisher
@@ -76,7 +76,7 @@ async def run_control(config: ControlConfig, progress: Progress | None = None) -
     Raises:
         EnforcerError: it cannot start: a file, a key, the ledger, or the address.
     """
-    configure_logs()
+    log_to_stderr()
     trust = read_trust(config.trust_file)
     feed = RedisFeedPublisher(config.redis.url, trust.origin, password=config.redis.password())
     try:

@@ -24,11 +24,11 @@ from enforcer.api.metrics_server import metrics_served
 from enforcer.api.server import Server
 from enforcer.api.stop_service import StopService
 from enforcer.app.live_tls import LiveTls
-from enforcer.app.logs import configure_logs
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.gate_socket import GateClient
+from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
 from enforcer.backends.redis_source import RedisFeedSource
@@ -65,7 +65,7 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
     Raises:
         EnforcerError: it cannot start: a file, a key, its own copy of the ledger, its address.
     """
-    configure_logs()
+    log_to_stderr()
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

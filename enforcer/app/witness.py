@@ -15,9 +15,9 @@ from typing import Final
 import structlog
 
 from enforcer.api.witness_server import witness_served
-from enforcer.app.logs import configure_logs
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
+from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.lock import DirectoryLock
@@ -35,7 +35,7 @@ async def run_witness(config: WitnessConfig) -> None:
     Raises:
         EnforcerError: it cannot start: a file, the key, its memory, its address.
     """
-    configure_logs()
+    log_to_stderr()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)

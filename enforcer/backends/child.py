@@ -19,6 +19,7 @@ PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
+sys.exit(sys.argv[2] + " was not started: who asked for it has ended")
 """
 
 

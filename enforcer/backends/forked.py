@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import NoReturn
 
 from enforcer.backends.priority import lower_priority
@@ -32,8 +33,7 @@ def forked(run: Callable[[], int], *, keeping: Collection[int], nice: int = 0) -
     """
     if threading.active_count() != 1:
         raise RuntimeError("a process with threads cannot be copied")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_printed()
     pid = os.fork()
     if pid == 0:
         lower_priority(nice)
@@ -54,7 +54,15 @@ def _run_and_end(run: Callable[[], int], keeping: Collection[int]) -> NoReturn:
         os.closerange(last + 1, DESCRIPTORS_MAX)
         code = run()
     except BaseException:  # noqa: BLE001 - nothing may get back into the parent's frames
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
     finally:
-        sys.stderr.flush()
+        flush_printed()
         os._exit(code)
+
+
+def flush_printed() -> None:
+    """Write what this process has printed; a disk that is full is no reason to end."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or never there
+            stream.flush()

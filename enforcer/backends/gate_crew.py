@@ -122,7 +122,7 @@ class Crew:
     def start(self) -> None:
         """Start a worker for every set of sockets, beside those that serve one already."""
         for number in range(len(self.sockets)):
-            self._spawn(number)
+            self._try(number)
 
     def adopt(self, number: int, region: int, pid: int, channel: int) -> None:
         """Take over a worker of a former image of this process."""
@@ -176,7 +176,7 @@ class Crew:
         now_seconds = time.monotonic()
         for number in [each for each, due in self._due.items() if due <= now_seconds]:
             del self._due[number]
-            self._spawn(number)
+            self._try(number)
         deadlines = dict(self._due)
         for each in self.workers:
             if each.stage not in (Stage.STARTING, Stage.DRAINING):
@@ -195,10 +195,40 @@ class Crew:
         for each in self.workers:
             self._drain(each)
 
+    def _try(self, number: int) -> None:
+        """Start a worker, or see that it is tried again: the others serve meanwhile."""
+        try:
+            self._spawn(number)
+        except OSError as error:
+            refusal = UnavailableError(
+                f"a worker cannot be started: {error.strerror or error}",
+                advice="Give the gate more processes and descriptors (TasksMax, LimitNOFILE).",
+            )
+            self.first_error = self.first_error or refusal
+            pause_seconds = self._failed(number)
+            log.error(  # noqa: TRY400 - a line, not a trace
+                "worker_not_started",
+                number=number,
+                problem=refusal.message,
+                advice=refusal.advice,
+                pause_seconds=pause_seconds,
+            )
+            self._due[number] = time.monotonic() + pause_seconds
+
+    def _failed(self, number: int, *, is_steady: bool = False) -> float:
+        """Count a failure to serve a set of sockets; return how long to wait before the next."""
+        failures = 1 if is_steady else self._failures[number] + 1
+        self._failures[number] = failures
+        return 0.0 if failures == 1 else min(0.1 * 2**failures, PAUSE_SECONDS_MAX)
+
     def _spawn(self, number: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            pid = forked(lambda: run_worker(theirs.fileno()), keeping=[theirs.fileno()])
+            try:
+                pid = forked(lambda: run_worker(theirs.fileno()), keeping=[theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
         ours.settimeout(ANSWER_SECONDS_MAX)
         region = self.stats.region_of(number)
         worker = Worker(number, region, pid, os.pidfd_open(pid), Channel(ours))
@@ -259,10 +289,8 @@ class Crew:
             return
         self.counts["workers_died"] += 1
         served_seconds = time.monotonic() - worker.since_seconds
-        is_steady = served_seconds >= STEADY_SECONDS
-        failures = 1 if is_steady else self._failures[worker.number] + 1
-        self._failures[worker.number] = failures
-        pause_seconds = 0.0 if failures == 1 else min(0.1 * 2**failures, PAUSE_SECONDS_MAX)
+        pause_seconds = self._failed(worker.number, is_steady=served_seconds >= STEADY_SECONDS)
+        failures = self._failures[worker.number]
         if not any(each.number == worker.number and not each.is_former for each in self.workers):
             self._due[worker.number] = time.monotonic() + pause_seconds
         log.error(

@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 import msgspec
 import structlog
 
+from enforcer.backends.forked import flush_printed
 from enforcer.backends.gate_messages import sealed_copy
 from enforcer.backends.gate_settings import GateSettings
 from enforcer.backends.watch import Watch
@@ -120,8 +121,7 @@ def hand_over(handed: Handed, command: Sequence[str]) -> NoReturn:
     try:
         for each in kept:
             os.set_inheritable(each, True)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_printed()
         # What comes meanwhile waits: it would kill a program that handles no signals yet.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         os.execve(command[0], tuple(command), os.environ | {VARIABLE: str(fd)})  # noqa: S606 - it is us

@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 from enforcer.app.control import serving
-from enforcer.app.logs import configure_logs
+from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher
 from enforcer.config import ControlConfig, read, read_trust
 from tests.control import PlainListWork
 
 
 async def main(path: Path) -> None:
-    configure_logs()
+    log_to_stderr()
     config = read(path, ControlConfig)
     feed = MemoryFeedPublisher(MemoryFeed())
     trust = read_trust(config.trust_file)

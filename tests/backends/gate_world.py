@@ -456,8 +456,9 @@ class GateUnderTest:
         self.places: list[tuple[str, int]] = []
         self.open = ExitStack()
 
-    def start(self) -> "GateUnderTest":
-        with self.log.open("ab") as log:
+    def start(self, stderr: Path | int | None = None) -> "GateUnderTest":
+        """Start it and wait until it serves; it logs to `stderr`, or into `log`."""
+        with open(self.log if stderr is None else stderr, "ab") as log:
             self.process = subprocess.Popen(
                 [*self._prefix, sys.executable, "-c", MAIN, str(self._file)],
                 cwd=ROOT,
@@ -479,15 +480,19 @@ class GateUnderTest:
     def wait_until_ready(self) -> None:
         """Wait until the process, or what it became, says where it serves."""
         line = self.process.stdout.readline()
-        assert line, f"{self.how_it_ended()}, having said:\n{self.log.read_text()}"
+        if not line:
+            raise AssertionError(f"{self._end_of_it()}, having said:\n{self.log.read_text()}")
         self.places = [tuple(place) for place in json.loads(line)]
 
-    def how_it_ended(self) -> str:
-        """Say, for a failure's words, what became of the process."""
-        try:
-            return f"it ended with {self.process.wait(WAIT_SECONDS)}"
-        except subprocess.TimeoutExpired:
-            return "it runs, but its output is closed"
+    def _end_of_it(self) -> str:
+        """Say, for a failure's words, how the process ended that says nothing more."""
+        process, self.process = self.process, None
+        with process:
+            try:
+                return f"it ended with {process.wait(WAIT_SECONDS)}"
+            except subprocess.TimeoutExpired:
+                process.kill()
+                return "it ran with its output closed"
 
     def upgrade(self) -> None:
         """Have it become the program as it is now, and wait until only new workers serve."""

@@ -638,7 +638,6 @@ class TestProcess:
         second = GateUnderTest(gate.control.parent, resolver.place)
         with pytest.raises(AssertionError, match="another gate is listening"):
             second.start()
-        reap(second)
         assert gate.status().counters["received"] == 0
 
     @pytest.mark.parametrize(
@@ -658,7 +657,6 @@ class TestProcess:
         gate = GateUnderTest(folder, resolver.place, **settings)
         with pytest.raises(AssertionError, match=words):
             gate.start()
-        reap(gate)
 
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can be refused for being root")
     @pytest.mark.parametrize("user", [None, "root"])
@@ -666,7 +664,6 @@ class TestProcess:
         gate = GateUnderTest(folder, resolver.place, user=user)
         with pytest.raises(AssertionError, match="InputError"):
             gate.start()
-        reap(gate)
 
     @pytest.mark.root
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can read another's memory")
@@ -763,9 +760,3 @@ def is_draining(gate):
     except TimeoutError:
         return True
     return False
-
-
-def reap(gate):
-    gate.process.wait(WAIT_SECONDS)
-    gate.process.stdout.close()
-    gate.process = None

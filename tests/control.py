@@ -101,8 +101,14 @@ class PlainListWork:
     async def check_list(self, path: Path) -> ListSummary:
         return await asyncio.to_thread(lambda: check_text(path.read_bytes()))
 
+    def __init__(self) -> None:
+        self.scans: list[GuardJob] = []
+        self._one_at_a_time = asyncio.Lock()
+
     async def scan_guards(self, job: GuardJob) -> GuardScan:
-        return await asyncio.to_thread(scan_guards, job)
+        self.scans.append(job)
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(scan_guards, job)
 
 
 def with_reasons(land: Land, targets: bytes = TARGETS, **changes: object):

@@ -1,11 +1,12 @@
 """Files that are on the disk when the call returns, and whole or absent after a crash.
 
-A file is written beside its target, synced, renamed over it, and the directory is synced.
+A file is written beside its target, synced, renamed over it, and the directory is synced; one
+that nobody can be reading yet is written in its place (`write_unread`).
 An fsync that fails is final: the kernel may have dropped the pages and will report the next fsync
 of that file as a success. So nothing here repeats one; the caller writes the data anew.
-When a call raises before its renames the targets are as before; when syncing the directory failed
-each target is the old or the new file, whole. Every OSError becomes an UnavailableError
-with the path and the remedy. One writer a target: the name of the temporary file is fixed.
+When a call raises before its renames the targets are as before, and after them the old or the
+new files, whole. Every OSError becomes an UnavailableError with the path and the remedy. One
+writer a target: the name of the temporary file is fixed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,7 @@ from enforcer.errors import IntegrityError, NotFoundError, UnavailableError
 
 PUBLIC_MODE: Final = 0o644
 PRIVATE_MODE: Final = 0o600
+SYNCS_AT_ONCE_MAX: Final = 8
 
 _FULL: Final = "Free space on the filesystem that holds it, then repeat; nothing was changed."
 _RIGHTS: Final = "Let this process's user read and write it, then repeat."
@@ -70,6 +73,38 @@ def write_files(files: Mapping[Path, bytes], *, mode: int = PUBLIC_MODE) -> None
         raise
     for directory in dict.fromkeys(path.parent for path in files):
         sync_directory(directory)
+
+
+def write_unread(files: Mapping[Path, bytes], *, mode: int = PUBLIC_MODE) -> None:
+    """Make files durable that nobody reads until something else, written later, names them.
+
+    So none is written beside its target first, and all of them are synced at once, with their
+    directories: a journal takes that as one commit, where one after the other would be as many.
+    A crash leaves each absent, cut or whole, and whoever writes it next begins it anew.
+
+    Raises:
+        UnavailableError: one could not be made durable; none is left behind, if it can be helped.
+    """
+    opened: dict[int, Path] = {}
+    try:
+        for path, data in files.items():
+            with reporting(path, "write"):
+                descriptor = _begin(path, mode)
+                opened[descriptor] = path
+                _fill(descriptor, data)
+        with ThreadPoolExecutor(SYNCS_AT_ONCE_MAX) as pool:
+            syncs = [pool.submit(_sync_open, *each) for each in opened.items()]
+            directories = dict.fromkeys(path.parent for path in files)
+            syncs += [pool.submit(sync_directory, each) for each in directories]
+        for sync in syncs:
+            sync.result()
+    except UnavailableError:
+        for path in opened.values():
+            remove_quietly(path)
+        raise
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def temporary_of(path: Path) -> Path:
@@ -181,13 +216,28 @@ def reporting(path: Path, action: str) -> Iterator[None]:
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
     """Write and sync a file; the mode is in force before its first byte."""
+    descriptor = _begin(path, mode)
+    try:
+        _fill(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _begin(path: Path, mode: int) -> int:
     # A leftover of a crash could have other rights, or be the open file of somebody else.
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+
+
+def _fill(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_open(descriptor: int, path: Path) -> None:
+    with reporting(path, "sync"):
         os.fsync(descriptor)
 
 

@@ -67,13 +67,16 @@ class TileFiles:
     def write(self, tiles: Mapping[Tile, bytes]) -> None:
         """Make the files of these tiles durable, in the place of any that are there.
 
+        No checkpoint covers one yet, and none that does was ever written twice: a tile of more
+        entries has another name. So nobody can be reading what is written here.
+
         Raises:
             UnavailableError: one could not be.
         """
         files = {self.path(tile): data for tile, data in tiles.items()}
         for directory in dict.fromkeys(path.parent for path in files):
             self._make(directory)
-        durable.write_files(files)
+        durable.write_unread(files)
 
     def drop_partials(self, level: int, index: int) -> None:
         """Remove the partial files of a full tile: at most 255, and what crashes left of them.

@@ -51,18 +51,33 @@ def apply(state: State, entry: Entry) -> Effect:
             advice="Stop following and ask the ledger's operator: its time ran backwards.",
             index=state.size,
         )
-    index, order_index, refusal = state.size, None, None
     try:
         payload = judge(state, entry.envelope, entry.recorded_at_ms)
     except IntegrityError:
         raise
     except EnforcerError as error:
-        refusal = error
-    else:
-        order_index = _commit(state, payload, entry)
-        state.index_of_payload[entry.envelope.payload_sha256] = index
-        for signature in entry.envelope.signatures:
-            state.index_of_request[signature.key_id, payload.request_id] = index
+        return _step(state, entry, refusal=error)
+    return fold_judged(state, payload, entry)
+
+
+def fold_judged(state: State, payload: AnyPayload, entry: Entry) -> Effect:
+    """Fold the next entry in, whose payload `judge` has just returned for this very state."""
+    index = state.size
+    order_index = _commit(state, payload, entry)
+    state.index_of_payload[entry.envelope.payload_sha256] = index
+    for signature in entry.envelope.signatures:
+        state.index_of_request[signature.key_id, payload.request_id] = index
+    return _step(state, entry, order_index=order_index)
+
+
+def _step(
+    state: State,
+    entry: Entry,
+    *,
+    refusal: EnforcerError | None = None,
+    order_index: int | None = None,
+) -> Effect:
+    index = state.size
     state.size += 1
     state.recorded_at_ms = entry.recorded_at_ms
     return Effect(index, entry.recorded_at_ms, entry.kind, refusal, order_index)

@@ -1,7 +1,7 @@
 """What a lawful act changes of an order; the judges have said before that it may.
 
-Every record is replaced, never altered. ``state.live`` and ``state.growth`` are kept in step:
-what may still block, and how much an authority has added within a day.
+Every record is replaced, never altered. What the state keeps beside its records is kept in step:
+what may still block, what an authority has added within a day, what limits look back at.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from enforcer.core.order import (
     OrderRejected,
     OrderStopped,
 )
+from enforcer.core.policy import ADMINISTRATIVE_KINDS
 from enforcer.core.remedy import (
     AppealDecided,
     AppealFiled,
@@ -133,6 +134,8 @@ def _approve(state: State, order: OrderRecord, entry: Entry) -> None:
     for other in state.versions[order.payload.order_id]:
         if other != order.index and state.orders[other].status not in ENDED:
             _end(state, other, OrderStatus.SUPERSEDED, entry)
+    if order.payload.decision_kind in ADMINISTRATIVE_KINDS:
+        state.administrative.append(order.index)
     note_growth(state, order.payload.authority, now_ms, added)
     state.live.forget_ended(now_ms)
     _put(
@@ -219,6 +222,8 @@ def _stop(state: State, order_id: str, entry: Entry) -> None:
 
 
 def _end(state: State, index: int, status: OrderStatus, entry: Entry) -> None:
+    if status is OrderStatus.STOPPED and state.orders[index].approved_index is not None:
+        state.stopped.append(index)
     _put(
         state,
         replace(

@@ -6,6 +6,7 @@ Nothing here reads a list.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -63,13 +64,18 @@ class GuardFacts:
 
 
 def guard_facts(
-    state: State, order: OrderRecord, t_ms: int, at_index: int | None = None
+    state: State,
+    order: OrderRecord,
+    t_ms: int,
+    at_index: int | None = None,
+    *,
+    among: Iterable[OrderRecord] | None = None,
 ) -> GuardFacts:
     """Return the facts of `order` as `state` has them, if an act at `t_ms` let it block, or longer.
 
-    `at_index` is the act's entry, as for `relations`. An order that was approved already has its
-    time counted from then on. A past order whose stop somebody answered, by a lift for this one
-    after it, is left out.
+    `at_index` is the act's entry, and `among` what is looked at, as for `relations`. An order that
+    was approved already has its time counted from then on. A past order whose stop somebody
+    answered, by a lift for this one after it, is left out.
     """
     policy = state.policy.payload if state.policy is not None else None
     is_administrative = order.payload.decision_kind in ADMINISTRATIVE_KINDS
@@ -80,7 +86,7 @@ def guard_facts(
         policy.pins if policy else NO_PINS,
         tuple(
             each
-            for each in relations(state, order, t_ms, at_index=at_index)
+            for each in relations(state, order, t_ms, at_index=at_index, among=among)
             if not _is_answered(state, order, each)
         ),
         max(0, order.payload.expires_at_ms - begins_ms) if is_administrative else 0,

@@ -9,7 +9,7 @@ for durations alone, since entries that are recorded together have one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,18 +33,36 @@ class Relation:
     """How long it has blocked without a court until then: what ADMINISTRATIVE_TIME adds up."""
 
 
+def comparable(state: State, order: OrderRecord, t_ms: int) -> list[OrderRecord]:
+    """Return the orders that `relations` at `t_ms` are among, ascending by index."""
+    found = set(state.versions.get(order.payload.order_id, ()))
+    if order.payload.decision_kind in ADMINISTRATIVE_KINDS:
+        found.update(state.administrative)
+    for index in reversed(state.stopped):
+        if (state.orders[index].ended_at_ms or 0) <= t_ms - MEMORY_DAYS * DAY_MS:
+            break
+        found.add(index)
+    return [state.orders[index] for index in sorted(found)]
+
+
 def relations(
-    state: State, order: OrderRecord, t_ms: int, *, at_index: int | None = None
+    state: State,
+    order: OrderRecord,
+    t_ms: int,
+    *,
+    at_index: int | None = None,
+    among: Iterable[OrderRecord] | None = None,
 ) -> Iterator[Relation]:
     """Yield what `order` must be compared with if an act at `t_ms` let it block, or longer.
 
     `at_index` is the act's entry: the order's approval where it has one, else the next entry. An
     order's own versions are one order: of them only the version that blocks is compared, for
-    GROWTH; how long they last together is for the judge. Past orders come ascending by index.
+    GROWTH; how long they last together is for the judge. Past orders are looked for `among` the
+    given ones, else in the whole state, and come as they stand there, ascending by index.
     """
     if at_index is None:
         at_index = state.size if order.approved_index is None else order.approved_index
-    for past in state.orders.values():
+    for past in comparable(state, order, t_ms) if among is None else among:
         approved_at_ms, approved_index = past.approved_at_ms, past.approved_index
         if approved_at_ms is None or approved_index is None or past.index == order.index:
             continue

@@ -232,6 +232,10 @@ class State:
     out, so that it does not grow with the ledger."""
     growth: dict[str, Additions] = field(default_factory=dict)
     """Authority -> what its approvals added, of the last 24 hours before its last one."""
+    administrative: list[int] = field(default_factory=list)
+    """Orders without a court that were ever approved, by the approval: limits look back at them."""
+    stopped: list[int] = field(default_factory=list)
+    """Orders that had been approved and were stopped, by the stop."""
     versions: dict[str, list[int]] = field(default_factory=dict)
     """Order id -> entry indices of its effective proposals, ascending."""
     index_of_payload: dict[str, int] = field(default_factory=dict)
@@ -255,6 +259,8 @@ class State:
             orders=dict(self.orders),
             live=self.live.copy(),
             growth={authority: added.copy() for authority, added in self.growth.items()},
+            administrative=list(self.administrative),
+            stopped=list(self.stopped),
             versions={order_id: list(indices) for order_id, indices in self.versions.items()},
             index_of_payload=dict(self.index_of_payload),
             index_of_request=dict(self.index_of_request),

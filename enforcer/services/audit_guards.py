@@ -113,9 +113,9 @@ class GuardAudit:
             group = groups.get(order.payload.target_list_sha256)
             near = dict(related[group]) if group is not None else {}
             near |= {at: state.orders[at] for at in state.versions[order.payload.order_id]}
-            view = replace(state, orders=dict(sorted(near.items())), policy=act.policy)
             if act.does != NEW_DATA or self._must_be_held(state, act):
-                yield from self._judge(view, act)
+                among = [near[index] for index in sorted(near)]
+                yield from self._judge(replace(state, policy=act.policy), act, among)
             progress(done, len(acts))
 
     def _must_be_held(self, state: State, act: _Act) -> bool:
@@ -134,10 +134,10 @@ class GuardAudit:
             and not is_superseded
         )
 
-    def _judge(self, state: State, act: _Act) -> Iterator[Finding]:
+    def _judge(self, state: State, act: _Act, among: list[OrderRecord]) -> Iterator[Finding]:
         # The control plane reckons with so much more time: what it found was so at one of them.
         t_ms = act.t_ms - SCAN_VALID_MS if act.held_for else act.t_ms
-        facts = guard_facts(state, act.order, t_ms, act.index)
+        facts = guard_facts(state, act.order, t_ms, act.index, among=among)
         if act.does == NEW_DATA:
             facts = replace(facts, relations=(), administrative_ms=0)
         try:

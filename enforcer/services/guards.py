@@ -9,9 +9,12 @@ memory, for whoever asks soon.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -20,6 +23,7 @@ from enforcer.core import fields
 from enforcer.core.envelope import Envelope, key_id, sign
 from enforcer.core.guard import Guard, GuardScan
 from enforcer.core.guard_facts import GuardFacts, as_prolonged, guard_facts
+from enforcer.core.history import comparable
 from enforcer.core.hold import OrderHeld
 from enforcer.core.judge_parts import present_policy
 from enforcer.core.key import Role
@@ -31,7 +35,7 @@ from enforcer.core.order import (
     OrderRef,
 )
 from enforcer.core.policy import DAY_MS
-from enforcer.core.state import OrderRecord
+from enforcer.core.state import OrderRecord, State
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from enforcer.ports import Contents, GuardJob, ListWork, Signer
 from enforcer.services import side_files
@@ -43,6 +47,7 @@ from enforcer.services.guarding import (
     with_growth,
 )
 from enforcer.services.ledger import Ledger
+from enforcer.services.waiting import Check
 
 HITS_TOLD_MAX: Final = 3
 REPORTS_KEPT_MAX: Final = 32
@@ -82,7 +87,7 @@ class Checked:
     """What the guards found, and what makes sure, when the act is recorded, that it still holds."""
 
     held: Held | None
-    check: Callable[[int], None]
+    check: Check
 
 
 class Guards:
@@ -97,6 +102,8 @@ class Guards:
         self._work = work
         self._key = key
         self._reports: dict[str, bytes] = {}
+        self._coming: Counter[int] = Counter()
+        """Orders by index whose approval, or other end, is being judged or recorded."""
 
     async def look(
         self, order: OrderRecord, t_ms: int, *, by_pins_alone: bool = False
@@ -144,16 +151,20 @@ class Guards:
             RefusedError, UnavailableError: as :meth:`check_proposal`.
         """
         t_ms = self._ledger.now_ms()
-        order = self._as_ordered(act)
         state = self._ledger.state
+        order = _as_ordered(state, act)
         until_ms = t_ms + SCAN_VALID_MS
         facts, later = (guard_facts(state, order, at, state.size) for at in (t_ms, until_ms))
-        facts = facts.until(later)
-        held = self._judged(await self._look(order, facts, t_ms))
+        alone = facts.until(later)
+        facts = alone.until(self._with_coming(order, t_ms, until_ms))
+        held = await self._look(order, facts, t_ms)
+        if held is not None and facts != alone:  # what comes may be why, and may never come
+            facts = alone
+            held = await self._look(order, facts, t_ms)
+        held = self._judged(held)
 
-        def check(recorded_at_ms: int) -> None:
-            state = self._ledger.state
-            now = guard_facts(state, self._as_ordered(act), recorded_at_ms, state.size)
+        def check(state: State, recorded_at_ms: int) -> None:
+            now = guard_facts(state, _as_ordered(state, act), recorded_at_ms, state.size)
             if recorded_at_ms > until_ms or not facts.includes(now):
                 raise StaleScanError(
                     "other acts that concern the targets were recorded at the same time",
@@ -162,9 +173,28 @@ class Guards:
 
         return Checked(held, check)
 
-    def _as_ordered(self, act: OrderApproved | OrderExtended | OrderConfirmed) -> OrderRecord:
-        order = self._ledger.state.orders[act.order.entry_index]
-        return order if isinstance(act, OrderApproved) else as_prolonged(order, act)
+    @contextmanager
+    def coming(self, act: OrderApproved | OrderExtended | OrderConfirmed) -> Iterator[None]:
+        """Let others reckon with it that the order of this act may soon block."""
+        index = act.order.entry_index
+        self._coming[index] += 1
+        try:
+            yield
+        finally:
+            self._coming[index] -= 1
+            self._coming += Counter()  # without what is at zero
+
+    def _with_coming(self, order: OrderRecord, t_ms: int, until_ms: int) -> GuardFacts:
+        """Return facts at `until_ms` as if all that comes had been approved at `t_ms`."""
+        state = self._ledger.state
+        others = (state.orders[index] for index in self._coming if index in state.orders)
+        approved = [
+            replace(each, approved_index=state.size - 1, approved_at_ms=t_ms)
+            for each in others
+            if each.approved_index is None
+        ]
+        among = chain(comparable(state, order, until_ms), approved)
+        return guard_facts(state, order, until_ms, state.size, among=among)
 
     def act(self, held: Held, ref: OrderRef) -> Envelope:
         """Return the control plane's own act that puts an order on hold."""
@@ -269,3 +299,8 @@ class Guards:
             guards=", ".join(each.guard.name for each in refusing),
             report_sha256=name,
         )
+
+
+def _as_ordered(state: State, act: OrderApproved | OrderExtended | OrderConfirmed) -> OrderRecord:
+    order = state.orders[act.order.entry_index]
+    return order if isinstance(act, OrderApproved) else as_prolonged(order, act)

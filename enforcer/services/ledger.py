@@ -1,8 +1,9 @@
 """The one writer of the ledger: judge, append, fold, prove.
 
-Acts that wait are recorded together, in one append; stops come first. An act is answered
-when it is durable, and never before; what is refused changes nothing. The same signed act
-again gives, for ever, the entry that it became. Nothing here knows about feeds or networks:
+Acts that come while one append is running are recorded together in the next, stops first; each
+is judged by what stands after those before it, so that none is recorded without effect. An act
+is answered when it is durable, and never before; what is refused changes nothing. The same signed
+act again gives, for ever, the entry that it became. Nothing here knows about feeds or networks:
 whoever must hear of new entries is told by a call that does not wait.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self, TypeAlias
 
 import structlog
@@ -19,7 +20,7 @@ import structlog
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.entry import AnyPayload, Entry, encode, parse, parse_payload
 from enforcer.core.envelope import Envelope, Verify
-from enforcer.core.fold import Effect, apply
+from enforcer.core.fold import Effect, apply, fold_judged
 from enforcer.core.judge import judge
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.receipt import Receipt
@@ -32,10 +33,9 @@ from enforcer.errors import (
     UnavailableError,
 )
 from enforcer.ports import Clock, LedgerFiles
-from enforcer.services.footprint import EVERYTHING, footprint
 from enforcer.services.ledger_time import LedgerTime
 from enforcer.services.order_history import OrderHistory
-from enforcer.services.waiting import WaitingAct, WaitingActs
+from enforcer.services.waiting import Check, WaitingAct, WaitingActs
 
 ENTRIES_PER_APPEND_MAX: Final = 64
 """At most 4 MiB, so that a stop waits for one small append at the longest."""
@@ -69,6 +69,22 @@ class Appended:
     checkpoint_note: bytes
 
 
+@dataclass(slots=True)
+class _Group:
+    """Acts that one append records."""
+
+    leaves: list[bytes] = field(default_factory=list)
+    acts: list[tuple[WaitingAct, int]] = field(default_factory=list)
+    """Each act with the entry that it becomes."""
+    again: list[tuple[WaitingAct, int]] = field(default_factory=list)
+    """Acts that are among them already, sent a second time."""
+
+    def fail(self, error: BaseException) -> None:
+        """Answer all with the error."""
+        for act, _ in (*self.acts, *self.again):
+            act.fail(error)
+
+
 class Ledger:
     """The ledger of one control plane; use it from one event loop, as a context manager.
 
@@ -84,6 +100,9 @@ class Ledger:
         self.files = files
         self.state = state
         self.history = history
+        # What will be when all that was taken is recorded; new acts are judged by it. It stands
+        # apart, because an append may fail, and nobody else may see what was not answered.
+        self._ahead = state.copy()
         self._seal = seal
         self._time = LedgerTime(clock)
         self._tell: list[Callable[[Appended], None]] = []
@@ -147,31 +166,25 @@ class Ledger:
         """
         payload = parse_payload(envelope)
         if self.recorded_as(envelope, payload) is None:
-            self._judge(envelope, payload, self.now_ms())
+            _judge(self.state, envelope, payload, self.now_ms())
         return payload
 
     def recorded_as(self, envelope: Envelope, payload: AnyPayload) -> int | None:
         """Return the entry that this very act became: same payload, same signers."""
-        index = self.state.index_of_payload.get(envelope.payload_sha256)
-        if index is None:
-            return None
-        # Not `==`: a later stop may have used the request id again, which nothing forbids a stop.
-        requests = self.state.index_of_request
-        uses = [requests.get((part.key_id, payload.request_id), -1) for part in envelope.signatures]
-        return index if all(use >= index for use in uses) else None
+        return _recorded_as(self.state, envelope, payload)
 
     async def record(
         self,
         envelope: Envelope,
         then: Callable[[int], Envelope] | None = None,
-        check: Callable[[int], None] | None = None,
+        check: Check | None = None,
     ) -> Recorded:
         """Record an act; again gives the same entry with a fresh receipt.
 
         `then` makes, of the entry's index, an act that becomes the entry after it: in one append,
-        both or none. `check` is called by the writer with the act's time, when nothing can come
-        between any more: what it raises is the answer. Neither is called for an act that is
-        recorded already.
+        both or none. `check` is called by the writer with what will hold before the act and with
+        the act's time, when nothing can come between any more: what it raises is the answer.
+        Neither is called for an act that is recorded already.
 
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: the rule that it breaks.
@@ -208,114 +221,138 @@ class Ledger:
 
         return await asyncio.to_thread(read)
 
-    def _judge(
-        self,
-        envelope: Envelope,
-        payload: AnyPayload,
-        recorded_at_ms: int,
-        state: State | None = None,
-    ) -> bytes:
-        """Return the leaf that the act would be after the entries of `state`, or of all."""
-        state = state or self.state
-        if state.size == 0 and not isinstance(payload, PolicyAdopted):
-            raise RefusedError(
-                "the ledger is empty, and its first entry adopts a policy",
-                advice="Have the roots sign a policy, and record that first.",
-                field="payloadType",
-            )
-        try:
-            judge(state, envelope, recorded_at_ms)
-        except IntegrityError as error:
-            # Followers would stop at such an entry: so it must not become one.
-            raise RefusedError(error.message, advice=error.advice, **error.data) from error
-        return encode(Entry(recorded_at_ms, envelope))
-
     async def _write(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                batch = self._next_batch()
-                if batch:
-                    await self._append(batch)
+                group = self._next_group()
+                if group.leaves:
+                    await self._append(group)
             if self._is_closing:
                 return
 
-    def _next_batch(self) -> dict[bytes, WaitingAct]:
-        """Take what can be recorded together: leaf -> act, in order; answer what cannot be."""
+    def _next_group(self) -> _Group:
+        """Take what is to be recorded together, in order; answer what cannot be."""
+        group = _Group()
         fault = self._clock_fault()
         if fault is not None:
             for act in self._waiting.take():
                 act.fail(fault)
-            return {}
+            return group
         recorded_at_ms = self.now_ms()
-        batch: dict[bytes, WaitingAct] = {}
-        touched: frozenset[tuple[str, ...]] = frozenset()
         for act in self._waiting.take():
-            # What brings another act with it, or looks at what came before, stands alone.
-            touches = EVERYTHING if act.is_alone else footprint(act.envelope, act.payload)
-            if batch and (EVERYTHING in (touches, touched) or touched & touches):
-                self._waiting.put_back(act)
+            self._accept(act, recorded_at_ms, group)
+            if len(group.leaves) > ENTRIES_PER_APPEND_MAX - 2:  # an act may bring another
                 break
-            for leaf in self._accept(act, recorded_at_ms):
-                batch[leaf] = act
-                touched |= touches
-            if len(batch) == ENTRIES_PER_APPEND_MAX:
-                break
-        return batch
+        return group
 
-    def _accept(self, act: WaitingAct, recorded_at_ms: int) -> tuple[bytes, ...]:
-        """Return the leaves of an act that is to be recorded; answer one that is not."""
+    def _accept(self, act: WaitingAct, recorded_at_ms: int, group: _Group) -> None:
+        """Add an act that can be recorded after the group's others; answer one that cannot."""
         if act.is_abandoned:
-            return ()
-        index = self.recorded_as(act.envelope, act.payload)
+            return
+        index = _recorded_as(self._ahead, act.envelope, act.payload)
+        if index is not None and index >= self.state.size:
+            group.again.append((act, index))
+            return
         if index is not None:
             act.give(index, is_repeated=True)
-            return ()
+            return
         try:
-            leaf = self._judge(act.envelope, act.payload, recorded_at_ms)
-            if act.check is not None:
-                act.check(recorded_at_ms)
-            if act.then is None:
-                return (leaf,)
-            after = self.state.copy()
-            apply(after, parse(leaf))
-            following = act.then(self.state.size)
-            payload = parse_payload(following)
-            return leaf, self._judge(following, payload, recorded_at_ms, after)
+            leaves = self._take(act, recorded_at_ms)
         except EnforcerError as error:
             act.fail(error)
-            return ()
+            return
+        group.acts.append((act, self.state.size + len(group.leaves)))
+        group.leaves += leaves
 
-    async def _append(self, batch: dict[bytes, WaitingAct]) -> None:
-        """Append the batch and fold it; every act in it gets an answer."""
+    def _take(self, act: WaitingAct, recorded_at_ms: int) -> tuple[bytes, ...]:
+        """Judge an act and go ahead by it; return the leaves that it becomes.
+
+        Raises:
+            EnforcerError: it cannot be recorded, and nothing has changed.
+        """
+        ahead = self._ahead
+        payload = _judge(ahead, act.envelope, act.payload, recorded_at_ms)
+        if act.check is not None:
+            act.check(ahead, recorded_at_ms)
+        entry = Entry(recorded_at_ms, act.envelope)
+        leaf = encode(entry)
+        if act.then is None:
+            fold_judged(ahead, payload, entry)
+            return (leaf,)
+        after = ahead.copy()
+        fold_judged(after, payload, entry)
+        following = Entry(recorded_at_ms, act.then(ahead.size))
+        payload = parse_payload(following.envelope)
+        payload = _judge(after, following.envelope, payload, recorded_at_ms)
+        leaves = leaf, encode(following)
+        fold_judged(after, payload, following)
+        self._ahead = after
+        return leaves
+
+    async def _append(self, group: _Group) -> None:
+        """Append a group and fold it; every act in it gets an answer."""
         first_index = self.files.size
-        leaves = tuple(batch)
+        leaves = tuple(group.leaves)
         appending = asyncio.get_running_loop().run_in_executor(
             self._disk, self.files.append, leaves, self._seal
         )
         await asyncio.wait([appending])
         error = appending.exception()
         if error is not None:  # whatever it is, the callers must hear of it
-            log.error("append_failed", acts=len(batch), problem=str(error))
-            for act in batch.values():
-                act.fail(error)
+            log.error("append_failed", acts=len(group.acts), problem=str(error))
+            self._ahead = self.state.copy()
+            group.fail(error)
             return
         entries = tuple(map(parse, leaves))
-        effects = [self._fold(entry) for entry in entries]
+        effects = {effect.index: effect for effect in map(self._fold, entries)}
         for tell in self._tell:
             tell(Appended(first_index, entries, leaves, appending.result()))
-        for effect, act in zip(effects, batch.values(), strict=True):
-            if effect.refusal is not None:  # then `footprint` forgot something
+        for effect in effects.values():
+            if effect.refusal is not None:  # then the judge and the fold do not agree
                 log.error("recorded_without_effect", index=effect.index)
-                act.fail(effect.refusal)
-            else:
-                act.give(effect.index, is_repeated=False)
+                self._ahead = self.state.copy()
+        for acts, is_repeated in ((group.acts, False), (group.again, True)):
+            for act, index in acts:
+                refusal = effects[index].refusal
+                if refusal is not None:
+                    act.fail(refusal)
+                else:
+                    act.give(index, is_repeated=is_repeated)
 
     def _fold(self, entry: Entry) -> Effect:
         effect = apply(self.state, entry)
         self.history.note(self.state, entry, effect)
         return effect
+
+
+def _recorded_as(state: State, envelope: Envelope, payload: AnyPayload) -> int | None:
+    """Return the entry that the state has of this very act."""
+    index = state.index_of_payload.get(envelope.payload_sha256)
+    if index is None:
+        return None
+    # Not `==`: a later stop may have used the request id again, which nothing forbids a stop.
+    requests = state.index_of_request
+    uses = [requests.get((part.key_id, payload.request_id), -1) for part in envelope.signatures]
+    return index if all(use >= index for use in uses) else None
+
+
+def _judge(
+    state: State, envelope: Envelope, payload: AnyPayload, recorded_at_ms: int
+) -> AnyPayload:
+    """Return the payload as it counts if it is lawful as the next entry after `state`."""
+    if state.size == 0 and not isinstance(payload, PolicyAdopted):
+        raise RefusedError(
+            "the ledger is empty, and its first entry adopts a policy",
+            advice="Have the roots sign a policy, and record that first.",
+            field="payloadType",
+        )
+    try:
+        return judge(state, envelope, recorded_at_ms)
+    except IntegrityError as error:
+        # Followers would stop at such an entry: so it must not become one.
+        raise RefusedError(error.message, advice=error.advice, **error.data) from error
 
 
 def replay(

@@ -7,7 +7,6 @@ before the act that names them is recorded, and only when it is lawful.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -53,6 +52,7 @@ from enforcer.services.guards import HITS_TOLD_MAX, Guards, Held, StaleScanError
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.publication import Publication
 from enforcer.services.uploads import Uploads
+from enforcer.services.waiting import Check
 
 ROOT_ACTS: Final = (PolicyAdopted, RootsChanged, KeyRegistered, KeyRevoked, LogKeyRotated)
 OTHER_ACTS: Final = (
@@ -114,7 +114,6 @@ class Orders:
         self._side = side
         self._publication = publication
         self._guards = guards
-        self._one_at_a_time = asyncio.Lock()
 
     async def propose(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
@@ -168,27 +167,16 @@ class Orders:
         *,
         validate_only: bool,
     ) -> Recorded | None:
-        """Record what makes an order block, or block longer, one such act after the other.
+        """Record what makes an order block, or block longer; several such acts go side by side.
 
-        The guards look first; the ledger's writer makes sure that nothing came between, and
-        else they look again.
+        The guards look first; the ledger's writer makes sure that nothing came between that
+        they did not reckon with, and else they look again.
         """
-        async with self._one_at_a_time:
+        with self._guards.coming(act):
             for tries_left in reversed(range(SCANS_MAX)):
                 check = None
                 if self._ledger.recorded_as(envelope, act) is None:
-                    grows = self._judge_act(envelope)
-                    order = self._ledger.state.orders[act.order.entry_index]
-                    if isinstance(act, OrderApproved):
-                        await self._check_targets(order.payload)
-                    checked = await self._guards.check_act(act)
-                    if checked.held is not None:
-                        held = checked.held
-                        index = None if validate_only else await self._guards.hold(order, held)
-                        raise _held_now(held, index)
-                    if grows is not None:
-                        raise grows
-                    check = checked.check
+                    check = await self._look(envelope, act, validate_only=validate_only)
                 if validate_only:
                     return None
                 await side_files.keep(self._side, documents)
@@ -197,14 +185,38 @@ class Orders:
                 except StaleScanError:
                     if not tries_left:
                         raise
+                except RefusedError as error:
+                    if not tries_left or not _is_growth(error):  # by what was recorded beside it
+                        raise
             return None
+
+    async def _look(
+        self,
+        envelope: Envelope,
+        act: OrderApproved | OrderExtended | OrderConfirmed,
+        *,
+        validate_only: bool,
+    ) -> Check:
+        """Have the guards look at what an act is about; put it on hold if they say so."""
+        grows = self._judge_act(envelope)
+        order = self._ledger.state.orders[act.order.entry_index]
+        if isinstance(act, OrderApproved):
+            await self._check_targets(order.payload)
+        checked = await self._guards.check_act(act)
+        if checked.held is not None:
+            held = checked.held
+            index = None if validate_only else await self._guards.hold(order, held)
+            raise _held_now(held, index)
+        if grows is not None:
+            raise grows
+        return checked.check
 
     def _judge_act(self, envelope: Envelope) -> RefusedError | None:
         """Judge an act; return the refusal for growth, which is held and not refused."""
         try:
             self._ledger.judge(envelope)
         except RefusedError as error:
-            if error.data.get("guard") != Guard.GROWTH.name:
+            if not _is_growth(error):
                 raise
             return error
         return None
@@ -364,6 +376,10 @@ def _check_measure(measure: Measure, summary: ListSummary) -> None:
                 "NEGATIVE also takes addresses out of DNS answers.",
                 field="measure",
             )
+
+
+def _is_growth(error: RefusedError) -> bool:
+    return error.data.get("guard") == Guard.GROWTH.name
 
 
 def _held_now(held: Held, index: int | None) -> RefusedError:

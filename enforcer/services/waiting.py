@@ -10,15 +10,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from enforcer.core.entry import AnyPayload
 from enforcer.core.envelope import Envelope
 from enforcer.core.order import OrderStopped
+from enforcer.core.state import State
 from enforcer.errors import UnavailableError
 
 ACTS_WAITING_MAX: Final = 1_024
 STOPS_WAITING_MAX: Final = 16_384
+
+Check: TypeAlias = Callable[[State, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,16 +32,11 @@ class WaitingAct:
     payload: AnyPayload
     then: Callable[[int], Envelope] | None = None
     """Makes, of this act's entry index, another that is recorded with it or not at all."""
-    check: Callable[[int], None] | None = None
-    """Called with the time that the act would get, by all that is recorded before it; raises."""
+    check: Check | None = None
+    """Called with what holds before the act, and the time that it would get; raises."""
     answer: asyncio.Future[tuple[int, bool]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-
-    @property
-    def is_alone(self) -> bool:
-        """Tell whether nothing else may be recorded in one append with it."""
-        return self.then is not None or self.check is not None
 
     @property
     def is_abandoned(self) -> bool:
@@ -88,8 +86,3 @@ class WaitingActs:
         """Yield who is next, one after the other; each is out of the queue when it is yielded."""
         while self:
             yield (self._stops or self._acts).popleft()
-
-    def put_back(self, act: WaitingAct) -> None:
-        """Let an act that was taken be the next again."""
-        queue = self._stops if isinstance(act.payload, OrderStopped) else self._acts
-        queue.appendleft(act)

@@ -4,9 +4,11 @@ Run by test_tiles.py as `ledger_scenarios.py SCENARIO DIRECTORY [ARGUMENT...]`; 
 fails exits with a traceback. Writers are forked, so that a round costs milliseconds.
 """
 
+import asyncio
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +23,18 @@ from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.merkle import CompactRange
 from enforcer.core.note import VerifierKey
+from enforcer.core.state import Roots
+from enforcer.core.trust import Trust
 from enforcer.errors import UnavailableError
+from enforcer.services.ledger import Ledger
+from tests.control import LandClock, founding_acts
+from tests.people import Land
+from tests.people import seal as seal_act
 
 ORIGIN = "example.org/ledger"
 KEY = PrivateKey.generate()
 VKEY = VerifierKey(ORIGIN, KEY.public_key)
+CHANGES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 
 
 def opened(path, *, writer):
@@ -98,6 +107,19 @@ def kill_at_random(path, seed, rounds):
     print(f"{rounds} kills, {len(answered)} answers, {unanswered} killed between disk and answer")
 
 
+def killer(folder, step):
+    """Return an audit hook that kills this process at the `step`-th thing it does to a folder."""
+    left = [step]
+
+    def count(event, arguments):
+        if event in CHANGES and str(folder) in str(arguments[0]):
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return count
+
+
 def kill_at_each_step(path):
     """Kill a writer at the first, second, ... thing it does to the directory, until it ends."""
     step, killed = 0, True
@@ -106,17 +128,7 @@ def kill_at_each_step(path):
         folder = path / str(step)
 
         def write(answer, folder=folder, step=step):
-            left = [step]
-
-            def count(event, arguments):
-                if event in {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"} and str(
-                    folder
-                ) in str(arguments[0]):
-                    left[0] -= 1
-                    if left[0] == 0:
-                        os.kill(os.getpid(), signal.SIGKILL)
-
-            sys.addaudithook(count)
+            sys.addaudithook(killer(folder, step))
             with opened(folder, writer=True) as ledger:
                 for leaves in (3, 252, 2, 300):
                     ledger.append([f"{ledger.size} {n}".encode() for n in range(leaves)], seal)
@@ -129,6 +141,46 @@ def kill_at_each_step(path):
             assert ledger.size == size + 1
     assert size == 557, f"the last writer was not killed and must have ended, at {size}"
     print(f"{step - 1} steps")
+
+
+def kill_in_a_group(path):
+    """Kill a control plane at each step of an append of acts that several people wait for."""
+    land = Land()
+    founded = path / "founded"
+    acts = founding_acts(land)
+    with opened(founded, writer=True) as files:
+        asyncio.run(record(land, files, [[act] for act in acts], print))
+    orders = [seal_act(land.order(), land.proposer.key) for _ in range(9)]
+    groups = [orders[:4], orders[4:]]
+    step, killed = 0, True
+    while killed:
+        step += 1
+        folder = path / str(step)
+        shutil.copytree(founded, folder)
+
+        def write(answer, folder=folder, step=step):
+            with opened(folder, writer=True) as files:
+                sys.addaudithook(killer(folder, step))
+                asyncio.run(record(land, files, groups, lambda: answer(files)))
+
+        killed, answered = ended(*forked(write))
+        size = check_nothing_lost(folder, answered) - len(acts)
+        assert size in (0, 4, 9), f"a group was recorded in part: {size}"
+        with opened(folder, writer=True) as files:  # whoever was not answered sends again
+            asyncio.run(record(land, files, groups, print))
+            assert files.size == len(acts) + 9
+        shutil.rmtree(folder)
+    print(f"{step - 1} steps")
+
+
+async def record(land, files, groups, answer):
+    """Record each group's acts at once; answer for each of them."""
+    trust = Trust(ORIGIN, VKEY.text, Roots(tuple(key.public_key for key in land.roots), 2))
+    async with await Ledger.open(files, trust, verify, seal, LandClock(land)) as ledger:
+        for acts in groups:
+            for done in asyncio.as_completed(list(map(ledger.record, acts))):
+                await done
+                answer()
 
 
 def mount(directory, options):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from enforcer.core.guard import Guard
 from enforcer.core.history import relations
 from enforcer.core.policy import DAY_MS, DecisionKind
+from tests.core.test_two_persons import NAMES, STEPS, copy_of, people, play
 from tests.people import Land, seal
 
 HOUR_MS = 3_600_000
@@ -114,3 +118,14 @@ def test_what_is_recorded_in_the_same_millisecond_counts_by_its_place():
     assert found(land, ref, approved_at_ms) == set()  # the stop came after the approval
     other = land.propose()
     assert (Guard.STOPPED_BEFORE, past.entry_index) in found(land, other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS, st.integers(0, 40))
+def test_what_is_kept_to_look_back_at_is_what_a_walk_over_all_orders_finds(steps, days):
+    land = copy_of(people())
+    play(land, [("propose", 0, 0, 0), ("approve", 1, 1, 0), *steps], NAMES)
+    t_ms = land.now_ms + days * DAY_MS
+    for order in land.state.orders.values():
+        everything = relations(land.state, order, t_ms, among=land.state.orders.values())
+        assert list(relations(land.state, order, t_ms)) == list(everything)

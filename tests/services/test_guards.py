@@ -11,7 +11,7 @@ from enforcer.core.guard import Guard, GuardScan
 from enforcer.core.guard_facts import NO_PINS
 from enforcer.core.hold import HoldLifted
 from enforcer.core.life import OrderStatus
-from enforcer.core.order import Measure
+from enforcer.core.order import Measure, OrderConfirmed
 from enforcer.core.policy import DAY_MS, DecisionKind, Pins
 from enforcer.core.state import in_force
 from enforcer.core.table import DnsMeasure, IpMeasure
@@ -328,6 +328,12 @@ async def test_a_second_emergency_for_a_target_is_refused(desk):
         await offer(desk, b"exact bad.example.org\nexact new.example.org\n", **emergency)
 
 
+async def one_of_two(acts):
+    """Do both at once; return the answer of one, and the error of the other."""
+    answers = await asyncio.gather(*acts, return_exceptions=True)
+    return sorted(answers, key=lambda each: isinstance(each, Exception))
+
+
 async def test_of_two_emergencies_approved_at_once_one_is_refused(desk):
     land = desk.land
     end_ms = land.now_ms + 2 * DAY_MS
@@ -337,10 +343,43 @@ async def test_of_two_emergencies_approved_at_once_one_is_refused(desk):
         "review_due_at_ms": end_ms,
     }
     refs = [land.ref((await offer(desk, BAD, **emergency)).recorded.index) for _ in range(2)]
-    approvals = (desk.approve(ref) for ref in refs)
-    first, second = await asyncio.gather(*approvals, return_exceptions=True)
-    assert (first.is_repeated, second.data["guards"]) == (False, "EMERGENCY_REPEATED")
-    assert blocked(desk) == [refs[0].entry_index]
+    desk.files.may_go_on.clear()
+    first = asyncio.ensure_future(desk.ledger.record(seal(land.order(), land.proposer.key)))
+    await until(lambda: desk.files.is_held)
+    both = asyncio.ensure_future(one_of_two(map(desk.approve, refs)))
+    await until(lambda: len(desk.ledger._waiting._acts) == 2)  # one append would take them
+    desk.files.may_go_on.set()
+    await first
+    _, refused = await both
+    assert refused.data["guards"] == "EMERGENCY_REPEATED"
+    assert len(blocked(desk)) == 1
+
+
+async def test_orders_that_share_nothing_are_approved_side_by_side_in_one_append(desk):
+    land = desk.land
+    lists = [f"exact n{number}.example.org\n".encode() for number in range(5)]
+    first, *refs = [land.ref((await offer(desk, text)).recorded.index) for text in lists]
+    desk.files.may_go_on.clear()
+    approvals = [asyncio.ensure_future(desk.approve(first))]
+    await until(lambda: desk.files.is_held)
+    desk.work.scans.clear()
+    approvals += [asyncio.ensure_future(desk.approve(ref)) for ref in refs]
+    await until(lambda: len(desk.ledger._waiting._acts) == len(refs))
+    desk.files.may_go_on.set()
+    await asyncio.gather(*approvals)
+    assert desk.files.appends[-2:] == [1, 4]
+    assert len(desk.work.scans) == 4, "a guard had to look again"
+    assert blocked(desk) == [ref.entry_index for ref in (first, *refs)]
+
+
+async def test_growth_that_comes_with_the_same_append_is_held(desk):
+    land = desk.land
+    await adopt(desk, pins=pins_of(desk), growth_targets_max=100)
+    refs = [land.ref((await offer(desk, many(60, label))).recorded.index) for label in (b"a", b"b")]
+    _, refused = await one_of_two(map(desk.approve, refs))
+    assert refused.data["guards"] == "GROWTH"
+    assert [record(desk, ref).holds for ref in refs].count({Guard.GROWTH}) == 1
+    assert len(blocked(desk)) == 1
 
 
 class StoppingWork:
@@ -372,6 +411,74 @@ async def test_a_stop_between_the_guards_and_the_ledger_is_not_overlooked(desk):
     with pytest.raises(RefusedError, match="STOPPED_BEFORE"):
         await desk.approve(second)
     assert record(desk, second).holds == {Guard.STOPPED_BEFORE}
+    assert blocked(desk) == []
+
+
+async def emergency_in_force(desk):
+    end_ms = desk.land.now_ms + 2 * DAY_MS
+    emergency = {
+        "decision_kind": DecisionKind.EMERGENCY,
+        "expires_at_ms": end_ms,
+        "review_due_at_ms": end_ms,
+    }
+    ref = desk.land.ref((await offer(desk, BAD, **emergency)).recorded.index)
+    await desk.approve(ref)
+    return ref
+
+
+def confirmation(land, ref, **changes):
+    end_ms = land.now_ms + 30 * DAY_MS
+    decision = {
+        "decision_kind": DecisionKind.ADMINISTRATIVE,
+        "decision_sha256": sha256(REASONS).hexdigest(),
+        "evidence_sha256": (sha256(REASONS).hexdigest(),),
+        "expires_at_ms": end_ms,
+        "review_due_at_ms": end_ms,
+    }
+    act = land.act(OrderConfirmed, ref, **(decision | changes))
+    return seal(act, land.proposer.key, land.approver.key)
+
+
+async def confirm(desk, envelope):
+    return await desk.orders.record_act(envelope, [REASONS], validate_only=False)
+
+
+async def test_of_two_confirmations_at_once_one_is_recorded(desk):
+    land = desk.land
+    ref = await emergency_in_force(desk)
+    recorded, refused = await one_of_two(confirm(desk, confirmation(land, ref)) for _ in range(2))
+    assert "rests on a decision of kind ADMINISTRATIVE" in str(refused)
+    assert record(desk, ref).confirmed_at_ms == land.now_ms
+    assert desk.files.size == recorded.index + 1
+
+
+async def test_a_confirmation_that_a_stop_overtakes_is_not_recorded(desk):
+    land = desk.land
+    ref = await emergency_in_force(desk)
+    size = desk.files.size
+
+    async def stop():
+        await desk.stopping.stop(desk.stop_of(ref))
+
+    desk.guards._work = StoppingWork(desk.work, stop)
+    with pytest.raises(ConflictError, match="STOPPED and cannot be confirmed"):
+        await confirm(desk, confirmation(land, ref))
+    assert (desk.files.size, blocked(desk)) == (size + 1, [])
+
+
+async def test_a_confirmation_looks_again_when_its_target_is_stopped_elsewhere_meanwhile(desk):
+    land = desk.land
+    other = land.ref((await offer(desk, BAD)).recorded.index)
+    await desk.approve(other)
+    ref = await emergency_in_force(desk)
+
+    async def stop():
+        await desk.stopping.stop(desk.stop_of(other))
+
+    desk.guards._work = StoppingWork(desk.work, stop)
+    with pytest.raises(RefusedError, match="STOPPED_BEFORE"):
+        await confirm(desk, confirmation(land, ref))
+    assert record(desk, ref).holds == {Guard.STOPPED_BEFORE}
     assert blocked(desk) == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from enforcer.backends.keys import verify
 from enforcer.core import judge_parts
 from enforcer.core.envelope import sign
+from enforcer.core.order import OrderRejected
 from enforcer.core.policy import DAY_MS
 from enforcer.core.receipt import verify_receipt
 from enforcer.errors import (
@@ -221,6 +222,68 @@ async def test_approvals_that_wait_together_cannot_exceed_the_sum_of_targets(des
     answers = await asyncio.gather(*(attempt(desk.ledger.record(act)) for act in acts))
     assert sum(isinstance(answer, RefusedError) for answer in answers) == 2
     assert desk.files.size == 11  # nothing stands in the ledger that has no effect
+
+
+async def together(desk, *acts):
+    """Have acts wait while another is appended; return their answers."""
+    desk.files.may_go_on.clear()
+    first = asyncio.ensure_future(
+        desk.ledger.record(seal(desk.land.order(), desk.land.proposer.key))
+    )
+    await until(lambda: desk.files.is_held)
+    waiting = [asyncio.ensure_future(attempt(desk.ledger.record(act))) for act in acts]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    desk.files.may_go_on.set()
+    await first
+    return await asyncio.gather(*waiting)
+
+
+async def test_an_act_is_judged_by_what_stands_before_it_in_the_same_append(desk):
+    land = desk.land
+    ref, other = await desk.propose(), await desk.propose()
+    approved, again, rejected, elsewhere = await together(
+        desk,
+        seal(land.approval(ref), land.approver.key),
+        seal(land.approval(ref), land.second_approver.key),
+        seal(land.act(OrderRejected, ref, reason_sha256=None), land.second_approver.key),
+        seal(land.approval(other), land.second_approver.key),
+    )
+    assert (approved.index, elsewhere.index) == (10, 11)
+    assert "cannot be approved" in str(again)
+    assert "cannot be rejected" in str(rejected)
+    assert desk.files.appends[-1] == 2
+    assert len(desk.ledger.state.index_of_payload) == desk.files.size
+
+
+async def test_a_stop_goes_before_the_approval_that_waited_longer(desk):
+    ref = await desk.propose()
+    approving = seal(desk.land.approval(ref), desk.land.approver.key)
+    approved, stopped = await together(desk, approving, desk.stop_of(ref))
+    assert isinstance(approved, ConflictError)
+    assert stopped.index == 9
+
+
+async def test_an_act_sent_twice_for_one_append_is_answered_when_that_is_durable(desk):
+    ref = await desk.propose()
+    act = seal(desk.land.approval(ref), desk.land.approver.key)
+    first, second = await together(desk, act, act)
+    assert (first.index, first.is_repeated) == (9, False)
+    assert (second.index, second.is_repeated) == (9, True)
+    assert desk.files.appends[-1] == 1
+
+
+async def test_an_append_that_fails_leaves_nothing_to_be_judged_by(desk):
+    land = desk.land
+    ref = await desk.propose()
+    acts = [seal(land.approval(ref), each.key) for each in (land.approver, land.second_approver)]
+    desk.files.fault = FULL
+    answers = await asyncio.gather(*(attempt(desk.ledger.record(acts[0])) for _ in range(2)))
+    assert answers == [FULL, FULL]
+    desk.files.fault = None
+    assert (await desk.ledger.record(acts[1])).index == 8
+    with pytest.raises(ConflictError, match="cannot be approved"):
+        await desk.ledger.record(acts[0])
 
 
 async def test_a_stop_under_a_used_request_id_counts_and_the_earlier_act_stays_repeatable(desk):

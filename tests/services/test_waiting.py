@@ -33,15 +33,6 @@ async def test_stops_go_first_and_each_kind_keeps_its_order(land):
     assert not queue
 
 
-async def test_what_is_put_back_is_next_again(land):
-    acts = [proposing(land), proposing(land)]
-    queue = WaitingActs()
-    for act in acts:
-        queue.put(act)
-    queue.put_back(next(queue.take()))
-    assert list(queue.take()) == acts
-
-
 async def test_a_full_queue_still_takes_stops(land, monkeypatch):
     monkeypatch.setattr(waiting_module, "ACTS_WAITING_MAX", 1)
     monkeypatch.setattr(waiting_module, "STOPS_WAITING_MAX", 2)

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from enforcer.api.http_served import TEXT, http_served, send
 from enforcer.api.metrics import expose
 from enforcer.core.attestation import GateState
-from enforcer.errors import UnavailableError
 from enforcer.services.node_view import NodeView
 
-REQUEST_BYTES_MAX: Final = 8_192
 REQUEST_SECONDS_MAX: Final = 5.0
 ANSWER_SECONDS_MAX: Final = 30.0
 CONNECTIONS_MAX: Final = 16
 
-_TEXT: Final = "text/plain; charset=utf-8"
 _HEALTH: Final = {
     GateState.HOLDS_TABLE: (HTTPStatus.OK, b"ok: the gate holds what the ledger says\n"),
     GateState.DIFFERS: (HTTPStatus.SERVICE_UNAVAILABLE, b"the gate holds something else\n"),
@@ -45,79 +43,51 @@ async def metrics_served(
     if place is None:
         yield 0
         return
-    served = _Served(view)
-    try:
-        server = await asyncio.start_server(served.serve, *place, limit=REQUEST_BYTES_MAX)
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot show metrics at {place[0]} port {place[1]}: {error.strerror or error}",
-            advice="Stop what listens there, or set another metrics_listen.",
-            field="metrics_listen",
-        ) from error
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        served.end()
+    shown = _Shown(view)
+    async with http_served(
+        shown.answer, *place, connections_max=CONNECTIONS_MAX, field="metrics_listen"
+    ) as port:
+        yield port
 
 
-class _Served:
-    """The connections that are open."""
+class _Shown:
+    """What is shown of a node."""
 
     def __init__(self, view: Callable[[], NodeView]) -> None:
         self._view = view
-        self._open: set[asyncio.StreamWriter] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request; asyncio calls this for each connection, in a task of its own."""
-        try:
-            if len(self._open) < CONNECTIONS_MAX:
-                self._open.add(writer)
-                await self._answer(reader, writer)
-        except (OSError, TimeoutError):
-            pass  # it is hung up on, and nobody waits for this task
-        finally:
-            self._open.discard(writer)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    def end(self) -> None:
-        """Hang up on everybody."""
-        for writer in self._open:
-            writer.transport.abort()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer the one request of a connection."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS_MAX):
                 head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            return
         except asyncio.LimitOverrunError:
             head = b""
         status, kind, body = await self._respond(head)
-        front = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\nCache-Control: no-store\r\n\r\n"
+        has_body = not head.startswith(b"HEAD ")
+        await send(
+            writer,
+            status,
+            kind,
+            body,
+            is_last=True,
+            has_body=has_body,
+            seconds_max=ANSWER_SECONDS_MAX,
         )
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            writer.write(front.encode("ascii"))
-            if not head.startswith(b"HEAD "):
-                writer.write(body)
-            await writer.drain()
+        return False
 
     async def _respond(self, head: bytes) -> tuple[HTTPStatus, str, bytes]:
         """Return the status, the content's type and the content for a request's head."""
         words = head.partition(b"\r\n")[0].split(b" ")
         if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
-            return HTTPStatus.BAD_REQUEST, _TEXT, b"this is no request that is understood here\n"
+            return HTTPStatus.BAD_REQUEST, TEXT, b"this is no request that is understood here\n"
         method, path = words[0], words[1].partition(b"?")[0]
         if method not in (b"GET", b"HEAD"):
-            return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, b"only GET and HEAD\n"
+            return HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"only GET and HEAD\n"
         if path == b"/metrics":
             body = await asyncio.to_thread(expose, self._view())
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, body
         if path == b"/health":
             status, body = _HEALTH[self._view().gate]
-            return status, _TEXT, body
-        return HTTPStatus.NOT_FOUND, _TEXT, b"there is /metrics and /health\n"
+            return status, TEXT, body
+        return HTTPStatus.NOT_FOUND, TEXT, b"there is /metrics and /health\n"

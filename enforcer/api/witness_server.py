@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 import structlog
 
+from enforcer.api.http_served import TEXT, http_served, send
 from enforcer.core.witness import REQUEST_BYTES_MAX
 from enforcer.errors import (
     ConflictError,
@@ -28,13 +29,11 @@ from enforcer.errors import (
 )
 from enforcer.services.witness import Witness
 
-HEAD_BYTES_MAX: Final = 8_192
 REQUEST_SECONDS_MAX: Final = 10.0
 """For a whole request to come in, and for its answer to be taken."""
 IDLE_SECONDS_MAX: Final = 60.0
 CONNECTIONS_MAX: Final = 64
 
-_TEXT: Final = "text/plain; charset=utf-8"
 _SIZE: Final = "text/x.tlog.size"
 _STATUS: Final[dict[type[EnforcerError], HTTPStatus]] = {
     InputError: HTTPStatus.BAD_REQUEST,
@@ -54,7 +53,7 @@ class Answer:
 
     status: HTTPStatus
     body: bytes
-    kind: str = _TEXT
+    kind: str = TEXT
     is_last: bool = False
     """The connection ends with it."""
 
@@ -66,64 +65,33 @@ async def witness_served(witness: Witness, host: str, port: int) -> AsyncIterato
     Raises:
         UnavailableError: the address is taken, or is not this machine's.
     """
-    served = _Served(witness)
-    try:
-        server = await asyncio.start_server(served.serve, host, port, limit=HEAD_BYTES_MAX)
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot listen at {host} port {port}: {error.strerror or error}",
-            advice="Stop what listens there, or set another listen.",
-            field="listen",
-        ) from error
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        served.end()
+    asked = _Asked(witness)
+    async with http_served(
+        asked.answer, host, port, connections_max=CONNECTIONS_MAX, field="listen"
+    ) as bound:
+        yield bound
 
 
-class _Served:
-    """The connections that are open."""
+class _Asked:
+    """What a witness is asked; what it cosigned is on the disk before it is answered."""
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
-        self._open: set[asyncio.StreamWriter] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection's requests; asyncio calls this in a task of its own."""
-        try:
-            if len(self._open) < CONNECTIONS_MAX:
-                self._open.add(writer)
-                while await self._answer(reader, writer):
-                    pass
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # it is hung up on, and nobody waits for this task
-        finally:
-            self._open.discard(writer)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    def end(self) -> None:
-        """Hang up on everybody; what was cosigned is on the disk."""
-        for writer in self._open:
-            writer.transport.abort()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; tell whether another may follow."""
         async with asyncio.timeout(IDLE_SECONDS_MAX):
             first = await reader.readexactly(1)
         async with asyncio.timeout(REQUEST_SECONDS_MAX):
             answer = await self._take(first, reader)
-        end = "close" if answer.is_last else "keep-alive"
-        front = (
-            f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
-            f"Content-Type: {answer.kind}\r\nContent-Length: {len(answer.body)}\r\n"
-            f"Connection: {end}\r\nCache-Control: no-store\r\n\r\n"
+        await send(
+            writer,
+            answer.status,
+            answer.kind,
+            answer.body,
+            is_last=answer.is_last,
+            seconds_max=REQUEST_SECONDS_MAX,
         )
-        async with asyncio.timeout(REQUEST_SECONDS_MAX):
-            writer.write(front.encode("ascii") + answer.body)
-            await writer.drain()
         return not answer.is_last
 
     async def _take(self, first: bytes, reader: asyncio.StreamReader) -> Answer:

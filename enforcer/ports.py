@@ -8,7 +8,7 @@ same contracts, and the same tests run on both.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -641,6 +641,47 @@ class Firewall(Protocol):
 
     async def close(self) -> None:
         """Let go of it; what it holds stays. Again is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceJob:
+    """What the pieces of a firewall are made of: orders in force, and what passes."""
+
+    orders: tuple[tuple[OrderRow, Path], ...]
+    protected_core: tuple[str, Path] | None
+    """A list's SHA-256, and where it is."""
+    protected_names: tuple[str, Path] | None
+    salted: frozenset[str] = frozenset()
+    """Lists that begin with their salt, as in a CompileJob."""
+
+
+class PieceWork(Protocol):
+    """Turns the addresses of whole lists into pieces; what it has read it need not read again."""
+
+    async def flatten(self, job: PieceJob) -> Pieces:
+        """Return the pieces of all orders of `job` together; one call at a time.
+
+        Raises:
+            IntegrityError: a list does not have its hash, which is ``expected`` in the data.
+            InputError: a list is not canonical, or there are too many pieces.
+        """
+
+    async def diff(self, old: Pieces, new: Pieces) -> tuple[Pieces, Pieces]:
+        """Return what to take out of `old` and what to bring; it waits for no `flatten`."""
+
+    async def keep_rows(self, pieces: Pieces, rows: Collection[int]) -> Pieces:
+        """Return the pieces of these rows alone; it waits for no `flatten`."""
+
+
+class OwnNetworks(Protocol):
+    """What this host itself must reach, or be reached at."""
+
+    async def networks(self) -> tuple[Network, ...]:
+        """Return the operator's own addresses and prefixes, sorted, none inside another.
+
+        Raises:
+            UnavailableError: the host does not tell.
+        """
 
 
 class ControlLink(Protocol):

@@ -13,12 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from enforcer.backends.address_pieces import PieceWorker
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory import InlineListWork, ManualClock, MemoryControl, MemoryGate
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher, MemoryFeedSource
+from enforcer.backends.memory_firewall import FirewallMemory, MemoryFirewall
 from enforcer.backends.sealing import Receiver
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.attestation import (
@@ -34,13 +37,17 @@ from enforcer.core.entry import parse
 from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.core.fold import apply
 from enforcer.core.merkle import CompactRange, leaf_hash
+from enforcer.core.network import Network
 from enforcer.core.note import VerifierKey
 from enforcer.core.order import PublicationMode
 from enforcer.core.policy import DAY_MS
+from enforcer.core.table import IpMeasure
 from enforcer.core.trust import Trust
+from enforcer.errors import UnavailableError
 from enforcer.ports import FeedUpdate
 from enforcer.services.attest import Attester
 from enforcer.services.enforce import Enforcer
+from enforcer.services.firewalling import Firewalling, FirewallPace
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
@@ -88,6 +95,19 @@ def open_copy(path: Path, log: Log) -> TileLedger:
     return TileLedger.open(path, origin=log.origin, vkey=log.vkey, verify=verify, writer=True)
 
 
+class Host:
+    """What a host tells of its own addresses."""
+
+    def __init__(self) -> None:
+        self.own: tuple[str, ...] = ()
+        self.is_away = False
+
+    async def networks(self) -> tuple[Network, ...]:
+        if self.is_away:
+            raise UnavailableError("the host is away", advice="Call `is_away = False`.")
+        return tuple(map(ip_network, self.own))
+
+
 class World:
     """Everything around one node, and the node while `running`."""
 
@@ -101,6 +121,12 @@ class World:
         self.control = MemoryControl()
         self.gate = MemoryGate(self.clock)
         self.work = InlineListWork()
+        self.firewall: FirewallMemory | None = None
+        """Where the node's firewall holds what it holds; None: the node has none."""
+        self.host = Host()
+        self.firewall_pace = FirewallPace(0.1, retry_seconds=0.02, count_seconds=0.02)
+        self.is_dry_run = False
+        self.pieces = PieceWorker()
         self.replica = Replica
         node = self.land.node
         self.receiver: Receiver | None = Receiver(node.key.key_id, node.encryption_secret)
@@ -154,6 +180,7 @@ class World:
             lists = ListKeeper(ledger.lists, self.work, source, self.control, sealed)
             trust = replace(trust_of(self.land, self.log), witnesses=self.witnesses)
             time = NodeTime(self.clock, files)
+            firewall = self._firewall_of(lists, time)
             node = Node(
                 node_id="node-1",
                 replica=self.replica(trust, verify, ledger),
@@ -174,6 +201,7 @@ class World:
                 scans=Scans(self.work, lists),
                 split_views=SplitViews(trust, verify, ledger, files),
                 cosigner=self.cosigner(time),
+                firewall=firewall,
                 pace=QUICK,
             )
             await node.start()
@@ -186,8 +214,31 @@ class World:
                 # A cancelled task leaves its thread behind, which would go on to write files.
                 threads.shutdown()
                 asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+                if self.firewall is not None:
+                    self.firewall.owner = None
                 if not task.cancelled():
                     task.result()
+
+    def _firewall_of(self, lists: ListKeeper, time: NodeTime) -> Firewalling | None:
+        if self.firewall is None:
+            return None
+        is_real = not self.is_dry_run
+        return Firewalling(
+            firewall=MemoryFirewall(self.firewall, self.clock, packets_are_touched=is_real),
+            work=self.pieces,
+            lists=lists,
+            own=self.host,
+            node_time=time,
+            pace=self.firewall_pace,
+            is_real=is_real,
+        )
+
+    def blocks(self, address: str) -> bool:
+        """Tell whether a packet to that address is stopped."""
+        assert self.firewall is not None
+        firewall = MemoryFirewall(self.firewall, self.clock)
+        measure = firewall.judge(ip_address("0.0.0.0"), ip_address(address))
+        return measure is not IpMeasure.NONE
 
     def cosigner(self, time: NodeTime) -> Cosigner | None:
         """Return what cosigns for the node, if it is one of the witnesses."""

@@ -12,7 +12,7 @@ import mmap
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -29,6 +29,7 @@ from enforcer.backends.list_split import SplitReport, split
 from enforcer.backends.sealed_table import SealedFile, writable
 from enforcer.backends.sealing import SALT_OCTETS
 from enforcer.core.guard_data import KIND_BYTES, PINNED_BYTES_MAX, check_text, kind_of
+from enforcer.core.table import DnsMeasure, OrderRow
 from enforcer.core.target import ListKind, ListSummary, parse_line
 from enforcer.errors import InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, TableStats
@@ -113,8 +114,7 @@ def compile_table(fd: int, job: CompileJob) -> TableStats:
     """
     with bounded_memory(), ExitStack() as stack:
         orders = [
-            (row, stack.enter_context(verified(row.target_list_sha256, path, job.salted)))
-            for row, path in job.orders
+            (row, stack.enter_context(_names_of(row, path, job.salted))) for row, path in job.orders
         ]
         core, protected = (
             stack.enter_context(verified(*listed)) if listed is not None else b""
@@ -148,6 +148,15 @@ def compile_table(fd: int, job: CompileJob) -> TableStats:
                 advice="Give this host more memory, or raise the limits of the service.",
             ) from error
     return TableStats(table.name_count, table.total_bytes, table.body_sha256)
+
+
+def _names_of(
+    row: OrderRow, path: Path, salted: frozenset[str]
+) -> AbstractContextManager[Text | memoryview]:
+    """Map an order's list for a table; without a DNS measure there is nothing of it in there."""
+    if row.dns_measure is DnsMeasure.NONE:
+        return nullcontext(b"")
+    return verified(row.target_list_sha256, path, salted)
 
 
 def normalise_list(

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from enforcer.core.table import OrderRow
+from enforcer.core.table import DnsMeasure, OrderRow
 from enforcer.errors import EnforcerError
 from enforcer.ports import KeptFiles, SealedTable
 from enforcer.services.plan import Protections
@@ -30,6 +30,11 @@ _log: Final = structlog.get_logger(__name__)
 def key_of(row: OrderRow) -> RowKey:
     """Return what tells whether a row's names are in a table."""
     return row.index, row.target_list_sha256, "|".join(row.overrides)
+
+
+def table_targets(row: OrderRow) -> int:
+    """Return how many targets a table has of a row: without a DNS measure none, and no list."""
+    return row.target_count if row.dns_measure is not DnsMeasure.NONE else 0
 
 
 @dataclass(frozen=True, slots=True)

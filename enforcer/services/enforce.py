@@ -17,7 +17,7 @@ import structlog
 from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.ports import Gate, GateMode, GateReport, KeptFiles, ListWork
-from enforcer.services.base_table import Base, read_kept, unknown_base
+from enforcer.services.base_table import Base, read_kept, table_targets, unknown_base
 from enforcer.services.bases import BaseCompiler
 from enforcer.services.gate_link import GateLink
 from enforcer.services.impossible import Impossible
@@ -214,7 +214,7 @@ class Enforcer:
 
     def _want(self, plan: Plan, moment: Moment) -> bool:
         """Have a base compiled of all that there are lists for; tell whether there is hope."""
-        absent = [row for row in plan.rows if not self._lists.has_for(row)]
+        absent = [row for row in plan.rows if table_targets(row) and not self._lists.has_for(row)]
         part = plan.without(absent, NotEnforced.LIST_MISSING)
         self._bases.want(part, self._layer.floor_ms(moment))
         return not self._bases.is_hopeless(part)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from enforcer.core.table import OrderRow
-from enforcer.services.base_table import Base, RowKey, key_of
+from enforcer.services.base_table import Base, RowKey, key_of, table_targets
 from enforcer.services.plan import Plan
 
 OVERLAY_TARGETS_MAX: Final = 50_000
@@ -58,10 +58,10 @@ def lay(
     laid: list[OrderRow] = []
     laid_targets = 0
     for row in sorted(new, key=lambda row: (key_of(row) not in laid_before, row.index)):
-        fits = laid_targets + row.target_count <= room
+        fits = laid_targets + table_targets(row) <= room
         if fits and (may_begin or key_of(row) in laid_before):
             laid.append(row)
-            laid_targets += row.target_count
+            laid_targets += table_targets(row)
     absent = {row.index for row in new} - {row.index for row in laid}
     return Layers(
         rows=tuple(row for row in plan.rows if row.index not in absent),

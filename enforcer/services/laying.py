@@ -14,7 +14,7 @@ from enforcer.core.attestation import NotEnforced
 from enforcer.core.table import OrderRow
 from enforcer.errors import EnforcerError, IntegrityError, RefusedError
 from enforcer.ports import SealedTable
-from enforcer.services.base_table import Base, Made, key_of
+from enforcer.services.base_table import Base, Made, key_of, table_targets
 from enforcer.services.gate_link import GateLink, Given
 from enforcer.services.impossible import Impossible
 from enforcer.services.layers import Layers, lay
@@ -106,7 +106,9 @@ class Layer:
         missing = [
             row
             for row in plan.rows
-            if key_of(row) not in base.counts and not self._lists.has_for(row)
+            if key_of(row) not in base.counts
+            and table_targets(row)
+            and not self._lists.has_for(row)
         ]
         if not missing or plan.protections is None:
             return plan  # in the latter case nothing new is compiled anyway

@@ -10,21 +10,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from enforcer.core.attestation import GateState
 from enforcer.core.state import State
+from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError
 from enforcer.ports import ControlLink, FeedSource, KeptFiles
 from enforcer.services.attest import Attester, FirewallWord
 from enforcer.services.enforce import Enforcer
+from enforcer.services.firewalling import Firewalling
 from enforcer.services.follow import Follower
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node_status import status_text
 from enforcer.services.node_time import NodeTime
-from enforcer.services.node_view import Applying, NodeView, omissions_of, order_ids_of
+from enforcer.services.node_view import Applying, FirewallView, NodeView, omissions_of, order_ids_of
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.plan import Plan, make_plan, wanted_lists
 from enforcer.services.replica import Replica
@@ -61,9 +64,13 @@ class Node:
         split_views: SplitViews,
         scans: Scans,
         cosigner: Cosigner | None = None,
+        firewall: Firewalling | None = None,
         pace: Pace = DEFAULT_PACE,
     ) -> None:
         """Take the parts; `cosigner` where the trust file names this node as a witness."""
+        self._firewall = firewall
+        if firewall is not None:
+            firewall.plan = self._firewall_plan
         self._node_id = node_id
         self._replica = replica
         self._time = time
@@ -88,6 +95,8 @@ class Node:
         self._to_tell: tuple[Plan | None, GateState, bool] = (None, GateState.UNREACHABLE, False)
         """The last plan, what the gate has of it, and whether that is to last."""
         enforcer.wake_with(self._changed.set)
+        if firewall is not None:
+            firewall.on_change = self._news.set
         self._paths = StopPaths(
             stops=stops,
             replica=replica,
@@ -95,7 +104,7 @@ class Node:
             source=source,
             control=control,
             files=files,
-            on_obeyed=self._changed.set,
+            on_obeyed=self._stir,
             pace=pace,
         )
         self._follower = Follower(
@@ -104,7 +113,7 @@ class Node:
             source=source,
             stops=self._paths,
             on_progress=self._progressed,
-            on_health=self._changed.set,
+            on_health=self._stir,
             split_views=split_views,
             pace=pace,
         )
@@ -114,7 +123,7 @@ class Node:
             replica=replica,
             source=source,
             split_views=split_views,
-            on_progress=self._changed.set,
+            on_progress=self._stir,
             pace=pace,
         )
 
@@ -126,6 +135,7 @@ class Node:
     def view(self) -> NodeView:
         """Return what this node knows about itself and its gate, as of now."""
         plan, report = self._shown, self._enforcer.report
+        firewall = self._firewall_view()
         gate = GateState.UNREACHABLE if report is None else GateState.DIFFERS
         wanted = wanted_lists(self._replica.state, self._time.now_ms())
         return NodeView(
@@ -146,8 +156,9 @@ class Node:
             missing_lists=len(self._lists.missing(wanted)),
             gate=self._enforcer.state(plan) if plan is not None else gate,
             report=report,
-            order_ids=order_ids_of(self._replica.state, report),
+            order_ids=order_ids_of(self._replica.state, report, firewall),
             applied=self._applying.applied,
+            firewall=firewall,
         )
 
     async def start(self, progress: Callable[[int, int], None] | None = None) -> None:
@@ -162,6 +173,8 @@ class Node:
         await asyncio.to_thread(self._stops.restore, self._replica.state)
         held = self._enforcer.held.protections
         wanted = self._wanted()
+        if self._firewall is not None:
+            await self._firewall.start()
         await self._lists.look([*wanted, *(held.lists if held is not None else ())])
         _log.info("started from its own copy", ledger_size=self._replica.size)
         self._warn_of_trust()
@@ -178,6 +191,7 @@ class Node:
                 self._follower.run,
                 *((self._watch.run,) if self._replica.witnessed.quorum else ()),
                 *((self._cosigner.run,) if self._cosigner is not None else ()),
+                *((self._firewall.run,) if self._firewall is not None else ()),
                 self._paths.follow_feed,
                 self._paths.watch_drops,
                 self._paths.relay,
@@ -214,12 +228,18 @@ class Node:
 
     def _progressed(self) -> None:
         self._warn_of_trust()
-        self._changed.set()
+        self._stir()
         self._lists_wanted.set()
         self._to_scan.set()
         self._watch.entries_came()
         if self._cosigner is not None:
             self._cosigner.saw(self._replica.note)
+
+    def _stir(self) -> None:
+        """Have gate and firewall looked at: something has changed."""
+        self._changed.set()
+        if self._firewall is not None:
+            self._firewall.wake()
 
     async def _enforce(self) -> None:
         """Keep the gate in step; nothing else is waited for."""
@@ -236,7 +256,9 @@ class Node:
                 state = GateState.DIFFERS if is_there else GateState.UNREACHABLE
             else:
                 self._applying.begin()
+                planned = plan
                 plan = await self._enforcer.bring(plan, moment)
+                self._heed_gate(planned, plan)
                 self._applying.end(self._enforcer.report)
                 state = self._enforcer.state(plan)
             self._shown = plan
@@ -259,6 +281,9 @@ class Node:
             self._news.clear()
             plan, state, is_settled = self._to_tell
             firewall = FirewallWord()
+            if plan is not None and self._firewall is not None:
+                firewall = self._firewall.word(plan)
+                is_settled = is_settled and self._firewall.is_settled(plan)
             if plan is not None and self._attester.is_due(
                 plan, state, firewall, is_settled=is_settled
             ):
@@ -269,7 +294,24 @@ class Node:
                 self._attester.attest(plan, state, firewall, known)
             await self._show(plan, state)
 
-    def _plan(self, t_ms: int) -> Plan | None:
+    def _heed_gate(self, planned: Plan, brought: Plan) -> None:
+        """Let the firewall enforce nothing of what is attested as not enforced."""
+        if self._firewall is not None:
+            absent = {row.index for row in planned.rows} - {row.index for row in brought.rows}
+            is_off = self._enforcer.attested(brought) is not brought
+            self._firewall.heed_gate(frozenset(absent), is_off=is_off)
+
+    def _firewall_plan(self) -> Plan | None:
+        """Return what the firewall goes by; also where it only says what it would do."""
+        return self._plan(self._time.now_ms(), blocks_addresses=True)
+
+    def _plan(self, t_ms: int, *, blocks_addresses: bool | None = None) -> Plan | None:
+        """Return what should hold; addresses are blocked where there is a firewall, or as told."""
+        firewall, held = self._firewall, self._enforcer.held
+        if firewall is not None:
+            held = replace(held, at_firewall=firewall.held_rows)
+        if blocks_addresses is None:
+            blocks_addresses = firewall is not None and firewall.is_real
         return make_plan(
             self._replica.state,
             self._replica.root,
@@ -277,10 +319,12 @@ class Node:
             stopped=self._stops.obeyed,
             has_list=self._lists.has,
             has_order_list=self._lists.has_for,
-            held=self._enforcer.held,
+            held=held,
             witnessed_until_ms=self._replica.witnessed.until_ms,
             objects=self._scans.objects,
             operator=self._operator(),
+            blocks_addresses=blocks_addresses,
+            local=firewall.local if firewall is not None else NO_LOCAL_LAYER,
         )
 
     def _operator(self) -> str | None:
@@ -298,6 +342,11 @@ class Node:
         left_seconds = max(next_ms - self._time.now_ms(), 1) / 1_000
         return min(left_seconds, self._pace.gate_poll_seconds)
 
+    def _firewall_view(self) -> FirewallView:
+        if self._firewall is None:
+            return FirewallView()
+        return self._firewall.view(self._to_tell[0])
+
     async def _show(self, plan: Plan | None, state: GateState) -> None:
         wanted = wanted_lists(self._replica.state, self._time.now_ms())
         text = status_text(
@@ -309,6 +358,7 @@ class Node:
             plan=plan,
             gate=state,
             enforcer=self._enforcer,
+            firewall=self._firewall_view(),
             stops=self._stops,
             missing=self._lists.missing(wanted),
             missing_sealed=self._lists.missing_sealed(wanted),
@@ -326,7 +376,7 @@ class Node:
             pause_seconds = None
             try:
                 while await self._scans.look(self._replica.state, self._time.now_ms()):
-                    self._changed.set()
+                    self._stir()
             except EnforcerError:
                 pause_seconds = self._pace.list_retry_seconds
             with suppress(TimeoutError):
@@ -349,7 +399,7 @@ class Node:
             missing = self._lists.missing(wanted)
             for sha256 in missing:
                 if await self._lists.bring(sha256):
-                    self._changed.set()
+                    self._stir()
                     self._to_scan.set()
                     pause_seconds = self._pace.list_retry_seconds
             try:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from enforcer.core.attestation import GateState
 from enforcer.services.enforce import Enforcer
 from enforcer.services.follow import FeedHealth
+from enforcer.services.node_view import FirewallView
 from enforcer.services.plan import Plan
 from enforcer.services.replica import Replica
 from enforcer.services.split_views import SplitView
@@ -28,6 +29,7 @@ def status_text(
     plan: Plan | None,
     gate: GateState,
     enforcer: Enforcer,
+    firewall: FirewallView,
     stops: StopKeeper,
     missing: Sequence[str],
     missing_sealed: Sequence[str],
@@ -71,6 +73,21 @@ def status_text(
                 if report is not None
                 else {}
             ),
+        },
+        "firewall": {
+            "state": firewall.state.name,
+            "problem": firewall.problem,
+            "is_real": firewall.is_real,
+            "orders": firewall.orders,
+            "pieces": firewall.pieces,
+            "protected": list(firewall.protected),
+            "curtailed": list(firewall.curtailed),
+            "repairs": firewall.repairs,
+            "lacks": list(firewall.lacks),
+            "order_counters": {
+                str(index): {"packets": count.packets, "octets": count.octets}
+                for index, count in firewall.counts.items()
+            },
         },
         # The ledger may be further on than the plan that the gate was compared with.
         "planned_size": plan.ledger_size if plan is not None else 0,

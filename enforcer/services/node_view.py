@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from enforcer.core.attestation import GateState
+from enforcer.core.firewall import FirewallState
 from enforcer.core.state import State
-from enforcer.ports import GateReport
+from enforcer.ports import FirewallCount, GateReport
 from enforcer.services.follow import FeedHealth
 from enforcer.services.plan import Plan
 
@@ -26,6 +27,28 @@ class Applied:
     took_seconds: float | None = None
     """From the decision to the gate's word that it holds it, the last time."""
     age_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallView:
+    """What a node knows about its firewall."""
+
+    state: FirewallState = FirewallState.NONE
+    problem: str = ""
+    is_real: bool = False
+    """Whether packets are touched; a dry run only says what it would do."""
+    orders: int = 0
+    pieces: int = 0
+    protected: tuple[str, ...] = ()
+    """The operator's own, which no order can cut off."""
+    curtailed: tuple[int, ...] = ()
+    """Orders that name some of those, by entry index: for that part alone they do nothing."""
+    repairs: int = 0
+    """How often others had altered it."""
+    lacks: tuple[str, ...] = ()
+    """What this kernel cannot do."""
+    counts: Mapping[int, FirewallCount] = field(default_factory=dict)
+    """Order's entry index -> what it has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +79,9 @@ class NodeView:
     gate: GateState
     report: GateReport | None
     order_ids: Mapping[int, str]
-    """Of the orders that the gate counts, by entry index."""
+    """Of the orders that gate and firewall count, by entry index."""
     applied: Applied
+    firewall: FirewallView = FirewallView()
 
 
 class Applying:
@@ -99,11 +123,11 @@ def omissions_of(plan: Plan | None) -> dict[str, int]:
     return Counter(each.reason.name for each in plan.omissions) if plan is not None else {}
 
 
-def order_ids_of(state: State, report: GateReport | None) -> dict[int, str]:
-    """Return the ids of the orders that a report counts, by entry index."""
-    if report is None:
-        return {}
-    indices = {*report.order_outcomes, *report.order_counters}
+def order_ids_of(state: State, report: GateReport | None, firewall: FirewallView) -> dict[int, str]:
+    """Return the ids of the orders that gate or firewall count, by entry index."""
+    indices = set(firewall.counts)
+    if report is not None:
+        indices.update(report.order_outcomes, report.order_counters)
     return {
         index: state.orders[index].payload.order_id for index in indices if index in state.orders
     }

@@ -44,10 +44,12 @@ class Protections:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the gate has already, and the protections that it was compiled with, if known."""
+    """What gate and firewall have already, and the gate's protections, if known."""
 
     rows: tuple[OrderRow, ...] = ()
     protections: Protections | None = None
+    at_firewall: frozenset[int] = frozenset()
+    """What the firewall has, by entry index."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ def make_plan(
     lasting = sorted(
         (row for row in state.approved_rows() if row.until_ms > t_ms), key=lambda row: row.index
     )
-    at_gate = {row.index for row in held.rows}
+    at_gate = {row.index for row in held.rows} | held.at_firewall
     rows: list[OrderRow] = []
     omissions: list[Omission] = []
     unwitnessed = 0

@@ -16,7 +16,7 @@ import structlog
 from enforcer.core.table import OrderRow
 from enforcer.errors import InputError
 from enforcer.ports import CompileJob, ListWork, SealedTable, TableStats
-from enforcer.services.base_table import Base, Made, RowKey, key_of
+from enforcer.services.base_table import Base, Made, RowKey, key_of, table_targets
 from enforcer.services.layers import Layers
 from enforcer.services.lists import ListKeeper
 from enforcer.services.plan import Plan, Protections
@@ -63,7 +63,7 @@ class TableMaker:
         rows = tuple(row for row in plan.rows if key_of(row) not in result.culprits)
         base = Base(
             sha256=result.stats.body_sha256,
-            counts={key_of(row): row.target_count for row in rows},
+            counts={key_of(row): table_targets(row) for row in rows},
             protections=protections,
             made=_made(plan, floor_ms, rows, result.stats),
             table=result.table,

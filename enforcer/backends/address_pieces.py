@@ -1,0 +1,97 @@
+"""Pieces for the firewall from lists on disk: :class:`enforcer.ports.PieceWork`.
+
+What was read is kept, packed: an order that begins is read once, and one that ends is not read
+again. The work is native, without the GIL, in two threads of this process: one for lists, and
+one for what must not wait for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TypeAlias
+
+from enforcer._native import networks
+from enforcer.backends.list_tasks import bounded_memory, verified
+from enforcer.core.firewall import Pieces
+from enforcer.core.pieces import keep_rows
+from enforcer.core.table import OrderRow
+from enforcer.core.target import parse_line
+from enforcer.ports import PieceJob
+
+RowKey: TypeAlias = tuple[str, int, tuple[str, ...]]
+"""List, measure and overrides of a row: all but its index that its pieces depend on."""
+
+
+class PieceWorker:
+    """The pieces of one firewall; use it from one event loop, and `close` it at the end."""
+
+    def __init__(self) -> None:
+        self._lists = ThreadPoolExecutor(1, "pieces")
+        self._quick = ThreadPoolExecutor(1, "pieces-quick")
+        self._held: networks.Networks | None = None
+        self._keys: dict[int, RowKey] = {}
+        self._protections: tuple[str | None, str | None] = (None, None)
+
+    async def flatten(self, job: PieceJob) -> Pieces:
+        """Return the pieces of all orders of `job` together.
+
+        Raises:
+            IntegrityError: a list does not have its SHA-256, which is ``expected`` in the data.
+            InputError: a list is not canonical, or there are too many pieces.
+            UnavailableError: a list cannot be read, or memory has run out.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._lists, self._flatten, job)
+
+    async def diff(self, old: Pieces, new: Pieces) -> tuple[Pieces, Pieces]:
+        """Return what to take out of `old` and what to bring, so that it becomes `new`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._quick, networks.diff, old, new)
+
+    async def keep_rows(self, pieces: Pieces, rows: Collection[int]) -> Pieces:
+        """Return the pieces of these rows alone."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._quick, keep_rows, pieces, rows)
+
+    def close(self) -> None:
+        """Let the threads end once they have done what they do."""
+        self._lists.shutdown(wait=False)
+        self._quick.shutdown(wait=False)
+
+    def _flatten(self, job: PieceJob) -> Pieces:
+        wanted = {row.index: _key(row) for row, _ in job.orders}
+        with bounded_memory():
+            held = self._present(job)
+            for index, key in list(self._keys.items()):
+                if wanted.get(index) != key:
+                    held.remove(index)
+                    del self._keys[index]
+            for row, path in job.orders:
+                if row.index in self._keys:
+                    continue
+                overrides = [parse_line(line.encode("ascii")) for line in row.overrides]
+                with verified(row.target_list_sha256, path, job.salted) as text:
+                    held.add(row.index, row.ip_measure, text, overrides=overrides)
+                self._keys[row.index] = wanted[row.index]
+            return held.pieces()
+
+    def _present(self, job: PieceJob) -> networks.Networks:
+        """Return what is held already, if it is under the protections of `job`, or a new one."""
+        pins = [job.protected_core, job.protected_names]
+        core_sha256, names_sha256 = (pin[0] if pin is not None else None for pin in pins)
+        if self._held is None or self._protections != (core_sha256, names_sha256):
+            with ExitStack() as stack:
+                core, protected = (
+                    stack.enter_context(verified(*pin)) if pin is not None else None for pin in pins
+                )
+                self._held = networks.Networks(core=core, protected=protected)
+            self._keys = {}
+            self._protections = core_sha256, names_sha256
+        return self._held
+
+
+def _key(row: OrderRow) -> RowKey:
+    return row.target_list_sha256, row.ip_measure, row.overrides

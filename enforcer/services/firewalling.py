@@ -1,0 +1,326 @@
+"""Keeping a node's firewall in step with the ledger: brought, read back, repaired, counted.
+
+A loop of its own, which waits neither for the gate nor for the feed: orders end by the node's
+time with everything else away. What the operator must reach is protected before the first rule.
+The lease ends with the next order, so that a node that is gone leaves no block that outlives its
+order. Always true: what fails leaves the last good rules, is said, and is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
+
+import structlog
+
+from enforcer.core.firewall import FirewallRow, FirewallState
+from enforcer.core.network import Network
+from enforcer.core.pieces import rows_within
+from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, LocalLayer
+from enforcer.errors import EnforcerError, UnavailableError
+from enforcer.ports import Firewall, FirewallContent, OwnNetworks, PieceWork
+from enforcer.services.attest import FirewallWord
+from enforcer.services.firewall_link import FirewallLink
+from enforcer.services.firewall_pieces import PieceMaker, Recipe, in_force
+from enforcer.services.lists import ListKeeper
+from enforcer.services.node_time import NodeTime
+from enforcer.services.node_view import FirewallView
+from enforcer.services.plan import Plan
+
+PROVEN_AT_ONCE_MAX: Final = 20_000
+"""Up to so many pieces are read back at once; more of them once nothing has changed for a while."""
+LEASE_GRACE_SECONDS: Final = 10
+"""How long the rules of a node that is gone may outlast the next end."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallPace:
+    """How often a node looks at its firewall, in seconds."""
+
+    check_seconds: float = 60.0
+    """Between two looks at what it holds, and at what the operator must reach."""
+    lease_seconds: int = 3_600
+    """How long its rules count without a word from the node, at most."""
+    retry_seconds: float = 1.0
+    """After it failed."""
+    settle_seconds: float = 2.0
+    """From the last change until much is read back."""
+    count_seconds: float = 5.0
+
+
+class Firewalling:
+    """Keeps one firewall in step; use it from one event loop."""
+
+    def __init__(
+        self,
+        *,
+        firewall: Firewall,
+        work: PieceWork,
+        lists: ListKeeper,
+        own: OwnNetworks,
+        node_time: NodeTime,
+        pace: FirewallPace | None = None,
+        is_real: bool = True,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the parts; unless `is_real`, packets are not touched, and no order is enforced."""
+        self.is_real = is_real
+        self._link = FirewallLink(firewall, work)
+        self._pieces = PieceMaker(work, lists)
+        self._own = own
+        self._time = node_time
+        self._pace = pace or FirewallPace()
+        self._seconds = seconds
+        self._wake = asyncio.Event()
+        self._pieces.on_done = self._wake.set
+        self._protected: tuple[Network, ...] | None = None
+        self._planned: Plan | None = None
+        self._recipe: Recipe | None = None
+        self._is_busy = True
+        self._check_at = self._count_at = self._retry_at = -inf
+        self._lease_ends_at = -inf
+        self._curtailed_in: tuple[FirewallContent, tuple[int, ...]] = FirewallContent(), ()
+        self._without: frozenset[int] = frozenset()
+        self._is_off = False
+        self._said = ""
+        self.problem = "nothing was brought yet"
+        """Why it does not hold what it should; empty when it does."""
+        self.plan: Callable[[], Plan | None] = lambda: None
+        """Return what should hold now; the node sets it."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when there is something new to tell."""
+
+    @property
+    def held_rows(self) -> frozenset[int]:
+        """The orders that it holds, as far as is known, by entry index."""
+        held = self._link.held
+        return frozenset(row.index for row in held.rows) if held is not None else frozenset()
+
+    @property
+    def local(self) -> LocalLayer:
+        """What the operator's own protections are, as an attestation names them."""
+        if not self._protected or not self.is_real:
+            return NO_LOCAL_LAYER
+        lines = sorted(_line(network) for network in self._protected)
+        return LocalLayer(protected="".join(lines).encode("ascii"))
+
+    def wake(self) -> None:
+        """Have it look again at once: something has changed."""
+        self._wake.set()
+
+    def heed_gate(self, without: frozenset[int], *, is_off: bool) -> None:
+        """Hear which orders the gate has to leave out, and whether it blocks nothing at all.
+
+        What the node attests as not enforced is not enforced here either.
+        """
+        if (without, is_off) != (self._without, self._is_off):
+            self._without, self._is_off = without, is_off
+            self._wake.set()
+
+    async def start(self) -> None:
+        """Learn what an earlier process left, if that can be: plans go by it."""
+        try:
+            await self._link.claim(LEASE_GRACE_SECONDS * 2)
+        except EnforcerError as error:
+            self._failed(error)
+
+    async def run(self) -> None:
+        """Keep it in step; it never returns."""
+        try:
+            while True:
+                self._wake.clear()
+                self._is_busy = True
+                try:
+                    await self._round()
+                except EnforcerError as error:
+                    self._failed(error)
+                self._is_busy = False
+                self._say()
+                self.on_change()
+                try:
+                    async with asyncio.timeout(self._pause_seconds()):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            await self._pieces.close()
+
+    def is_settled(self, plan: Plan) -> bool:
+        """Tell whether nothing is on its way that would change what is said of `plan`."""
+        if self._link.held is None:
+            return True
+        is_done = not (self._is_busy or self._wake.is_set() or self._pieces.is_busy)
+        return is_done and self._recipe is not None and self._expected(plan) == self._given_rows()
+
+    def word(self, plan: Plan) -> FirewallWord:
+        """Return what to attest of it beside `plan`."""
+        if not self.is_real:
+            return FirewallWord()
+        held = self._link.held
+        if held is None:
+            return FirewallWord(FirewallState.UNAVAILABLE, self._link.repairs)
+        is_right = (
+            not self.problem
+            and self._link.is_proven
+            and held.rows == self._expected(plan)
+            and self._recipe is not None
+            and (not held.rows or self._pieces.is_exact(self._recipe))
+            and plan.local == self.local
+        )
+        state = FirewallState.HOLDS if is_right else FirewallState.DIFFERS
+        return FirewallWord(state, self._link.repairs, self._curtailed(held))
+
+    def view(self, plan: Plan | None) -> FirewallView:
+        """Return what it holds and has stopped, for whoever shows it."""
+        held = self._link.held or FirewallContent()
+        word = self.word(plan) if plan is not None else FirewallWord(FirewallState.UNAVAILABLE)
+        return FirewallView(
+            state=word.state,
+            problem=self.problem,
+            is_real=self.is_real,
+            orders=len(held.rows),
+            pieces=len(held.pieces),
+            protected=tuple(map(str, self._protected or ())),
+            curtailed=self._curtailed(held),
+            repairs=self._link.repairs,
+            lacks=self._link.lacks,
+            counts=dict(self._link.counts),
+        )
+
+    async def _round(self) -> None:
+        now = self._seconds()
+        if self._link.held is None:
+            await self._link.claim(LEASE_GRACE_SECONDS * 2)
+            self._lease_ends_at = -inf
+        is_due = now >= self._check_at
+        if self._protected is None or is_due:
+            await self._look_at_host()
+        plan = self._planned = self.plan()
+        if plan is None:
+            self.problem = "there is no policy to go by"
+            return
+        t_ms = self._time.now_ms()
+        recipe = in_force(plan, t_ms, self._without)
+        self._recipe = Recipe.of((), recipe.protections) if self._is_off else recipe
+        if now >= self._retry_at and self._pieces.problem:
+            self._pieces.retry()
+            self._retry_at = now + self._pace.retry_seconds * 10
+        self.problem = ""
+        await self._bring(plan, t_ms)
+        if is_due or self._is_proof_due(now):
+            if not await self._link.prove():
+                self.on_change()
+                await self._bring(plan, t_ms)
+                await self._link.prove()
+            self._check_at = self._seconds() + self._pace.check_seconds
+        if now >= self._count_at:
+            await self._link.count()
+            self._count_at = now + self._pace.count_seconds
+        self.problem = self._pieces.problem if not self._is_exact() else ""
+
+    async def _bring(self, plan: Plan, t_ms: int) -> None:
+        """Have it hold what is wanted, as far as that can be had soon, for as long as it may."""
+        held, recipe = self._link.held, self._recipe
+        if held is None or recipe is None or self._protected is None:
+            return
+        content = await self._pieces.content(recipe, held)
+        content = replace(content, protected=self._protected)
+        lease_seconds = self._lease_seconds(plan, t_ms)
+        ends_at = self._seconds() + lease_seconds
+        if await self._link.bring(content, lease_seconds):
+            self._lease_ends_at = ends_at
+            if len(content.pieces) > PROVEN_AT_ONCE_MAX:
+                self._check_at = min(self._check_at, self._seconds() + self._pace.settle_seconds)
+        elif abs(ends_at - self._lease_ends_at) > self._pace.check_seconds / 4:
+            await self._link.renew(lease_seconds)
+            self._lease_ends_at = ends_at
+
+    def _is_proof_due(self, now: float) -> bool:
+        held = self._link.held
+        few = held is not None and len(held.pieces) <= PROVEN_AT_ONCE_MAX
+        return now >= self._check_at or (few and not self._link.is_proven)
+
+    def _is_exact(self) -> bool:
+        recipe = self._recipe
+        return recipe is None or not recipe.rows or self._pieces.is_exact(recipe)
+
+    async def _look_at_host(self) -> None:
+        """Learn what must be reached; what was learned before stays when the host does not tell.
+
+        Raises:
+            UnavailableError: it has never told.
+        """
+        try:
+            self._protected = await self._own.networks()
+        except UnavailableError as error:
+            if self._protected is None:
+                raise
+            _log.warning("the host does not tell its addresses", problem=error.message)
+
+    def _lease_seconds(self, plan: Plan, t_ms: int) -> int:
+        ends_ms = [row.until_ms for row in plan.rows if row.is_in_force(t_ms)]
+        left_seconds = (min(ends_ms) - t_ms) // 1_000 if ends_ms else self._pace.lease_seconds
+        return max(min(self._pace.lease_seconds, left_seconds + LEASE_GRACE_SECONDS), 1)
+
+    def _pause_seconds(self) -> float:
+        """Return how long nothing needs to be looked at, if nothing changes."""
+        if self.problem or self._link.held is None:
+            return self._pace.retry_seconds
+        now = self._seconds()
+        until = [self._check_at, self._count_at]
+        if (next_ms := self._next_change_ms()) is not None:
+            until.append(now + max(next_ms - self._time.now_ms(), 1) / 1_000)
+        return max(min(until) - now, 0.001)
+
+    def _next_change_ms(self) -> int | None:
+        """Return when the next order against addresses begins or ends by itself."""
+        plan, t_ms = self._planned, self._time.now_ms()
+        rows = plan.rows if plan is not None else ()
+        times = [
+            at_ms
+            for row in rows
+            if row.ip_measure is not IpMeasure.NONE
+            for at_ms in (row.from_ms, row.until_ms)
+        ]
+        return min((at_ms for at_ms in times if at_ms > t_ms), default=None)
+
+    def _expected(self, plan: Plan) -> tuple[FirewallRow, ...]:
+        """Return the rows that it must hold where `plan` is what is attested."""
+        return Recipe.of(
+            tuple(row for row in plan.attested_rows if row.ip_measure is not IpMeasure.NONE), None
+        ).firewall_rows
+
+    def _given_rows(self) -> tuple[FirewallRow, ...]:
+        return self._recipe.firewall_rows if self._recipe is not None else ()
+
+    def _curtailed(self, held: FirewallContent) -> tuple[int, ...]:
+        if self._curtailed_in[0] is not held:
+            self._curtailed_in = held, tuple(sorted(rows_within(held.pieces, held.protected)))
+        return self._curtailed_in[1]
+
+    def _failed(self, error: EnforcerError) -> None:
+        self.problem = error.message
+        if isinstance(error, UnavailableError):
+            self._link.lost()
+
+    def _say(self) -> None:
+        """Log a problem when it is new, and when it is over."""
+        if self.problem == self._said:
+            return
+        self._said = self.problem
+        if self.problem:
+            _log.error("the firewall differs from the ledger", problem=self.problem)
+        else:
+            _log.info("the firewall holds what the ledger says", orders=len(self.held_rows))
+
+
+def _line(network: Network) -> str:
+    if network.prefixlen == network.max_prefixlen:
+        return f"ip {network.network_address}\n"
+    return f"net {network}\n"

@@ -16,6 +16,7 @@ from enforcer.app.audit_files import DiskDocuments, DiskLists
 from enforcer.backends import durable
 from enforcer.backends.guard_store import GuardStore
 from enforcer.backends.keys import verify
+from enforcer.backends.ledger_lists import LedgerLists
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import NOTE_BYTES_MAX, Note, VerifierKey
@@ -70,8 +71,13 @@ def audit_directory(
     as_of_ms: int,
     earlier: Sequence[Path] = (),
     progress: Progress | None = None,
+    identity: str | None = None,
+    must_open: bool = False,
 ) -> tuple[Summary, Iterator[Finding]]:
     """Return the audit of a directory: the summary is whole when the findings have ended.
+
+    `identity` is the secret of an age identity, for sealed lists; with `must_open` each of them
+    that stays closed is a finding.
 
     Raises:
         NotFoundError, UnavailableError: the directory or an earlier checkpoint cannot be read.
@@ -85,9 +91,10 @@ def audit_directory(
     except IntegrityError as error:
         return Summary(trust.origin), iter([damaged(error)])
     documents = DiskDocuments(ledger.side)
-    lists, guards = DiskLists(ledger.lists), GuardStore(ledger.lists)
+    beside = LedgerLists(ledger.lists, ledger.wraps, identity)
+    lists, guards = DiskLists(beside), GuardStore(beside)
     evidence = Evidence(ledger, lists, documents, guards, attestations, notes)
-    audit = Audit(evidence, trust, verify, as_of_ms, progress)
+    audit = Audit(evidence, trust, verify, as_of_ms, progress, must_open=must_open)
     return audit.summary, audit.findings()
 
 

@@ -2,8 +2,8 @@
 
 The members stand where they stand in a ledger's directory, so an unpacked archive is one. What is
 written is what the checkpoint covers and what its entries name, nothing else that lies about; the
-tiles are verified on the way. Lists that may not be read by everybody are left out unless they
-are asked for.
+tiles are verified on the way. Sealed lists that were not published, and their wraps, are left out
+unless they are asked for: what nobody has can never be opened by a key that is lost.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from enforcer.app.audit import (
 )
 from enforcer.backends.archive import ABOUT, Content, unpack, write_archive
 from enforcer.backends.content import MARK
+from enforcer.backends.sealing import WRAP_BYTES_MAX
 from enforcer.backends.tiles import LIST_BYTES_MAX, SIDE_BYTES_MAX, TileLedger
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.entry import AnyPayload, parse, parse_payload
 from enforcer.core.note import NOTE_BYTES_MAX, Note
-from enforcer.core.order import OrderProposed
+from enforcer.core.order import OrderProposed, OrderPublished
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.tile import BUNDLE, BUNDLE_BYTES_MAX, TILE_BYTES, Tile, width_at
 from enforcer.core.trust import Trust
@@ -54,6 +55,7 @@ _SIZES: Final = (
     (re.compile("cosigned"), NOTE_BYTES_MAX),
     (re.compile(_ATTESTATION), ATTESTATION_BYTES_MAX),
     (re.compile("lists/[0-9a-f]{64}"), LIST_BYTES_MAX),
+    (re.compile("wraps/[0-9a-f]{64}/[0-9a-f]{64}"), WRAP_BYTES_MAX),
     (re.compile("side/[0-9a-f]{64}"), SIDE_BYTES_MAX),
     (re.compile(rf"side/[0-9a-f]{{64}}{re.escape(MARK)}"), ABOUT_BYTES_MAX),
 )
@@ -72,7 +74,9 @@ class Exported:
     attestations: int = 0
     checkpoints: int = 0
     withheld: int = 0
-    """Lists that not everybody may read yet, and that were left out."""
+    """Sealed lists, which not everybody may read yet, and that were left out."""
+    wraps: int = 0
+    """Keys of sealed lists, each for one receiver, that stand beside them."""
 
 
 @dataclass(slots=True)
@@ -154,6 +158,10 @@ def export_archive(
         for at, tile in enumerate(tiles := _tiles(ledger.size), 1):
             yield tile.path, ledger.tile(tile.level, tile.index, tile.width)
             progress("write tiles", at, len(tiles))
+        for sha256_ in sorted(named.restricted) if with_restricted else ():
+            for key_id in ledger.wraps.receivers(sha256_):
+                done.wraps += 1
+                yield f"wraps/{sha256_}/{key_id}", ledger.wraps.read(sha256_, key_id) or b""
 
     done.sums_sha256 = write_archive(to, _json(about), members())
     return done
@@ -188,6 +196,8 @@ def audit_copy(
     as_of_ms: int | None = None,
     earlier: Sequence[Path] = (),
     progress: Progress = lambda _stage, _done, _total: None,
+    identity: str | None = None,
+    must_open: bool = False,
 ) -> tuple[Summary, list[Finding], int]:
     """Audit a directory or an archive, as of `as_of_ms`, else of when it was taken, else of now.
 
@@ -200,7 +210,13 @@ def audit_copy(
         with ledger_copy(path, progress) as copy:
             as_of_ms = as_of_ms or copy.taken_at_ms or now_ms
             summary, findings = audit_directory(
-                copy.directory, trust, as_of_ms=as_of_ms, earlier=earlier, progress=progress
+                copy.directory,
+                trust,
+                as_of_ms=as_of_ms,
+                earlier=earlier,
+                progress=progress,
+                identity=identity,
+                must_open=must_open,
             )
             return summary, [_in_place(each, copy.directory) for each in findings], as_of_ms
     except IntegrityError as error:
@@ -225,6 +241,7 @@ def layout(name: str) -> int | None:
 def _named(ledger: TileLedger, progress: Progress) -> _Named:
     """Read which files beside the ledger its entries name."""
     named, public = _Named(), set()
+    sealed: dict[int, set[str]] = {}
     for done, leaf in enumerate(ledger.entries(0, ledger.size), 1):
         progress("read entries", done, ledger.size)
         try:
@@ -236,6 +253,9 @@ def _named(ledger: TileLedger, progress: Progress) -> _Named:
         named.lists |= lists
         if isinstance(payload, OrderProposed) and payload.publication.is_sealed:
             named.restricted |= lists
+            sealed[done - 1] = lists
+        elif isinstance(payload, OrderPublished):
+            public |= sealed.get(payload.order.entry_index, set())
         else:
             public |= lists
     named.restricted -= public

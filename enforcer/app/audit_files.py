@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
 
 from enforcer.backends import durable
 from enforcer.backends.content import ContentStore
+from enforcer.backends.ledger_lists import LedgerLists
 from enforcer.backends.list_tasks import check_list
+from enforcer.core.sealed import SealedList
 from enforcer.core.target import ListSummary
 from enforcer.errors import IntegrityError, NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
 class DiskLists:
-    """The target lists of one store, mapped one at a time."""
+    """The target lists beside one ledger, mapped one at a time."""
 
-    store: ContentStore
+    lists: LedgerLists
+
+    @property
+    def recipient(self) -> str | None:
+        """The recipient of the identity that opens sealed lists, if there is one."""
+        return self.lists.recipient
+
+    def open(self, sealed: SealedList, key_ids: Sequence[str]) -> ListSummary | None:
+        """Open and check a sealed list; None: nothing that is here opens it.
+
+        Raises:
+            NotFoundError: its octets are not here.
+            IntegrityError: they were altered (``problem``), or do not open to what is named.
+            InputError: it is not canonical.
+        """
+        return self.lists.open(sealed, key_ids)
 
     def check(self, sha256: str) -> ListSummary:
         """Read the list and check its hash, grammar and order.
@@ -26,10 +44,11 @@ class DiskLists:
             IntegrityError: what is here has another hash.
             InputError: it is not canonical.
         """
-        path = self.store.path(sha256)
+        store = self.lists.store
+        path = store.path(sha256)
         if not path.is_file():
             raise NotFoundError(
-                f"the target list {sha256} is not in {self.store.directory}",
+                f"the target list {sha256} is not in {store.directory}",
                 advice="Copy the ledger's lists as well.",
                 path=str(path),
             )

@@ -90,9 +90,17 @@ def replay_at(
 
 
 def tell_target(
-    directory: Path, trust: Trust, target: str, t_ms: int | None, now_ms: int, progress: Progress
+    directory: Path,
+    trust: Trust,
+    target: str,
+    t_ms: int | None,
+    now_ms: int,
+    progress: Progress,
+    identity: str | None = None,
 ) -> TargetStory:
     """Tell what decides a name or an address, and everything that ever named it.
+
+    Sealed lists are read where they were published, or `identity` opens them.
 
     Raises:
         InputError: it is neither.
@@ -111,7 +119,7 @@ def tell_target(
             key=lambda act: act.order_id or "",
         )
     }
-    lists = Replay(story.now, ledger).text
+    lists = Replay(story.now, ledger, identity).text
     return tell(story.then, story.now, acts, lists, wanted, _moment(story, t_ms, now_ms))
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from enforcer.app.audit import open_ledger
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.keys import verify
+from enforcer.backends.ledger_lists import LedgerLists
 from enforcer.backends.list_line import convert_line
 from enforcer.backends.list_tasks import mapped
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.entry import parse
 from enforcer.core.fold import apply
 from enforcer.core.name import Name
+from enforcer.core.sealed import SealedList, by_list, receiving_keys
 from enforcer.core.state import State
 from enforcer.core.target import TargetKind
 from enforcer.core.trust import Trust
-from enforcer.errors import InputError, NotFoundError
+from enforcer.errors import InputError, IntegrityError, NotFoundError
 from enforcer.services.explain import Explanation, ListText, explain
 
 __all__ = ["Explanation", "Replay", "ask_gate", "name_of", "qtype_of", "replay"]
@@ -43,23 +46,37 @@ QTYPES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Replay:
     """A ledger folded from its directory, and the lists beside it."""
 
     state: State
     ledger: TileLedger
+    identity: str | None = field(default=None, repr=False)
+    """The secret of an age identity, which may open sealed lists."""
+
+    @cached_property
+    def lists(self) -> LedgerLists:
+        """The lists, of the sealed ones those that were opened."""
+        return LedgerLists(self.ledger.lists, self.ledger.wraps, self.identity)
+
+    @cached_property
+    def sealed(self) -> dict[str, list[SealedList]]:
+        """The sealed lists, by the SHA-256 that orders name."""
+        return by_list(self.state)
 
     def leaf_hashes(self) -> Iterator[bytes]:
         """Return the hashes of all entries, in order."""
         return self.ledger.leaf_hashes(0, self.ledger.size)
 
     def text(self, sha256: str) -> ListText:
-        """Return a list's text, mapped.
+        """Return a list's text, mapped; of a sealed one what was opened in memory.
 
         Raises:
-            NotFoundError: it is not here.
+            NotFoundError: it is not here, or is sealed and nothing here opens it.
         """
+        if sha256 in self.sealed:
+            return self._opened(sha256)
         path = self.ledger.lists.path(sha256)
         if not path.is_file():
             raise NotFoundError(
@@ -69,6 +86,22 @@ class Replay:
             )
         with mapped(path) as text:
             return text
+
+    def _opened(self, sha256: str) -> ListText:
+        recipient = self.lists.recipient
+        key_ids = receiving_keys(self.state, recipient) if recipient is not None else []
+        for sealed in self.sealed[sha256]:
+            try:
+                if self.lists.open(sealed, key_ids) is None:
+                    continue
+            except (IntegrityError, InputError):
+                continue  # `audit verify` says by whose fault
+            with self.lists.text(sha256) as text:
+                return bytes(text)
+        raise NotFoundError(
+            f"the list of {self.sealed[sha256][0].order_id} is restricted",
+            advice="Only those whom it was sealed for can open it, until it is published.",
+        )
 
     def explain(self, name: Name, qtype: int, t_ms: int) -> Explanation:
         """Decide `name` at `t_ms`.

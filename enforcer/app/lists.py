@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from enforcer.app.audit_files import DiskLists
-from enforcer.app.orders import find_in_ledger
+from enforcer.app.check import replay
+from enforcer.app.orders import record_in
 from enforcer.backends.compile_worker import ListWorker
-from enforcer.backends.content import ContentStore
 from enforcer.backends.list_export import Writing
 from enforcer.backends.list_format import ListFormat, Reading
 from enforcer.backends.list_report import Fault, NormaliseReport
 from enforcer.backends.list_split import SplitReport
-from enforcer.backends.tiles import LIST_BYTES_MAX
+from enforcer.backends.sealed_table import sealed_copy
 from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
-from enforcer.errors import InputError, NotFoundError
+from enforcer.errors import InputError, NotFoundError, RefusedError
 
 __all__ = [
     "Fault",
@@ -92,19 +94,34 @@ async def split_list(canonical: Path, guards: Path, to: Path) -> tuple[SplitRepo
         return await worker.split(canonical, guards, to), await worker.check_list(to)
 
 
-def list_of_order(directory: Path, trust: Trust, order_id: str, entry_index: int | None) -> Path:
-    """Return where a copy of the ledger has the list of an order.
+@contextmanager
+def list_of_order(
+    directory: Path, trust: Trust, order_id: str, entry_index: int | None
+) -> Iterator[Path]:
+    """Give the file with the list of an order, from a copy of the ledger.
+
+    A list that was sealed and then published is opened in memory.
 
     Raises:
         NotFoundError: the order or its list is not there.
         IntegrityError: the copy is not what the trusted key signed, or the list was altered.
+        RefusedError: the list is not public.
     """
-    payload = find_in_ledger(directory, trust, order_id, entry_index).payload
-    is_node = not (directory / "checkpoint").exists()
-    lists = (directory / "ledger" if is_node else directory) / "lists"
-    store = ContentStore(lists, size_bytes_max=LIST_BYTES_MAX)
-    DiskLists(store).check(payload.target_list_sha256)
-    return store.path(payload.target_list_sha256)
+    replayed = replay(directory, trust)
+    order = record_in(replayed.state, order_id, entry_index)
+    sha256 = order.payload.target_list_sha256
+    if not order.is_public:
+        raise RefusedError(
+            f"the list of {order_id} is restricted: targets are not shown",
+            advice="A delayed list can be read once it is published: enforcer order publish.",
+            field="source",
+        )
+    if not order.payload.publication.is_sealed:
+        DiskLists(replayed.lists).check(sha256)
+        yield replayed.lists.store.path(sha256)
+        return
+    with closing(sealed_copy(replayed.text(sha256)[:])) as file:
+        yield file.path
 
 
 def _check_paths(read: Path, *written: Path | None) -> None:

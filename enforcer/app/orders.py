@@ -18,7 +18,7 @@ from enforcer.core.envelope import Envelope
 from enforcer.core.fields import to_plain
 from enforcer.core.guard import Guard
 from enforcer.core.order import OrderProposed, OrderRef
-from enforcer.core.state import OrderRecord
+from enforcer.core.state import OrderRecord, State
 from enforcer.core.trust import Trust
 from enforcer.errors import (
     EnforcerError,
@@ -146,6 +146,22 @@ async def particulars(
     return Particulars(tuple(line.decode("ascii") for line in lines if line), reasons)
 
 
+def record_in(state: State, order_id: str, entry_index: int | None) -> OrderRecord:
+    """Find an order's newest version, or the one proposed by an entry.
+
+    Raises:
+        NotFoundError: it is not there.
+    """
+    indices = state.versions.get(order_id, [])
+    if not indices or (entry_index is not None and entry_index not in indices):
+        raise NotFoundError(
+            f"there is no order {order_id} in this ledger",
+            advice="Check the id and the entry, or use a newer copy.",
+            order_id=order_id,
+        )
+    return state.orders[indices[-1] if entry_index is None else entry_index]
+
+
 def find_in_ledger(
     directory: Path, trust: Trust, order_id: str, entry_index: int | None
 ) -> KnownOrder:
@@ -156,14 +172,7 @@ def find_in_ledger(
         IntegrityError: the copy is not what the trusted key signed.
     """
     state = replay(directory, trust).state
-    indices = state.versions.get(order_id, [])
-    if not indices or (entry_index is not None and entry_index not in indices):
-        raise NotFoundError(
-            f"there is no order {order_id} in {directory}",
-            advice="Check the id and the entry, or use a newer copy.",
-            order_id=order_id,
-        )
-    record: OrderRecord = state.orders[indices[-1] if entry_index is None else entry_index]
+    record = record_in(state, order_id, entry_index)
     url = state.policy.payload.register_url + order_id if state.policy else ""
     return KnownOrder(
         OrderRef(order_id, record.index, record.payload_sha256),

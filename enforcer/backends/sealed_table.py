@@ -84,6 +84,18 @@ def writable() -> Iterator[int]:
         raise
 
 
+def sealed_copy(octets: bytes) -> SealedFile:
+    """Return these octets in a file of their own.
+
+    Raises:
+        UnavailableError: there is no memory for it.
+    """
+    with writable() as fd:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(octets)
+        return SealedFile(fd)
+
+
 def sealed_copy_of(path: Path) -> SealedFile:
     """Return a sealed copy of the file `path`, whatever is in it.
 

@@ -17,9 +17,11 @@ from enforcer.cli.audit_options import (
     TRUST,
     VIOLATION_EXIT,
     At,
+    Identity,
     Ledger,
     Trust,
     moment,
+    secret_of,
 )
 from enforcer.cli.audit_probe import probe
 from enforcer.cli.audit_report import report
@@ -45,11 +47,16 @@ def verify(
         typer.Option(help="A checkpoint kept from before; may be repeated."),
     ] = None,
     at: At = None,
+    identity: Identity = None,
+    require_open: Annotated[
+        bool, typer.Option("--require-open", help="Count sealed lists as not checked.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check every leaf, signature, effect, list and attestation.
 
     --at says when the copy was taken, if that was not just now; an archive says it itself.
+    Sealed lists are counted, and looked into when they were published or --identity opens them.
     Exit code 0: all is good; 1: a rule was broken or something was altered; 2: something could
     not be checked.
     """
@@ -58,7 +65,7 @@ def verify(
     from enforcer.config import read_trust
 
     now = now_ms()
-    believed, as_of_ms = read_trust(trust), moment(at, now)
+    believed, as_of_ms, secret = read_trust(trust), moment(at, now), secret_of(identity)
     with progress() as advance:
         summary, found, of_ms = audit_copy(
             ledger,
@@ -67,6 +74,8 @@ def verify(
             as_of_ms=as_of_ms,
             earlier=since or (),
             progress=advance,
+            identity=secret,
+            must_open=require_open,
         )
     severity = worst(found)
     if as_json:
@@ -127,6 +136,10 @@ def _show(summary: Summary, findings: list[Finding], as_of_ms: int) -> None:
             "orders": f"{summary.orders_approved} approved by two persons, "
             f"{summary.orders_in_force} in force",
             "lists": f"{summary.lists} checked, {summary.targets} targets",
+            "sealed lists": f"{summary.opened} opened; of {summary.sealed} orders restricted and "
+            "not looked into"
+            if summary.opened or summary.sealed
+            else None,
             "guards": f"{summary.guarded} approvals judged again"
             + (f"; not always pinned: {', '.join(summary.unpinned)}" if summary.unpinned else ""),
             "documents": f"{summary.documents} here, and as they were; "
@@ -149,6 +162,8 @@ def _emit(summary: Summary, findings: list[Finding], severity: str, as_of_ms: in
             "orders_approved": summary.orders_approved,
             "orders_in_force": summary.orders_in_force,
             "lists": summary.lists,
+            "sealed": summary.sealed,
+            "opened": summary.opened,
             "targets": summary.targets,
             "guarded": summary.guarded,
             "unpinned": list(summary.unpinned),

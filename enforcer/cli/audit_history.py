@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from enforcer.cli.audit_options import TRUST, VIOLATION_EXIT, At, Ledger, Trust, moment
+from enforcer.cli.audit_options import (
+    TRUST,
+    VIOLATION_EXIT,
+    At,
+    Identity,
+    Ledger,
+    Trust,
+    moment,
+    secret_of,
+)
 from enforcer.cli.output import AsJson, emit_json, emit_pairs, now_ms, out, progress, when
-from enforcer.cli.words import time_of
+from enforcer.cli.words import not_read, plain_not_read, time_of
 from enforcer.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,6 +76,7 @@ def explain(
     *,
     trust: Trust = TRUST,
     at: At = None,
+    identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what decides a name or an address, and its history.
@@ -78,9 +88,9 @@ def explain(
     from enforcer.config import read_trust
 
     now = now_ms()
-    believed, t_ms = read_trust(trust), moment(at, now)
+    believed, t_ms, secret = read_trust(trust), moment(at, now), secret_of(identity)
     with progress() as advance, ledger_copy(ledger, advance) as copy:
-        said = tell_target(copy.directory, believed, target, t_ms, now, advance)
+        said = tell_target(copy.directory, believed, target, t_ms, now, advance, secret)
         if as_json:
             emit_json(_plain_story(said))
         else:
@@ -214,7 +224,7 @@ def _show_story(said: TargetStory) -> None:
             if said.line
             else None,
             "protected by": "\n".join(f"{line.text!r}" for line in said.protections) or None,
-            "list not here": ", ".join(each.payload.order_id for each in said.missing) or None,
+            **not_read(said.missing),
         }
     )
     for mention in said.mentions:
@@ -262,7 +272,7 @@ def _plain_story(said: TargetStory) -> dict[str, object]:
             }
             for mention in said.mentions
         ],
-        "missing": [each.payload.order_id for each in said.missing],
+        **plain_not_read(said.missing),
     }
 
 

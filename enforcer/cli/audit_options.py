@@ -21,7 +21,24 @@ TRUST: Final = Path("trust.toml")
 At: TypeAlias = Annotated[
     str | None, typer.Option(help="As of this time: 2027-01-31, 2027-01-31T12:00:00Z, +2d …")
 ]
+Identity: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Your encryption key (PEM): opens sealed lists that were wrapped for you."),
+]
 COLOURS: Final = {"VIOLATION": "bold red", "INCOMPLETE": "bold yellow", "NOTE": "dim"}
+
+
+def secret_of(identity: Path | None) -> str | None:
+    """Return the age identity in a key file; None where none is given.
+
+    Raises:
+        NotFoundError, InputError, UnavailableError: it cannot be read.
+    """
+    if identity is None:
+        return None
+    from enforcer.app.keys import load_encryption_key
+
+    return load_encryption_key(identity).secret
 
 
 def moment(text: str | None, now_ms: int, field: str = "at") -> int | None:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from enforcer.cli.output import AsJson, emit_json, emit_pairs, now_ms, out, progress, when
-from enforcer.cli.words import time_of
+from enforcer.cli.words import not_read, plain_not_read, time_of
 from enforcer.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _show(said: Explanation, register_url: str) -> None:
             else None,
             "register": register_url + order.payload.order_id if order else None,
             "also there": ", ".join(each.payload.order_id for each in said.also) or None,
-            "list not here": ", ".join(each.payload.order_id for each in said.missing) or None,
+            **not_read(said.missing),
             "at": when(said.t_ms),
         }
     )
@@ -131,7 +131,7 @@ def _plain(said: Explanation, register_url: str) -> dict[str, object]:
         "until_ms": order.until_ms if order else None,
         "register_url": register_url + order.payload.order_id if order else None,
         "also": [each.payload.order_id for each in said.also],
-        "missing": [each.payload.order_id for each in said.missing],
+        **plain_not_read(said.missing),
     }
 
 

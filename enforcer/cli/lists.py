@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,15 +100,15 @@ def export(
     from enforcer.config import read_trust
 
     writing = Writing(choice(ListFormat, form, "format"), choice(TargetKind, kind, "kind"), zone)
-    if ledger is None:
-        if entry is not None:
-            raise InputError("a file has no entries", advice="Use --ledger.", field="entry")
+    if ledger is None and entry is not None:
+        raise InputError("a file has no entries", advice="Use --ledger.", field="entry")
+    with ExitStack() as stack:
         path = Path(source)
-    else:
-        with busy("read the ledger"):
-            path = list_of_order(ledger, read_trust(trust), source, entry)
-    with busy("write the list"):
-        written = asyncio.run(export_list(path, to, writing, report))
+        if ledger is not None:
+            with busy("read the ledger"):
+                path = stack.enter_context(list_of_order(ledger, read_trust(trust), source, entry))
+        with busy("write the list"):
+            written = asyncio.run(export_list(path, to, writing, report))
     show_faults(path, written)
     if as_json:
         emit_json(_report(written))

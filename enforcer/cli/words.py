@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from enforcer.errors import InputError
+
+if TYPE_CHECKING:
+    from enforcer.core.state import OrderRecord
 
 UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RELATIVE: Final = re.compile(r"\+([0-9]{1,9})([smhd])")
@@ -51,3 +55,23 @@ def choice(cls: type[Choice], text: str, field: str) -> Choice:
             field=field,
         )
     return found
+
+
+def not_read(orders: Iterable[OrderRecord]) -> dict[str, str | None]:
+    """Return pairs that say of which orders no list was read: those not here, and sealed ones."""
+    ids = plain_not_read(orders)
+    return {
+        "list not here": ", ".join(ids["missing"]) or None,
+        "restricted": f"{', '.join(ids['restricted'])}: targets not shown, nor looked at"
+        if ids["restricted"]
+        else None,
+    }
+
+
+def plain_not_read(orders: Iterable[OrderRecord]) -> dict[str, list[str]]:
+    """Return the same as plain JSON values."""
+    missing: list[str] = []
+    restricted: list[str] = []
+    for each in orders:
+        (missing if each.is_public else restricted).append(each.payload.order_id)
+    return {"missing": missing, "restricted": restricted}

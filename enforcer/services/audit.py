@@ -20,8 +20,9 @@ from enforcer.core.fold import Effect, apply
 from enforcer.core.judge_parts import PERSONS_TO_BLOCK
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
-from enforcer.core.order import OrderProposed
+from enforcer.core.order import OrderProposed, OrderPublished
 from enforcer.core.policy import PolicyAdopted
+from enforcer.core.sealed import SealedList, receiving_keys, sealed_lists
 from enforcer.core.state import in_force
 from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
@@ -50,6 +51,21 @@ class AuditedLedger(LedgerFiles, Protocol):
 
 class ListReader(Protocol):
     """Target lists beside the ledger."""
+
+    @property
+    def recipient(self) -> str | None:
+        """The recipient of the auditor's own identity, if there is one: it opens sealed lists."""
+
+    def open(self, sealed: SealedList, key_ids: Sequence[str]) -> ListSummary | None:
+        """Open a sealed list in memory and check it; None: nothing that is here opens it.
+
+        `key_ids` are the registered keys that the auditor's identity belongs to.
+
+        Raises:
+            NotFoundError: its octets are not here.
+            IntegrityError: they were altered (``problem``), or do not open to what is named.
+            InputError: it is not canonical.
+        """
 
     def check(self, sha256: str) -> ListSummary:
         """Read the whole list and check its hash, grammar and order.
@@ -101,6 +117,10 @@ class Summary:
     orders_approved: int = 0
     orders_in_force: int = 0
     lists: int = 0
+    sealed: int = 0
+    """Orders whose lists are sealed, and were not looked into."""
+    opened: int = 0
+    """Of `lists` those that were sealed, and were opened."""
     targets: int = 0
     guarded: int = 0
     """Approvals whose lists guards have read again."""
@@ -137,8 +157,17 @@ class Audit:
         verify: Verify,
         as_of_ms: int,
         progress: Progress | None = None,
+        *,
+        must_open: bool = False,
     ) -> None:
-        """Audit as of the time `as_of_ms`, when the evidence was taken."""
+        """Audit as of the time `as_of_ms`, when the evidence was taken.
+
+        With `must_open` a sealed list that nobody could look into is a finding, and so it is when
+        the auditor has an identity; else it is counted.
+        """
+        self._must_open = must_open or evidence.lists.recipient is not None
+        self._published: dict[int, int] = {}
+        """Orders whose lists were published -> the entries that did."""
         self.evidence = evidence
         self.trust = trust
         self.summary = Summary(trust.origin)
@@ -177,6 +206,7 @@ class Audit:
         yield from self._check_log_key()
         yield from attestations.finish(self._state)
         yield from self._check_lists()
+        yield from self._check_sealed()
         yield from self._guards.finish(self._state, partial(self._progress, "run guards"))
         self.summary.guarded = self._guards.count
         yield from self._check_documents()
@@ -237,7 +267,9 @@ class Audit:
         if effect.order_index is None:
             return
         order = state.orders[effect.order_index]
-        if effect.kind == OrderProposed.__name__:
+        if effect.kind == OrderPublished.__name__:
+            self._published[order.index] = effect.index
+        if effect.kind == OrderProposed.__name__ and not order.payload.publication.is_sealed:
             self._lists.setdefault(order.payload.target_list_sha256, effect.index)
             counts = self._counts.setdefault(order.payload.target_list_sha256, set())
             counts.add(order.payload.target_count)
@@ -272,6 +304,54 @@ class Audit:
                         index,
                     )
             self._progress("check target lists", done, len(self._lists))
+
+    def _check_sealed(self) -> Iterator[Finding]:
+        """Look into the sealed lists that can be opened; say of the others how many there are."""
+        recipient = self.evidence.lists.recipient
+        key_ids = receiving_keys(self._state, recipient) if recipient is not None else []
+        seen: dict[tuple[str, str], ListSummary | None] = {}
+        for of in sealed_lists(self._state):
+            key = of.sha256, of.sealed_sha256
+            try:
+                if seen.get(key) is None:
+                    seen[key] = self.evidence.lists.open(of, key_ids)
+                found = seen[key]
+            except NotFoundError as error:
+                if of.secret is not None:
+                    yield Finding(Code.LIST_MISSING, error.message, of.order_index)
+                    continue
+                found = None
+            except (IntegrityError, InputError) as error:
+                yield self._not_what_it_says(of, error)
+                continue
+            if found is not None:
+                yield from self._opened(of, found)
+                continue
+            self.summary.sealed += 1
+            if self._must_open:
+                words = f"the list of {of.order_id} is sealed, and nothing here opens it"
+                yield Finding(Code.LIST_SEALED, words, of.order_index)
+
+    def _opened(self, of: SealedList, found: ListSummary) -> Iterator[Finding]:
+        self.summary.lists += 1
+        self.summary.opened += 1
+        self.summary.targets += found.target_count
+        if found.target_count != of.target_count:
+            yield Finding(
+                Code.LIST_WRONG,
+                f"the sealed list of {of.order_id} has {found.target_count} targets, "
+                f"the order says {of.target_count}",
+                of.order_index,
+            )
+
+    def _not_what_it_says(self, of: SealedList, error: EnforcerError) -> Finding:
+        if error.data.get("problem") == "altered":
+            return Finding(Code.LIST_ALTERED, error.message, of.order_index, _place(error))
+        published = self._published.get(of.order_index)
+        words = f"the sealed list of {of.order_id} is not what it says: {error.message}"
+        if published is not None:
+            words = f"what was published does not open the list of {of.order_id}: {error.message}"
+        return Finding(Code.LIST_WRONG, words, of.order_index if published is None else published)
 
     def _check_log_key(self) -> Iterator[Finding]:
         """Check that the key that the roots named last signed the checkpoint."""

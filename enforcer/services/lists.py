@@ -15,10 +15,11 @@ from typing import Final
 
 import structlog
 
+from enforcer.core.sealed import SealedList
 from enforcer.core.table import OrderRow
 from enforcer.errors import EnforcerError, InputError, NotFoundError
 from enforcer.ports import Contents, ControlLink, FeedSource, ListWork, OpenedList
-from enforcer.services.sealed_lists import SealedKeeper, SealedList
+from enforcer.services.sealed_lists import SealedKeeper
 
 _log: Final = structlog.get_logger(__name__)
 

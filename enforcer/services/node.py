@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from enforcer.core.attestation import GateState
+from enforcer.core.sealed import by_list
 from enforcer.core.state import State
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError
@@ -32,7 +33,6 @@ from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.plan import Plan, make_plan, wanted_lists
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
-from enforcer.services.sealed_lists import sealed_lists
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stop_paths import StopPaths
 from enforcer.services.stops import StopKeeper, StopOutcome
@@ -387,7 +387,7 @@ class Node:
         """Return the lists to have at hand, when the keeper has heard which of them are sealed."""
         state = self._replica.state
         wanted = wanted_lists(state, self._time.now_ms())
-        self._lists.expect(sealed_lists(state), wanted)
+        self._lists.expect(by_list(state), wanted)
         return wanted
 
     async def _fetch_lists(self) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from enforcer.core.age import recipient_of
-from enforcer.core.state import State
+from enforcer.core.sealed import SealedList
 from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.ports import (
     Contents,
@@ -28,38 +27,6 @@ from enforcer.ports import (
 )
 
 _log: Final = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SealedList:
-    """A sealed list, as an order in the ledger names it."""
-
-    order_id: str
-    sha256: str
-    """Of salt and text together."""
-    sealed_sha256: str
-    recipient: str
-    """Whose secret opens it: an identity of the list alone."""
-    secret: str | None
-    """That secret, once the list is published."""
-
-
-def sealed_lists(state: State) -> dict[str, list[SealedList]]:
-    """Return every sealed list of the state by its SHA-256, as each order names it."""
-    found: dict[str, list[SealedList]] = {}
-    for order in state.orders.values():
-        publication = order.payload.publication
-        if publication.sealed_sha256 is None or publication.list_recipient is None:
-            continue
-        each = SealedList(
-            order.payload.order_id,
-            order.payload.target_list_sha256,
-            publication.sealed_sha256,
-            publication.list_recipient,
-            order.list_secret,
-        )
-        found.setdefault(each.sha256, []).append(each)
-    return found
 
 
 class SealedKeeper:

@@ -2,11 +2,11 @@
 """Which lists have a target that a flow's source or target is in: all of them, not the first.
 
 Entries are prefixes of 128 bits (IPv4 as ::ffff:0:0/96 and longer), sorted by length and value,
-24 octets each; an address is looked for once by each length that is there. Nothing of a flow
-that is in no list is handed on or kept. Built once, then read only.
+24 octets each; an address is looked for once by each length that is there, where a bit of its
+hash says that it may be found. Nothing of a flow that is in no list is handed on or kept.
 """
 
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport qsort
 
@@ -17,6 +17,7 @@ from shared_lines cimport PART_IP, PART_NET, PARTS, find_parts, line_end, list_t
 cdef enum:
     LENGTHS = 129
     MAPPED_BITS = 96
+    BITS_EACH = 8            # of the filter, for each entry: one look in eight is in vain
     SIDE_SOURCE = 1
     SIDE_TARGET = 2
 
@@ -52,6 +53,13 @@ cdef inline void cut(uint64_t *high, uint64_t *low, uint32_t length) noexcept no
         low[0] &= ones << (128 - length)
 
 
+cdef inline uint64_t place(uint64_t high, uint64_t low, uint32_t length) noexcept nogil:
+    """Return a hash of a prefix; only how long a lookup takes depends on it."""
+    cdef uint64_t mixed = (high ^ (low * <uint64_t> 0x9E3779B97F4A7C15) ^ length)
+    mixed = (mixed ^ (mixed >> 32)) * <uint64_t> 0xD6E8FEB86659FD93
+    return mixed ^ (mixed >> 32)
+
+
 cdef class FlowTargets:
     """The addresses and prefixes of lists, each list under the number of its owner."""
 
@@ -59,10 +67,13 @@ cdef class FlowTargets:
     cdef uint64_t count
     cdef uint64_t room
     cdef uint64_t begins[LENGTHS + 1]
+    cdef uint64_t *filter
+    cdef uint64_t filter_mask
     cdef bint is_sorted
 
     def __dealloc__(self):
         PyMem_Free(self.entries)
+        PyMem_Free(self.filter)
 
     def __len__(self):
         return self.count
@@ -116,6 +127,8 @@ cdef class FlowTargets:
                 continue
             high, low = address_high, address_low
             cut(&high, &low, length)
+            if not self._may_have(high, low, length):
+                continue
             at = self._first(self.begins[length], end, high, low)
             while at < end and self.entries[at].high == high and self.entries[at].low == low:
                 found.append((*head, self.entries[at].owner, length))
@@ -137,15 +150,28 @@ cdef class FlowTargets:
                 end = middle
         return begin
 
+    cdef bint _may_have(self, uint64_t high, uint64_t low, uint32_t length) noexcept nogil:
+        cdef uint64_t bit = place(high, low, length) & self.filter_mask
+        return (self.filter[bit >> 6] >> (bit & 63)) & 1
+
     cdef int _sort(self) except -1:
-        cdef uint64_t at
+        cdef uint64_t at, bit, bits = 64
         cdef uint32_t length = 0
         if self.is_sorted:
             return 0
+        while bits < self.count * BITS_EACH:
+            bits *= 2
+        self.filter = <uint64_t *> PyMem_Calloc(bits // 64, sizeof(uint64_t))
+        if self.filter == NULL:
+            raise MemoryError
+        self.filter_mask = bits - 1
         with nogil:
             if self.count:
                 qsort(self.entries, self.count, sizeof(entry_t), compare)
             for at in range(self.count):
+                bit = place(self.entries[at].high, self.entries[at].low, self.entries[at].length)
+                bit &= self.filter_mask
+                self.filter[bit >> 6] |= <uint64_t> 1 << (bit & 63)
                 while length < self.entries[at].length:
                     length += 1
                     self.begins[length] = at

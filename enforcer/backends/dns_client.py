@@ -25,6 +25,17 @@ UDP_OCTETS_MAX: Final = 1_232
 MESSAGE_OCTETS_MAX: Final = 65_535
 UDP_TRIES: Final = 2
 
+UNREADABLE: Final = (
+    DNSError,
+    DnsBufferError,
+    InputError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    struct.error,
+)
+"""What dnslib raises at a message that is malformed."""
+
 _EDE: Final = 15  # RFC 8914 §2
 
 
@@ -116,16 +127,25 @@ def _read(data: bytes, name: Name) -> DnsReply | Silence:
         questions = [Name.from_text(str(each.qname)) for each in message.questions]
         if not message.header.qr or (questions and questions != [name]):
             return Silence.MALFORMED
-        return DnsReply(
-            rcode=int(message.header.rcode),
-            is_truncated=bool(message.header.tc),
-            has_answer=bool(message.rr),
-            addresses=tuple(str(each.rdata) for each in message.rr if each.rtype == QTYPE.A),
-            soa=_soa(message),
-            extended_errors=_extended_errors(message),
-        )
-    except (DNSError, DnsBufferError, InputError, ValueError, LookupError, struct.error):
+        return reply_of(message)
+    except UNREADABLE:
         return Silence.MALFORMED
+
+
+def reply_of(message: DNSRecord) -> DnsReply:
+    """Return what a response says.
+
+    Raises:
+        DNSError, ValueError, LookupError: it is malformed in what dnslib reads late (`UNREADABLE`).
+    """
+    return DnsReply(
+        rcode=int(message.header.rcode),
+        is_truncated=bool(message.header.tc),
+        has_answer=bool(message.rr),
+        addresses=tuple(str(each.rdata) for each in message.rr if each.rtype == QTYPE.A),
+        soa=_soa(message),
+        extended_errors=_extended_errors(message),
+    )
 
 
 def _soa(message: DNSRecord) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from enforcer.cli import (
     audit,
     check,
     demo,
+    flows,
     gate,
     init,
     key,
@@ -58,6 +59,7 @@ app.add_typer(lists.app, name="list")
 audit.app.command("witness")(witness.witness)
 app.add_typer(audit.app, name="audit")
 app.command("check")(check.check)
+app.command("flows")(flows.flows)
 app.command("status")(status.status)
 app.command("init")(init.init)
 app.add_typer(key.app, name="key")

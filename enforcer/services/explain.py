@@ -34,6 +34,9 @@ class ListText(Protocol):
     def __len__(self) -> int:
         """Return its size in bytes."""
 
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Return a view of it, for code that reads it in place."""
+
     def __getitem__(self, part: slice, /) -> bytes:
         """Return a part of it."""
 
@@ -102,8 +105,8 @@ def explain(state: State, lists: Lists, name: Name, qtype: int, t_ms: int) -> Ex
             zones += [line.partition(b" ")[2] for line in found]
     rules = Rules(
         orders,
-        core=_list_of([*_present(core, wanted), *_below(core, zones)]),
-        protected=_list_of([*_present(protected, wanted), *_below(protected, zones)]),
+        core=_list_of([*_present(core, wanted), *below(core, zones)]),
+        protected=_list_of([*_present(protected, wanted), *below(protected, zones)]),
         overrides={
             (row.index, parse_line(each.encode("ascii")))
             for row, _ in orders
@@ -163,6 +166,18 @@ def line_number(text: ListText, offset: int) -> int:
     return count
 
 
+def below(text: ListText, zones: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the lines at or below `zones`: a pass rule there turns NXDOMAIN into NODATA."""
+    for zone in zones:
+        ending, at, found = zone + b"\n", 0, 0
+        while found < BELOW_LINES_MAX and (at := text.find(ending, at)) >= 0:
+            start = text.rfind(b"\n", 0, at) + 1
+            if text[at - 1 : at] in (b".", b" "):
+                found += 1
+                yield text[start : at + len(zone)]
+            at += len(ending)
+
+
 def _deciding_line(verdict: Verdict, state: State, lists: Lists) -> Line | None:
     if verdict.zone is None:
         return None
@@ -186,18 +201,6 @@ def _text(lists: Lists, sha256: str | None) -> ListText:
 
 def _present(text: ListText, wanted: Sequence[bytes]) -> Iterator[bytes]:
     return (line for line in wanted if find_line(text, line) is not None)
-
-
-def _below(text: ListText, zones: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the lines at or below `zones`: a pass rule there turns NXDOMAIN into NODATA."""
-    for zone in zones:
-        ending, at, found = zone + b"\n", 0, 0
-        while found < BELOW_LINES_MAX and (at := text.find(ending, at)) >= 0:
-            start = text.rfind(b"\n", 0, at) + 1
-            if text[at - 1 : at] in (b".", b" "):
-                found += 1
-                yield text[start : at + len(zone)]
-            at += len(ending)
 
 
 def _list_of(lines: Sequence[bytes]) -> bytes:

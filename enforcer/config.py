@@ -136,6 +136,24 @@ class Redis(Section, frozen=True, kw_only=True):
         user, at, _ = rest.rpartition("@")
         if at and ":" in user:
             raise ValueError("the url has a password in it: write it into a file, password_file")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        if scheme != "rediss" and (self.ca or self.certificate):
+            raise ValueError("ca, certificate and key are for rediss://, and the url has another")
+        if self.from_replica and not self.sentinels:
+            raise ValueError("from_replica needs sentinels; else name the replica in the url")
+
+    ca: Path | None = None
+    """For ``rediss://``: whom to believe; without it the system's authorities."""
+    certificate: Path | None = None
+    """What to show, where this Redis asks for it (tls-auth-clients)."""
+    key: Path | None = None
+    sentinels: Annotated[tuple[Address, ...], Meta(max_length=16)] = ()
+    """Who knows the primary; the host in the url is then the name by which they know it."""
+    sentinel_user: str | None = None
+    sentinel_password_file: Path | None = None
+    from_replica: bool = False
+    """Behind sentinels, for nodes: read from a replica where there is one."""
 
     def password(self) -> str | None:
         """Return what the password file holds, without its final newline.
@@ -144,23 +162,11 @@ class Redis(Section, frozen=True, kw_only=True):
             NotFoundError, UnavailableError: it cannot be read.
             InputError: others than its owner can read it, or it is too long.
         """
-        if self.password_file is None:
-            return None
-        with _Reading(self.password_file):
-            if self.password_file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise InputError(
-                    f"the password file {self.password_file} can be read by others",
-                    advice=f"Run: chmod 600 {self.password_file}",
-                    path=str(self.password_file),
-                )
-            data = self.password_file.read_bytes()
-        if len(data) > PASSWORD_BYTES_MAX:
-            raise InputError(
-                f"the password file {self.password_file} has over {PASSWORD_BYTES_MAX} bytes",
-                advice="Name the file that holds the password alone.",
-                path=str(self.password_file),
-            )
-        return data.decode("utf-8").rstrip("\r\n")
+        return _password(self.password_file)
+
+    def sentinel_password(self) -> str | None:
+        """Return what the sentinels' password file holds, as `password` does."""
+        return _password(self.sentinel_password_file)
 
 
 class Control(Section, frozen=True, kw_only=True):
@@ -448,6 +454,26 @@ def read_trust(path: Path) -> Trust:
         NotFoundError, UnavailableError, InputError: as :func:`read`.
     """
     return read(path, TrustFile).trust()
+
+
+def _password(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    with _Reading(path):
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise InputError(
+                f"the password file {path} can be read by others",
+                advice=f"Run: chmod 600 {path}",
+                path=str(path),
+            )
+        data = path.read_bytes()
+    if len(data) > PASSWORD_BYTES_MAX:
+        raise InputError(
+            f"the password file {path} has over {PASSWORD_BYTES_MAX} bytes",
+            advice="Name the file that holds the password alone.",
+            path=str(path),
+        )
+    return data.decode("utf-8").rstrip("\r\n")
 
 
 class _Reading:

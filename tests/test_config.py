@@ -97,6 +97,10 @@ def test_a_missing_key_is_named_with_its_section(read):
         ('"state"', '""', "state_dir", "`str`"),
         ('"redis://127.0.0.1:6379"', '"http://x"', "redis", "redis://"),
         ('"redis://127.0.0.1:6379"', '"redis://u:secret@h"', "redis", "password_file"),
+        ('"redis://127.0.0.1:6379"', '"redis://h"\nca = "ca.crt"', "redis", "rediss://"),
+        ('"redis://127.0.0.1:6379"', '"rediss://h"\nkey = "k"', "redis", "together"),
+        ('"redis://127.0.0.1:6379"', '"redis://h"\nfrom_replica = true', "redis", "sentinels"),
+        ('"redis://127.0.0.1:6379"', '"redis://h"\nsentinels = ["h"]', "redis.sentinels[0]", "h"),
         ('"gate.sock"', '"' + "x" * 120 + '"', "$", "longer than 107"),
     ],
 )

@@ -23,6 +23,7 @@ from enforcer.api.order_service import OrderService, TrustService
 from enforcer.api.server import Server
 from enforcer.app.live_tls import LiveTls
 from enforcer.app.log_keys import LogKeys
+from enforcer.app.redis_place import place_of
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.json_log import log_to_stderr
@@ -78,7 +79,7 @@ async def run_control(config: ControlConfig, progress: Progress | None = None) -
     """
     log_to_stderr()
     trust = read_trust(config.trust_file)
-    feed = RedisFeedPublisher(config.redis.url, trust.origin, password=config.redis.password())
+    feed = RedisFeedPublisher(place_of(config.redis), trust.origin)
     try:
         try:
             await feed.check_server()

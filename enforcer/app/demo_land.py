@@ -76,6 +76,7 @@ def install_demo(directory: Path, plan: Plan) -> Installation:
     plan = replace(
         plan,
         root_keys=tuple(key.public_key.hex() for key in roots),
+        is_redis_ours=False,
         gate_user=plan.gate_user or ("nobody" if os.getuid() == 0 else None),
     )
     made = install(directory, plan)

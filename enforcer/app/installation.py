@@ -18,9 +18,10 @@ import msgspec
 from enforcer.app.keys import KeyRequest, make_request, new_key
 from enforcer.app.passphrase import Passphrases
 from enforcer.app.pki import certify
+from enforcer.app.redis_files import NODE, PUBLISHER, has_users, url_of, write_redis
 from enforcer.backends import durable, pki
 from enforcer.backends.authority_files import AuthorityFiles
-from enforcer.backends.feed_format import node_acl
+from enforcer.backends.durable import PRIVATE_MODE
 from enforcer.backends.keys import PrivateKey
 from enforcer.config import Address, Identifier, Origin, Redis, TrustFile, plain_words
 from enforcer.core.key import Category, Role
@@ -37,6 +38,8 @@ PINNED_RULES: Final = (
 )
 """The files that a first policy pins, in the order of its pins."""
 CONTROL_ID: Final = "control-1"
+ADMISSION: Final = "redis.password"
+"""What the feed's Redis lets a program in by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Plan:
     gate_user: str | None = None
     """Who the gate becomes when root starts it."""
     reconcile_interval_seconds: float = 5.0
+    is_redis_ours: bool = True
+    """Whether to write what this Redis is set up with; not for one that is there as it is."""
     days: int = pki.CERTIFICATE_DAYS
 
 
@@ -98,6 +103,11 @@ class Installation:
     def gate(self) -> Path:
         """The gate's directory."""
         return self.directory / "gate"
+
+    @property
+    def redis(self) -> Path:
+        """What the feed's Redis is set up with; there where it is ours to set up."""
+        return self.directory / "redis"
 
     @property
     def kit(self) -> Path:
@@ -154,6 +164,10 @@ def install(directory: Path, plan: Plan, passphrases: Passphrases | None = None)
     certificate = certify(asked, files, authority, hosts=hosts, days=plan.days)
     durable.write_file(made.node / "tls.crt", certificate)
 
+    if plan.is_redis_ours and has_users(plan.redis_url):
+        passwords = write_redis(made.redis, plan.origin, plan.redis_url, authority)
+        durable.write_file(made.control / ADMISSION, passwords[PUBLISHER], mode=PRIVATE_MODE)
+        durable.write_file(made.node / ADMISSION, passwords[NODE], mode=PRIVATE_MODE)
     _write(made.control / "control.toml", _control_toml(plan))
     _write(made.node / "node.toml", _node_toml(plan))
     _write(made.gate / "gate.toml", _gate_toml(plan))
@@ -285,10 +299,7 @@ client_ca = "../ca/ca.crt"
 # Who may speak no more: a copy of the authority's newest list, taken within seconds.
 crl = "../ca/ca.crl"
 
-[redis]
-url = {json.dumps(plan.redis_url)}
-# password_file = "redis.password"
-"""
+{_redis_toml(plan, PUBLISHER)}"""
 
 
 def _node_toml(plan: Plan) -> str:
@@ -314,10 +325,19 @@ key = "signing.tls.key"
 ca = "../ca/ca.crt"
 crl = "../ca/ca.crl"
 
+{_redis_toml(plan, NODE)}"""
+
+
+def _redis_toml(plan: Plan, user: str) -> str:
+    is_ours = plan.is_redis_ours and has_users(plan.redis_url)
+    url = url_of(plan.redis_url, user) if is_ours else plan.redis_url
+    ca = 'ca = "../ca/ca.crt"\n' if is_ours and url.startswith("rediss://") else ""
+    return f"""\
 [redis]
-url = {json.dumps(plan.redis_url)}
-# A user that can only read: redis://node@… above, password_file = "redis.password" here, and once
-# in Redis: ACL SETUSER node on >PASSWORD {" ".join(node_acl(plan.origin))}
+url = {json.dumps(url)}
+{"" if is_ours else "# "}password_file = {json.dumps(ADMISSION)}
+{ca}# Behind sentinels the url's host is the name by which they know the primary, without a port:
+# sentinels = ["192.0.2.11:26379", "192.0.2.12:26379", "192.0.2.13:26379"]
 """
 
 

@@ -24,6 +24,7 @@ from enforcer.api.metrics_server import metrics_served
 from enforcer.api.server import Server
 from enforcer.api.stop_service import StopService
 from enforcer.app.live_tls import LiveTls
+from enforcer.app.redis_place import place_of
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
@@ -119,9 +120,8 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             )
         )
         source = RedisFeedSource(
-            config.redis.url,
+            place_of(config.redis),
             trust.origin,
-            password=config.redis.password(),
             poll_interval_ms=config.poll_interval_ms,
         )
         stack.push_async_callback(source.close)

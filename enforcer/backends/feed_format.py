@@ -8,7 +8,7 @@ is believed: sizes are only claimed, until somebody checks a signature.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,11 @@ ENVELOPE_FIELD: Final = b"envelope"
 
 NODE_COMMANDS: Final = ("getrange", "xrange", "xread", "xrevrange", "ping")
 """All that a node's Redis user needs; none of them writes."""
+PUBLISHER_COMMANDS: Final = (
+    *("ping", "info", "multi", "exec", "del", "set", "getrange", "strlen"),
+    *("xadd", "xlen", "xrange", "xtrim"),
+)
+"""All that the control plane's Redis user needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +179,17 @@ def claimed_size(note: bytes | None) -> int:
 
 def node_acl(origin: str) -> tuple[str, ...]:
     """Return the rules of a Redis user (ACL SETUSER) who can read this feed and nothing else."""
+    return _acl(origin, NODE_COMMANDS)
+
+
+def publisher_acl(origin: str) -> tuple[str, ...]:
+    """Return the rules of a Redis user who can write this feed and nothing else."""
+    return _acl(origin, PUBLISHER_COMMANDS)
+
+
+def _acl(origin: str, commands: Sequence[str]) -> tuple[str, ...]:
     keys = FeedKeys(origin).prefix.replace("[", "\\[")
-    return ("-@all", *(f"+{command}" for command in NODE_COMMANDS), f"~{keys}*")
+    return ("-@all", *(f"+{command}" for command in commands), f"~{keys}*")
 
 
 def no_wrap(sealed_sha256: str) -> NotFoundError:

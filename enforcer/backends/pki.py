@@ -167,6 +167,31 @@ class Authority:
                 field="hosts",
             ) from error
 
+    def issue_server(
+        self,
+        name: str,
+        public_key: EllipticCurvePublicKey,
+        *,
+        hosts: Sequence[str],
+        days: int = CERTIFICATE_DAYS,
+    ) -> bytes:
+        """Return a certificate in PEM for a server that has no role here, such as the feed's.
+
+        Raises:
+            InputError: too many days, no host, or names that cannot stand in a certificate.
+        """
+        _check_days("a certificate", days, CERTIFICATE_DAYS, CERTIFICATE_DAYS_MAX)
+        try:
+            names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+            usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+            return self._sign(_name(name), public_key, names, usages, days)
+        except ValueError as error:
+            raise InputError(
+                f"no certificate can name {name} and {', '.join(hosts) or 'no host'}",
+                advice="Give hosts in ASCII, or IP addresses.",
+                field="hosts",
+            ) from error
+
     def renew(self, old: Certificate, *, days: int = CERTIFICATE_DAYS) -> bytes:
         """Return a certificate that says what `old` says, for the same key, from now on; in PEM.
 

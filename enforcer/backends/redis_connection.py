@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool, SlaveNotFoundError
 from redis.exceptions import (
     AuthenticationError,
     InvalidResponse,
@@ -31,11 +32,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.typing import EncodableT
 
 from enforcer.backends.feed_format import REPLY_BYTES_MAX
-from enforcer.errors import InputError, UnavailableError
+from enforcer.backends.redis_place import RedisPlace
+from enforcer.errors import UnavailableError
 
-REDIS_PORT: Final = 6_379
-CONNECT_TIMEOUT_SECONDS: Final = 2.0
-REPLY_TIMEOUT_SECONDS: Final = 5.0
+PRIMARY_SECONDS_MAX: Final = 5.0
+"""How long a primary is believed to be it."""
 BLOCK_MS_MAX: Final = 2_000
 """Longest that a command may wait inside Redis: well under the reply's timeout."""
 ELEMENT_BYTES: Final = 64
@@ -50,6 +51,7 @@ _REMEDY: Final = (
         "Give this Redis user the rights that `enforcer init` writes into node.toml.",
     ),
     (OutOfMemoryError, "Raise Redis's maxmemory; the feed never evicts."),
+    (MasterNotFoundError, "Check the sentinels' addresses, and the primary's name in the URL."),
     (ReadOnlyError, "This Redis is a replica: name the primary, or wait for the failover."),
 )
 
@@ -86,32 +88,17 @@ class BoundedParser(_AsyncRESP2Parser):  # redis-py has no public hook at this p
 class RedisLink:
     """Connections to one Redis, made when they are needed; use it from one event loop."""
 
-    def __init__(self, url: str, password: str | None = None) -> None:
-        """Check the URL; nothing is connected yet.
+    def __init__(self, place: RedisPlace | str) -> None:
+        """Check the place, or URL; nothing is connected yet.
 
         Raises:
             InputError: it is no Redis URL.
         """
-        try:
-            self._client: Redis = Redis.from_url(
-                url,
-                password=password,
-                protocol=2,
-                parser_class=BoundedParser,
-                retry=Retry(NoBackoff(), 1),  # a pooled connection may be one that Redis closed
-                socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                socket_timeout=REPLY_TIMEOUT_SECONDS,
-            )
-        except ValueError as error:
-            raise InputError(
-                f"{url!r} is no Redis URL: {error}",
-                advice="Give redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH.",
-                field="redis.url",
-            ) from error
-
-        settings = self._client.connection_pool.connection_kwargs
-        host = settings.get("host", "localhost")
-        self._place = settings.get("path") or f"{host} port {settings.get('port', REDIS_PORT)}"
+        if isinstance(place, str):
+            place = RedisPlace(place)
+        self._client = place.client(BoundedParser)
+        self._place = place.words
+        self._asked_seconds = time.monotonic()  # when sentinels were last asked
 
     @asynccontextmanager
     async def use(self, action: str) -> AsyncIterator[Redis]:
@@ -123,6 +110,7 @@ class RedisLink:
         task = asyncio.current_task()
         cancels_before = task.cancelling() if task is not None else 0
         try:
+            await self._ask_sentinels()
             yield self._client
         except (RedisError, OSError, ValueError) as error:
             # ValueError: asyncio's for a line over its limit, and int()'s for a reply that is none.
@@ -142,6 +130,17 @@ class RedisLink:
             # (Python 3.11, gh-86296); the program would then wait for this task for ever.
             raise asyncio.CancelledError
 
+    async def _ask_sentinels(self) -> None:
+        """Ask now and then who the primary is: one that was cut off answers on, and never ends."""
+        pool = self._client.connection_pool
+        now_seconds = time.monotonic()
+        if (
+            isinstance(pool, SentinelConnectionPool)
+            and now_seconds - self._asked_seconds > PRIMARY_SECONDS_MAX
+        ):
+            self._asked_seconds = now_seconds
+            await pool.get_master_address()  # drops idle connections to another
+
     async def drop(self) -> None:
         """Close the connections that nobody uses; the next use makes new ones."""
         await self._client.connection_pool.disconnect(inuse_connections=False)
@@ -149,17 +148,26 @@ class RedisLink:
     async def close(self) -> None:
         """Close everything for good."""
         await self._client.aclose(close_connection_pool=True)
+        pool = self._client.connection_pool
+        if isinstance(pool, SentinelConnectionPool):
+            await pool.sentinel_manager.aclose()
 
 
 def _words(error: Exception) -> str:
     """Return what went wrong: Redis's own first line, or what the system says of the connection."""
     if isinstance(error, (ResponseError, AuthenticationError)):
         return str(error).partition("\n")[0][:200]
+    if isinstance(error, (MasterNotFoundError, SlaveNotFoundError)):
+        return "no sentinel that answers knows it"
     reason: BaseException | None = error
     while reason is not None and not isinstance(reason, OSError):
         reason = reason.__cause__ or reason.__context__
     if isinstance(reason, TimeoutError):
         return "no answer in time"
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"its certificate is not believed: {reason.verify_message}"
+    if isinstance(reason, ssl.SSLError):
+        return f"no TLS comes about: {reason.reason or 'it was cut off'}"
     if reason is None or not reason.errno:
         is_closed = isinstance(error, (RedisConnectionError, OSError))
         return "the connection was closed" if is_closed else type(error).__name__

@@ -29,6 +29,7 @@ from enforcer.backends.feed_format import (
 )
 from enforcer.backends.redis_audit import FeedAudit
 from enforcer.backends.redis_connection import RedisLink
+from enforcer.backends.redis_place import RedisPlace
 from enforcer.core.tile import TILE_WIDTH, encode_bundle
 from enforcer.errors import ConflictError, InputError
 from enforcer.ports import Contents, LedgerFiles, Reconciliation
@@ -39,13 +40,13 @@ OLDEST_VERSION: Final = (6, 2)  # XTRIM MINID
 class RedisFeedPublisher:
     """Writes one ledger's feed; the only writer of it, in one event loop."""
 
-    def __init__(self, url: str, origin: str, *, password: str | None = None) -> None:
-        """Check the URL; nothing is connected yet.
+    def __init__(self, place: RedisPlace | str, origin: str) -> None:
+        """Check the place, or URL; nothing is connected yet.
 
         Raises:
             InputError: it is no Redis URL.
         """
-        self._link = RedisLink(url, password)
+        self._link = RedisLink(place)
         self._keys = FeedKeys(origin)
         self._tail = BundleTail()
         self._audit = FeedAudit(self._keys)

@@ -34,6 +34,7 @@ from enforcer.backends.feed_format import (
     stream_id,
 )
 from enforcer.backends.redis_connection import BLOCK_MS_MAX, RedisLink
+from enforcer.backends.redis_place import RedisPlace
 from enforcer.backends.redis_read import GarbageError, Message
 from enforcer.backends.sealing import WRAP_BYTES_MAX
 from enforcer.core.tile import BUNDLE_BYTES_MAX, TILE_WIDTH, decode_bundle, encode_bundle
@@ -50,14 +51,14 @@ class RedisFeedSource:
     """Reads one ledger's feed, in one event loop."""
 
     def __init__(
-        self, url: str, origin: str, *, password: str | None = None, poll_interval_ms: int = 200
+        self, place: RedisPlace | str, origin: str, *, poll_interval_ms: int = 200
     ) -> None:
-        """Check the URL; nothing is connected yet.
+        """Check the place, or URL; nothing is connected yet.
 
         Raises:
             InputError: it is no Redis URL.
         """
-        self._link = RedisLink(url, password)
+        self._link = RedisLink(place)
         self._keys = FeedKeys(origin)
         self._poll_interval_ms = min(max(poll_interval_ms, 1), BLOCK_MS_MAX)
         self._faults: Counter[str] = Counter()

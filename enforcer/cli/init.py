@@ -37,7 +37,9 @@ def init(
     control: Annotated[str, typer.Option(help="Where the control plane listens.")] = (
         "127.0.0.1:7443"
     ),
-    redis: Annotated[str, typer.Option(help="The feed's Redis.")] = "redis://127.0.0.1:6379",
+    redis: Annotated[
+        str, typer.Option(help="The feed's Redis; rediss:// for TLS.")
+    ] = "redis://127.0.0.1:6379",
     listen: Annotated[str, typer.Option(help="Where the gate takes queries.")] = "127.0.0.1:53",
     upstream: Annotated[str, typer.Option(help="The resolver behind it.")] = "127.0.0.1:5353",
     node_id: Annotated[str, typer.Option(help="The node's id.")] = "node-1",
@@ -101,10 +103,17 @@ def init(
 def next_steps(directory: Path, plan: Plan, trust: Path) -> list[str]:
     """Return what is to be done after a production installation."""
     from enforcer.app.installation import CONTROL_ID, PINNED_RULES, RULES
+    from enforcer.app.redis_files import has_users
 
     pinned = [RULES / name for name in PINNED_RULES]
     options = " ".join(f"--{path.stem} {path}" for path in pinned)
     lists = " ".join(f"--list {path}" for path in pinned)
+    redis = f"Start Redis ({plan.redis_url})."
+    if has_users(plan.redis_url):
+        redis = (
+            f"On the Redis host, in a copy of {directory}/redis (users and passwords are made): "
+            "redis-server redis.conf."
+        )
     text = f"""\
 Move {directory}/ca to a machine that is offline, and leave copies of ca.crt and ca.crl; whoever \
 has ca.key and its passphrase can let anybody speak.
@@ -124,7 +133,7 @@ One root, offline: enforcer trust policy --register-url https://register.example
 The same root, for each request, the machines' too: enforcer trust register request.json \
 --until +365d --out act.json
 {plan.root_threshold} roots, for each act: enforcer trust sign act.json --key root.key
-Start Redis ({plan.redis_url}) and enforcer control -c {directory}/control/control.toml
+{redis} Then: enforcer control -c {directory}/control/control.toml
 A person with a certificate, the policy before all other acts: enforcer trust submit \
 policy.json act.json … {lists} -c client.toml
 On the resolver, with {directory}/node, gate, trust.toml, ca/ca.crt, ca/ca.crl at the same places: \

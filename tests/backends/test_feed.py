@@ -11,11 +11,19 @@ import pytest
 from redis.asyncio import Redis
 
 from enforcer.backends import feed_format, memory_feed, redis_source
-from enforcer.backends.feed_format import FeedKeys, StreamEntry, node_acl, stream_floor, stream_id
+from enforcer.backends.feed_format import (
+    FeedKeys,
+    StreamEntry,
+    node_acl,
+    publisher_acl,
+    stream_floor,
+    stream_id,
+)
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher, MemoryFeedSource
 from enforcer.backends.redis_connection import RedisLink
 from enforcer.backends.redis_feed import RedisFeedPublisher
+from enforcer.backends.redis_place import RedisPlace
 from enforcer.backends.redis_server import RedisServer
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.backends.tiles import TileLedger
@@ -91,11 +99,19 @@ class RedisMedium:
         self.server = server
         self.redis = Redis.from_url(server.url)
 
+    async def admit(self):
+        """Let in a publisher and a node with the rights that an installation gives them."""
+        for user, rules in (("publisher", publisher_acl(ORIGIN)), ("node", node_acl(ORIGIN))):
+            await self.redis.execute_command("ACL", "SETUSER", user, "on", ">secret", *rules)
+
+    def place(self, user):
+        return RedisPlace(self.server.url.replace("unix://", f"unix://{user}@"), "secret")
+
     def publisher(self):
-        return RedisFeedPublisher(self.server.url, ORIGIN)
+        return RedisFeedPublisher(self.place("publisher"), ORIGIN)
 
     def source(self):
-        return RedisFeedSource(self.server.url, ORIGIN, poll_interval_ms=10)
+        return RedisFeedSource(self.place("node"), ORIGIN, poll_interval_ms=10)
 
     async def flush(self):
         await self.redis.flushall()
@@ -133,6 +149,7 @@ async def medium(request: pytest.FixtureRequest) -> AsyncIterator[MemoryMedium |
         yield MemoryMedium()
         return
     medium = RedisMedium(request.getfixturevalue("redis_server"))
+    await medium.admit()
     yield medium
     await medium.redis.aclose()
 
@@ -140,6 +157,7 @@ async def medium(request: pytest.FixtureRequest) -> AsyncIterator[MemoryMedium |
 @pytest.fixture
 async def redis(redis_server: RedisServer) -> AsyncIterator[RedisMedium]:
     medium = RedisMedium(redis_server)
+    await medium.admit()
     yield medium
     await medium.redis.aclose()
 
@@ -544,6 +562,7 @@ async def test_a_killed_redis_is_unavailable_and_filled_again_when_it_is_back(re
             ("Connection refused", "No such file or directory", "the connection was closed")
         )
     redis.server.start()
+    await redis.admit()
     assert (await book.reconcile()).entries == 301
     assert await read_all(source) == book.leaves
     await publisher.close()
@@ -570,14 +589,14 @@ async def test_a_reader_needs_only_the_rights_to_read(redis, tmp_path):
     rules = ("on", ">secret", *node_acl(ORIGIN))
     await redis.redis.execute_command("ACL", "SETUSER", "node", *rules)
     url = redis.server.url.replace("unix://", "unix://node@")
-    source = RedisFeedSource(url, ORIGIN, password="secret", poll_interval_ms=10)
+    source = RedisFeedSource(RedisPlace(url, "secret"), ORIGIN, poll_interval_ms=10)
     assert await read_all(source) == book.leaves
     assert [chunk async for chunk in source.list_chunks(digest)] == [b"exact bad.example.org\n"]
     assert await source.wrap(digest, digest) == b"wrap"
     stops = source.stops()
     assert await anext(stops) == b"stop"
     await stops.aclose()
-    reader = RedisFeedPublisher(url, ORIGIN, password="secret")
+    reader = RedisFeedPublisher(RedisPlace(url, "secret"), ORIGIN)
     with pytest.raises(UnavailableError, match="permission"):
         await reader.push_stop(b"forged")
     with pytest.raises(UnavailableError, match="permission"):
@@ -591,7 +610,7 @@ async def test_a_reader_needs_only_the_rights_to_read(redis, tmp_path):
 async def test_a_wrong_password_is_told_as_such(redis):
     await redis.redis.execute_command("ACL", "SETUSER", "node", "on", ">secret")
     url = redis.server.url.replace("unix://", "unix://node@")
-    source = RedisFeedSource(url, ORIGIN, password="wrong")
+    source = RedisFeedSource(RedisPlace(url, "wrong"), ORIGIN)
     with pytest.raises(UnavailableError) as caught:
         await source.head()
     assert "password" in caught.value.advice

@@ -61,6 +61,8 @@ from enforcer.services.witness_watch import Cosigner
 from tests.people import Land, seal
 from tests.sealed import SealedText
 
+MINUTE_MS = 60_000
+YEAR_MS = 365 * 24 * 60 * MINUTE_MS
 BAD = b"exact bad.example.org\n"
 WORSE = b"subtree worse.example.org\n"
 LOG_KEY = PrivateKey.generate()
@@ -277,6 +279,12 @@ async def until(condition: Callable[[], object]) -> None:
             return
         await asyncio.sleep(0.005)
     raise AssertionError("it never came to hold")
+
+
+async def feed_is(world: World, state: str) -> str:
+    """Wait until a node shows its feed so, and return the reason that it shows."""
+    await until(lambda: world.status.get("feed", {}).get("state") == state)
+    return world.status["feed"]["reason"]
 
 
 async def stays(condition: Callable[[], object], *, looks: int = 40) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
@@ -32,11 +31,6 @@ from tests.people import Land
 
 POISON = b"exact poison.example.org\n"
 NEW = b"exact new.example.org\n"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def poison(world: World, *indices: int, error: Exception | None = None) -> list[int]:

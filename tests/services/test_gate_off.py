@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,11 +15,6 @@ from enforcer.core.attestation import (
 from enforcer.ports import GateMode, ModeOverride
 from tests.node_world import WORSE, World, blocking, holds, in_the_ledger, stopped_here, until
 from tests.services.test_enforce import is_true
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def reasons(world: World) -> list[NotEnforced]:

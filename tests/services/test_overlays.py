@@ -34,11 +34,6 @@ BANK = b"exact bank.example.org\n"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an overlay hold ten targets."""
     monkeypatch.setattr(layers, "OVERLAY_TARGETS_MAX", 10)

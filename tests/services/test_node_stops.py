@@ -1,0 +1,218 @@
+"""Stops that are not in the ledger: obeyed, attested, kept and brought there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from enforcer.core.attestation import NotEnforced
+from enforcer.core.envelope import format_envelope, parse_envelope
+from enforcer.errors import ConflictError, InputError, RefusedError
+from enforcer.services.stops import StopOutcome
+from tests.node_world import BAD, WORSE, blocking, holds, omitted, stays, stopped_here, until
+from tests.people import Person, seal
+
+
+async def test_a_stop_is_obeyed_before_it_is_logged_and_attested_as_such(world):
+    async with world.running() as node:
+        ref = await blocking(world)
+        stop = world.stop_bytes(ref)
+        assert await node.offer_stop(stop) is StopOutcome.OBEYED
+        assert not world.gate.blocks("bad.example.org")
+        await until(lambda: world.attested and world.attested.ledger_size == len(world.land.leaves))
+        await until(lambda: stopped_here(world) == [ref.entry_index])
+        (omission,) = world.attested.omissions
+        assert omission.reason is NotEnforced.STOPPED_UNLOGGED
+        assert omission.stop_payload_sha256 == world.status["unlogged_stops"][0]["stop"]
+        assert world.attested.table_digest == world.expected_digest(world.attested)
+        await until(lambda: world.control.stops == [stop])
+
+
+async def test_a_stop_in_the_feed_is_obeyed(world):
+    async with world.running():
+        ref = await blocking(world)
+        await world.publisher.push_stop(world.stop_bytes(ref, by=world.land.approver))
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+
+
+async def test_a_stop_put_into_the_folder_is_obeyed_and_removed(world):
+    async with world.running():
+        ref = await blocking(world)
+        folder = world.state_dir / "stops"
+        folder.mkdir(exist_ok=True)
+        (folder / "a-stop.json").write_bytes(world.stop_bytes(ref) + b"\n")
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        await until(lambda: not (folder / "a-stop.json").exists())
+
+
+async def test_a_file_that_is_no_stop_stays_in_the_folder(world):
+    async with world.running():
+        ref = await blocking(world)
+        folder = world.state_dir / "stops"
+        folder.mkdir(exist_ok=True)
+        (folder / "garbage.json").write_bytes(b"{}")
+        (folder / "huge.json").write_bytes(b"x" * (5 << 20))
+        (folder / "other.json").write_bytes(world.stop_bytes(ref, by=world.land.stranger))
+        (folder / "z-good.json").write_bytes(world.stop_bytes(ref))
+        await until(lambda: not (folder / "z-good.json").exists())
+        assert {path.name for path in folder.iterdir()} == {
+            "garbage.json",
+            "huge.json",
+            "other.json",
+        }
+
+
+async def test_a_stop_stays_obeyed_over_a_restart_and_until_it_is_logged(world):
+    async with world.running() as node:
+        ref = await blocking(world)
+        envelope = seal(world.land.stopping(ref), world.land.oversight.key)
+        await node.offer_stop(format_envelope(envelope))
+    world.gate.restart()
+    async with world.running():
+        await until(lambda: world.gate.loads > 1)
+        await stays(lambda: not world.gate.blocks("bad.example.org"))
+        assert world.status["unlogged_stops"]
+        world.land.record(envelope)
+        await world.publish()
+        await until(lambda: not world.status["unlogged_stops"])
+        assert not list((world.state_dir / "kept-stops").iterdir())
+        await until(lambda: world.attested and not world.attested.omissions)
+        assert not world.gate.blocks("bad.example.org")
+
+
+async def test_a_stop_for_an_order_to_come_is_kept_and_acts_when_it_comes(world):
+    world.bring(BAD)
+    async with world.running() as node:
+        await world.publish()
+        await until(lambda: world.status.get("ledger", {}).get("size") == 7)
+        ref = world.land.in_force_order(BAD)
+        assert await node.offer_stop(world.stop_bytes(ref)) is StopOutcome.KEPT
+        await world.publish()
+        await until(lambda: omitted(world))
+        assert not world.gate.blocks("bad.example.org")
+
+
+async def test_stops_for_orders_to_come_are_bounded(world):
+    async with world.running() as node:
+        await world.publish()
+        await until(lambda: world.status.get("ledger", {}).get("size") == 7)
+        ref = world.land.propose(BAD)
+        for number in range(30):
+            later = replace(ref, entry_index=ref.entry_index + number)
+            assert await node.offer_stop(world.stop_bytes(later)) is StopOutcome.KEPT
+        assert len(list((world.state_dir / "waiting-stops").iterdir())) == 16
+
+
+async def test_a_stop_that_the_rules_refuse_is_refused_and_nothing_changes(world):
+    async with world.running() as node:
+        ref = await blocking(world)
+        stranger = Person("mallory", world.land.oversight.role)
+        for by in (stranger, world.land.stranger, world.land.node):
+            with pytest.raises(RefusedError):
+                await node.offer_stop(world.stop_bytes(ref, by=by))
+        with pytest.raises(RefusedError, match="not VN-2027-999999"):
+            await node.offer_stop(world.stop_bytes(replace(ref, order_id="VN-2027-999999")))
+        with pytest.raises(InputError):
+            await node.offer_stop(b"garbage")
+        approval = seal(world.land.approval(ref), world.land.approver.key)
+        with pytest.raises(RefusedError, match="only a stop"):
+            await node.offer_stop(format_envelope(approval))
+        other = seal(
+            world.land.stopping(ref, ledger_origin="example.org/other"), world.land.oversight.key
+        )
+        with pytest.raises(RefusedError, match="meant for"):
+            await node.offer_stop(format_envelope(other))
+        await stays(lambda: world.gate.blocks("bad.example.org"))
+        assert not world.status["unlogged_stops"]
+
+
+async def test_a_stop_by_a_key_that_is_revoked_before_it_is_logged_is_obeyed_all_the_same(world):
+    async with world.running() as node:
+        ref = await blocking(world)
+        await node.offer_stop(world.stop_bytes(ref))
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        revocation = world.land.revocation(world.land.oversight)
+        world.land.record(seal(revocation, *world.land.roots[:2]))
+        await world.publish()
+        await until(lambda: world.status["ledger"]["size"] == len(world.land.leaves))
+        await stays(lambda: not world.gate.blocks("bad.example.org"))
+    world.gate.restart()
+    async with world.running():
+        await until(lambda: stopped_here(world) == [ref.entry_index])
+        await stays(lambda: not world.gate.blocks("bad.example.org"))
+
+
+async def test_a_stop_silences_the_next_version_of_its_order_until_it_is_logged(world):
+    async with world.running() as node:
+        first = await blocking(world)
+        second = world.land.propose(BAD, order_id=first.order_id, version=2, supersedes=first)
+        stop = world.stop_bytes(first)
+        await node.offer_stop(stop)
+        world.land.approve(second)
+        await world.publish()
+        await until(lambda: stopped_here(world) == [second.entry_index])
+        assert not world.gate.blocks("bad.example.org")
+        assert world.attested.table_digest == world.expected_digest(world.attested)
+        world.land.record(parse_envelope(stop))
+        await world.publish()
+        await until(lambda: holds(world))
+        assert not world.gate.blocks("bad.example.org")
+
+
+async def test_a_logged_stop_that_comes_again_is_known_as_recorded(world):
+    async with world.running() as node:
+        ref = await blocking(world)
+        envelope = seal(world.land.stopping(ref), world.land.oversight.key)
+        world.land.record(envelope)
+        await world.publish()
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        assert await node.offer_stop(format_envelope(envelope)) is StopOutcome.RECORDED
+        with pytest.raises(ConflictError):
+            await node.offer_stop(world.stop_bytes(ref))
+
+
+async def test_a_stop_is_relayed_when_the_control_plane_is_back(world):
+    world.control.is_away = True
+    async with world.running() as node:
+        ref = await blocking(world)
+        stop = world.stop_bytes(ref)
+        await node.offer_stop(stop)
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        world.control.is_away = False
+        await node.offer_stop(world.stop_bytes(await blocking(world, WORSE, "worse.example.org")))
+        await until(lambda: stop in world.control.stops)
+        assert len(world.control.stops) == 2
+
+
+async def test_a_stop_that_the_control_plane_refuses_is_obeyed_and_not_sent_again(world):
+    world.control.refuses_stops = True
+    async with world.running() as node:
+        ref = await blocking(world)
+        await node.offer_stop(world.stop_bytes(ref))
+        await until(
+            lambda: any(stop["is_relayed"] for stop in world.status.get("unlogged_stops", ()))
+        )
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+
+
+async def test_stops_act_while_a_list_is_being_checked(world):
+    """Work on whole lists never stands before a stop."""
+    async with world.running() as node:
+        ref = await blocking(world)
+        may_end = asyncio.Event()
+        check = world.work.check_list
+
+        async def slow(path):
+            await may_end.wait()
+            return await check(path)
+
+        world.work.check_list = slow
+        world.bring(WORSE)
+        world.land.in_force_order(WORSE)
+        await world.publish()
+        await node.offer_stop(world.stop_bytes(ref))
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        may_end.set()
+        await until(lambda: world.gate.blocks("worse.example.org"))

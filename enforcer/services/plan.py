@@ -137,14 +137,17 @@ class Plan:
 
 
 def wanted_lists(state: State, t_ms: int) -> list[str]:
-    """Return the lists to have at hand, each once: protections, blocks, then proposals."""
+    """Return the lists to have at hand, each once: protections, blocks, then proposals.
+
+    Sealed lists are for nodes only once they block.
+    """
     if state.policy is None:
         return []
     rows = (row for row in state.approved_rows() if row.until_ms > t_ms)
     proposed = [
         order.payload.target_list_sha256
         for order in state.orders.values()
-        if order.status is OrderStatus.PROPOSED and order.until_ms > t_ms
+        if order.status is OrderStatus.PROPOSED and order.until_ms > t_ms and order.is_public
     ]
     return list(
         dict.fromkeys(

@@ -71,6 +71,18 @@ async def test_a_node_opens_a_sealed_list_with_its_key_and_writes_it_nowhere(wor
     assert nothing_is_left(world, logs)
 
 
+async def test_a_proposal_that_nobody_approved_asks_for_no_sealed_list(world):
+    async with world.running():
+        made = world.seal(LIST)
+        ref = made.propose(world.land)
+        await world.publish()
+        await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
+        assert world.status["missing_lists"] == world.status["missing_sealed_lists"] == []
+        assert world.land.approve(ref).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks(MARKER))
+
+
 async def test_a_base_table_takes_sealed_lists_as_well(world):
     async with world.running():
         names = [f"exact n{number:05d}.{MARKER}\n" for number in range(20_000)]

@@ -546,7 +546,7 @@ class FirewallContent:
     """The orders, ascending; one may have no piece."""
     pieces: Pieces = NO_PIECES
     protected: tuple[Network, ...] = ()
-    """Addresses that no piece counts for, whatever it says: the operator's own."""
+    """Addresses that no piece counts for, whatever it says; as `plain_networks` gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,7 +590,8 @@ class Firewall(Protocol):
     """What blocks packets to and from addresses, outside this process and after its end.
 
     A packet is blocked when its destination is in a piece and not protected, or else when its
-    source is; of local packets only the other side's address counts. What is held is held when
+    source is; of local packets only the other side's address counts. REJECT tells who sends to
+    the address (ICMP administratively prohibited); what comes from it is dropped. All stays when
     this process ends, until the lease has run out: then everything passes. Calls queue.
     UnavailableError names what is missing: rights, the kernel's part, memory.
     """
@@ -607,7 +608,8 @@ class Firewall(Protocol):
 
         Raises:
             ConflictError: it does not hold what the change takes out, or holds already what it
-                brings, or somebody changed it meanwhile: read it. Nothing was changed.
+                brings, or somebody changed it meanwhile: read it. Nothing was changed. Pieces
+                that overlap others which are held may be found only by reading, as DIFFERS.
             InputError: pieces or rows are not what they must be.
         """
 

@@ -171,19 +171,16 @@ class MemoryFirewall:
         content = self.memory.content
         if content is None or self._clock.monotonic_ms() >= self.memory.lease_ends_ms:
             return IpMeasure.NONE
-        sides = {
-            Hook.FORWARD: (destination, source),
-            Hook.INPUT: (source,),
-            Hook.OUTPUT: (destination,),
-        }
-        for address in sides[hook]:
-            row = _row_of(content, address)
-            if row and self._is_real:
-                count = self.memory.counts.get(row, FirewallCount(0, 0))
-                count = FirewallCount(count.packets + 1, count.octets + octets)
-                self.memory.counts[row] = count
-                return next(each.measure for each in content.rows if each.index == row)
-        return IpMeasure.NONE
+        row = _row_of(content, destination) if hook is not Hook.INPUT else 0
+        is_to = row > 0
+        if not row and hook is not Hook.OUTPUT:
+            row = _row_of(content, source)
+        if not row or not self._is_real:
+            return IpMeasure.NONE
+        count = self.memory.counts.get(row, FirewallCount(0, 0))
+        self.memory.counts[row] = FirewallCount(count.packets + 1, count.octets + octets)
+        measure = next(each.measure for each in content.rows if each.index == row)
+        return measure if is_to else IpMeasure.DROP
 
     def _set(self, content: FirewallContent) -> None:
         rows = {row.index for row in content.rows}

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Final
 
-from enforcer.core.network import Address, Network
+from enforcer.core.network import PREFIX_LENGTH_MIN, Address, Network
 from enforcer.core.table import IpMeasure
 from enforcer.errors import InputError
 
@@ -81,6 +82,14 @@ def pack_pieces(targets: Iterable[tuple[Network, int]]) -> Pieces:
     return Pieces(b"".join(sorted(chosen[4])), b"".join(sorted(chosen[6])))
 
 
+def plain_networks(networks: Iterable[Network]) -> tuple[Network, ...]:
+    """Return what the networks cover together as few as can be, sorted, IPv4 first."""
+    networks = tuple(networks)
+    four = [network for network in networks if isinstance(network, IPv4Network)]
+    six = [network for network in networks if isinstance(network, IPv6Network)]
+    return (*collapse_addresses(four), *collapse_addresses(six))
+
+
 def unpack_pieces(packed: bytes, version: int) -> Iterator[tuple[int, int, int]]:
     """Yield first address, last address and row of each piece of one family, as numbers."""
     size, wide = PIECE_OCTETS[version], ADDRESS_OCTETS[version]
@@ -105,10 +114,12 @@ def check_pieces(pieces: Pieces, rows: Iterable[FirewallRow]) -> None:
         packed = pieces.packed(version)
         if len(packed) % size:
             raise _error(f"IPv{version} pieces are not of {size} octets", len(packed) // size)
-        before = -1
+        before, shared_bits = -1, 8 * ADDRESS_OCTETS[version] - PREFIX_LENGTH_MIN[version]
         for at, (first, last, row) in enumerate(unpack_pieces(packed, version)):
             if not before < first <= last:
                 raise _error(f"IPv{version} pieces are not sorted and disjoint", at)
+            if first >> shared_bits != last >> shared_bits:
+                raise _error(f"an IPv{version} piece is wider than any target", at)
             if row not in known:
                 raise _error(f"an IPv{version} piece names no row", at)
             before = last
@@ -120,9 +131,11 @@ def check_rows(rows: Iterable[FirewallRow], protected: Iterable[Network]) -> Non
     Raises:
         InputError: rows that do not ascend, a measure that is none, or too many of either.
     """
-    rows, before = tuple(rows), 0
-    if len(rows) > ROWS_MAX or len(tuple(protected)) > PROTECTED_MAX:
+    rows, protected, before = tuple(rows), tuple(protected), 0
+    if len(rows) > ROWS_MAX or len(protected) > PROTECTED_MAX:
         raise _error(f"more than {ROWS_MAX} orders, or {PROTECTED_MAX} protections", 0)
+    if protected != plain_networks(protected):
+        raise _error("protections are not as `plain_networks` gives them", 0)
     for at, row in enumerate(rows):
         if not before < row.index <= ROW_INDEX_MAX:
             raise _error("rows do not ascend by entry index", at)

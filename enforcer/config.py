@@ -264,6 +264,8 @@ class ControlConfig(File, frozen=True, kw_only=True):
     signing_key_file: Path
     """Ed25519, PEM: signs what the control plane itself records, such as holds; the roots
     register it with the role CONTROL."""
+    encryption_key_file: Path
+    """X25519, PEM: opens sealed lists; its recipient stands in the same registration."""
     listen: Address = Address("127.0.0.1:7443")
     tls: ServerTls
     redis: Redis

@@ -62,6 +62,31 @@ class Receiver(Protocol):
         """
 
 
+class Sealing(Protocol):
+    """Age files (C2SP age.md), made by whoever also has an encryption key of its own."""
+
+    @property
+    def recipient(self) -> str:
+        """What others wrap for this one."""
+
+    def seal(self, plaintext: bytes, recipient: str) -> bytes:
+        """Return `plaintext` sealed for one recipient."""
+
+    def wrap(self, secret: str, recipient: str) -> bytes:
+        """Return a list identity's secret, wrapped for one receiver.
+
+        Raises:
+            InputError: the secret or the recipient is not one.
+        """
+
+    def unwrap(self, document: bytes) -> str:
+        """Return the secret in a wrap for this one.
+
+        Raises:
+            IntegrityError: it was wrapped for another, or is none.
+        """
+
+
 class LedgerFiles(Protocol):
     """One ledger on disk: entries, tiles and checkpoint; one writer at a time."""
 
@@ -208,6 +233,9 @@ class Wraps(Protocol):
 
     def receivers(self, sealed_sha256: str) -> list[str]:
         """Return the key ids of those that have a wrap of a sealed list here, sorted."""
+
+    def forget(self, sealed_sha256: str) -> None:
+        """Remove all wraps of a sealed list that nothing recorded names; none is no error."""
 
 
 class KeptFiles(Protocol):

@@ -25,7 +25,9 @@ from enforcer.app.control import ControlPlane, serving
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.guard_scan import scan_guards
 from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.list_sealed import open_here
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher
+from enforcer.backends.own_sealing import OwnSealing
 from enforcer.backends.pki import Authority, Holder
 from enforcer.backends.tiles import TileLedger
 from enforcer.config import Address, ControlConfig, Redis, ServerTls
@@ -41,11 +43,13 @@ from enforcer.core.trust import Trust
 from enforcer.ports import GuardJob
 from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Recorded
+from enforcer.services.list_secrets import ListSecrets
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
+from enforcer.services.wrapping import Wrapping
 from tests.people import ORIGIN, Land, Person, seal
 
 REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
@@ -98,12 +102,15 @@ class FaultyFiles:
 class PlainListWork:
     """`ListWork` by the core's own check, in this process; lists in tests are short."""
 
-    async def check_list(self, path: Path) -> ListSummary:
-        return await asyncio.to_thread(lambda: check_text(path.read_bytes()))
-
     def __init__(self) -> None:
         self.scans: list[GuardJob] = []
         self._one_at_a_time = asyncio.Lock()
+
+    async def check_list(self, path: Path) -> ListSummary:
+        return await asyncio.to_thread(lambda: check_text(path.read_bytes()))
+
+    async def open_list(self, sealed: Path, secret: str, sha256: str):
+        return await asyncio.to_thread(open_here, sealed, secret, sha256)
 
     async def scan_guards(self, job: GuardJob) -> GuardScan:
         self.scans.append(job)
@@ -153,12 +160,32 @@ class Desk:
         self.publication = Publication(
             MemoryFeedPublisher(self.feed), self.ledger, opened.lists, self.interval_seconds
         )
-        self.uploads = Uploads(opened.lists, PlainListWork(), self.ledger, self.publication)
         self.work = PlainListWork()
-        self.guards = Guards(
-            self.ledger, opened.lists, opened.side, self.work, self.land.control.key
+        self.wraps = opened.wraps
+        own = self.land.control
+        self.sealing = OwnSealing(own.encryption)
+        self.secrets = ListSecrets(
+            self.ledger, opened.lists, opened.wraps, self.work, self.sealing, own.key.key_id
         )
-        self.orders = Orders(self.ledger, self.uploads, opened.side, self.publication, self.guards)
+        self.wrapping = Wrapping(
+            self.ledger, self.secrets, opened.wraps, self.sealing, MemoryFeedPublisher(self.feed)
+        )
+        self.publication.on_mended(self.wrapping.show_again)
+        self.uploads = Uploads(
+            opened.lists, opened.wraps, self.work, self.ledger, self.publication, self.secrets
+        )
+        self.guards = Guards(
+            self.ledger, self.secrets, opened.side, self.work, own.key, self.sealing
+        )
+        self.orders = Orders(
+            self.ledger,
+            self.uploads,
+            opened.side,
+            self.publication,
+            self.guards,
+            self.secrets,
+            self.wrapping,
+        )
         self.stopping = Stopping(self.ledger, opened.side, self.publication)
         self.reader = OrderReader(self.ledger)
         await self._stack.enter_async_context(self.ledger)
@@ -229,6 +256,7 @@ class Installation:
             LOG_KEY.save(log_key_file)
         if not (self.directory / "signing.key").exists():
             self.land.control.key.save(self.directory / "signing.key")
+            self.land.control.encryption.save(self.directory / "signing.age.key")
         files = self.issue(Role.CONTROL, "control-1", hosts=("127.0.0.1",))
         tls = ServerTls(
             certificate=self.directory / "server.pem",
@@ -244,6 +272,7 @@ class Installation:
             trust_file=self.directory / "trust.toml",
             log_key_file=log_key_file,
             signing_key_file=self.directory / "signing.key",
+            encryption_key_file=self.directory / "signing.age.key",
             listen=Address("127.0.0.1:0"),
             tls=tls,
             redis=Redis(url="redis://127.0.0.1:1"),
@@ -296,7 +325,7 @@ class Installation:
         path = self.directory / "control.toml"
         path.write_text(
             'ledger_dir = "ledger"\ntrust_file = "trust.toml"\nlog_key_file = "log.key"\n'
-            'signing_key_file = "signing.key"\n'
+            'signing_key_file = "signing.key"\nencryption_key_file = "signing.age.key"\n'
             'listen = "127.0.0.1:0"\nreconcile_interval_seconds = 0.1\n'
             '[tls]\ncertificate = "server.pem"\nkey = "server.key"\nclient_ca = "ca.pem"\n'
             f'[redis]\nurl = "{redis_url}"\n'

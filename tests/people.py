@@ -14,7 +14,7 @@ from itertools import count
 from secrets import token_bytes
 from typing import TypeVar
 
-from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
 from enforcer.core import age, fields
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import Envelope, sign
@@ -110,13 +110,17 @@ class Person:
     key: PrivateKey = field(default_factory=PrivateKey.generate)
 
     @cached_property
+    def encryption(self) -> EncryptionKey:
+        """What this one opens wraps with."""
+        return EncryptionKey.generate()
+
+    @property
     def encryption_secret(self) -> str:
-        """The age identity that this one opens wraps with."""
-        return identity()
+        return self.encryption.secret
 
     @property
     def encryption_key(self) -> str:
-        return age.recipient_of(self.encryption_secret)
+        return self.encryption.recipient
 
     def registration(self, now_ms: int) -> KeyRegistered:
         is_machine = self.role in (Role.NODE, Role.CONTROL)

@@ -58,9 +58,15 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
                 field="header",
             )
         header = first.header
-        summary = await self._uploads.receive(
-            header.target_list_sha256, header.size_bytes, _chunks(request_iterator)
+        name, size_bytes, chunks = (
+            header.target_list_sha256,
+            header.size_bytes,
+            _chunks(request_iterator),
         )
+        if header.wrap:
+            await self._uploads.receive_sealed(name, size_bytes, chunks, header.wrap)
+            return order_pb2.UploadTargetsResponse(target_list_sha256=name)
+        summary = await self._uploads.receive(name, size_bytes, chunks)
         return order_pb2.UploadTargetsResponse(
             target_list_sha256=summary.sha256,
             target_count=summary.target_count,
@@ -80,7 +86,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         return order_pb2.ProposeOrderResponse(
             recorded=_message(proposed.recorded),
             findings=translate.findings_to_messages(held),
-            guard_report=held.scan.report if held is not None else b"",
+            guard_report=held.told.report if held is not None else b"",
         )
 
     async def ApproveOrder(
@@ -190,10 +196,13 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
 class TrustService(trust_pb2_grpc.TrustServiceServicer):
     """The roots' acts on one ledger; see proto/enforcer/v1/trust.proto for each method."""
 
-    def __init__(self, ledger: Ledger, orders: Orders, reader: OrderReader) -> None:
+    def __init__(
+        self, ledger: Ledger, orders: Orders, reader: OrderReader, encryption_key: str
+    ) -> None:
         self._ledger = ledger
         self._orders = orders
         self._reader = reader
+        self._encryption_key = encryption_key
 
     async def RecordRootAct(
         self, request: trust_pb2.RecordRootActRequest, context: Context
@@ -211,7 +220,8 @@ class TrustService(trust_pb2_grpc.TrustServiceServicer):
     ) -> trust_pb2.GetPolicyResponse:
         """Read the policy in force."""
         policy = self._reader.policy()
-        return translate.policy_to_message(policy, await payload_at(self._ledger, policy.index))
+        payload = await payload_at(self._ledger, policy.index)
+        return translate.policy_to_message(policy, payload, self._encryption_key)
 
 
 async def payload_at(ledger: Ledger, index: int) -> bytes:

@@ -125,7 +125,7 @@ def findings_to_messages(held: Held | None) -> list[order_pb2.GuardFinding]:
         order_pb2.GuardFinding(
             guard=order_pb2.Guard.ValueType(each.guard),
             line_count=held.scan.counts[each.guard],
-            evidence=each.evidence[:EVIDENCE_SHOWN_MAX],
+            evidence=() if held.told.is_hidden else each.evidence[:EVIDENCE_SHOWN_MAX],
             evidence_count=held.scan.evidence_counts[each.guard],
         )
         for each in held.objections
@@ -147,10 +147,15 @@ def orders_to_messages(
     return messages
 
 
-def policy_to_message(policy: PolicyRecord, payload: bytes) -> trust_pb2.GetPolicyResponse:
+def policy_to_message(
+    policy: PolicyRecord, payload: bytes, encryption_key: str
+) -> trust_pb2.GetPolicyResponse:
     """Write the policy in force; `payload` is its exact signed bytes."""
     return trust_pb2.GetPolicyResponse(
-        entry_index=policy.index, payload_sha256=policy.payload_sha256, payload=payload
+        entry_index=policy.index,
+        payload_sha256=policy.payload_sha256,
+        payload=payload,
+        encryption_key=encryption_key,
     )
 
 

@@ -7,6 +7,7 @@ later. At the end calls in progress finish, what was answered is published, the 
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,7 +29,8 @@ from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
-from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
+from enforcer.backends.own_sealing import OwnSealing
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.service_manager import notify_ready, notify_stopping
 from enforcer.backends.tiles import TileLedger
@@ -43,6 +45,7 @@ from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
 from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Progress
+from enforcer.services.list_secrets import ListSecrets
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.order_watch import OrderWatch
 from enforcer.services.orders import Orders
@@ -51,6 +54,7 @@ from enforcer.services.recheck import Recheck
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from enforcer.services.witnessing import Witnessing
+from enforcer.services.wrapping import Wrapping
 from enforcer.v1 import audit_pb2_grpc, node_pb2_grpc, order_pb2_grpc, trust_pb2_grpc
 
 GRACE_SECONDS: Final = 5
@@ -118,6 +122,9 @@ async def serving(
     key_files = [config.log_key_file, config.second_log_key_file]
     seal = LogKeys(trust, [path for path in key_files if path is not None])
     signing_key = PrivateKey.load(config.signing_key_file)
+    sealing = OwnSealing(EncryptionKey.load(config.encryption_key_file))
+    # Not 0: a core pattern that is a pipe heeds nothing but 1 (core(5)). Children inherit it.
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     tls = LiveTls(config.tls, serves=True)
     files = await asyncio.to_thread(_open, config.ledger_dir, trust)
     with files:
@@ -130,9 +137,23 @@ async def serving(
             ) as publication,
             AsyncExitStack() as stack,
         ):
-            uploads = Uploads(files.lists, work, ledger, publication)
-            guards = Guards(ledger, files.lists, files.side, work, signing_key)
-            orders = Orders(ledger, uploads, files.side, publication, guards, log_vkeys=seal.vkeys)
+            secrets = ListSecrets(
+                ledger, files.lists, files.wraps, work, sealing, signing_key.key_id
+            )
+            wrapping = Wrapping(ledger, secrets, files.wraps, sealing, feed)
+            publication.on_mended(wrapping.show_again)
+            uploads = Uploads(files.lists, files.wraps, work, ledger, publication, secrets)
+            guards = Guards(ledger, secrets, files.side, work, signing_key, sealing)
+            orders = Orders(
+                ledger,
+                uploads,
+                files.side,
+                publication,
+                guards,
+                secrets,
+                wrapping,
+                log_vkeys=seal.vkeys,
+            )
             stopping = Stopping(ledger, files.side, publication)
             cosigned = Cosigned(files, trust, verify)
             witnessing = await stack.enter_async_context(
@@ -152,7 +173,7 @@ async def serving(
                 OrderService(ledger, orders, stopping, reader, watch, uploads, guards), server.grpc
             )
             trust_pb2_grpc.add_TrustServiceServicer_to_server(
-                TrustService(ledger, orders, reader), server.grpc
+                TrustService(ledger, orders, reader, sealing.recipient), server.grpc
             )
             audit_pb2_grpc.add_AuditServiceServicer_to_server(
                 AuditService(files, files.lists, files.side, files.wraps, cosigned), server.grpc
@@ -167,7 +188,7 @@ async def serving(
             watching = asyncio.create_task(tls.watch())
             recheck = Recheck(ledger, guards, KeptFiles(config.ledger_dir / "guards"))
             checking = asyncio.create_task(recheck.run())
-            own = (late, watching, checking)
+            own = (late, watching, checking, asyncio.create_task(wrapping.run()))
             tasks = frozenset(
                 filter(None, (ledger.writer, publication.task, *own, *witnessing.tasks))
             )

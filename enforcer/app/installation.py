@@ -289,6 +289,8 @@ trust_file = "../trust.toml"
 log_key_file = "log.key"
 # Signs what the control plane itself records, such as holds; the roots register it.
 signing_key_file = "signing.key"
+# Opens sealed lists, in memory alone.
+encryption_key_file = "signing.age.key"
 listen = {json.dumps(plan.control_address)}
 reconcile_interval_seconds = {plan.reconcile_interval_seconds}
 
@@ -310,6 +312,8 @@ node_id = {json.dumps(plan.node_id)}
 state_dir = "state"
 trust_file = "../trust.toml"
 key_file = "signing.key"
+# Opens sealed lists, in memory alone.
+encryption_key_file = "signing.age.key"
 gate_socket = "../gate/gate.sock"
 # Where this node takes stops over gRPC, beside the feed.
 {listen}

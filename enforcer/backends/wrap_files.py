@@ -7,6 +7,7 @@ read is verified: who unwraps it sees. Always true: a file is whole, the old or 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,17 @@ class WrapFiles:
             return []
         with durable.reporting(folder, "list"):
             return sorted(each.name for each in folder.iterdir() if _SHA256.fullmatch(each.name))
+
+    def forget(self, sealed_sha256: str) -> None:
+        """Remove all wraps of a sealed list; none is no error.
+
+        Raises:
+            InputError: it is no SHA-256.
+            UnavailableError: they cannot be removed.
+        """
+        folder = self._path(sealed_sha256, "0" * 64).parent
+        with durable.reporting(folder, "remove"):
+            shutil.rmtree(folder, ignore_errors=not folder.exists())
 
     def _path(self, sealed_sha256: str, key_id: str) -> Path:
         # Names come from the network: nothing but hexadecimal may become a path.

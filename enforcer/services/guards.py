@@ -37,16 +37,17 @@ from enforcer.core.order import (
 from enforcer.core.policy import DAY_MS
 from enforcer.core.state import OrderRecord, State
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
-from enforcer.ports import Contents, GuardJob, ListWork, Signer
+from enforcer.ports import Contents, GuardJob, ListWork, Sealing, Signer
 from enforcer.services import side_files
+from enforcer.services.guard_telling import Told, tell_findings
 from enforcer.services.guarding import (
     Objection,
     as_proposed,
-    first_hits,
     objections,
     with_growth,
 )
 from enforcer.services.ledger import Ledger
+from enforcer.services.list_secrets import ListSecrets
 from enforcer.services.waiting import Check
 
 HITS_TOLD_MAX: Final = 3
@@ -63,6 +64,8 @@ class Held:
 
     objections: tuple[Objection, ...]
     scan: GuardScan
+    told: Told
+    """What of it may be said."""
     document: bytes
     policy_sha256: str
     """The policy whose data they read: under another one nothing is held by it."""
@@ -94,10 +97,17 @@ class Guards:
     """The guards before one ledger."""
 
     def __init__(
-        self, ledger: Ledger, lists: Contents, side: Contents, work: ListWork, key: Signer
+        self,
+        ledger: Ledger,
+        secrets: ListSecrets,
+        side: Contents,
+        work: ListWork,
+        key: Signer,
+        sealing: Sealing,
     ) -> None:
         self._ledger = ledger
-        self._lists = lists
+        self._secrets = secrets
+        self._sealing = sealing
         self._side = side
         self._work = work
         self._key = key
@@ -124,14 +134,15 @@ class Guards:
     async def _look(self, order: OrderRecord, facts: GuardFacts, t_ms: int) -> Held | None:
         state = self._ledger.state
         policy_sha256 = present_policy(state).payload_sha256
-        paths = {each: self._lists.path(each) for each in facts.lists}
-        scan = await self._work.scan_guards(GuardJob(facts, paths))
+        async with self._secrets.at_hand(order.payload, facts) as (paths, salted):
+            scan = await self._work.scan_guards(GuardJob(facts, paths, salted))
         scan = with_growth(state, order, facts, scan, t_ms)
         found = objections(order, scan, facts.pins)
         if not found:
             return None
-        document = secrets.token_bytes(side_files.SALT_BYTES) + scan.report
-        return Held(tuple(found), scan, document, policy_sha256)
+        told = tell_findings(state, order, facts, scan, self._sealing.seal)
+        document = secrets.token_bytes(side_files.SALT_BYTES) + told.report
+        return Held(tuple(found), scan, told, document, policy_sha256)
 
     async def check_proposal(self, order: OrderProposed, payload_sha256: str) -> Held | None:
         """Return what would hold an order once it is proposed.
@@ -278,22 +289,25 @@ class Guards:
             return None
         refusing = [each for each in held.objections if each.refuses]
         if refusing:
-            raise self._refusal(refusing, held.scan)
+            raise self._refusal(refusing, held)
         self.check_can_hold()
         return held
 
-    def _refusal(self, refusing: list[Objection], scan: GuardScan) -> RefusedError:
+    def _refusal(self, refusing: list[Objection], held: Held) -> RefusedError:
         """Return the refusal, and keep the report with every line for whoever asks."""
-        name = sha256(scan.report).hexdigest()
+        scan, report = held.scan, held.told.report
+        name = sha256(report).hexdigest()
         while len(self._reports) >= REPORTS_KEPT_MAX:
             del self._reports[next(iter(self._reports))]
-        self._reports[name] = scan.report
+        self._reports[name] = report
         counts = ", ".join(f"{each.guard.name} {scan.counts[each.guard]}" for each in refusing)
         wanted = {each.guard.name for each in refusing}
-        hits = [hit for hit in first_hits(scan.report) if hit.split(" ", 2)[1] in wanted]
+        hits = [hit for hit in held.told.hits if hit.split(" ", 2)[1] in wanted]
         told = "; ".join(f"line {hit}" for hit in hits[:HITS_TOLD_MAX])
+        if not told and not held.told.is_hidden:
+            told = f"{refusing[0].evidence}"
         return RefusedError(
-            f"guards refuse lines of the list ({counts}): {told or refusing[0].evidence}",
+            f"guards refuse lines of the list ({counts})" + (f": {told}" if told else ""),
             advice="Propose it without these lines: the report has them all.",
             field="target_list_sha256",
             guards=", ".join(each.guard.name for each in refusing),

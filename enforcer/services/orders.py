@@ -47,12 +47,13 @@ from enforcer.errors import (
 )
 from enforcer.ports import Contents
 from enforcer.services import side_files
-from enforcer.services.guarding import first_hits
 from enforcer.services.guards import HITS_TOLD_MAX, Guards, Held, StaleScanError
 from enforcer.services.ledger import Ledger, Recorded
+from enforcer.services.list_secrets import ListSecrets
 from enforcer.services.publication import Publication
 from enforcer.services.uploads import Uploads
 from enforcer.services.waiting import Check
+from enforcer.services.wrapping import Wrapping
 
 ROOT_ACTS: Final = (PolicyAdopted, RootsChanged, KeyRegistered, KeyRevoked, LogKeyRotated)
 OTHER_ACTS: Final = (
@@ -104,6 +105,8 @@ class Orders:
         side: Contents,
         publication: Publication,
         guards: Guards,
+        secrets: ListSecrets,
+        wrapping: Wrapping,
         *,
         log_vkeys: Collection[str] = (),
     ) -> None:
@@ -114,6 +117,8 @@ class Orders:
         self._side = side
         self._publication = publication
         self._guards = guards
+        self._secrets = secrets
+        self._wrapping = wrapping
 
     async def propose(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
@@ -136,7 +141,8 @@ class Orders:
         if validate_only:
             return Proposed(None, held)
         await side_files.keep(self._side, documents)
-        await self._publication.bring_list(order.target_list_sha256)
+        await self._wrapping.wrap_for(order, blocks=False)
+        await self._publication.bring_list(order.list_file_sha256)
         if held is None:
             return Proposed(await self._ledger.record(envelope), None)
         await self._guards.keep(held)
@@ -180,6 +186,9 @@ class Orders:
                 if validate_only:
                     return None
                 await side_files.keep(self._side, documents)
+                if isinstance(act, OrderApproved):
+                    approved = self._ledger.state.orders[act.order.entry_index]
+                    await self._wrapping.wrap_for(approved.payload, blocks=True)
                 try:
                     return await self._ledger.record(envelope, check=check)
                 except StaleScanError:
@@ -301,7 +310,10 @@ class Orders:
 
     async def _check_targets(self, order: OrderProposed) -> None:
         """Check that the list is here and that the order says of it what it is."""
-        summary = await self._uploads.summary(order.target_list_sha256)
+        if order.publication.is_sealed:
+            summary = await self._secrets.check(order)
+        else:
+            summary = await self._uploads.summary(order.target_list_sha256)
         if summary.target_count != order.target_count:
             raise RefusedError(
                 f"the list has {summary.target_count} targets, not {order.target_count}",
@@ -383,7 +395,7 @@ def _is_growth(error: RefusedError) -> bool:
 
 
 def _held_now(held: Held, index: int | None) -> RefusedError:
-    told = "; ".join(f"line {hit}" for hit in first_hits(held.scan.report)[:HITS_TOLD_MAX])
+    told = "; ".join(f"line {hit}" for hit in held.told.hits[:HITS_TOLD_MAX])
     return RefusedError(
         f"guards hold the order ({held.names})" + (f": {told}" if told else ""),
         advice="See what lifts that: enforcer order show; then approve it again.",

@@ -8,7 +8,7 @@ interval. A list is put into the feed before the entry that makes nodes need it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Self
 
 import structlog
@@ -43,6 +43,7 @@ class Publication:
         self._waiting: list[Appended] = []
         self._brought: set[str] = set()
         """Lists that were put into the feed by this process."""
+        self._tell_mended: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._is_closing = False
         self._problem = ""
@@ -65,6 +66,10 @@ class Publication:
             await asyncio.wait([self.task], timeout=LAST_SECONDS_MAX)
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
+
+    def on_mended(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when something was missing or wrong in the feed; it must not wait."""
+        self._tell_mended.append(tell)
 
     async def bring_list(self, sha256: str) -> None:
         """Put a list into the feed before anybody needs it; failing is no harm."""
@@ -108,6 +113,9 @@ class Publication:
             if self._problem:
                 self._problem = ""
                 log.info("feed_back")
+            if found.entries or found.bundles or found.lists or found.was_forged:
+                for tell in self._tell_mended:
+                    tell()
             if found.entries or found.bundles or found.lists:
                 log.info(
                     "feed_mended", entries=found.entries, bundles=found.bundles, lists=found.lists
@@ -161,7 +169,7 @@ def wanted_lists(state: State, t_ms: int) -> list[str]:
     """Return the lists that nodes need at `t_ms` or later, each once, the policy's first."""
     wanted = _pinned_lists(state.policy.payload) if state.policy is not None else []
     live = (state.orders[index] for index, (until_ms, _) in state.live.items() if until_ms > t_ms)
-    return list(dict.fromkeys([*wanted, *(order.payload.target_list_sha256 for order in live)]))
+    return list(dict.fromkeys([*wanted, *(order.payload.list_file_sha256 for order in live)]))
 
 
 def _lists_needed(state: State, appended: Sequence[Appended]) -> Iterator[str]:
@@ -169,7 +177,7 @@ def _lists_needed(state: State, appended: Sequence[Appended]) -> Iterator[str]:
     for entry in (entry for part in appended for entry in part.entries):
         payload = parse_payload(entry.envelope)
         if isinstance(payload, OrderApproved):
-            yield state.orders[payload.order.entry_index].payload.target_list_sha256
+            yield state.orders[payload.order.entry_index].payload.list_file_sha256
         elif isinstance(payload, PolicyAdopted):
             yield from _pinned_lists(payload)
 

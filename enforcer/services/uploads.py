@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from hashlib import sha256 as new_sha256
 from typing import Final, TypeVar
 
 import structlog
@@ -16,11 +17,14 @@ import structlog
 from enforcer.core.state import State
 from enforcer.core.target import LINE_BYTES_MAX, TARGETS_MAX, ListSummary
 from enforcer.errors import InputError, IntegrityError, NotFoundError, UnavailableError
-from enforcer.ports import Contents, ListWork
+from enforcer.ports import Contents, ListWork, Wraps
 from enforcer.services.ledger import Ledger
+from enforcer.services.list_secrets import ListSecrets
 from enforcer.services.publication import Publication
 
 LIST_BYTES_MAX: Final = TARGETS_MAX * (LINE_BYTES_MAX + len("\n"))
+SEALED_BYTES_MAX: Final = LIST_BYTES_MAX + LIST_BYTES_MAX // 4_096 + 4_096
+"""An age file has 16 octets more for each 65,536, and a header (C2SP age.md)."""
 UPLOADS_AT_ONCE_MAX: Final = 4
 UNUSED_LISTS_MAX: Final = 256
 CHUNK_WAIT_SECONDS_MAX: Final = 60
@@ -35,9 +39,17 @@ class Uploads:
     """The lists of one control plane."""
 
     def __init__(
-        self, lists: Contents, work: ListWork, ledger: Ledger, publication: Publication
+        self,
+        lists: Contents,
+        wraps: Wraps,
+        work: ListWork,
+        ledger: Ledger,
+        publication: Publication,
+        secrets: ListSecrets,
     ) -> None:
         self._lists = lists
+        self._wraps = wraps
+        self._secrets = secrets
         self._work = work
         self._ledger = ledger
         self._publication = publication
@@ -55,16 +67,59 @@ class Uploads:
             UnavailableError: the disk or the worker failed, too many uploads at once, or no chunk
                 came for a minute. Nothing is kept.
         """
-        if size_bytes > LIST_BYTES_MAX:
-            raise InputError(
-                f"the list has {size_bytes} bytes, over {LIST_BYTES_MAX}",
-                advice=f"Split it: an order has at most {TARGETS_MAX} targets.",
-                field="header.size_bytes",
-            )
+        _check_size(size_bytes, LIST_BYTES_MAX)
         if await asyncio.to_thread(self._lists.has, sha256):
             # A damaged file, or one that a killed process had not checked yet, is sent again.
             with suppress(IntegrityError, InputError):
                 return await self.summary(sha256)
+        async with self._place():
+            await self._store(sha256, size_bytes, chunks)
+            try:
+                summary = await self.summary(sha256)
+            except InputError:
+                if sha256 not in lists_named(self._ledger.state):  # as an order's sealed list is
+                    await asyncio.to_thread(self._lists.remove, sha256)
+                raise
+        log.info("list_received", target_list_sha256=sha256, target_count=summary.target_count)
+        await self._publication.bring_list(sha256)
+        return summary
+
+    async def receive_sealed(
+        self, sha256: str, size_bytes: int, chunks: AsyncIterator[bytes], wrap: bytes
+    ) -> None:
+        """Take a sealed list in, with its secret wrapped for this control plane.
+
+        What is in it is looked at when an order names it, and says by which secret and hash.
+
+        Raises:
+            InputError: it is not what was announced, or the wrap is none for this control plane.
+            UnavailableError: as :meth:`receive`.
+        """
+        _check_size(size_bytes, SEALED_BYTES_MAX)
+        if not await self._is_whole(sha256):
+            async with self._place():
+                await self._store(sha256, size_bytes, chunks)
+        await self._secrets.bring(sha256, wrap)
+        log.info("sealed_list_received", sealed_sha256=sha256)
+        await self._publication.bring_list(sha256)
+
+    async def _is_whole(self, sha256: str) -> bool:
+        """Tell whether a file is here as its hash says; a damaged one is sent again."""
+
+        def look() -> bool:
+            hashed = new_sha256()
+            try:
+                for chunk in self._lists.chunks(sha256):
+                    hashed.update(chunk)
+            except NotFoundError:
+                return False
+            return hashed.hexdigest() == sha256
+
+        return await asyncio.to_thread(look)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Have one of the few places for uploads, and room for one list more."""
         if self._room.locked():
             raise UnavailableError(
                 f"{UPLOADS_AT_ONCE_MAX} lists are being uploaded already",
@@ -72,15 +127,7 @@ class Uploads:
             )
         async with self._room:
             await self._make_room()
-            await self._store(sha256, size_bytes, chunks)
-            try:
-                summary = await self.summary(sha256)
-            except InputError:
-                await asyncio.to_thread(self._lists.remove, sha256)
-                raise
-        log.info("list_received", target_list_sha256=sha256, target_count=summary.target_count)
-        await self._publication.bring_list(sha256)
-        return summary
+            yield
 
     async def summary(self, sha256: str) -> ListSummary:
         """Return what a list holds; it was checked in the life of this process.
@@ -146,11 +193,21 @@ class Uploads:
             for sha256 in unused[: max(len(unused) + 1 - UNUSED_LISTS_MAX, 0)]:
                 self._summaries.pop(sha256, None)
                 await asyncio.to_thread(self._lists.remove, sha256)
+                await asyncio.to_thread(self._wraps.forget, sha256)
+
+
+def _check_size(size_bytes: int, most_bytes: int) -> None:
+    if size_bytes > most_bytes:
+        raise InputError(
+            f"the list has {size_bytes} bytes, over {most_bytes}",
+            advice=f"Split it: an order has at most {TARGETS_MAX} targets.",
+            field="header.size_bytes",
+        )
 
 
 def lists_named(state: State) -> set[str]:
     """Return the hashes of all lists that the ledger names, in whatever order or policy."""
-    return {order.payload.target_list_sha256 for order in state.orders.values()} | state.pinned
+    return {order.payload.list_file_sha256 for order in state.orders.values()} | state.pinned
 
 
 async def _finished(function: Callable[[T], object], argument: T) -> None:

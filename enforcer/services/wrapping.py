@@ -1,0 +1,150 @@
+"""Who opens which sealed list: a wrap of its secret for each receiver, kept and shown in the feed.
+
+Oversight and control planes get one when an order is proposed, nodes when it is approved, before
+that is recorded; whoever is registered later, soon after. A published list needs none. Holds no
+secret: what it wraps it gets from :class:`ListSecrets`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+
+from enforcer.core.hold import HoldLifted
+from enforcer.core.key import KeyRegistered, Role
+from enforcer.core.life import ENDED
+from enforcer.core.order import OrderApproved, OrderProposed
+from enforcer.core.state import KeyRecord, OrderRecord
+from enforcer.errors import EnforcerError
+from enforcer.ports import FeedPublisher, Sealing, Wraps
+from enforcer.services.ledger import Appended, Ledger
+from enforcer.services.list_secrets import ListSecrets
+
+RETRY_SECONDS: Final = 30.0
+_WAKING: Final = frozenset(
+    kind.__name__ for kind in (KeyRegistered, OrderProposed, OrderApproved, HoldLifted)
+)
+
+log: Final = structlog.get_logger()
+
+
+class Wrapping:
+    """The wraps of one ledger's sealed lists; `run` it beside everything else."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        secrets: ListSecrets,
+        wraps: Wraps,
+        sealing: Sealing,
+        feed: FeedPublisher,
+    ) -> None:
+        self._ledger = ledger
+        self._secrets = secrets
+        self._wraps = wraps
+        self._sealing = sealing
+        self._feed = feed
+        self._shown: set[tuple[str, str]] = set()
+        self._wake = asyncio.Event()
+        ledger.on_append(self._hear)
+
+    async def wrap_for(self, order: OrderProposed, *, blocks: bool) -> None:
+        """Make what receivers lack for an order that is about to be proposed, or to block.
+
+        Raises:
+            NotFoundError: the list's secret is not here.
+            UnavailableError: the disk did not take a wrap. That the feed did not is no harm.
+        """
+        if not order.publication.is_sealed:
+            return
+        await self._wrap(order, list(self._receivers(blocks=blocks)))
+
+    def show_again(self) -> None:
+        """Put all wraps into the feed again, soon: it was emptied or altered."""
+        self._shown.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Make and show what is missing, now and after each act that may need more; for ever."""
+        while True:
+            self._wake.clear()
+            is_done = await self._catch_up()
+            try:
+                async with asyncio.timeout(None if is_done else RETRY_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _hear(self, appended: Appended) -> None:
+        if any(entry.kind in _WAKING for entry in appended.entries):
+            self._wake.set()
+
+    async def _catch_up(self) -> bool:
+        """Make and show all that is missing; tell whether nothing is left to do."""
+        is_done = True
+        for order in list(self._ledger.state.orders.values()):
+            if order.is_public:
+                continue
+            try:
+                blocks = self._may_block(order)
+                is_done &= await self._wrap(order.payload, list(self._receivers(blocks=blocks)))
+            except EnforcerError as error:
+                is_done = False
+                log.warning(
+                    "list_not_wrapped", order_id=order.payload.order_id, problem=error.message
+                )
+        return is_done
+
+    def _may_block(self, order: OrderRecord) -> bool:
+        return (
+            order.approved_index is not None
+            and order.status not in ENDED
+            and order.until_ms > self._ledger.now_ms()
+        )
+
+    def _receivers(self, *, blocks: bool) -> Iterator[KeyRecord]:
+        """Yield the keys in force that open lists; those of nodes only for what may block."""
+        now_ms = self._ledger.now_ms()
+        for key in self._ledger.state.keys.values():
+            known = key.registration
+            if (
+                known.encryption_key is not None
+                and key.revoked_index is None
+                and known.not_after_ms >= now_ms
+                and (blocks or known.role is not Role.NODE)
+            ):
+                yield key
+
+    async def _wrap(self, order: OrderProposed, receivers: list[KeyRecord]) -> bool:
+        """Make the wraps that are missing, show them all; tell whether the feed took them."""
+        sealed = order.list_file_sha256
+        have = set(await asyncio.to_thread(self._wraps.receivers, sealed))
+        missing = [each for each in receivers if each.key_id not in have]
+        if missing:
+            secret = await self._secrets.secret(order)
+            await asyncio.to_thread(self._make, sealed, secret, missing)
+            log.info("list_wrapped", order_id=order.order_id, receivers=len(missing))
+        try:
+            for each in receivers:
+                await self._show(sealed, each.key_id)
+        except EnforcerError as error:
+            log.warning("wraps_not_in_feed", order_id=order.order_id, problem=error.message)
+            return False
+        return True
+
+    def _make(self, sealed: str, secret: str, receivers: list[KeyRecord]) -> None:
+        for each in receivers:
+            recipient = each.registration.encryption_key
+            if recipient is not None:
+                self._wraps.put(sealed, each.key_id, self._sealing.wrap(secret, recipient))
+
+    async def _show(self, sealed: str, key_id: str) -> None:
+        if (sealed, key_id) in self._shown:
+            return
+        wrap = await asyncio.to_thread(self._wraps.read, sealed, key_id)
+        if wrap is not None:
+            await self._feed.put_wrap(sealed, key_id, wrap)
+            self._shown.add((sealed, key_id))

@@ -44,6 +44,7 @@ REGISTER_URL = "https://register.example.org/orders/"
 REGISTER_DOMAIN = "register.example.org"
 WAIT_SECONDS = 20.0  # for what must come; a test that passes never waits that long
 HOUR_MS = 3_600_000
+NXDOMAIN, NODATA, SERVFAIL = 3, 0, 2
 PROBE = b"\0\0\2\0\1"  # the root's NS, class IN
 PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 

@@ -1,7 +1,7 @@
 """What cannot be done inside the test process: writers killed -9, full and read-only disks.
 
-Run by test_tiles.py as `ledger_scenarios.py SCENARIO DIRECTORY [ARGUMENT...]`; a scenario that
-fails exits with a traceback. Writers are forked, so that a round costs milliseconds.
+Run by test_tiles_durable.py as `ledger_scenarios.py SCENARIO DIRECTORY [ARGUMENT...]`; a scenario
+that fails exits with a traceback. Writers are forked, so that a round costs milliseconds.
 """
 
 import asyncio

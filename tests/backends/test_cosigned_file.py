@@ -11,7 +11,7 @@ from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.cosignature import with_lines
 from enforcer.core.note import Note, VerifierKey, sign_note
 from enforcer.errors import ConflictError, IntegrityError
-from tests.backends.test_tiles import LEAVES, ORIGIN, opened, root_of, seal
+from tests.backends.tile_world import LEAVES, ORIGIN, opened, root_of, seal
 
 OTHER = [b"other %d" % index for index in range(100)]
 

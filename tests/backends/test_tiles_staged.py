@@ -6,23 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.backends.keys import PrivateKey, verify
-from enforcer.backends.tiles import TileLedger
-from enforcer.core.checkpoint import sign_checkpoint
-from enforcer.core.note import VerifierKey
 from enforcer.errors import IntegrityError
-
-ORIGIN = "example.org/ledger"
-KEY = PrivateKey.generate()
-VKEY = VerifierKey(ORIGIN, KEY.public_key)
-
-
-def seal(checkpoint):
-    return sign_checkpoint(checkpoint, VKEY, KEY.sign)
-
-
-def opened(path: Path, *, writer: bool = True) -> TileLedger:
-    return TileLedger.open(path, origin=ORIGIN, vkey=VKEY, verify=verify, writer=writer)
+from tests.backends.tile_world import opened, seal
 
 
 def some(first: int, end: int, what: bytes = b"entry") -> list[bytes]:

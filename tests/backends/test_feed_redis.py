@@ -1,0 +1,277 @@
+"""The feed in a real Redis alone: what is not ours in it, its bounds, its rights, its ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from hashlib import sha256
+
+import pytest
+from redis.asyncio import Redis
+
+from enforcer.backends import feed_format
+from enforcer.backends.feed_format import node_acl
+from enforcer.backends.redis_connection import RedisLink
+from enforcer.backends.redis_feed import RedisFeedPublisher
+from enforcer.backends.redis_place import RedisPlace
+from enforcer.backends.redis_server import RedisServer
+from enforcer.backends.redis_source import RedisFeedSource
+from enforcer.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from tests.backends.feed_world import KEYS, ORIGIN, SOON_MS, Book, read_all
+
+
+async def wrong_kinds(redis: Redis) -> None:
+    for key in (KEYS.head, KEYS.log, KEYS.bundle(0), KEYS.stops, KEYS.manifest("0" * 64)):
+        await redis.delete(key)
+        await redis.sadd(key, "garbage")
+
+
+async def test_keys_of_another_kind_count_as_nothing_and_are_mended(redis, tmp_path):
+    publisher, source = redis.publisher(), redis.source()
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(300)
+    await wrong_kinds(redis.redis)
+    assert await source.next(0, SOON_MS) is None
+    assert await source.head() is None
+    with pytest.raises(NotFoundError):
+        await anext(source.list_chunks("0" * 64))
+    assert source.faults["a key is of another kind"] >= 4
+    assert (await book.reconcile()).was_forged
+    assert await read_all(source) == book.leaves
+    await publisher.close()
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"entry": b"x"},
+        {"checkpoint": b"x"},
+        {"entry": b"", "checkpoint": b"x"},
+        {"entry": b"x" * 65_536, "checkpoint": b"x"},
+        {"entry": b"x", "checkpoint": b"x" * 20_000},
+        {"entry": b"x", "checkpoint": b"x", "more": b"x"},
+        {"entry": b"x", "checkpoint": b"\x00\xff"},
+    ],
+)
+async def test_messages_that_are_no_entries_are_passed_over(redis, fields):
+    source = redis.source()
+    await redis.redis.xadd(KEYS.log, fields, id="1-0")
+    assert await source.next(0, SOON_MS) is None
+    assert source.faults
+    await source.close()
+
+
+async def test_an_id_far_ahead_does_not_keep_the_next_entry_out_unseen(redis, tmp_path):
+    publisher = redis.publisher()
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(5)
+    await redis.redis.xdel(KEYS.log, "5-0")  # as many as before
+    await redis.redis.xadd(KEYS.log, {"entry": b"x", "checkpoint": b"x"}, id="999-0")
+    with pytest.raises(ConflictError):
+        await book.add()
+    assert (await book.reconcile()).was_forged
+    assert await redis.stream() == [0, 1, 2, 3, 4, 5]
+    await publisher.close()
+
+
+@pytest.mark.parametrize("identity", ["1-7", "18446744073709551615-0", "77-0"])
+async def test_ids_that_are_no_index_are_passed_over(redis, identity):
+    source = redis.source()
+    await redis.redis.xadd(KEYS.log, {"entry": b"x", "checkpoint": b"x"}, id=identity)
+    assert await source.next(0, SOON_MS) is None
+    assert source.faults
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"{}",
+        b"[]",
+        b'{"bytes":5}',
+        b'{"bytes":-5,"chunks":1}',
+        b'{"bytes":true,"chunks":1}',
+        b'{"bytes":5,"chunks":2}',
+        b'{"bytes":999999999999,"chunks":953675}',
+        b"[" * 120,
+        b"x" * 1_000,
+    ],
+)
+async def test_a_manifest_that_is_none_means_that_there_is_no_list(redis, manifest):
+    source = redis.source()
+    await redis.redis.set(KEYS.manifest("0" * 64), manifest)
+    with pytest.raises(NotFoundError):
+        await anext(source.list_chunks("0" * 64))
+    assert sum(source.faults.values()) == 1
+    await source.close()
+
+
+async def test_a_value_over_its_bound_is_never_read_whole(redis):
+    source = redis.source()
+    await redis.redis.set(KEYS.head, b"x" * 60_000_000)
+    assert await source.head() is None
+    assert source.faults["a value is longer than any that belongs there"] == 1
+    await source.close()
+
+
+async def test_a_message_over_its_bound_is_refused_before_it_is_in_memory(redis, tmp_path):
+    publisher, source = redis.publisher(), redis.source()
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(2)
+    await redis.redis.xadd(KEYS.log, {"entry": b"x" * 60_000_000, "checkpoint": b"x"}, id="3-0")
+    with pytest.raises(UnavailableError, match="wait for the feed"):
+        await source.next(2, SOON_MS)
+    with pytest.raises(ConflictError):
+        await book.add()
+    assert (await book.reconcile()).was_forged
+    assert await read_all(source) == book.leaves
+    await publisher.close()
+    await source.close()
+
+
+async def test_a_killed_redis_is_unavailable_and_filled_again_when_it_is_back(redis, tmp_path):
+    publisher, source = redis.publisher(), redis.source()
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(300)
+    redis.server.kill()
+    for call in (book.add(), source.next(0, SOON_MS), source.head(), book.reconcile()):
+        with pytest.raises(UnavailableError) as caught:
+            await call
+        assert caught.value.advice
+        assert f"in Redis at {redis.server.url.removeprefix('unix://')}: " in caught.value.message
+        assert caught.value.message.endswith(
+            ("Connection refused", "No such file or directory", "the connection was closed")
+        )
+    redis.server.start()
+    await redis.admit()
+    assert (await book.reconcile()).entries == 301
+    assert await read_all(source) == book.leaves
+    await publisher.close()
+    await source.close()
+
+
+@pytest.mark.parametrize("size", [0, 4_097, 1 << 20])
+async def test_a_wrap_that_cannot_be_one_is_passed_over(redis, size):
+    source = redis.source()
+    await redis.redis.set(KEYS.wrap("0" * 64, "1" * 64), bytes(size))
+    with pytest.raises(NotFoundError):
+        await source.wrap("0" * 64, "1" * 64)
+    assert sum(source.faults.values()) == (size > 0)
+    await source.close()
+
+
+async def test_a_reader_needs_only_the_rights_to_read(redis, tmp_path):
+    book = Book(tmp_path / "ledger", redis.publisher())
+    digest = book.files.lists.put(b"exact bad.example.org\n")
+    await book.add(600)
+    await book.publisher.put_list(digest, book.files.lists.path(digest))
+    await book.publisher.put_wrap(digest, digest, b"wrap")
+    await book.publisher.push_stop(b"stop")
+    rules = ("on", ">secret", *node_acl(ORIGIN))
+    await redis.redis.execute_command("ACL", "SETUSER", "node", *rules)
+    url = redis.server.url.replace("unix://", "unix://node@")
+    source = RedisFeedSource(RedisPlace(url, "secret"), ORIGIN, poll_interval_ms=10)
+    assert await read_all(source) == book.leaves
+    assert [chunk async for chunk in source.list_chunks(digest)] == [b"exact bad.example.org\n"]
+    assert await source.wrap(digest, digest) == b"wrap"
+    stops = source.stops()
+    assert await anext(stops) == b"stop"
+    await stops.aclose()
+    reader = RedisFeedPublisher(RedisPlace(url, "secret"), ORIGIN)
+    with pytest.raises(UnavailableError, match="permission"):
+        await reader.push_stop(b"forged")
+    with pytest.raises(UnavailableError, match="permission"):
+        await reader.publish(*book.append())
+    assert await redis.redis.xlen(KEYS.stops) == 1
+    await reader.close()
+    await source.close()
+    await book.publisher.close()
+
+
+async def test_a_wrong_password_is_told_as_such(redis):
+    await redis.redis.execute_command("ACL", "SETUSER", "node", "on", ">secret")
+    url = redis.server.url.replace("unix://", "unix://node@")
+    source = RedisFeedSource(RedisPlace(url, "wrong"), ORIGIN)
+    with pytest.raises(UnavailableError) as caught:
+        await source.head()
+    assert "password" in caught.value.advice
+    await source.close()
+
+
+async def test_a_call_that_fails_leaves_those_that_wait_alone(redis):
+    link = RedisLink(redis.server.url)
+
+    async def wait() -> object:
+        async with link.use("wait") as client:
+            return await client.blpop(["nothing"], timeout=1)
+
+    async def count(section: str, name: str) -> int:
+        return int((await redis.redis.info(section))[name])
+
+    waiting = asyncio.create_task(wait())
+    for _ in range(1_000):
+        if await count("clients", "blocked_clients"):
+            break
+        await asyncio.sleep(0.01)
+    before = await count("stats", "total_connections_received")
+    with pytest.raises(UnavailableError, match="unknown command"):
+        async with link.use("fail") as client:
+            await client.execute_command("NONSENSE")
+    assert await waiting is None
+    # That of the call that failed; the one that waited did not have to come again.
+    assert await count("stats", "total_connections_received") - before == 1
+    await link.close()
+
+
+async def test_a_redis_that_would_evict_is_refused(start_redis: Callable[..., RedisServer]):
+    server = start_redis(maxmemory_policy="allkeys-lru")
+    publisher = RedisFeedPublisher(server.url, ORIGIN)
+    with pytest.raises(InputError, match="allkeys-lru"):
+        await publisher.check_server()
+    await publisher.close()
+
+
+async def test_a_full_redis_is_unavailable_and_says_so(start_redis, tmp_path):
+    server = start_redis(maxmemory="2mb")
+    publisher = RedisFeedPublisher(server.url, ORIGIN)
+    await publisher.check_server()
+    digest = sha256(b"x").hexdigest()
+    path = tmp_path / "list"
+    path.write_bytes(b"x" * (4 << 20))
+    with pytest.raises(UnavailableError) as caught:
+        await publisher.put_list(digest, path)
+    assert "maxmemory" in caught.value.advice
+    await publisher.close()
+
+
+async def test_stops_in_a_stream_made_anew_are_read_from_its_beginning(redis):
+    publisher, source = redis.publisher(), redis.source()
+    await publisher.push_stop(b"first")
+    stops = source.stops()
+    assert await anext(stops) == b"first"
+    await redis.flush()
+    await redis.redis.xadd(KEYS.stops, {"envelope": b"second"}, id="5-0")
+    async with asyncio.timeout(10):
+        assert await anext(stops) == b"second"
+    await stops.aclose()
+    await publisher.close()
+    await source.close()
+
+
+async def test_the_stream_of_stops_is_bounded(redis):
+    publisher = redis.publisher()
+    for _ in range(feed_format.STOPS_MAX // 100):
+        async with redis.redis.pipeline(transaction=False) as turn:
+            for _ in range(101):
+                turn.xadd(KEYS.stops, {"envelope": b"x"})
+            await turn.execute()
+    await publisher.push_stop(b"last")
+    assert await redis.redis.xlen(KEYS.stops) == feed_format.STOPS_MAX
+    await publisher.close()
+
+
+def test_a_url_that_is_none_is_refused():
+    with pytest.raises(InputError) as caught:
+        RedisFeedSource("https://example.org", ORIGIN)
+    assert caught.value.data["field"] == "redis.url"

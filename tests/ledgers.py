@@ -20,11 +20,19 @@ from enforcer.core.policy import DAY_MS
 from enforcer.core.state import in_force
 from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from enforcer.core.trust import Trust
+from enforcer.services.findings import Severity
 from tests.people import ORIGIN, Land, request_id, seal
 
 LOG_KEY = PrivateKey.generate()
 VKEY = VerifierKey(ORIGIN, LOG_KEY.public_key)
 TARGETS = b"exact bad.example.org\nsubtree worse.example.org\n"
+
+
+def only(findings, code):
+    """Return the one finding of that code; there is no other violation."""
+    (found,) = [each for each in findings if each.severity is not Severity.NOTE]
+    assert found.code is code, found
+    return found
 
 
 def digest_of(state, rows):

@@ -16,7 +16,7 @@ from enforcer.core.remedy import AppealOutcome, Recipient
 from enforcer.core.state import in_force
 from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from enforcer.core.trust import Trust
-from enforcer.services.audit_attestations import KeptAttestation
+from enforcer.services.audit_claims import KeptAttestation
 from enforcer.services.report import make_report
 from enforcer.services.report_period import Period
 from tests.ledgers import VKEY, Archive

@@ -25,7 +25,7 @@ from enforcer.core.tile import ENTRY_BYTES_MAX
 from enforcer.core.trust import Trust
 from enforcer.errors import InputError, IntegrityError, NotFoundError
 from enforcer.services.audit import Audit, Evidence, Progress, Summary, damaged
-from enforcer.services.audit_attestations import KeptAttestation
+from enforcer.services.audit_claims import KeptAttestation
 from enforcer.services.findings import Finding, Severity, worst
 
 __all__ = [

@@ -28,8 +28,9 @@ from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
 from enforcer.errors import Datum, EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.ports import LedgerFiles
-from enforcer.services.audit_attestations import AttestationAudit, KeptAttestation
+from enforcer.services.audit_attestations import AttestationAudit
 from enforcer.services.audit_checkpoints import CheckpointAudit
+from enforcer.services.audit_claims import KeptAttestation
 from enforcer.services.audit_guards import GuardAudit, ListGuards
 from enforcer.services.findings import Code, Finding
 from enforcer.services.side_files import named_in

@@ -21,7 +21,7 @@ from enforcer.core.trust import Trust
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.ports import LedgerFiles
 from enforcer.services.audit import Progress
-from enforcer.services.audit_attestations import KeptAttestation
+from enforcer.services.audit_claims import KeptAttestation
 from enforcer.services.report_chronicle import Chronicle
 from enforcer.services.report_facts import is_restricted
 from enforcer.services.report_figures import FIGURES

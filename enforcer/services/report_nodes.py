@@ -25,7 +25,7 @@ from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
 from enforcer.core.key import Role
 from enforcer.core.state import KeyRecord, OrderRecord, State
 from enforcer.errors import EnforcerError
-from enforcer.services.audit_attestations import KeptAttestation
+from enforcer.services.audit_claims import KeptAttestation
 from enforcer.services.report_facts import Fact, What
 
 BY_OPERATOR: Final = NOTHING_ENFORCED | {NotEnforced.SUSPENDED}

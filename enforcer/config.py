@@ -308,6 +308,25 @@ class WitnessConfig(File, frozen=True, kw_only=True):
             raise ValueError("logs: an origin stands twice")
 
 
+class FirewallPart(Section, frozen=True, kw_only=True):
+    """How a node blocks addresses."""
+
+    backend: Literal["none", "dry-run", "nftables"] = "none"
+    """none: orders against addresses are left out here; dry-run: so too, and what would be done is
+    logged."""
+    protect: Annotated[tuple[Prefix, ...], Meta(max_length=1_000)] = ()
+    """What no order can cut off, beside what this host itself must reach or be reached at."""
+    check_seconds: Annotated[float, Meta(ge=1, le=3_600)] = 60.0
+    """How often it is read back, and the host's own addresses are looked up."""
+    lease_seconds: Annotated[int, Meta(ge=60, le=604_800)] = 3_600
+    """How long rules count without a word from the node; no longer than the next order anyway."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the lease would run out between two looks."""
+        if self.lease_seconds < 2 * self.check_seconds:
+            raise ValueError("lease_seconds is less than twice check_seconds")
+
+
 class NodeConfig(File, frozen=True, kw_only=True):
     """``enforcer node``."""
 
@@ -328,6 +347,7 @@ class NodeConfig(File, frozen=True, kw_only=True):
     """Where /metrics and /health are served over plain HTTP, if they are."""
     poll_interval_ms: Annotated[int, Meta(ge=10, le=60_000)] = 200
     """How often the feed's head is read, pushed or not."""
+    firewall: FirewallPart = FirewallPart()
 
     def __post_init__(self) -> None:
         """Raise ValueError when the socket's path does not fit into an address."""

@@ -531,6 +531,8 @@ class GateReport:
     """Why `mode` is not the configuration's."""
     upstreams_down: tuple[str, ...] = ()
     """Resolvers behind the gate that do not answer it."""
+    upstreams: tuple[str, ...] = ()
+    """The addresses of all resolvers behind the gate."""
     confirmed_at_ms: int = 0
     """When a node last handed over tables or had them verified; 0: never since the start."""
     order_outcomes: dict[int, dict[str, int]] = field(default_factory=dict)

@@ -117,6 +117,26 @@ def test_a_number_out_of_bounds_is_refused(read):
     assert ">= 10" in error.message
 
 
+def test_a_node_has_no_firewall_unless_it_is_told(read):
+    assert read(NODE).firewall.backend == "none"
+    part = '[firewall]\nbackend = "nftables"\nprotect = ["192.0.2.0/24", "2001:db8::1"]\n'
+    assert read(NODE + part).firewall.protect == ("192.0.2.0/24", "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ('backend = "iptables"', "firewall.backend"),
+        ('protect = ["192.0.2.1/24"]', "firewall.protect"),
+        ('protect = ["example.org"]', "firewall.protect"),
+        ("lease_seconds = 60", "firewall"),
+        ("seconds = 60", "firewall.seconds"),
+    ],
+)
+def test_a_firewall_that_cannot_be_is_refused_by_its_key(read, part, key):
+    assert refused(read, f"{NODE}[firewall]\n{part}\n").data["key"].startswith(key)
+
+
 def test_what_is_no_toml_is_told_with_its_line(read):
     assert "line 1" in refused(read, "a = = 1\n").message
 

@@ -23,9 +23,10 @@ from prometheus_client.registry import Collector
 
 from enforcer import __version__
 from enforcer.core.attestation import GateState, NotEnforced
+from enforcer.core.firewall import FirewallState
 from enforcer.ports import GateMode, GateReport, Histogram
 from enforcer.services.follow import FeedState
-from enforcer.services.node_view import NodeView
+from enforcer.services.node_view import FirewallView, NodeView
 
 ORDER_OUTCOMES: Final = (
     "blocked_nxdomain", "blocked_nodata", "blocked_page", "blocked_chain", "blocked_address",
@@ -85,6 +86,7 @@ class _View(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _node_families(self._view)
         yield from _gate_state_families(self._view)
+        yield from _firewall_families(self._view.firewall, self._view.order_ids)
         if self._view.report is not None:
             yield from _traffic_families(self._view.report)
             yield from _order_families(self._view.report, self._view.order_ids)
@@ -183,6 +185,41 @@ def _gate_state_families(view: NodeView) -> Iterator[Metric]:
         yield _gauge("enforcer_gate_ledger_size", "Entries behind the table.", report.ledger_size)
 
 
+def _firewall_families(view: FirewallView, order_ids: Mapping[int, str]) -> Iterator[Metric]:
+    """Yield what the firewall holds, and what each order has stopped there."""
+    yield _one_of(
+        "enforcer_firewall_state", "What reading the firewall back said.", FirewallState, view.state
+    )
+    yield _gauge("enforcer_firewall_orders", "Orders in the firewall.", view.orders)
+    yield _gauge(
+        "enforcer_firewall_pieces", "Disjoint ranges of addresses in the firewall.", view.pieces
+    )
+    yield _gauge(
+        "enforcer_firewall_curtailed",
+        "Orders that name addresses which the operator protects.",
+        len(view.curtailed),
+    )
+    yield _counter(
+        "enforcer_firewall_repairs",
+        "How often others had altered the firewall.",
+        view.repairs,
+    )
+    packets: Counter[str] = Counter()
+    octets: Counter[str] = Counter()
+    for index, count in view.counts.items():
+        order = _order_label(order_ids, index)
+        packets[order] += count.packets
+        octets[order] += count.octets
+    for name, words, counted in (
+        ("enforcer_order_packets", "Packets that an order stopped.", packets),
+        ("enforcer_order_octets", "Octets of packets that an order stopped.", octets),
+    ):
+        family = CounterMetricFamily(name, words, labels=["order"])
+        for order, value in sorted(counted.items()):
+            family.add_metric([order], value)
+        yield family
+
+
 def _traffic_families(report: GateReport) -> Iterator[Metric]:
     """Yield what the gate counted and measured, over all of its workers."""
     counted = report.counters
@@ -235,9 +272,7 @@ def _order_families(report: GateReport, order_ids: Mapping[int, str]) -> Iterato
     blocked: Counter[tuple[str, str]] = Counter()
     shadowed: Counter[str] = Counter()
     for index, outcomes in report.order_outcomes.items():
-        order = order_ids.get(index, OTHER_ORDERS)
-        if _ORDER_ID.match(order) is None:
-            order = OTHER_ORDERS
+        order = _order_label(order_ids, index)
         for outcome in ORDER_OUTCOMES:
             if outcome in outcomes:
                 blocked[order, outcome] += outcomes[outcome]
@@ -259,6 +294,11 @@ def _order_families(report: GateReport, order_ids: Mapping[int, str]) -> Iterato
         if count:
             family.add_metric([order], count)
     yield family
+
+
+def _order_label(order_ids: Mapping[int, str], index: int) -> str:
+    order = order_ids.get(index, OTHER_ORDERS)
+    return order if _ORDER_ID.match(order) is not None else OTHER_ORDERS
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:
@@ -286,8 +326,8 @@ def _labelled(
 def _one_of(
     name: str,
     words: str,
-    kind: type[FeedState | GateState | GateMode],
-    present: FeedState | GateState | GateMode,
+    kind: type[FeedState | FirewallState | GateState | GateMode],
+    present: FeedState | FirewallState | GateState | GateMode,
 ) -> Metric:
     """Return a gauge for each state, 1 for the present one."""
     label = "mode" if kind is GateMode else "state"
@@ -297,7 +337,7 @@ def _one_of(
     return family
 
 
-def _names(kind: type[FeedState | GateState | GateMode | NotEnforced]) -> list[str]:
+def _names(kind: type[FeedState | FirewallState | GateState | GateMode | NotEnforced]) -> list[str]:
     return [each.name for each in kind if each]
 
 

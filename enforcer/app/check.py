@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +20,25 @@ from enforcer.backends.tiles import TileLedger
 from enforcer.core.entry import parse
 from enforcer.core.fold import apply
 from enforcer.core.name import Name
+from enforcer.core.network import Address, plain_address
 from enforcer.core.sealed import SealedList, by_list, receiving_keys
 from enforcer.core.state import State
 from enforcer.core.target import TargetKind
 from enforcer.core.trust import Trust
 from enforcer.errors import InputError, IntegrityError, NotFoundError
 from enforcer.services.explain import Explanation, ListText, explain
+from enforcer.services.explain_address import AddressExplanation, explain_address
 
-__all__ = ["Explanation", "Replay", "ask_gate", "name_of", "qtype_of", "replay"]
+__all__ = [
+    "AddressExplanation",
+    "Explanation",
+    "Replay",
+    "address_of",
+    "ask_gate",
+    "name_of",
+    "qtype_of",
+    "replay",
+]
 
 QTYPES: Final = {
     "A": 1,
@@ -103,6 +115,14 @@ class Replay:
             advice="Only those whom it was sealed for can open it, until it is published.",
         )
 
+    def explain_address(self, address: Address, t_ms: int) -> AddressExplanation:
+        """Decide packets to and from `address` at `t_ms`.
+
+        Raises:
+            NotFoundError: a protected list is not here.
+        """
+        return explain_address(self.state, self.text, address, t_ms)
+
     def explain(self, name: Name, qtype: int, t_ms: int) -> Explanation:
         """Decide `name` at `t_ms`.
 
@@ -129,6 +149,14 @@ def replay(
         if progress is not None:
             progress("replay entries", done, ledger.size)
     return Replay(state, ledger)
+
+
+def address_of(text: str) -> Address | None:
+    """Read an address as people write it; None: it is none, and may be a name."""
+    try:
+        return plain_address(ip_address(text.strip("[]")))
+    except ValueError:
+        return None
 
 
 def name_of(text: str) -> Name:

@@ -329,7 +329,14 @@ key = "signing.tls.key"
 ca = "../ca/ca.crt"
 crl = "../ca/ca.crl"
 
-{_redis_toml(plan, NODE)}"""
+{_redis_toml(plan, NODE)}
+# How packets to and from the addresses of orders are blocked on this host: "nftables" (Linux, with
+# CAP_NET_ADMIN), "dry-run", or "none", which leaves such orders out. What no order can cut off is
+# what this host itself must reach, and what `protect` adds to that.
+# [firewall]
+# backend = "nftables"
+# protect = ["192.0.2.0/24", "2001:db8::/32"]
+"""
 
 
 def _redis_toml(plan: Plan, user: str) -> str:

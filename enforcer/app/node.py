@@ -24,6 +24,7 @@ from enforcer.api.metrics_server import metrics_served
 from enforcer.api.server import Server
 from enforcer.api.stop_service import StopService
 from enforcer.app.live_tls import LiveTls
+from enforcer.app.node_firewall import firewall_of
 from enforcer.app.redis_place import place_of
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
@@ -146,6 +147,8 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             receiver=receiver,
         )
         lists = ListKeeper(ledger.lists, checking, source, control, sealed)
+        gate = GateClient(config.gate_socket)
+        firewall = firewall_of(config, gate, lists, node_time, stack)
         yield Node(
             node_id=config.node_id,
             replica=replica,
@@ -153,7 +156,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             stops=StopKeeper(files),
             lists=lists,
             enforcer=Enforcer(
-                gate=GateClient(config.gate_socket),
+                gate=gate,
                 work=compiling,
                 lists=lists,
                 files=files,
@@ -166,6 +169,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             scans=Scans(checking, lists),
             split_views=SplitViews(trust, verify, ledger, files),
             cosigner=cosigner,
+            firewall=firewall,
         )
 
 

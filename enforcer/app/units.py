@@ -1,8 +1,9 @@
 """The systemd units of the three programs, with the narrowest rights that each can work with.
 
 Owns what the service manager takes away: users of their own, no capability but the gate's for
-port 53, the system calls that the gate was seen to make. An installation's directory and the
-program's path are all that differs from host to host.
+port 53 and the node's for the firewall, where it keeps one, the system calls that the gate was
+seen to make. An installation's directory, the program's path and that right are all that differs
+from host to host.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from enforcer.backends import durable
+from enforcer.config import NodeConfig, read
 from enforcer.errors import InputError
 
 GATE_CALLS: Final = """\
@@ -105,15 +107,25 @@ User=enforcer-node
 Group=enforcer-node
 # The gate's socket is its group's; who may hand it tables stands in gate.toml (allowed_uids).
 SupplementaryGroups=enforcer-gate
-CapabilityBoundingSet=
-LimitNOFILE=65536
+{firewall}LimitNOFILE=65536
 ReadWritePaths={directory}/node
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 {common}
 [Install]
 WantedBy=multi-user.target
+"""
+
+_WITHOUT_FIREWALL: Final = """\
+CapabilityBoundingSet=
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+"""
+
+_WITH_FIREWALL: Final = """\
+# For the kernel's packet filter; node.toml names it ([firewall]).
+AmbientCapabilities=CAP_NET_ADMIN
+CapabilityBoundingSet=CAP_NET_ADMIN
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
 """
 
 _CONTROL: Final = """\
@@ -149,8 +161,10 @@ _UNITS: Final = {
 }
 
 
-def units(directory: Path, program: Path) -> dict[str, str]:
+def units(directory: Path, program: Path, *, with_firewall: bool = False) -> dict[str, str]:
     """Return the units by file name, for the installation in `directory`.
+
+    `with_firewall` gives the node the right to keep one.
 
     Raises:
         InputError: a path is relative, or has a character that a unit would read otherwise.
@@ -162,7 +176,12 @@ def units(directory: Path, program: Path) -> dict[str, str]:
                 advice="Use an absolute path of letters, digits, '.', '_', '-' and '/'.",
                 field=field,
             )
-    values = {"directory": directory, "program": program, "common": _COMMON}
+    values = {
+        "directory": directory,
+        "program": program,
+        "common": _COMMON,
+        "firewall": _WITH_FIREWALL if with_firewall else _WITHOUT_FIREWALL,
+    }
     return {
         name: text.format(calls=" ".join(GATE_CALLS.split()), **values)
         for name, text in _UNITS.items()
@@ -172,11 +191,19 @@ def units(directory: Path, program: Path) -> dict[str, str]:
 def write_units(target: Path, directory: Path, program: Path) -> list[Path]:
     """Write the units into the directory `target`, and return where.
 
+    The node's has the rights that its configuration needs.
+
     Raises:
-        InputError: as for `units`.
+        InputError: as for `units`; or the configuration is wrong.
         UnavailableError: they cannot be written.
     """
-    made = {target / name: text.encode() for name, text in units(directory, program).items()}
+    texts = units(directory, program, with_firewall=_has_firewall(directory / "node" / "node.toml"))
+    made = {target / name: text.encode() for name, text in texts.items()}
     durable.make_directory(target)
     durable.write_files(made)
     return list(made)
+
+
+def _has_firewall(path: Path) -> bool:
+    """Tell whether the node keeps a firewall; where there is no configuration yet, it does not."""
+    return path.exists() and read(path, NodeConfig).firewall.backend != "none"

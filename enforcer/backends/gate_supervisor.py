@@ -326,6 +326,7 @@ class Supervisor:
             mode=self._mode.now,
             override=self._mode.override,
             upstreams_down=self._upstreams_down(),
+            upstreams=tuple(dict.fromkeys(place[0] for place in self._settings.upstreams)),
             confirmed_at_ms=self.confirmed_at_ms,
         )
 

@@ -1,4 +1,4 @@
-"""``enforcer check NAME``: what decides a name, and why."""
+"""``enforcer check TARGET``: what decides a name or an address, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enforcer.cli.words import not_read, plain_not_read, time_of
 from enforcer.errors import InputError
 
 if TYPE_CHECKING:
-    from enforcer.app.check import Explanation
+    from enforcer.app.check import AddressExplanation, Explanation
 
 ROWS = {
     1: "row 1: a protected core name passes, whatever orders say",
@@ -22,10 +22,18 @@ ROWS = {
     3: "row 3: of several orders at one target the earliest is named",
     4: "row 4: nothing matches",
 }
+CAUSES = {
+    "PROTECTED_CORE": "it is in the protected core, which passes whatever orders say",
+    "PROTECTED_LIST": "the longest prefix around it is protected",
+    "ORDER": "the longest prefix around it is an order's, of several the earliest one's",
+    "NO_MATCH": "nothing matches",
+}
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A domain name; an IDN may be written as it is.")],
+    target: Annotated[
+        str, typer.Argument(help="A domain name (an IDN may be written as it is), or an address.")
+    ],
     *,
     qtype: Annotated[str, typer.Option("--type", help="Query type.")] = "A",
     ledger: Annotated[
@@ -40,14 +48,16 @@ def check(
     at: Annotated[str | None, typer.Option(help="Decide for this time: +2d, 2027-01-31 …")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what decides a name, and why.
+    """Say what decides a name or an address, and why.
 
     The order and its line, until when it lasts, and where to appeal.
     """
     from enforcer.app import check as checks
     from enforcer.config import read_trust
 
-    wanted, number = checks.name_of(name), checks.qtype_of(qtype)
+    address = checks.address_of(target)
+    wanted = checks.name_of(target) if address is None else None
+    number = checks.qtype_of(qtype)
     if (gate is None) == (ledger is None):
         raise InputError(
             "there is nothing to look into, or too much",
@@ -55,6 +65,12 @@ def check(
             field="ledger",
         )
     if gate is not None:
+        if wanted is None:
+            raise InputError(
+                "a gate decides names only",
+                advice="Use --ledger, with the node's state directory.",
+                field="gate",
+            )
         if at is not None:
             raise InputError(
                 "a gate decides for now only", advice="Use --ledger with --at.", field="at"
@@ -71,24 +87,48 @@ def check(
         t_ms = time_of(at, now, "at") if at else now
         # What the ledger has recorded has happened, whatever this machine's clock says.
         floor_ms = replayed.state.recorded_at_ms if at is None else 0
-        explanation = replayed.explain(wanted, number, max(t_ms, floor_ms))
+        t_ms = max(t_ms, floor_ms)
         policy = replayed.state.policy
         url = policy.payload.register_url if policy else ""
-        if as_json:
-            emit_json(_plain(explanation, url))
-        else:
-            _show(explanation, url)
+        if wanted is not None:
+            _tell_name(replayed.explain(wanted, number, t_ms), url, as_json=as_json)
+        elif address is not None:
+            _tell_address(replayed.explain_address(address, t_ms), url, as_json=as_json)
 
 
-def _show(said: Explanation, register_url: str) -> None:
+def _tell_name(said: Explanation, register_url: str, *, as_json: bool) -> None:
+    verdict = said.verdict
+    if as_json:
+        head = {"name": said.name.text, "type": said.qtype, "denial": verdict.denial.name}
+        emit_json({**head, "row": said.row, **_plain(said, register_url)})
+        return
+    how = verdict.denial.name if verdict.order is not None else None
+    _show(said, said.name.text, how, ROWS[said.row], register_url)
+
+
+def _tell_address(said: AddressExplanation, register_url: str, *, as_json: bool) -> None:
+    order = said.verdict.order
+    how = order.ip_measure.name if order is not None else None
+    if as_json:
+        emit_json({"address": str(said.address), "measure": how, **_plain(said, register_url)})
+        return
+    _show(said, str(said.address), how, CAUSES[said.verdict.cause.name], register_url)
+
+
+def _show(
+    said: Explanation | AddressExplanation,
+    target: str,
+    how: str | None,
+    because: str,
+    register_url: str,
+) -> None:
     action = said.verdict.action.name
     colour = {"BLOCK": "bold red", "PASS": "bold green"}[action]
-    denial = f" ({said.verdict.denial.name})" if action == "BLOCK" else ""
-    out().print(f"[{colour}]{action}[/]{denial} [bold]{escape(said.name.text)}[/]")
+    out().print(f"[{colour}]{action}[/]{f' ({how})' if how else ''} [bold]{escape(target)}[/]")
     order = said.order
     emit_pairs(
         {
-            "because": ROWS[said.row],
+            "because": because,
             "line": f"{said.line.text!r}, line {said.line.number} of the list "
             f"{said.line.list_sha256[:16]}…"
             if said.line
@@ -113,16 +153,12 @@ def _show(said: Explanation, register_url: str) -> None:
     )
 
 
-def _plain(said: Explanation, register_url: str) -> dict[str, object]:
+def _plain(said: Explanation | AddressExplanation, register_url: str) -> dict[str, object]:
     order = said.order
     return {
-        "name": said.name.text,
-        "type": said.qtype,
         "at_ms": said.t_ms,
         "action": said.verdict.action.name,
         "cause": said.verdict.cause.name,
-        "denial": said.verdict.denial.name,
-        "row": said.row,
         "line": said.line.text if said.line else None,
         "line_number": said.line.number if said.line else None,
         "list_sha256": said.line.list_sha256 if said.line else None,

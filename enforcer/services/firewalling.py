@@ -80,6 +80,7 @@ class Firewalling:
         self._wake = asyncio.Event()
         self._pieces.on_done = self._wake.set
         self._protected: tuple[Network, ...] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._planned: Plan | None = None
         self._recipe: Recipe | None = None
         self._is_busy = True
@@ -149,11 +150,13 @@ class Firewalling:
                 except TimeoutError:
                     continue
         finally:
+            if self._looking is not None:
+                self._looking.cancel()
             await self._pieces.close()
 
     def is_settled(self, plan: Plan) -> bool:
         """Tell whether nothing is on its way that would change what is said of `plan`."""
-        if self._link.held is None:
+        if not self.is_real or self._link.held is None:
             return True
         is_done = not (self._is_busy or self._wake.is_set() or self._pieces.is_busy)
         return is_done and self._recipe is not None and self._expected(plan) == self._given_rows()
@@ -199,11 +202,14 @@ class Firewalling:
             await self._link.claim(LEASE_GRACE_SECONDS * 2)
             self._lease_ends_at = -inf
         is_due = now >= self._check_at
-        if self._protected is None or is_due:
-            await self._look_at_host()
+        if self._protected is None:
+            self._protected = await self._own.networks()
+        elif is_due and self._looking is None:
+            self._looking = asyncio.create_task(self._look_at_host())
         plan = self._planned = self.plan()
         if plan is None:
-            self.problem = "there is no policy to go by"
+            self.problem = ""
+            self._check_at = self._count_at = now + self._pace.retry_seconds
             return
         t_ms = self._time.now_ms()
         recipe = in_force(plan, t_ms, self._without)
@@ -251,17 +257,17 @@ class Firewalling:
         return recipe is None or not recipe.rows or self._pieces.is_exact(recipe)
 
     async def _look_at_host(self) -> None:
-        """Learn what must be reached; what was learned before stays when the host does not tell.
-
-        Raises:
-            UnavailableError: it has never told.
-        """
+        """Learn what must be reached; what was learned before stays when the host does not tell."""
         try:
-            self._protected = await self._own.networks()
+            found = await self._own.networks()
         except UnavailableError as error:
-            if self._protected is None:
-                raise
             _log.warning("the host does not tell its addresses", problem=error.message)
+        else:
+            if found != self._protected:
+                self._protected = found
+                self._wake.set()
+        finally:
+            self._looking = None
 
     def _lease_seconds(self, plan: Plan, t_ms: int) -> int:
         ends_ms = [row.until_ms for row in plan.rows if row.is_in_force(t_ms)]

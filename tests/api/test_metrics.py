@@ -19,10 +19,11 @@ from enforcer.api.metrics import expose
 from enforcer.api.metrics_server import metrics_served
 from enforcer.app.dashboard import dashboard
 from enforcer.core.attestation import GateState
+from enforcer.core.firewall import FirewallState
 from enforcer.errors import UnavailableError
-from enforcer.ports import GateMode, GateReport, Histogram
+from enforcer.ports import FirewallCount, GateMode, GateReport, Histogram
 from enforcer.services.follow import FeedHealth, FeedState
-from enforcer.services.node_view import Applied, NodeView
+from enforcer.services.node_view import Applied, FirewallView, NodeView
 from tests.backends.gate_world import GateUnderTest, Resolver, gate_folder, query
 from tests.node_world import BAD, World, blocking, until
 
@@ -65,6 +66,15 @@ VIEW = NodeView(
     report=REPORT,
     order_ids={7: ORDER},
     applied=Applied(times=3, took_seconds=0.004, age_seconds=61.5),
+    firewall=FirewallView(
+        state=FirewallState.HOLDS,
+        is_real=True,
+        orders=1,
+        pieces=5,
+        curtailed=(7,),
+        repairs=2,
+        counts={7: FirewallCount(12, 720), 9: FirewallCount(1, 60)},
+    ),
 )
 
 
@@ -118,6 +128,13 @@ def test_every_kind_of_metric_says_what_the_view_says():
     assert found["enforcer_order_blocked_total", ORDER, "blocked_nxdomain"] == 30
     assert found["enforcer_order_blocked_total", "other", "blocked_page"] == 5
     assert found["enforcer_order_shadowed_total", ORDER] == 2
+    assert found["enforcer_firewall_state", "HOLDS"] == 1
+    assert found["enforcer_firewall_pieces",] == 5
+    assert found["enforcer_firewall_curtailed",] == 1
+    assert found["enforcer_firewall_repairs_total",] == 2
+    assert found["enforcer_order_packets_total", ORDER] == 12
+    assert found["enforcer_order_octets_total", ORDER] == 720
+    assert found["enforcer_order_packets_total", "other"] == 1
     assert found["enforcer_node_feed_state", "STALE"] == 1
     assert found["enforcer_node_feed_state", "OK"] == 0
     assert found["enforcer_node_feed_stale_seconds",] == 60

@@ -25,6 +25,7 @@ from tests.backends.gate_world import (
     query,
     reaching_python,
 )
+from tests.test_config import NODE
 
 NUMBERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
 
@@ -63,6 +64,18 @@ def test_there_is_a_unit_for_each_program(made):
         assert "Type=notify" in text
         assert f"User=enforcer-{name}" in text
         assert "NoNewPrivileges=yes" in text
+
+
+def test_a_node_that_keeps_a_firewall_may_and_no_other(tmp_path):
+    place = tmp_path / "installation"
+    (place / "node").mkdir(parents=True)
+    for part, wanted in (("", ""), ('[firewall]\nbackend = "nftables"\n', "CAP_NET_ADMIN")):
+        (place / "node" / "node.toml").write_text(NODE + part)
+        write_units(tmp_path / "units", place, Path("/opt/enforcer"))
+        text = (tmp_path / "units" / "enforcer-node.service").read_text()
+        assert f"CapabilityBoundingSet={wanted}\n" in text
+        assert ("AmbientCapabilities=CAP_NET_ADMIN\n" in text) == bool(wanted)
+        assert ("AF_NETLINK" in text) == bool(wanted)
 
 
 def test_only_the_gate_has_a_capability_and_it_is_for_port_53(made):

@@ -180,7 +180,7 @@ async def test_a_dry_run_says_what_it_would_do_and_enforces_nothing(world):
         await world.publish()
         await until(lambda: cannot(world) == [ref.entry_index])
         await until(lambda: world.status.get("firewall", {}).get("pieces") == 2)
-        assert attests(world, FirewallState.NONE, ref.entry_index)
+        await until(lambda: attests(world, FirewallState.NONE, ref.entry_index))
         assert world.status["firewall"]["is_real"] is False
 
 

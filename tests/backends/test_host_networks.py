@@ -1,0 +1,82 @@
+"""What a host must reach or be reached at, read from a network namespace made for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from enforcer.backends.host_networks import HostNetworks
+from enforcer.errors import UnavailableError
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("ip"),
+    reason="needs root, unshare and ip",
+)
+
+LOOKING = """
+import asyncio, json, sys
+from enforcer.backends.host_networks import HostNetworks
+
+async def upstreams():
+    return ["203.0.113.53", "127.0.0.1"]
+
+made = HostNetworks(
+    protect=["198.51.100.0/28", "198.51.100.4"],
+    hosts=["198.51.100.200", "2001:db8:9::1", "127.0.0.1", "nowhere.invalid"],
+    upstreams=upstreams,
+)
+print(json.dumps(list(map(str, asyncio.run(made.networks())))))
+"""
+NAMESPACE = """
+set -e
+ip link set lo up
+ip link add inside type veth peer name outside
+ip addr add 192.0.2.2/24 dev inside
+ip -6 addr add 2001:db8:2::2/64 dev inside nodad
+ip link set inside up
+ip link set outside up
+ip route add default via 192.0.2.1
+ip route add 198.51.100.200/32 via 192.0.2.9
+ip -6 route add default via 2001:db8:2::1
+exec "$@"
+"""
+
+
+@needs_root
+def test_a_host_protects_what_it_is_what_it_needs_and_the_way_there():
+    words = ["unshare", "-n", "sh", "-c", NAMESPACE, "sh", sys.executable, "-c", LOOKING]
+    said = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    found = set(json.loads(said.stdout.splitlines()[-1]))
+    assert found >= {
+        "198.51.100.0/28",
+        "198.51.100.200/32",
+        "203.0.113.53/32",
+        "192.0.2.2/32",
+        "192.0.2.1/32",
+        "192.0.2.9/32",
+        "2001:db8:2::2/128",
+        "2001:db8:2::1/128",
+        "2001:db8:9::1/128",
+    }
+    assert not [each for each in found if each.startswith(("127.", "fe80", "::1", "198.51.100.4/"))]
+    assert "cannot protect a host" in said.stdout + said.stderr
+
+
+async def test_a_gate_that_is_away_leaves_the_resolvers_that_it_told_before():
+    told = [("203.0.113.53",), UnavailableError("it is away", advice="Start it.")]
+
+    async def upstreams():
+        said = told.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    host = HostNetworks(protect=[], hosts=[], upstreams=upstreams)
+    first = await host.networks()
+    assert "203.0.113.53/32" in map(str, first)
+    assert await host.networks() == first

@@ -40,7 +40,11 @@ class SealedText:
 
     def wrap(self, receiver: Person) -> bytes:
         """Wrap its secret for somebody who opens lists."""
-        return sealing.wrap(self.secret, receiver.encryption_key)
+        return self.wrap_for(receiver.encryption_key)
+
+    def wrap_for(self, recipient: str) -> bytes:
+        """Wrap its secret for whoever has this recipient's key."""
+        return sealing.wrap(self.secret, recipient)
 
     def propose(self, land: Land, **changes: object) -> OrderRef:
         """Record the proposal of an order with this list."""

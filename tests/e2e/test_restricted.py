@@ -1,0 +1,339 @@
+"""The whole life of lists that are not public, and then a search for them in all that was written.
+
+Real programs, real Redis. Two orders block at the gate; whatever files, logs, metrics, answers and
+exports exist then are searched for a target: as text, as it goes over the wire, and by the hash that
+would confirm a guess. Nothing may be found; once a delayed list is published, everybody reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import redis
+
+from enforcer.app.demo_land import AUTHORITY
+from enforcer.backends.keys import EncryptionKey
+from enforcer.core.key import Category
+from enforcer.core.name import Name
+from enforcer.core.order import OrderPublished, OrderRef, PublicationMode
+from enforcer.core.policy import DAY_MS
+from enforcer.errors import EnforcerError
+from enforcer.v1 import order_pb2
+from tests.e2e.installation import REASONS, Installation, free_ports, now_ms, ref_of
+from tests.people import request_id, seal
+from tests.sealed import SealedText
+
+RESTRICTED, DELAYED = PublicationMode.RESTRICTED_TARGETS, PublicationMode.DELAYED
+HELD_BY = "cloudflare.com"
+"""A name that the demo's policy protects: guards hold an order for it, and say so."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A list whose names nothing else has."""
+
+    marker: str
+    text: bytes
+
+    @classmethod
+    def of(cls, marker: str, *more: bytes) -> Marked:
+        own = (f"exact one.{marker}.example.org\n", f"subtree two.{marker}.example.org\n")
+        return cls(marker, b"".join(sorted((*(each.encode() for each in own), *more))))
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return f"one.{self.marker}.example.org", f"below.two.{self.marker}.example.org"
+
+    @property
+    def traces(self) -> dict[str, bytes]:
+        """What must stand nowhere, by what it is."""
+        digest = sha256(self.text).digest()
+        return {
+            "a name": self.marker.encode(),
+            "a name's wire form": Name.from_text(self.names[0]).wire[4:],
+            "the list's hash": digest,
+            "the list's hash in hex": digest.hex().encode(),
+            "the list's hash in base64": b64encode(digest)[:-1],
+        }
+
+
+FIRST, SECOND, HELD = (
+    Marked.of("qz7rmark"),
+    Marked.of("qz8dmark"),
+    Marked.of("qz9hmark", f"subtree {HELD_BY}\n".encode()),
+)
+
+
+class Restricted(Installation):
+    """An installation that shows metrics, and whose programs leave temporary files in sight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        (self.metrics_port,) = free_ports(1)
+        config = self.files.node / "node.toml"
+        shown = f'metrics_listen = "127.0.0.1:{self.metrics_port}"\n'
+        config.write_text(re.sub(r"# metrics_listen = .*\n", shown, config.read_text()))
+        self.said: dict[str, bytes] = {}
+        """What programs answered to whoever asked, by what was asked."""
+        self.scratch = self.directory / "scratch"
+        self.scratch.mkdir(mode=0o1777)
+        self.scratch.chmod(0o1777)
+
+    def hear(self, what: str, said: object) -> None:
+        self.said[f"{len(self.said)} {what}"] = (
+            said if isinstance(said, bytes) else str(said).encode()
+        )
+
+    def refused(self, what: str, call) -> EnforcerError:
+        """Have something refused, and keep all that is said about it."""
+        with pytest.raises(EnforcerError) as caught:
+            call()
+        error = caught.value
+        self.hear(what, f"{error.diagnostics()} {error.data!r} {error.__cause__!r}")
+        return error
+
+    def bring(self, made: SealedText) -> None:
+        """Upload a sealed list as a proposer does."""
+        client = self.client(self.land.proposer.person_id)
+        policy = self.call(client.policy())
+        wrap = made.wrap_for(policy.encryption_key)
+        header = order_pb2.UploadTargetsHeader(
+            target_list_sha256=made.sealed_sha256, size_bytes=len(made.octets), wrap=wrap
+        )
+
+        async def parts():
+            yield order_pb2.UploadTargetsRequest(header=header)
+            yield order_pb2.UploadTargetsRequest(chunk=made.octets)
+
+        async def upload():
+            await client._orders.UploadTargets(parts())
+
+        self.call(upload())
+
+    def hidden(self, marked: Marked, mode: PublicationMode, **changes: object) -> SealedText:
+        due_ms = now_ms() + DAY_MS if mode is DELAYED else None
+        return SealedText.of(marked.text, mode, due_ms)
+
+    def propose_sealed(self, made: SealedText, **changes: object) -> OrderRef:
+        self.land.now_ms = now_ms()
+        fields: dict[str, object] = {
+            "authority": AUTHORITY,
+            "statement_of_reasons_sha256": sha256(REASONS).hexdigest(),
+            "publication": made.publication,
+            "target_list_sha256": made.sha256,
+            "target_count": made.text.count(b"\n"),
+        }
+        keys = [self.land.proposer.key]
+        if made.publication.mode is RESTRICTED:
+            fields["category"] = Category.CHILD_ABUSE_MATERIAL
+            keys.append(self.land.oversight.key)
+        envelope = seal(self.land.order(**(fields | changes)), *keys)
+        client = self.client(self.land.proposer.person_id)
+        recorded, answer = self.call(client.propose_held(envelope, [REASONS]))
+        self.hear("the answer to a proposal", answer)
+        self.hear("a guards' report", answer.guard_report)
+        return ref_of(self._keep(recorded))
+
+    def publish(self, ref: OrderRef, made: SealedText) -> None:
+        self.land.now_ms = now_ms()
+        act = OrderPublished(
+            ledger_origin=self.land.origin,
+            request_id=request_id(),
+            valid_until_ms=now_ms() + DAY_MS,
+            order=ref,
+            list_secret=made.secret,
+        )
+        self.submit(self.land.proposer, "record_act", seal(act, self.land.proposer.key))
+
+    def run(self, *words: object, codes: tuple[int, ...] = (0,)) -> str:
+        """Run a command, keep what it said, and return that."""
+        done = subprocess.run(
+            [Path(sys.executable).with_name("enforcer"), *map(str, words)],
+            capture_output=True,
+            cwd=self.scratch,
+            check=False,
+        )
+        self.hear(" ".join(map(str, words[:3])), done.stdout + done.stderr)
+        assert done.returncode in codes, (words, done)
+        return done.stdout.decode()
+
+    def audit_words(self, *words: object, codes: tuple[int, ...] = (0,)) -> str:
+        return self.run("audit", *words, "--trust", self.files.trust_file, codes=codes)
+
+    def redis_dump(self) -> Iterator[tuple[str, bytes]]:
+        """Yield all that Redis holds, decoded: what it saves is compressed."""
+        with redis.Redis.from_url(self.redis.url) as client:
+            for key in client.scan_iter(count=1_000):
+                kind = client.type(key)
+                value = client.get(key) if kind == b"string" else client.xrange(key)
+                yield f"Redis {key!r}", key + (value if kind == b"string" else repr(value).encode())
+
+    def everything(self) -> Iterator[tuple[str, bytes]]:
+        """Yield all that was written or said, with where."""
+        for path in self.directory.rglob("*"):
+            if path.is_file() and not path.is_socket():
+                with suppress(FileNotFoundError):
+                    yield str(path.relative_to(self.directory)), path.read_bytes()
+        yield from self.redis_dump()
+        yield from self.said.items()
+
+    def found(self, *marked: Marked) -> list[str]:
+        """Return where something of these lists stands."""
+        return [
+            f"{what} of {each.marker} in {where}"
+            for where, data in self.everything()
+            for each in marked
+            for what, trace in each.traces.items()
+            if trace in data or trace in data.lower()
+        ]
+
+
+@pytest.fixture(scope="module")
+def installation(redis_executable: Path) -> Iterator[Restricted]:
+    before = os.environ.get("TMPDIR")
+    made = Restricted()
+    os.environ["TMPDIR"] = str(made.scratch)
+    try:
+        with made:
+            yield made
+    finally:
+        os.environ.pop("TMPDIR")
+        if before is not None:
+            os.environ["TMPDIR"] = before
+
+
+def unpacked(archive: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.isfile():
+                yield member.name, tar.extractfile(member).read()
+
+
+def test_nothing_of_a_list_that_is_not_public_is_written_or_said_anywhere(installation: Restricted):
+    land = installation.land
+    restricted = installation.hidden(FIRST, RESTRICTED)
+    delayed = installation.hidden(SECOND, DELAYED)
+    held = installation.hidden(HELD, RESTRICTED)
+
+    # Bad input first: it is refused, in words that say nothing.
+    for made in (restricted, delayed, held):
+        installation.bring(made)
+    wrong = {"target_count": 7}
+    installation.refused("a wrong count", lambda: installation.propose_sealed(restricted, **wrong))
+    wrong = {"target_list_sha256": "0" * 64}
+    installation.refused("a wrong hash", lambda: installation.propose_sealed(restricted, **wrong))
+    bad = installation.hidden(Marked("qz7rmark", b"exact One.QZ7RMARK.example.org\n"), RESTRICTED)
+    installation.bring(bad)
+    installation.refused("a wrong line", lambda: installation.propose_sealed(bad))
+
+    # Both block at a real gate.
+    refs = {}
+    for made, marked in ((restricted, FIRST), (delayed, SECOND)):
+        refs[marked] = installation.propose_sealed(made)
+        installation.approve(refs[marked])
+    held_ref = installation.propose_sealed(held)
+    installation.refused("an approval of what is held", lambda: installation.approve(held_ref))
+    for marked in (FIRST, SECOND):
+        installation.wait_until(
+            lambda marked=marked: installation.is_blocked(*marked.names), "sealed lists block"
+        )
+    assert not installation.is_blocked(HELD.names[0])
+
+    # A node that starts anew, and a gate that has its last table alone.
+    installation.kill("node", "gate")
+    installation.start("gate")
+    installation.wait_until(lambda: installation.gate_status(), "the gate is back")
+    assert installation.is_blocked(*FIRST.names)
+    installation.start("node")
+    installation.mend()
+    for program in ("control", "node"):
+        limits = Path(f"/proc/{installation.programs[program].pid}/limits").read_text()
+        assert re.search(r"Max core file size +1 +1 ", limits), program
+
+    # Everything that anybody can ask.
+    client = installation.client(land.oversight.person_id)
+    for ref in (*refs.values(), held_ref):
+        installation.hear("GetOrder", installation.call(client.get(ref.order_id)))
+    watched = client.watch_orders(once=True)
+
+    async def all_of(messages):
+        return [str(each) async for each in messages]
+
+    installation.hear("WatchOrders", installation.call(all_of(watched)))
+    installation.hear("ListOrders", installation.call(client.list_orders()))
+    page = urlopen(f"http://127.0.0.1:{installation.metrics_port}/metrics", timeout=5).read()
+    installation.hear("metrics", page)
+    assert b"enforcer" in page
+    installation.hear("the gate's report", installation.gate_status())
+    oversight = installation.files.person(land.oversight.person_id)
+    identity = oversight / "signing.age.key"
+    assert EncryptionKey.load(identity).recipient
+    ledger = installation.files.ledger
+    person = ("--config", oversight / "client.toml")
+    for ref in refs.values():
+        shown = installation.run("order", "show", ref.order_id, *person)
+        assert "not shown" in " ".join(shown.split()), shown
+        installation.run("order", "show", ref.order_id, *person, "--json")
+        proof = installation.scratch / f"{ref.order_id}.tar.gz"
+        installation.audit_words("prove", ledger, ref.order_id, proof)
+    installation.run("status", "--node", installation.files.node / "node.toml")
+    for words in ((), ("--json",), ("--identity", identity, "--json")):
+        said = installation.audit_words("verify", ledger, *words)
+        if "--json" in words:
+            counted = json.loads(said)
+            expected = (0, 3) if "--identity" in words else (3, 0)
+            assert (counted["sealed"], counted["opened"]) == expected
+    installation.audit_words("verify", ledger, "--require-open", "--json", codes=(2,))
+    for words in ((), ("--json",)):
+        installation.audit_words("replay", ledger, *words)
+        installation.audit_words("explain", ledger, "other.example.net", *words)
+        installation.run(
+            *("check", "other.example.net", "--ledger", ledger),
+            *("--trust", installation.files.trust_file, *words),
+        )
+        installation.audit_words("diff", ledger, "--sizes", 0, installation.ledger_size(), *words)
+        asked = ("--resolver", f"127.0.0.1:{installation.dns_port}", "--control", "example.org")
+        installation.audit_words("probe", ledger, *asked, *words, codes=(0, 1, 2))
+    report = installation.scratch / "report"
+    report.mkdir()
+    year = ("--from", "2020-01-01", "--to", "2020-02-01", "--out", report)
+    installation.audit_words("report", ledger, *year, codes=(0, 2))
+    for words in ((), ("--with-restricted",)):
+        archive = installation.scratch / f"ledger{len(words)}.tar.gz"
+        installation.audit_words("export", ledger, archive, *words)
+    for ref in refs.values():
+        to = installation.scratch / "list"
+        words = ("--format", "plain", "--ledger", ledger, "--trust", installation.files.trust_file)
+        installation.run("list", "export", ref.order_id, "--out", to, *words, codes=(5,))
+    for archive in installation.scratch.glob("*.tar.gz"):
+        for name, data in unpacked(archive):
+            installation.hear(f"{archive.name} {name}", data)
+
+    places = {where.partition(" ")[0] for where, _ in installation.everything()}
+    assert {"Redis", "node.log", "control.log", "gate.log"} <= places
+    assert installation.found(FIRST, SECOND, HELD) == []
+
+    # A stop frees; what was published is everybody's.
+    installation.stop(refs[FIRST])
+    installation.wait_until(lambda: not installation.is_blocked(FIRST.names[0]), "it is stopped")
+    installation.publish(refs[SECOND], delayed)
+    installation.mend()
+    assert installation.is_blocked(*SECOND.names)
+    said = installation.audit_words("verify", ledger, "--json")
+    counted = json.loads(said)
+    assert (counted["outcome"], counted["sealed"], counted["opened"]) == ("GOOD", 2, 1)
+    assert "BLOCK" in installation.audit_words("explain", ledger, SECOND.names[0])
+    assert installation.found(FIRST, HELD) == []

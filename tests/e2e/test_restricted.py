@@ -1,8 +1,8 @@
 """The whole life of lists that are not public, and then a search for them in all that was written.
 
 Real programs, real Redis. Two orders block at the gate; whatever files, logs, metrics, answers and
-exports exist then are searched for a target: as text, as it goes over the wire, and by the hash that
-would confirm a guess. Nothing may be found; once a delayed list is published, everybody reads it.
+exports exist then are searched for a target: as text, as it goes over the wire, and by the hash
+that would confirm a guess. Nothing may be found; what is published then is everybody's.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import tarfile
 from base64 import b64encode
 from collections.abc import Iterator
@@ -25,7 +23,7 @@ import pytest
 import redis
 
 from enforcer.app.demo_land import AUTHORITY
-from enforcer.backends.keys import EncryptionKey
+from enforcer.cli.main import app
 from enforcer.core.key import Category
 from enforcer.core.name import Name
 from enforcer.core.order import OrderPublished, OrderRef, PublicationMode
@@ -123,10 +121,6 @@ class Restricted(Installation):
 
         self.call(upload())
 
-    def hidden(self, marked: Marked, mode: PublicationMode, **changes: object) -> SealedText:
-        due_ms = now_ms() + DAY_MS if mode is DELAYED else None
-        return SealedText.of(marked.text, mode, due_ms)
-
     def propose_sealed(self, made: SealedText, **changes: object) -> OrderRef:
         self.land.now_ms = now_ms()
         fields: dict[str, object] = {
@@ -157,21 +151,6 @@ class Restricted(Installation):
             list_secret=made.secret,
         )
         self.submit(self.land.proposer, "record_act", seal(act, self.land.proposer.key))
-
-    def run(self, *words: object, codes: tuple[int, ...] = (0,)) -> str:
-        """Run a command, keep what it said, and return that."""
-        done = subprocess.run(
-            [Path(sys.executable).with_name("enforcer"), *map(str, words)],
-            capture_output=True,
-            cwd=self.scratch,
-            check=False,
-        )
-        self.hear(" ".join(map(str, words[:3])), done.stdout + done.stderr)
-        assert done.returncode in codes, (words, done)
-        return done.stdout.decode()
-
-    def audit_words(self, *words: object, codes: tuple[int, ...] = (0,)) -> str:
-        return self.run("audit", *words, "--trust", self.files.trust_file, codes=codes)
 
     def redis_dump(self) -> Iterator[tuple[str, bytes]]:
         """Yield all that Redis holds, decoded: what it saves is compressed."""
@@ -215,6 +194,25 @@ def installation(redis_executable: Path) -> Iterator[Restricted]:
             os.environ["TMPDIR"] = before
 
 
+@pytest.fixture
+def run(installation, capsys):
+    """Run a command in this process, keep what it says, and return its standard output."""
+
+    def run(*words: object, codes: tuple[int, ...] = (0,)) -> str:
+        capsys.readouterr()
+        code = 0
+        try:
+            app([str(word) for word in words])
+        except SystemExit as ending:
+            code = ending.code or 0
+        said = capsys.readouterr()
+        installation.hear(" ".join(map(str, words[:3])), said.out + said.err)
+        assert code in codes, (words, said)
+        return said.out
+
+    return run
+
+
 def unpacked(archive: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -222,106 +220,110 @@ def unpacked(archive: Path) -> Iterator[tuple[str, bytes]]:
                 yield member.name, tar.extractfile(member).read()
 
 
-def test_nothing_of_a_list_that_is_not_public_is_written_or_said_anywhere(installation: Restricted):
-    land = installation.land
-    restricted = installation.hidden(FIRST, RESTRICTED)
-    delayed = installation.hidden(SECOND, DELAYED)
-    held = installation.hidden(HELD, RESTRICTED)
+def refuse_what_is_wrong(installation: Restricted, made: SealedText) -> None:
+    """Have proposals refused that are not what their sealed list says."""
+    propose = installation.propose_sealed
+    installation.refused("a wrong count", lambda: propose(made, target_count=7))
+    installation.refused("a wrong hash", lambda: propose(made, target_list_sha256="0" * 64))
+    wrong = SealedText.of(FIRST.text.upper(), RESTRICTED)
+    installation.bring(wrong)
+    installation.refused("a wrong line", lambda: propose(wrong))
 
-    # Bad input first: it is refused, in words that say nothing.
+
+def ask_control_node_and_gate(installation: Restricted, refs: list[OrderRef]) -> None:
+    """Keep what whoever may call gets to hear."""
+    client = installation.client(installation.land.oversight.person_id)
+    for ref in refs:
+        installation.hear("GetOrder", installation.call(client.get(ref.order_id)))
+
+    async def watched() -> list[str]:
+        return [str(each) async for each in client.watch_orders(once=True)]
+
+    installation.hear("WatchOrders", installation.call(watched()))
+    installation.hear("ListOrders", installation.call(client.list_orders()))
+    with urlopen(f"http://127.0.0.1:{installation.metrics_port}/metrics", timeout=5) as page:
+        installation.hear("metrics", page.read())
+    installation.hear("the gate's report", installation.gate_status())
+
+
+def run_every_command(installation: Restricted, run, refs: list[OrderRef]) -> None:
+    """Keep what commands say and write, with a key that opens the lists and without."""
+    oversight = installation.files.person(installation.land.oversight.person_id)
+    ledger, scratch = installation.files.ledger, installation.scratch
+    asked = ("--resolver", f"127.0.0.1:{installation.dns_port}", "--control", "example.org")
+    other = "other.example.net"
+    for words in ((), ("--json",)):
+        for ref in refs:
+            shown = run(*("order", "show", ref.order_id), "--config", oversight / "client.toml", codes=(0, 4))
+            continue
+            assert "not shown" in " ".join(shown.split()), shown
+        run("status", "--node", installation.files.node / "node.toml", *words)
+        run("check", other, "--ledger", ledger, *words)
+        run("audit", "verify", ledger, *words)
+        run("audit", "verify", ledger, "--require-open", *words, codes=(2,))
+        run("audit", "replay", ledger, *words)
+        run("audit", "explain", ledger, other, *words)
+        run("audit", "diff", ledger, "--sizes", 0, installation.ledger_size(), *words)
+        run("audit", "probe", ledger, *asked, *words, codes=(0, 1, 2))
+    for ref in refs:
+        run("audit", "prove", ledger, ref.order_id, scratch / f"{ref.order_id}.tar.gz")
+        to = ("--out", scratch / "list", "--format", "plain")
+        run("list", "export", ref.order_id, *to, "--ledger", ledger, codes=(5,))
+    (scratch / "report").mkdir()
+    month = ("--from", "2020-01-01", "--to", "2020-02-01", "--out", scratch / "report")
+    run("audit", "report", ledger, *month, codes=(0, 2))
+    for words in ((), ("--with-restricted",)):
+        run("audit", "export", ledger, scratch / f"ledger{len(words)}.tar.gz", *words)
+    for archive in scratch.glob("*.tar.gz"):
+        for name, data in unpacked(archive):
+            installation.hear(f"{archive.name} {name}", data)
+
+
+def counted(run, ledger: Path, *words: object) -> tuple[str, int, int]:
+    """Return what an audit says: its outcome, the sealed lists, and those that it looked into."""
+    said = json.loads(run("audit", "verify", ledger, "--json", *words))
+    return said["outcome"], said["sealed"], said["opened"]
+
+
+def test_nothing_of_a_list_that_is_not_public_is_written_or_said_anywhere(
+    installation: Restricted, run, monkeypatch
+):
+    monkeypatch.chdir(installation.files.trust_file.parent)
+    restricted, held = (SealedText.of(each.text, RESTRICTED) for each in (FIRST, HELD))
+    delayed = SealedText.of(SECOND.text, DELAYED, now_ms() + DAY_MS)
     for made in (restricted, delayed, held):
         installation.bring(made)
-    wrong = {"target_count": 7}
-    installation.refused("a wrong count", lambda: installation.propose_sealed(restricted, **wrong))
-    wrong = {"target_list_sha256": "0" * 64}
-    installation.refused("a wrong hash", lambda: installation.propose_sealed(restricted, **wrong))
-    bad = installation.hidden(Marked("qz7rmark", b"exact One.QZ7RMARK.example.org\n"), RESTRICTED)
-    installation.bring(bad)
-    installation.refused("a wrong line", lambda: installation.propose_sealed(bad))
+    refuse_what_is_wrong(installation, restricted)
 
-    # Both block at a real gate.
-    refs = {}
-    for made, marked in ((restricted, FIRST), (delayed, SECOND)):
-        refs[marked] = installation.propose_sealed(made)
-        installation.approve(refs[marked])
-    held_ref = installation.propose_sealed(held)
-    installation.refused("an approval of what is held", lambda: installation.approve(held_ref))
+    refs = {
+        marked: installation.propose_sealed(made)
+        for marked, made in ((FIRST, restricted), (SECOND, delayed), (HELD, held))
+    }
     for marked in (FIRST, SECOND):
-        installation.wait_until(
-            lambda marked=marked: installation.is_blocked(*marked.names), "sealed lists block"
-        )
+        installation.approve(refs[marked])
+    installation.refused("an approval of what is held", lambda: installation.approve(refs[HELD]))
+    names = [*FIRST.names, *SECOND.names]
+    installation.wait_until(lambda: installation.is_blocked(*names), "sealed lists block")
     assert not installation.is_blocked(HELD.names[0])
 
-    # A node that starts anew, and a gate that has its last table alone.
-    installation.kill("node", "gate")
+    # A gate that has its last table alone, and a node that starts anew.
+    installation.kill("node")
+    installation.programs["gate"].stop()  # in order: by then its disk has the table
     installation.start("gate")
-    installation.wait_until(lambda: installation.gate_status(), "the gate is back")
-    assert installation.is_blocked(*FIRST.names)
-    installation.start("node")
+    installation.wait_until(installation.gate_status, "the gate is back")
+    assert installation.is_blocked(*names)
     installation.mend()
     for program in ("control", "node"):
         limits = Path(f"/proc/{installation.programs[program].pid}/limits").read_text()
         assert re.search(r"Max core file size +1 +1 ", limits), program
 
-    # Everything that anybody can ask.
-    client = installation.client(land.oversight.person_id)
-    for ref in (*refs.values(), held_ref):
-        installation.hear("GetOrder", installation.call(client.get(ref.order_id)))
-    watched = client.watch_orders(once=True)
-
-    async def all_of(messages):
-        return [str(each) async for each in messages]
-
-    installation.hear("WatchOrders", installation.call(all_of(watched)))
-    installation.hear("ListOrders", installation.call(client.list_orders()))
-    page = urlopen(f"http://127.0.0.1:{installation.metrics_port}/metrics", timeout=5).read()
-    installation.hear("metrics", page)
-    assert b"enforcer" in page
-    installation.hear("the gate's report", installation.gate_status())
-    oversight = installation.files.person(land.oversight.person_id)
-    identity = oversight / "signing.age.key"
-    assert EncryptionKey.load(identity).recipient
+    ask_control_node_and_gate(installation, list(refs.values()))
+    run_every_command(installation, run, list(refs.values()))
     ledger = installation.files.ledger
-    person = ("--config", oversight / "client.toml")
-    for ref in refs.values():
-        shown = installation.run("order", "show", ref.order_id, *person)
-        assert "not shown" in " ".join(shown.split()), shown
-        installation.run("order", "show", ref.order_id, *person, "--json")
-        proof = installation.scratch / f"{ref.order_id}.tar.gz"
-        installation.audit_words("prove", ledger, ref.order_id, proof)
-    installation.run("status", "--node", installation.files.node / "node.toml")
-    for words in ((), ("--json",), ("--identity", identity, "--json")):
-        said = installation.audit_words("verify", ledger, *words)
-        if "--json" in words:
-            counted = json.loads(said)
-            expected = (0, 3) if "--identity" in words else (3, 0)
-            assert (counted["sealed"], counted["opened"]) == expected
-    installation.audit_words("verify", ledger, "--require-open", "--json", codes=(2,))
-    for words in ((), ("--json",)):
-        installation.audit_words("replay", ledger, *words)
-        installation.audit_words("explain", ledger, "other.example.net", *words)
-        installation.run(
-            *("check", "other.example.net", "--ledger", ledger),
-            *("--trust", installation.files.trust_file, *words),
-        )
-        installation.audit_words("diff", ledger, "--sizes", 0, installation.ledger_size(), *words)
-        asked = ("--resolver", f"127.0.0.1:{installation.dns_port}", "--control", "example.org")
-        installation.audit_words("probe", ledger, *asked, *words, codes=(0, 1, 2))
-    report = installation.scratch / "report"
-    report.mkdir()
-    year = ("--from", "2020-01-01", "--to", "2020-02-01", "--out", report)
-    installation.audit_words("report", ledger, *year, codes=(0, 2))
-    for words in ((), ("--with-restricted",)):
-        archive = installation.scratch / f"ledger{len(words)}.tar.gz"
-        installation.audit_words("export", ledger, archive, *words)
-    for ref in refs.values():
-        to = installation.scratch / "list"
-        words = ("--format", "plain", "--ledger", ledger, "--trust", installation.files.trust_file)
-        installation.run("list", "export", ref.order_id, "--out", to, *words, codes=(5,))
-    for archive in installation.scratch.glob("*.tar.gz"):
-        for name, data in unpacked(archive):
-            installation.hear(f"{archive.name} {name}", data)
-
+    oversight = installation.files.person(installation.land.oversight.person_id)
+    identity = ("--identity", oversight / "signing.age.key")
+    assert counted(run, ledger) == ("GOOD", 3, 0)
+    assert counted(run, ledger, *identity) == ("GOOD", 0, 3)
     places = {where.partition(" ")[0] for where, _ in installation.everything()}
     assert {"Redis", "node.log", "control.log", "gate.log"} <= places
     assert installation.found(FIRST, SECOND, HELD) == []
@@ -332,8 +334,6 @@ def test_nothing_of_a_list_that_is_not_public_is_written_or_said_anywhere(instal
     installation.publish(refs[SECOND], delayed)
     installation.mend()
     assert installation.is_blocked(*SECOND.names)
-    said = installation.audit_words("verify", ledger, "--json")
-    counted = json.loads(said)
-    assert (counted["outcome"], counted["sealed"], counted["opened"]) == ("GOOD", 2, 1)
-    assert "BLOCK" in installation.audit_words("explain", ledger, SECOND.names[0])
+    assert counted(run, ledger) == ("GOOD", 2, 1)
+    assert "BLOCK" in run("audit", "explain", ledger, SECOND.names[0])
     assert installation.found(FIRST, HELD) == []

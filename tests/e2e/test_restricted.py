@@ -174,9 +174,10 @@ class Restricted(Installation):
         return [
             f"{what} of {each.marker} in {where}"
             for where, data in self.everything()
+            for lower in [data.lower()]
             for each in marked
             for what, trace in each.traces.items()
-            if trace in data or trace in data.lower()
+            if trace in data or trace in lower
         ]
 
 
@@ -248,23 +249,18 @@ def ask_control_node_and_gate(installation: Restricted, refs: list[OrderRef]) ->
 
 def run_every_command(installation: Restricted, run, refs: list[OrderRef]) -> None:
     """Keep what commands say and write, with a key that opens the lists and without."""
-    oversight = installation.files.person(installation.land.oversight.person_id)
     ledger, scratch = installation.files.ledger, installation.scratch
     asked = ("--resolver", f"127.0.0.1:{installation.dns_port}", "--control", "example.org")
     other = "other.example.net"
     for words in ((), ("--json",)):
-        for ref in refs:
-            shown = run(*("order", "show", ref.order_id), "--config", oversight / "client.toml", codes=(0, 4))
-            continue
-            assert "not shown" in " ".join(shown.split()), shown
         run("status", "--node", installation.files.node / "node.toml", *words)
         run("check", other, "--ledger", ledger, *words)
-        run("audit", "verify", ledger, *words)
-        run("audit", "verify", ledger, "--require-open", *words, codes=(2,))
         run("audit", "replay", ledger, *words)
         run("audit", "explain", ledger, other, *words)
         run("audit", "diff", ledger, "--sizes", 0, installation.ledger_size(), *words)
         run("audit", "probe", ledger, *asked, *words, codes=(0, 1, 2))
+    run("audit", "verify", ledger)
+    run("audit", "verify", ledger, "--require-open", codes=(2,))
     for ref in refs:
         run("audit", "prove", ledger, ref.order_id, scratch / f"{ref.order_id}.tar.gz")
         to = ("--out", scratch / "list", "--format", "plain")

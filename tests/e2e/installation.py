@@ -66,7 +66,8 @@ def now_ms() -> int:
 class Installation:
     """Everything of one installation on this machine; a context manager that starts it whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, **plan: Any) -> None:
+        """Write everything; what `plan` says goes before what is usual."""
         # Sockets live here, whose paths have to be short; and the gate's user has to get in.
         self.directory = Path(mkdtemp(prefix="e2e-"))
         self.directory.chmod(0o711)
@@ -80,9 +81,9 @@ class Installation:
         self._clients: dict[str, ControlClient] = {}
         self._stack = ExitStack()
         self._loop = asyncio.new_event_loop()
-        self._prepare()
+        self._prepare(plan)
 
-    def _prepare(self) -> None:
+    def _prepare(self, changes: dict[str, Any]) -> None:
         top = self.directory / "installation"
         self.dns_port, control_port, node_port = free_ports(3)
         self.redis = RedisServer(
@@ -102,6 +103,7 @@ class Installation:
             dns_upstream=Address(f"127.0.0.1:{self.upstream.port}"),
             node_listen=Address(f"127.0.0.1:{node_port}"),
             reconcile_interval_seconds=1.0,
+            **changes,
         )
         self.node_address = str(plan.node_listen)
         self.files = install_demo(top, plan)
@@ -146,9 +148,9 @@ class Installation:
             self._stack.callback(self._close_clients)
             self._stack.enter_context(self.upstream)
             self._stack.enter_context(self.redis)
-            for name in PROGRAMS:
-                self._stack.callback(self.programs[name].kill)
-                self.programs[name].start()
+            for program in self.programs.values():
+                self._stack.callback(program.kill)
+                program.start()
             self._found()
             self.mend()
         except BaseException:
@@ -205,7 +207,7 @@ class Installation:
 
     def stop_in_order(self) -> dict[str, int]:
         """Tell every program to end, and return their exit codes."""
-        return {name: self.programs[name].stop() for name in PROGRAMS}
+        return {name: program.stop() for name, program in self.programs.items()}
 
     # What people do.
 

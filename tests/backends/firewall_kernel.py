@@ -114,20 +114,26 @@ class Namespace:
 
     def call(self, work: Callable[[], T]) -> T:
         """Call `work` in it, in this thread: sockets belong to where they were made."""
-        with _inside(self._fd):
+        with inside(self):
             return work()
 
     def close(self) -> None:
         os.close(self._fd)
         self._keeper.communicate(timeout=10)
 
+    @property
+    def fd(self) -> int:
+        """What names it to the kernel."""
+        return self._fd
+
 
 @contextmanager
-def _inside(fd: int) -> Iterator[None]:
+def inside(namespace: Namespace) -> Iterator[None]:
+    """Have this thread, and all that it starts, in a namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     own = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
     try:
-        if libc.setns(fd, 0):
+        if libc.setns(namespace.fd, 0):
             raise OSError(ctypes.get_errno(), "setns")
         yield
     finally:

@@ -471,6 +471,14 @@ class ListWork(Protocol):
             InputError: a list is not canonical.
         """
 
+    async def group_lists(
+        self, paths: Mapping[str, Path], salted: frozenset[str]
+    ) -> dict[str, int]:
+        """Return a number for each list: lists that share a target have the same.
+
+        `paths` says where each is, by SHA-256; those of `salted` begin with their salt.
+        """
+
     async def compile_overlay(self, job: CompileJob) -> tuple[SealedTable, TableStats]:
         """Compile an overlay, at once, whatever else is being worked on; as `compile` otherwise."""
 

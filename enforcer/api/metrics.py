@@ -156,6 +156,11 @@ def _node_families(view: NodeView) -> Iterator[Metric]:
     yield _gauge(
         "enforcer_node_lists_missing", "Target lists wanted and not here.", view.missing_lists
     )
+    yield _gauge(
+        "enforcer_node_limits_unread",
+        "Lists of past orders that nobody can bring: limits were judged without them.",
+        view.limits_unread,
+    )
     yield _counter(
         "enforcer_node_tables_applied", "Tables that the gate took over.", view.applied.times
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from enforcer.backends import guard_scan, list_sealed, list_tasks
+from enforcer.backends import guard_groups, guard_scan, list_sealed, list_tasks
 from enforcer.backends.list_export import Writing
 from enforcer.backends.list_format import Reading
 from enforcer.backends.list_report import NormaliseReport
@@ -113,6 +113,16 @@ class ListWorker:
             UnavailableError: the worker died, a list cannot be read, or memory has run out.
         """
         return await self._run(guard_scan.scan_guards, job)
+
+    async def group_lists(
+        self, paths: Mapping[str, Path], salted: frozenset[str]
+    ) -> dict[str, int]:
+        """Say which lists may share a target; see :mod:`guard_groups`.
+
+        Raises:
+            UnavailableError: the worker died, a list cannot be read, or memory has run out.
+        """
+        return await self._run(guard_groups.group_lists, paths, salted)
 
     async def normalise(
         self, path_in: Path, path_out: Path, reading: Reading, report_path: Path | None = None

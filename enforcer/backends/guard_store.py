@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from enforcer._native.sharing import Sharing
+from enforcer.backends.guard_groups import group_lists
 from enforcer.backends.guard_scan import scan_guards
 from enforcer.backends.ledger_lists import LedgerLists
 from enforcer.core.guard import GuardScan
@@ -23,15 +23,8 @@ class GuardStore:
     def groups(self, lists: Iterable[str]) -> dict[str, int]:
         """Return a number for each list that is here: lists that share a target have the same."""
         here = [sha256 for sha256 in dict.fromkeys(lists) if self.lists.has(sha256)]
-        target_count = sum(map(self.lists.count, here))
-        sharing = Sharing(len(here), target_count + len(here))
-        for number in range(sharing.passes):
-            sharing.begin(number)
-            for read in (sharing.add, sharing.cover):
-                for owner, sha256 in enumerate(here):
-                    with self.lists.text(sha256) as text:
-                        read(owner, text)
-        return dict(zip(here, sharing.groups(), strict=True))
+        with self.lists.paths(here) as (paths, salted):
+            return group_lists(paths, salted)
 
     def scan(self, facts: GuardFacts) -> GuardScan:
         """Scan one order's list.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from enforcer._native.probe import Table
-from enforcer.backends import guard_scan, list_sealed, list_tasks
+from enforcer.backends import guard_groups, guard_scan, list_sealed, list_tasks
 from enforcer.backends.sealed_table import SealedFile
 from enforcer.core.guard import GuardScan
 from enforcer.core.name import Name
@@ -71,6 +71,8 @@ class InlineListWork:
         self.bases: list[CompileJob] = []
         self.overlays: list[CompileJob] = []
         self.scans: list[GuardJob] = []
+        self.grouped: list[int] = []
+        """How many lists each grouping was of."""
 
     async def check_list(self, path: Path) -> ListSummary:
         """Check a canonical target list.
@@ -113,6 +115,14 @@ class InlineListWork:
         self._check_away()
         self.scans.append(job)
         return await asyncio.to_thread(guard_scan.scan_guards, job)
+
+    async def group_lists(
+        self, paths: Mapping[str, Path], salted: frozenset[str]
+    ) -> dict[str, int]:
+        """Say which lists may share a target."""
+        self._check_away()
+        self.grouped.append(len(paths))
+        return await asyncio.to_thread(guard_groups.group_lists, paths, salted)
 
     async def compile_overlay(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
         """Compile an overlay: it waits for nothing.

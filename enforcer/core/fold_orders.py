@@ -25,7 +25,7 @@ from enforcer.core.order import (
     OrderRejected,
     OrderStopped,
 )
-from enforcer.core.policy import ADMINISTRATIVE_KINDS
+from enforcer.core.policy import ADMINISTRATIVE_KINDS, DAY_MS
 from enforcer.core.remedy import (
     AppealDecided,
     AppealFiled,
@@ -35,7 +35,7 @@ from enforcer.core.remedy import (
     OrderSuspended,
     ReviewDone,
 )
-from enforcer.core.state import Appeal, Lift, OrderRecord, Signer, State
+from enforcer.core.state import Appeal, Grant, Lift, OrderRecord, Signer, State
 
 
 def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
@@ -74,9 +74,9 @@ def change_order(state: State, act: OrderAct, entry: Entry) -> None:
             confirmed = replace(
                 order, decision_kind=act.decision_kind, confirmed_at_ms=entry.recorded_at_ms
             )
-            _prolong(state, confirmed, act, entry.envelope)
+            _prolong(state, confirmed, act, entry)
         case OrderExtended():
-            _prolong(state, order, act, entry.envelope)
+            _prolong(state, order, act, entry)
         case OrderPublished():
             published_ms = entry.recorded_at_ms
             _put(state, replace(order, list_secret=act.list_secret, published_at_ms=published_ms))
@@ -145,12 +145,13 @@ def _approve(state: State, order: OrderRecord, entry: Entry) -> None:
             status=OrderStatus.APPROVED,
             approved_index=state.size,
             approved_at_ms=now_ms,
+            granted=_grant(state, entry),
         ),
     )
 
 
 def _prolong(
-    state: State, order: OrderRecord, act: OrderExtended | OrderConfirmed, envelope: Envelope
+    state: State, order: OrderRecord, act: OrderExtended | OrderConfirmed, entry: Entry
 ) -> None:
     _put(
         state,
@@ -158,9 +159,15 @@ def _prolong(
             order,
             expires_at_ms=act.expires_at_ms,
             review_due_at_ms=act.review_due_at_ms,
-            signers=order.signers + _signers(state, envelope),
+            signers=order.signers + _signers(state, entry.envelope),
+            granted=_grant(state, entry),
         ),
     )
+
+
+def _grant(state: State, entry: Entry) -> Grant:
+    days_max = present_policy(state).payload.administrative_days_max
+    return Grant(state.size, entry.recorded_at_ms, days_max * DAY_MS)
 
 
 def _hold(state: State, order: OrderRecord, act: OrderHeld, envelope: Envelope) -> None:

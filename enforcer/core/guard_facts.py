@@ -94,6 +94,30 @@ def guard_facts(
     )
 
 
+def granted_facts(
+    state: State, order: OrderRecord, among: Iterable[OrderRecord]
+) -> GuardFacts | None:
+    """Return what past orders say to the act by which `order` last came to block; None: no act did.
+
+    By the limits of the policy of that time, and with no pinned data: whoever looks at an order
+    that blocks, however late, finds what the control plane had to find.
+    """
+    grant = order.granted
+    if grant is None:
+        return None
+    payload = replace(
+        order.payload, decision_kind=order.decision_kind, expires_at_ms=order.expires_at_ms
+    )
+    ordered = replace(order, payload=payload)
+    facts = guard_facts(state, ordered, grant.t_ms, grant.index, among=among)
+    return replace(
+        facts,
+        pins=NO_PINS,
+        relations=tuple(each for each in facts.relations if each.guard is not Guard.GROWTH),
+        administrative_ms_max=grant.administrative_ms_max,
+    )
+
+
 def as_prolonged(order: OrderRecord, act: OrderExtended | OrderConfirmed) -> OrderRecord:
     """Return the order as it would be ordered today: to the act's end, by its present decision.
 

@@ -9,7 +9,7 @@ for durations alone, since entries that are recorded together have one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,10 +38,7 @@ def comparable(state: State, order: OrderRecord, t_ms: int) -> list[OrderRecord]
     found = set(state.versions.get(order.payload.order_id, ()))
     if order.payload.decision_kind in ADMINISTRATIVE_KINDS:
         found.update(state.administrative)
-    for index in reversed(state.stopped):
-        if (state.orders[index].ended_at_ms or 0) <= t_ms - MEMORY_DAYS * DAY_MS:
-            break
-        found.add(index)
+    found.update(_stops_since(state, t_ms))
     return [state.orders[index] for index in sorted(found)]
 
 
@@ -86,6 +83,48 @@ def relations(
             yield _as(found, Guard.ADMINISTRATIVE_TIME)
         if _was_stopped(past, since_ms, at_index):
             yield _as(found, Guard.STOPPED_BEFORE)
+
+
+def administrative_ms(state: State) -> int:
+    """Return the most that all orders together can have blocked without a court."""
+    past = (state.orders[index] for index in state.administrative)
+    return sum(max(0, _ended_at_ms(each) - (each.approved_at_ms or 0)) for each in past)
+
+
+def looks_back(state: State, order: OrderRecord, past_ms: int) -> bool:
+    """Tell whether a limit on a granted order may have past orders to compare it with.
+
+    `past_ms` is :func:`administrative_ms`: where all of it would not pass the limit, whatever
+    targets it was of, no part of it does.
+    """
+    grant = order.granted
+    if grant is None:
+        return False
+    is_administrative = order.decision_kind in ADMINISTRATIVE_KINDS
+    return (
+        order.decision_kind is DecisionKind.EMERGENCY
+        or (is_administrative and past_ms > grant.administrative_ms_max)
+        or any(_stops_since(state, grant.t_ms))
+    )
+
+
+def remembered(state: State, orders: Sequence[OrderRecord], past_ms: int) -> list[OrderRecord]:
+    """Return what limits may compare some of these granted orders with, ascending by index."""
+    found: set[int] = set()
+    for order in (each for each in orders if looks_back(state, each, past_ms)):
+        if order.granted is not None:
+            found.update(_stops_since(state, order.granted.t_ms))
+        if order.decision_kind in ADMINISTRATIVE_KINDS:
+            found.update(state.administrative)
+    return [state.orders[index] for index in sorted(found)]
+
+
+def _stops_since(state: State, t_ms: int) -> Iterator[int]:
+    """Yield the orders whose stop an act at `t_ms` remembers, and those stopped later."""
+    for index in reversed(state.stopped):
+        if (state.orders[index].ended_at_ms or 0) <= t_ms - MEMORY_DAYS * DAY_MS:
+            return
+        yield index
 
 
 def _as(relation: Relation, guard: Guard) -> Relation:

@@ -100,6 +100,16 @@ class Appeal:
     decided_at_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The act by which an order last came to block, or to go on: what limits are judged at."""
+
+    index: int
+    t_ms: int
+    administrative_ms_max: int
+    """Most time without a court that the policy of then allowed a target."""
+
+
 @dataclass(frozen=True)
 class OrderRecord:
     """One version of an order and what has become of it."""
@@ -123,6 +133,8 @@ class OrderRecord:
     approved_index: int | None = None
     """The approval that completed the persons; the policy of that index judged it."""
     approved_at_ms: int | None = None
+    granted: Grant | None = None
+    """Its approval, or the confirmation or extension that came last."""
     confirmed_at_ms: int | None = None
     """When an emergency became an order of a regular decision."""
     ended_index: int | None = None

@@ -44,10 +44,15 @@ class ListKeeper:
         self._control = control
         self._counts: dict[str, int] = {}  # SHA-256 -> targets, of lists checked by this process
         self._unusable: set[str] = set()  # what has the right hash, and breaks the grammar
+        self._absent: set[str] = set()  # what nobody had when it was asked for last
 
     def has(self, sha256: str) -> bool:
         """Tell whether a list is here and checked."""
         return sha256 in self._counts
+
+    def may_come(self, sha256: str) -> bool:
+        """Tell whether a list that is not here was never asked for in vain."""
+        return sha256 not in self._absent
 
     def has_for(self, row: OrderRow) -> bool:
         """Tell whether an order's list is here, checked, and as long as the order says."""
@@ -93,6 +98,11 @@ class ListKeeper:
 
     async def bring(self, sha256: str) -> bool:
         """Have a list at hand: from the disk, the feed or the control plane; tell whether it is."""
+        is_here = await self._bring(sha256)
+        (self._absent.discard if is_here else self._absent.add)(sha256)
+        return is_here
+
+    async def _bring(self, sha256: str) -> bool:
         if self.has(sha256):
             return True
         if sha256 in self._sealed:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import structlog
@@ -154,6 +155,7 @@ class Node:
             unwitnessed=plan.unwitnessed if plan is not None else 0,
             split_views=len(self._split_views.views),
             missing_lists=len(self._lists.missing(wanted)),
+            limits_unread=len(self._scans.limits.unread),
             gate=self._enforcer.state(plan) if plan is not None else gate,
             report=report,
             order_ids=order_ids_of(self._replica.state, report, firewall),
@@ -321,7 +323,7 @@ class Node:
             has_order_list=self._lists.has_for,
             held=held,
             witnessed_until_ms=self._replica.witnessed.until_ms,
-            objects=self._scans.objects,
+            objects=partial(self._scans.objects, self._replica.state),
             operator=self._operator(),
             blocks_addresses=blocks_addresses,
             local=firewall.local if firewall is not None else NO_LOCAL_LAYER,
@@ -362,6 +364,7 @@ class Node:
             stops=self._stops,
             missing=self._lists.missing(wanted),
             missing_sealed=self._lists.missing_sealed(wanted),
+            limits_unread=sorted(self._scans.limits.unread),
             split_views=self._split_views.views,
         )
         try:
@@ -377,6 +380,8 @@ class Node:
             try:
                 while await self._scans.look(self._replica.state, self._time.now_ms()):
                     self._stir()
+                if any(map(self._lists.may_come, self._scans.limits.wanted)):
+                    self._lists_wanted.set()
             except EnforcerError:
                 pause_seconds = self._pace.list_retry_seconds
             with suppress(TimeoutError):
@@ -386,7 +391,7 @@ class Node:
     def _wanted(self) -> list[str]:
         """Return the lists to have at hand, when the keeper has heard which of them are sealed."""
         state = self._replica.state
-        wanted = wanted_lists(state, self._time.now_ms())
+        wanted = [*wanted_lists(state, self._time.now_ms()), *self._scans.limits.wanted]
         self._lists.expect(by_list(state), wanted)
         return wanted
 
@@ -398,9 +403,10 @@ class Node:
             wanted = self._wanted()
             missing = self._lists.missing(wanted)
             for sha256 in missing:
-                if await self._lists.bring(sha256):
+                is_here = await self._lists.bring(sha256)
+                self._to_scan.set()  # limits wait for past lists until they were asked for
+                if is_here:
                     self._stir()
-                    self._to_scan.set()
                     pause_seconds = self._pace.list_retry_seconds
             try:
                 async with asyncio.timeout(pause_seconds):

@@ -33,6 +33,7 @@ def status_text(
     stops: StopKeeper,
     missing: Sequence[str],
     missing_sealed: Sequence[str],
+    limits_unread: Sequence[str],
     split_views: Sequence[SplitView],
 ) -> bytes:
     """Return the status as JSON, sorted so that two can be compared by eye.
@@ -113,6 +114,7 @@ def status_text(
         ],
         "missing_lists": list(missing),
         "missing_sealed_lists": list(missing_sealed),
+        "limits_unread": list(limits_unread),
     }
     return json.dumps(shown, indent=2, sort_keys=True).encode("ascii") + b"\n"
 

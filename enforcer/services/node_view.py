@@ -76,6 +76,8 @@ class NodeView:
     split_views: int
     """Checkpoints that contradict this node's history."""
     missing_lists: int
+    limits_unread: int
+    """Lists of past orders that nobody can bring, and that limits were judged without."""
     gate: GateState
     report: GateReport | None
     order_ids: Mapping[int, str]

@@ -1,8 +1,8 @@
 """What guards find in the lists of one node's orders: scanned once each, by the worker process.
 
-By the words of a list and the data that the policy pins; what past orders say is for the control
-plane and the audit. An order that nobody has looked at yet does not begin, and one that is at the
-gate already stays until it has been. Stops wait for nothing here.
+By the words of a list and the data that the policy pins; what past orders say is for `limits`,
+which are asked here as well. An order that nobody has looked at yet does not begin, and one that
+is at the gate already stays until it has been. Stops wait for nothing here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from enforcer.core.state import OrderRecord, State
 from enforcer.errors import EnforcerError
 from enforcer.ports import GuardJob, ListWork
 from enforcer.services.guarding import objections
+from enforcer.services.limits import Limits
 from enforcer.services.lists import ListKeeper
 
 SCANS_KEPT_MAX: Final = 65_536
@@ -37,14 +38,19 @@ class Scans:
         self._scans: dict[tuple[str, Pins], GuardScan] = {}
         self._due: deque[OrderRecord] = deque()
         self._due_pins: Pins | None = None
+        self.limits = Limits(work, lists)
 
-    def objects(self, order: OrderRecord, pins: Pins) -> bool | None:
+    def objects(self, state: State, order: OrderRecord, pins: Pins) -> bool | None:
         """Tell whether a guard stands against an order; None: nobody has looked yet."""
         scan = self._scans.get((order.payload.target_list_sha256, pins))
-        return None if scan is None else bool(objections(order, scan, pins))
+        if scan is None:
+            return None
+        return bool(objections(order, scan, pins)) or self.limits.object(state, order)
 
     async def look(self, state: State, t_ms: int) -> bool:
         """Scan the next order that needs it and whose lists are here; tell whether there was one.
+
+        Limits come behind: by them, too, an order is judged before it begins.
 
         All orders are walked when no more are due and when data changes, not for each scan.
 
@@ -77,7 +83,7 @@ class Scans:
                 names = ", ".join(guard.name for guard in scan.guards)
                 _log.warning("guards fire at an order", index=order.index, guards=names)
             return True
-        return False
+        return await self.limits.look(state, t_ms)
 
     def _walk(self, state: State, pins: Pins, t_ms: int) -> None:
         """Queue all orders that need a scan; forget scans that none of them needs."""

@@ -62,6 +62,7 @@ VIEW = NodeView(
     unwitnessed=1,
     split_views=0,
     missing_lists=1,
+    limits_unread=1,
     gate=GateState.HOLDS_TABLE,
     report=REPORT,
     order_ids={7: ORDER},

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import pytest
 from structlog.testing import capture_logs
@@ -23,7 +24,7 @@ from enforcer.core.envelope import Envelope, Signature, parse_envelope
 from enforcer.core.guard import Guard
 from enforcer.core.key import Role
 from enforcer.core.order import OrderRef
-from enforcer.core.policy import DAY_MS, Pins
+from enforcer.core.policy import DAY_MS, DecisionKind, Pins
 from enforcer.services.findings import Code, Finding, Severity
 from tests.node_world import (
     BAD,
@@ -343,6 +344,52 @@ async def test_a_skipped_guard_holds_the_order_at_the_node_and_is_named_by_the_a
     assert (finding.code, finding.index) == (Code.GUARD_SKIPPED, ref.entry_index + 1)
     assert guard.name in finding.words
     assert guarded.land.order_record(ref).payload.order_id in finding.words
+
+
+PAST: Final = {
+    Guard.EMERGENCY_REPEATED: DecisionKind.EMERGENCY,
+    Guard.STOPPED_BEFORE: DecisionKind.COURT_FINAL,
+    Guard.ADMINISTRATIVE_TIME: DecisionKind.ADMINISTRATIVE,
+}
+
+
+@pytest.mark.parametrize("guard", PAST, ids=lambda guard: guard.name)
+async def test_a_limit_of_the_target_is_kept_by_the_node_and_its_breach_named_by_the_audit(
+    guarded, guard
+):
+    """A dishonest control plane records an order that shares a target with a past one."""
+    land, kind = guarded.land, PAST[guard]
+    pins = land.state.policy.payload.pins
+    land.record(seal(land.policy(administrative_days_max=40, pins=pins), *land.roots[:2]))
+    past, again = b"exact www.zzz.example.net\n", b"subtree zzz.example.net\n"
+    async with guarded.running():
+        first = await blocking(guarded, past, "www.zzz.example.net", **lasting(land, kind))
+        if guard is Guard.STOPPED_BEFORE:
+            land.stop(first)
+            await guarded.publish()
+        land.now_ms += DAY_MS if kind is DecisionKind.EMERGENCY else 20 * DAY_MS
+        guarded.bring(again)
+        ref = land.in_force_order(again, **lasting(land, kind))
+        await blocking(guarded)
+        await until(lambda: omissions(guarded) == {ref.entry_index: NotEnforced.GUARD})
+        await attested_all(guarded)
+        assert not guarded.gate.blocks("zzz.example.net")
+    findings = [each for each in audited(guarded) if each.code is not Code.NOT_ENFORCED]
+    assert [(each.code, each.index) for each in findings] == [
+        (Code.GUARD_SKIPPED, ref.entry_index + 1)
+    ]
+    assert guard.name in findings[0].words
+
+
+def lasting(land, kind):
+    """Return the fields of an order that lasts as long as orders of its kind may in all."""
+    end_ms = land.now_ms + (2 if kind is DecisionKind.EMERGENCY else 30) * DAY_MS
+    return {"decision_kind": kind, "expires_at_ms": end_ms, "review_due_at_ms": end_ms}
+
+
+def omissions(world: World) -> dict[int, NotEnforced]:
+    said = world.attested
+    return {} if said is None else {each.order_index: each.reason for each in said.omissions}
 
 
 # A control plane that shows one history here and another there, or leaves out what it was given.

@@ -7,7 +7,7 @@ import pytest
 
 from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.core.guard import Guard
-from enforcer.core.policy import DecisionKind, Pins
+from enforcer.core.policy import DAY_MS, DecisionKind, Pins
 from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from tests.node_world import World, blocking, in_the_ledger, stays, until
 from tests.people import Land, seal
@@ -142,3 +142,120 @@ def test_an_override_is_part_of_the_table_digest():
         for each in (row, replace(row, overrides=()))
     }
     assert len(digests) == 2
+
+
+# Limits that follow a target: what past orders say, whatever the control plane let pass.
+
+
+EMERGENCY_MS = 2 * DAY_MS
+
+
+def emergency(land, **changes):
+    end_ms = land.now_ms + EMERGENCY_MS
+    fields = {
+        "decision_kind": DecisionKind.EMERGENCY,
+        "expires_at_ms": end_ms,
+        "review_due_at_ms": end_ms,
+    }
+    return fields | changes
+
+
+async def test_a_second_emergency_for_a_target_does_not_begin_here(world):
+    land = world.land
+    async with world.running():
+        first = await blocking(world, **emergency(land))
+        land.stop(first)
+        ref = await in_the_ledger(
+            world, b"exact a.bad.example.org\nsubtree bad.example.org\n", **emergency(land)
+        )
+        other = await blocking(
+            world, b"exact other.example.org\n", "other.example.org", **emergency(land)
+        )
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        await until(lambda: is_true(world))
+        assert not world.gate.blocks("bad.example.org")
+        assert omitted(world).keys().isdisjoint({other.entry_index})
+
+
+async def test_what_was_stopped_comes_back_only_by_a_lift(world):
+    land = world.land
+    court = {"decision_kind": DecisionKind.COURT_FINAL}
+    async with world.running():
+        land.stop(await blocking(world, **court))
+        ref = await in_the_ledger(world, b"subtree bad.example.org\n", **court)
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        land.hold(ref, Guard.STOPPED_BEFORE)
+        assert land.lift(ref, Guard.STOPPED_BEFORE, by=land.oversight).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks("bad.example.org"))
+        await until(lambda: is_true(world) and omitted(world) == {})
+
+
+async def test_time_without_a_court_is_added_up_here_as_well(world):
+    land = world.land
+    land.record(
+        seal(
+            land.policy(administrative_days_max=40, pins=land.state.policy.payload.pins),
+            *land.roots[:2],
+        )
+    )
+    async with world.running():
+        await blocking(world)
+        land.now_ms += 25 * DAY_MS
+        ref = await in_the_ledger(world, b"subtree bad.example.org\n")
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        fresh = await blocking(world, b"exact fresh.example.org\n", "fresh.example.org")
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        await until(lambda: is_true(world))
+        assert fresh.entry_index not in omitted(world)
+
+
+async def test_an_extension_past_the_limit_takes_the_order_out(world):
+    land = world.land
+    land.record(
+        seal(
+            land.policy(administrative_days_max=70, pins=land.state.policy.payload.pins),
+            *land.roots[:2],
+        )
+    )
+    async with world.running():
+        await blocking(world)
+        land.now_ms += 29 * DAY_MS
+        ref = await blocking(world, b"subtree bad.example.org\n", "www.bad.example.org")
+        both = (land.proposer.key, land.approver.key)
+        longer = land.extension(ref, land.now_ms + 60 * DAY_MS)
+        assert land.record(seal(longer, *both)).is_effective
+        await world.publish()
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        assert not world.gate.blocks("www.bad.example.org")
+
+
+async def test_a_past_list_that_nobody_has_is_left_out_shown_and_read_when_it_comes(world):
+    land = world.land
+    past = b"exact bad.example.org\nexact gone.example.org\n"
+    first = land.in_force_order(past, **emergency(land))
+    land.stop(first)
+    async with world.running():
+        ref = await blocking(world, **emergency(land))
+        digest = sha256(past).hexdigest()
+        await until(lambda: world.status.get("limits_unread") == [digest])
+        assert world.status["missing_lists"] == []
+        world.bring(past)
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        await until(lambda: world.status["limits_unread"] == [])
+
+
+async def test_a_restart_judges_again_and_what_is_at_the_gate_stays_meanwhile(world):
+    land = world.land
+    async with world.running():
+        land.stop(await blocking(world, b"exact old.example.org\n", "old.example.org"))
+        await blocking(world, **emergency(land))
+        ref = await in_the_ledger(world, **emergency(land), targets=b"exact bad.example.org\n")
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+    world.work.is_away = True
+    async with world.running():
+        await stays(lambda: world.gate.blocks("bad.example.org"), looks=5)
+        world.work.is_away = False
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
+        await until(lambda: is_true(world))
+        assert world.gate.blocks("bad.example.org")

@@ -367,6 +367,7 @@ async def test_a_limit_of_the_target_is_kept_by_the_node_and_its_breach_named_by
         if guard is Guard.STOPPED_BEFORE:
             land.stop(first)
             await guarded.publish()
+            await attested_all(guarded)
         land.now_ms += DAY_MS if kind is DecisionKind.EMERGENCY else 20 * DAY_MS
         guarded.bring(again)
         ref = land.in_force_order(again, **lasting(land, kind))

@@ -259,3 +259,21 @@ async def test_a_restart_judges_again_and_what_is_at_the_gate_stays_meanwhile(wo
         await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.GUARD})
         await until(lambda: is_true(world))
         assert world.gate.blocks("bad.example.org")
+
+
+async def test_an_order_whose_past_nobody_has_looked_at_does_not_begin(world):
+    land = world.land
+    names = b"exact new.example.org\n"
+    world.bring(names)
+    async with world.running():
+        land.stop(await blocking(world))
+        ref = land.propose(names)
+        await world.publish()
+        await until(lambda: len(world.work.scans) == 2)  # by its words it may begin
+        world.work.is_away = True
+        assert land.approve(ref).is_effective
+        await world.publish()
+        await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.LIST_MISSING})
+        await stays(lambda: not world.gate.blocks("new.example.org"), looks=10)
+        world.work.is_away = False
+        await until(lambda: world.gate.blocks("new.example.org"))

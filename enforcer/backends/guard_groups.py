@@ -6,8 +6,8 @@ shares a target is in one group; what is in one group may share none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,25 +26,32 @@ def group_lists(paths: Mapping[str, Path], salted: frozenset[str] = frozenset())
     Raises:
         UnavailableError: a list cannot be read, or memory has run out.
     """
+
+    @contextmanager
+    def text_of(sha256: str) -> Iterator[Text | memoryview]:
+        with mapped(paths[sha256]) as text:
+            yield memoryview(text)[SALT_OCTETS:] if sha256 in salted else text
+
     with bounded_memory():
-        target_count = 0
-        for sha256, path in paths.items():
-            with _text(sha256, path, salted) as text:
-                target_count += _lines(text)
-        sharing = Sharing(len(paths), target_count + len(paths))
-        for number in range(sharing.passes):
-            sharing.begin(number)
-            for read in (sharing.add, sharing.cover):
-                for owner, (sha256, path) in enumerate(paths.items()):
-                    with _text(sha256, path, salted) as text:
-                        read(owner, text)
-        return dict(zip(paths, sharing.groups(), strict=True))
+        return grouped(list(paths), text_of)
 
 
-@contextmanager
-def _text(sha256: str, path: Path, salted: frozenset[str]) -> Iterator[Text | memoryview]:
-    with mapped(path) as text:
-        yield memoryview(text)[SALT_OCTETS:] if sha256 in salted else text
+def grouped(
+    lists: Sequence[str], text_of: Callable[[str], AbstractContextManager[Text | memoryview]]
+) -> dict[str, int]:
+    """Return the groups of lists whose texts `text_of` gives, one at a time."""
+    target_count = 0
+    for sha256 in lists:
+        with text_of(sha256) as text:
+            target_count += _lines(text)
+    sharing = Sharing(len(lists), target_count + len(lists))
+    for number in range(sharing.passes):
+        sharing.begin(number)
+        for read in (sharing.add, sharing.cover):
+            for owner, sha256 in enumerate(lists):
+                with text_of(sha256) as text:
+                    read(owner, text)
+    return dict(zip(lists, sharing.groups(), strict=True))
 
 
 def _lines(text: Text | memoryview) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from enforcer.backends.guard_groups import group_lists
+from enforcer.backends.guard_groups import grouped
 from enforcer.backends.guard_scan import scan_guards
 from enforcer.backends.ledger_lists import LedgerLists
 from enforcer.core.guard import GuardScan
@@ -23,8 +23,7 @@ class GuardStore:
     def groups(self, lists: Iterable[str]) -> dict[str, int]:
         """Return a number for each list that is here: lists that share a target have the same."""
         here = [sha256 for sha256 in dict.fromkeys(lists) if self.lists.has(sha256)]
-        with self.lists.paths(here) as (paths, salted):
-            return group_lists(paths, salted)
+        return grouped(here, self.lists.text)
 
     def scan(self, facts: GuardFacts) -> GuardScan:
         """Scan one order's list.

@@ -39,7 +39,7 @@ ANY_CERTIFICATE: Final = None
 
 ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.OrderService/UploadTargets": PERSONS,
-    "/enforcer.v1.OrderService/ProposeOrder": frozenset((Role.PROPOSER,)),
+    "/enforcer.v1.OrderService/ProposeOrder": frozenset((Role.PROPOSER, Role.OVERSIGHT)),
     "/enforcer.v1.OrderService/ApproveOrder": frozenset((Role.APPROVER,)),
     "/enforcer.v1.OrderService/StopOrder": STOPPERS,
     "/enforcer.v1.OrderService/ExtendOrder": ORDERING_ROLES,
@@ -51,6 +51,7 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.OrderService/WatchOrders": EVERYBODY,
     "/enforcer.v1.TrustService/RecordRootAct": EVERYBODY,
     "/enforcer.v1.TrustService/GetPolicy": EVERYBODY,
+    "/enforcer.v1.TrustService/ListReceivers": EVERYBODY,
     "/enforcer.v1.AuditService/GetCheckpoint": EVERYBODY,
     "/enforcer.v1.AuditService/AddCosignature": EVERYBODY,
     "/enforcer.v1.AuditService/ReadEntries": EVERYBODY,

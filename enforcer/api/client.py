@@ -55,8 +55,12 @@ class ControlClient(ControlReader):
 
     # Mutations: each may be repeated, and raises what the server raised.
 
-    async def upload_targets(self, path: Path, progress: Progress | None = None) -> ListSummary:
+    async def upload_targets(
+        self, path: Path, progress: Progress | None = None, *, wrap: bytes = b""
+    ) -> ListSummary:
         """Bring a canonical target list; one that is there already is not sent again.
+
+        A sealed list comes with its secret, wrapped for the control plane; it has no counts then.
 
         Raises:
             NotFoundError, UnavailableError: the list cannot be read.
@@ -65,7 +69,9 @@ class ControlClient(ControlReader):
 
         async def parts() -> AsyncIterator[order_pb2.UploadTargetsRequest]:
             yield order_pb2.UploadTargetsRequest(
-                header=order_pb2.UploadTargetsHeader(target_list_sha256=name, size_bytes=size_bytes)
+                header=order_pb2.UploadTargetsHeader(
+                    target_list_sha256=name, size_bytes=size_bytes, wrap=wrap
+                )
             )
             done = 0
             with path.open("rb") as file:

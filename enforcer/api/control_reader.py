@@ -146,6 +146,11 @@ class ControlReader:
         check_hash(response.payload, response.payload_sha256, "policy")
         return response
 
+    async def receivers(self) -> trust_pb2.ListReceiversResponse:
+        """Read for whom the secret of a sealed list is wrapped."""
+        request = trust_pb2.ListReceiversRequest()
+        return await answer(self._trusts.ListReceivers(request, timeout=CALL_SECONDS_MAX))
+
     async def checkpoint(self) -> tuple[Checkpoint, bytes]:
         """Read the newest checkpoint, and the note by which the log signed it."""
         response = await answer(

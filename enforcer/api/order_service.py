@@ -12,6 +12,7 @@ from enforcer.api.access import Context, check_act
 from enforcer.api.identity import caller_of, check_signer, trust_domain
 from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope
+from enforcer.core.key import Role
 from enforcer.errors import InputError
 from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Recorded
@@ -221,7 +222,23 @@ class TrustService(trust_pb2_grpc.TrustServiceServicer):
         """Read the policy in force."""
         policy = self._reader.policy()
         payload = await payload_at(self._ledger, policy.index)
-        return translate.policy_to_message(policy, payload, self._encryption_key)
+        return translate.policy_to_message(policy, payload)
+
+    async def ListReceivers(
+        self, request: trust_pb2.ListReceiversRequest, context: Context
+    ) -> trust_pb2.ListReceiversResponse:
+        """Read for whom the secret of a sealed list is wrapped at its proposal."""
+        return trust_pb2.ListReceiversResponse(
+            encryption_key=self._encryption_key,
+            oversight=[
+                trust_pb2.Receiver(
+                    key_id=each.key_id,
+                    person_id=each.registration.person_id or "",
+                    encryption_key=each.registration.encryption_key or "",
+                )
+                for each in self._reader.keys_of(Role.OVERSIGHT)
+            ],
+        )
 
 
 async def payload_at(ledger: Ledger, index: int) -> bytes:

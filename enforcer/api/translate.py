@@ -114,6 +114,9 @@ def order_to_message(
         ],
         suspended_by=sorted(record.suspended_by),
         reviews=view.reviews[-RECORDS_SHOWN_MAX:],
+        until_ms=record.until_ms,
+        list_secret=record.list_secret or "",
+        cosigner_person_id=record.cosigner.person_id if record.cosigner else "",
     )
 
 
@@ -147,15 +150,10 @@ def orders_to_messages(
     return messages
 
 
-def policy_to_message(
-    policy: PolicyRecord, payload: bytes, encryption_key: str
-) -> trust_pb2.GetPolicyResponse:
+def policy_to_message(policy: PolicyRecord, payload: bytes) -> trust_pb2.GetPolicyResponse:
     """Write the policy in force; `payload` is its exact signed bytes."""
     return trust_pb2.GetPolicyResponse(
-        entry_index=policy.index,
-        payload_sha256=policy.payload_sha256,
-        payload=payload,
-        encryption_key=encryption_key,
+        entry_index=policy.index, payload_sha256=policy.payload_sha256, payload=payload
     )
 
 

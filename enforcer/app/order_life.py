@@ -7,6 +7,7 @@ from typing import Final
 
 from enforcer.api.client import ControlClient
 from enforcer.app.acts import SALT_BYTES
+from enforcer.app.sealed_lists import is_sealed
 from enforcer.core.entry import AnyPayload, parse, parse_payload
 from enforcer.core.fields import to_plain
 from enforcer.core.hold import OrderHeld
@@ -17,6 +18,7 @@ from enforcer.services.guarding import first_hits
 __all__ = ["Event", "first_hits", "life"]
 
 ROOTS: Final = ("the roots",)
+SEALED_WORDS: Final = "sealed: who has the key of the order's list can read it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +84,5 @@ async def _text(client: ControlClient, name: str | None) -> str | None:
         document = await client.get_side_file(name)
     except NotFoundError:
         return None
-    return document[SALT_BYTES:].decode("utf-8", "replace")
+    content = document[SALT_BYTES:]
+    return SEALED_WORDS if is_sealed(content) else content.decode("utf-8", "replace")

@@ -12,6 +12,7 @@ from enforcer.api.client import ControlClient
 from enforcer.app.acts import SALT_BYTES
 from enforcer.app.check import replay
 from enforcer.app.people import Person
+from enforcer.app.sealed_lists import open_list
 from enforcer.backends import durable
 from enforcer.core.entry import parse_payload
 from enforcer.core.envelope import Envelope
@@ -51,6 +52,10 @@ class KnownOrder:
     """What must be lifted."""
     suspended_by: tuple[str, ...] = ()
     """Operators."""
+    cosigner: str | None = None
+    """Who signed for oversight that the targets stay hidden."""
+    list_secret: str | None = None
+    """What opens a delayed list, once it is published."""
 
     def standing_lines(self) -> dict[str, str | None]:
         """Return where it stands, as words."""
@@ -58,6 +63,8 @@ class KnownOrder:
             "status": self.status,
             "suspended by": ", ".join(self.suspended_by) or None,
             "signed by": ", ".join(self.signers),
+            "hidden by": self.cosigner,
+            "published": "yes: everybody can open the list" if self.list_secret else None,
             "entry": str(self.ref.entry_index),
             "register": self.register_url or None,
         }
@@ -74,6 +81,8 @@ class KnownOrder:
             "decision_kind": self.decision_kind,
             "holds": [guard.name for guard in self.holds],
             "suspended_by": list(self.suspended_by),
+            "cosigner": self.cosigner,
+            "list_secret": self.list_secret,
             "payload": to_plain(self.payload),
         }
 
@@ -101,13 +110,15 @@ def known_order(order: order_pb2.Order, order_id: str) -> KnownOrder:
         OrderRef(order_id, order.entry_index, got),
         payload,
         _status_name(order.status),
-        min(order.expires_at_ms, order.review_due_at_ms),
+        order.until_ms,
         order.review_due_at_ms,
         _persons(signer.person_id for signer in order.signers),
         order.register_url,
         order_pb2.DecisionKind.Name(order.decision_kind).removeprefix("DECISION_KIND_"),
         _guards(order.holds),
         tuple(order.suspended_by),
+        order.cosigner_person_id or None,
+        order.list_secret or None,
     )
 
 
@@ -116,26 +127,37 @@ class Particulars:
     """What an order's hashes stand for: whoever signs must be able to read it."""
 
     targets: tuple[str, ...]
-    """The first TARGETS_SHOWN_MAX lines."""
+    """The first TARGETS_SHOWN_MAX lines; none of a list that was not opened."""
+    is_hidden: bool
     reasons: str | None
     """The statement of reasons; None when it is not kept any more."""
 
 
 async def particulars(
-    client: ControlClient, order: OrderProposed, to: Path | None = None
+    client: ControlClient,
+    order: OrderProposed,
+    to: Path | None = None,
+    secret: str | None = None,
 ) -> Particulars:
     """Read an order's list, whole and into the file `to` if there is one, and its reasons.
+
+    A sealed list is opened with its `secret`, and left alone without one.
 
     Raises:
         IntegrityError: what came is not what the order's hashes name.
         UnavailableError: `to` cannot be written.
     """
     kept: list[bytes] = []
-    async for chunk in client.get_target_list(order.target_list_sha256):
-        if to is not None or not kept:  # the first chunk holds more lines than are shown
-            kept.append(chunk)
-    if to is not None:
-        durable.write_file(to, b"".join(kept))
+    is_hidden = order.publication.is_sealed and secret is None
+    if not is_hidden:
+        async for chunk in client.get_target_list(order.list_file_sha256):
+            if to is not None or secret or not kept:  # one chunk holds more lines than are shown
+                kept.append(chunk)
+    if secret is not None:
+        kept = [open_list(b"".join(kept), secret, order)]
+    if to is not None and not is_hidden:
+        mode = durable.PRIVATE_MODE if secret else durable.PUBLIC_MODE
+        durable.write_file(to, b"".join(kept), mode=mode)
     lines = b"".join(kept[:1]).split(b"\n", TARGETS_SHOWN_MAX)[:TARGETS_SHOWN_MAX]
     try:
         document = await client.get_side_file(order.statement_of_reasons_sha256)
@@ -143,7 +165,8 @@ async def particulars(
         reasons = None
     else:
         reasons = document[SALT_BYTES:].decode("utf-8", "replace")
-    return Particulars(tuple(line.decode("ascii") for line in lines if line), reasons)
+    shown = tuple(line.decode("ascii") for line in lines if line)
+    return Particulars(shown, is_hidden, reasons)
 
 
 def record_in(state: State, order_id: str, entry_index: int | None) -> OrderRecord:
@@ -185,6 +208,8 @@ def find_in_ledger(
         record.decision_kind.name,
         tuple(sorted(record.holds)),
         tuple(sorted(record.suspended_by)),
+        record.cosigner.person_id if record.cosigner else None,
+        record.list_secret,
     )
 
 
@@ -211,7 +236,7 @@ async def list_known(client: ControlClient, status: str | None) -> AsyncIterator
             "holds": [guard.name for guard in _guards(order.holds)],
             "category": order_pb2.Category.Name(order.category).removeprefix("CATEGORY_"),
             "target_count": order.target_count,
-            "until_ms": min(order.expires_at_ms, order.review_due_at_ms),
+            "until_ms": order.until_ms,
             "signed_by": ", ".join(_persons(signer.person_id for signer in order.signers)),
         }
 

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from enforcer.cli import order_holds, order_pairs, order_remedies
+from enforcer.cli import order_holds, order_pairs, order_remedies, order_sealed
 from enforcer.cli.lists import split
 from enforcer.cli.order_flow import (
     Entry,
@@ -51,16 +51,21 @@ app = typer.Typer(
     help="Propose, approve, hold, prolong, stop, review and read orders.",
 )
 app.command("propose")(propose)
+app.command("cosign")(order_sealed.cosign)
 app.command("split")(split)
 
 
 @app.command("approve")
 @with_options(Options)
-def approve(options: Options) -> None:
-    """Approve an order as the second person: it blocks."""
+def approve(options: Options, *, list_key: order_sealed.ListKey = None) -> None:
+    """Approve an order as the second person: it blocks.
+
+    With its list's key, targets that are not public are shown before the signature.
+    """
     from enforcer.app.order_acts import about
     from enforcer.app.orders import particulars
     from enforcer.app.people import Person
+    from enforcer.app.sealed_lists import secret_of
     from enforcer.core.order import OrderApproved
 
     person = Person.load(options.config, options.key)
@@ -69,7 +74,10 @@ def approve(options: Options) -> None:
         order, policy_sha256 = await known(client, options.order_id, options.entry)
         payload = about(OrderApproved, person.trust.origin, order, policy_sha256, now_ms())
         with busy("read the order's list"):
-            said = await particulars(client, order.payload)
+            secret = order.list_secret
+            if list_key is not None and order.payload.publication.is_sealed:
+                secret = await secret_of(client, person, order.payload, list_key)
+            said = await particulars(client, order.payload, secret=secret)
         show_order(order, said)
         confirm(payload, yes=options.yes)
         act = signed(payload, person)
@@ -86,6 +94,7 @@ app.command("lift")(order_holds.lift)
 app.command("confirm")(order_pairs.confirm_order)
 app.command("extend")(order_pairs.extend)
 app.command("sign")(order_pairs.sign)
+app.command("publish")(order_sealed.publish)
 
 
 @app.command("stop")

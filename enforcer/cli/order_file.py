@@ -23,7 +23,6 @@ from enforcer.core.order import (
     OrderProposed,
     OrderRef,
     Publication,
-    PublicationMode,
 )
 from enforcer.core.policy import DecisionKind
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure
@@ -133,6 +132,7 @@ class OrderFile(File, frozen=True, kw_only=True):
         reasons_sha256: str,
         decision_sha256: str | None,
         evidence_sha256: tuple[str, ...],
+        publication: Publication,
     ) -> OrderProposed:
         """Return the payload; what comes beside the file is computed, not written by hand.
 
@@ -171,7 +171,7 @@ class OrderFile(File, frozen=True, kw_only=True):
                 self.appeal.address,
                 deadline.at(now_ms, "appeal.deadline") if deadline else None,
             ),
-            publication=Publication(PublicationMode.FULL, None, None, None),
+            publication=publication,
             assessment_sha256=None,
             notifications=self.notifications,
             target_list_sha256=summary.sha256,

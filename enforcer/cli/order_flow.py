@@ -165,7 +165,10 @@ def show_order(
     shown = {**order_lines(known.payload), **known.standing_lines()}
     shown["until"] = when(known.until_ms)  # as extended
     shown["review by"] = when(known.review_due_at_ms)
-    if said is not None:
+    if said is not None and said.is_hidden:
+        shown["they are"] = "not shown: the list is not public"
+        shown["reasons"] = said.reasons or "not kept any more"
+    elif said is not None:
         unshown = known.payload.target_count - len(said.targets)
         more = [f"… and {unshown} more: enforcer order show --targets FILE"] if unshown else []
         shown["they are"] = "\n".join([*said.targets, *more])

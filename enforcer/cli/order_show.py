@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from enforcer.cli.order_flow import Entry, OrderId, known, show_order, with_client
+from enforcer.cli.order_sealed import ListKey
 from enforcer.cli.output import (
     CLIENT_CONFIG,
     AsJson,
@@ -37,6 +38,7 @@ def show(
     targets: Annotated[
         Path | None, typer.Option(help="Write the whole target list to this file.")
     ] = None,
+    list_key: ListKey = None,
     config: Config = CLIENT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
@@ -47,16 +49,21 @@ def show(
     from enforcer.app.order_life import life
     from enforcer.app.orders import particulars
     from enforcer.app.people import Person
+    from enforcer.app.sealed_lists import secret_of
 
     person = Person.load(config)
 
     async def run(client: ControlClient) -> None:
         order = (await known(client, order_id, entry))[0]
+        secret = order.list_secret
+        is_sealed = order.payload.publication.is_sealed
+        if is_sealed and secret is None and (targets is not None or list_key is not None):
+            secret = await secret_of(client, person, order.payload, list_key)
         if as_json and targets is None:
             said = None
         else:
             with busy("read the order's list"):
-                said = await particulars(client, order.payload, targets)
+                said = await particulars(client, order.payload, targets, secret)
         with busy("read its history"):
             events = await life(client, order_id)
         if as_json:

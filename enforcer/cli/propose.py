@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from enforcer.cli.list_file import (
     reading_of,
 )
 from enforcer.cli.order_file import OrderFile
+from enforcer.cli.order_sealed import tell_key, tell_next
 from enforcer.cli.output import (
     CLIENT_CONFIG,
     AsJson,
@@ -32,13 +34,15 @@ from enforcer.cli.output import (
     progress,
 )
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm, tell
-from enforcer.errors import InputError, RefusedError
+from enforcer.cli.words import time_of
+from enforcer.errors import InputError, NotFoundError, RefusedError
 
 if TYPE_CHECKING:
     from enforcer.api.client import ControlClient
     from enforcer.app.people import Person
+    from enforcer.app.sealed_lists import SealedCopy
     from enforcer.core.envelope import Envelope
-    from enforcer.core.order import OrderProposed
+    from enforcer.core.order import OrderProposed, Publication
     from enforcer.core.target import ListSummary
 
 DOCUMENT_BYTES_MAX = 1_000_000
@@ -65,6 +69,16 @@ def propose(
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Leave out lines with faults, and say which.")
     ] = False,
+    restricted: Annotated[
+        bool,
+        typer.Option("--restricted", help="Hide the targets; oversight signs what --out writes."),
+    ] = False,
+    delayed_until: Annotated[
+        str | None, typer.Option(help="Hide the targets until then; publish them by then.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="With --restricted: the act for oversight.")
+    ] = None,
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="Have it judged, and record nothing.")
     ] = False,
@@ -77,8 +91,11 @@ def propose(
     """Propose an order; it blocks nothing yet."""
     from enforcer.app.acts import side_file, signed
     from enforcer.app.people import Person
+    from enforcer.app.sealed_lists import seal_list
     from enforcer.config import read
+    from enforcer.core.order import Publication, PublicationMode
 
+    _check_options(to, restricted=restricted, validate_only=validate_only, delayed=delayed_until)
     person = Person.load(config, key)
     written = read(order, OrderFile)
     if ip_measure is not None:
@@ -91,16 +108,35 @@ def propose(
     with TemporaryDirectory(prefix="enforcer-") as scratch:
         canonical = Path(scratch) / "targets"
         _, checked = read_list(targets, canonical, reading, leave_out=leave_out)
-        payload = _payload(written, person, checked, hashes, has_decision=decision is not None)
+        publication, sealed = Publication(PublicationMode.FULL, None, None, None), None
+        if restricted or delayed_until is not None:
+            sealed = seal_list(canonical, Path(scratch) / "sealed")
+            checked = replace(checked, sha256=sealed.target_list_sha256)
+            publication = sealed.publication(
+                None if delayed_until is None else time_of(delayed_until, now_ms(), "delayed_until")
+            )
+        payload = _payload(
+            written, person, checked, hashes, publication, has_decision=decision is not None
+        )
         act = signed(payload)  # refuses what is out of bounds before anybody reads it
         confirm(payload, yes=yes)
         act = signed(payload, person.key)
+        key_file = None
+        if sealed is not None and not validate_only:
+            key_file = sealed.keep_key(order, payload.order_id, person)
+        if to is not None and sealed is not None and key_file is not None:
+            asyncio.run(_hand_on(person, act, sealed, documents, to))
+            tell_next(to, key_file, as_json=as_json)
+            return
+        if key_file is not None:
+            tell_key(key_file)
         asyncio.run(
             _send(
                 person,
                 act,
                 targets,
                 canonical,
+                sealed,
                 documents,
                 validate_only=validate_only,
                 receipt=receipt,
@@ -114,25 +150,31 @@ async def _send(
     act: Envelope,
     targets: Path,
     canonical: Path,
+    sealed: SealedCopy | None,
     documents: list[bytes],
     *,
     validate_only: bool,
     receipt: Path | None,
     as_json: bool,
 ) -> None:
+    from enforcer.app.sealed_lists import open_report
+
+    def opened(report: bytes) -> bytes:
+        return report if sealed is None else open_report(report, sealed.key.secret)
+
     async with person.client() as client:
-        await _upload(client, canonical)
+        await _upload(client, canonical, sealed)
         try:
             with busy("have it judged"):
                 proof, said = await client.propose_held(act, documents, validate_only=validate_only)
         except RefusedError as error:
             name = error.data.get("report_sha256")
             if isinstance(name, str):
-                keep_findings(targets, canonical, await client.guard_report(name))
+                keep_findings(targets, canonical, opened(await client.guard_report(name)))
             raise
     held: dict[str, object] = {}
     if said.findings:
-        held["report"] = str(keep_findings(targets, canonical, said.guard_report))
+        held["report"] = str(keep_findings(targets, canonical, opened(said.guard_report)))
         held["held_by"] = tell_held(said.findings)
     if proof is not None:
         tell("Proposed.", proof, receipt, as_json=as_json, more=held)
@@ -144,10 +186,60 @@ async def _send(
         out().print("[green]It would be accepted.[/] Nothing was recorded.")
 
 
-async def _upload(client: ControlClient, canonical: Path) -> None:
+async def _hand_on(
+    person: Person, act: Envelope, sealed: SealedCopy, documents: list[bytes], to: Path
+) -> None:
+    """Bring a sealed list, and write for oversight what it has to read and sign."""
+    from enforcer.app.acts import write_act
+    from enforcer.app.order_acts import write_documents
+    from enforcer.app.sealed_lists import write_for_oversight
+
+    async with person.client() as client:
+        oversight = (await client.receivers()).oversight
+        if not oversight:
+            raise NotFoundError(
+                "the roots have registered nobody of oversight",
+                advice="Have a person of oversight registered first: enforcer trust register.",
+            )
+        await _upload(client, sealed.path, sealed)
+    write_documents(to, documents)
+    wraps = {each.key_id: sealed.wrap(each.encryption_key) for each in oversight}
+    write_for_oversight(to, sealed.path, wraps)
+    write_act(to, act)
+
+
+async def _upload(client: ControlClient, canonical: Path, sealed: SealedCopy | None) -> None:
+    wrap = b""
+    if sealed is not None:
+        wrap = sealed.wrap((await client.receivers()).encryption_key)
+    path = canonical if sealed is None else sealed.path
     with progress() as advance:
         await client.upload_targets(
-            canonical, lambda done, total: advance("upload the list", done, total)
+            path, lambda done, total: advance("upload the list", done, total), wrap=wrap
+        )
+
+
+def _check_options(
+    to: Path | None, *, restricted: bool, validate_only: bool, delayed: str | None
+) -> None:
+    """Check that the options about publication say one thing."""
+    if restricted and delayed is not None:
+        raise InputError(
+            "targets are either restricted or published later",
+            advice="Give --restricted or --delayed-until.",
+            field="delayed_until",
+        )
+    if restricted != (to is not None):
+        raise InputError(
+            "a restricted proposal is written for oversight to sign, and no other is",
+            advice="Give --restricted with --out FILE, or neither.",
+            field="out",
+        )
+    if restricted and validate_only:
+        raise InputError(
+            "a restricted proposal is judged when oversight has signed it",
+            advice="Have it judged then: enforcer order cosign FILE --validate-only.",
+            field="validate_only",
         )
 
 
@@ -156,6 +248,7 @@ def _payload(
     person: Person,
     summary: ListSummary,
     hashes: list[str],
+    publication: Publication,
     *,
     has_decision: bool,
 ) -> OrderProposed:
@@ -169,6 +262,7 @@ def _payload(
         reasons_sha256=hashes[0],
         decision_sha256=hashes[1] if has_decision else None,
         evidence_sha256=tuple(hashes[2 if has_decision else 1 :]),
+        publication=publication,
     )
 
 

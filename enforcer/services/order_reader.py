@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
+from enforcer.core.key import Role
 from enforcer.core.standing import Standing, standing
-from enforcer.core.state import OrderRecord, PolicyRecord
+from enforcer.core.state import KeyRecord, OrderRecord, PolicyRecord
 from enforcer.errors import InputError, NotFoundError
 from enforcer.services.ledger import Ledger
 
@@ -77,6 +78,17 @@ class OrderReader:
                 advice="Have the roots sign a policy, and record that first.",
             )
         return self._ledger.state.policy
+
+    def keys_of(self, role: Role) -> list[KeyRecord]:
+        """Return the registered keys of a role that are in force, oldest first."""
+        now_ms = self._ledger.now_ms()
+        return [
+            key
+            for key in self._ledger.state.keys.values()
+            if key.registration.role is role
+            and key.revoked_index is None
+            and key.registration.not_after_ms >= now_ms
+        ]
 
     def _view(self, record: OrderRecord, at_ms: int) -> OrderView:
         reviews = tuple(self._ledger.history.reviews(record.index))

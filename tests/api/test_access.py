@@ -9,7 +9,7 @@ from enforcer.errors import RefusedError
 
 ORDERS = "/enforcer.v1.OrderService/"
 MAY_WRITE = {
-    ORDERS + "ProposeOrder": {Role.PROPOSER},
+    ORDERS + "ProposeOrder": {Role.PROPOSER, Role.OVERSIGHT},
     ORDERS + "ApproveOrder": {Role.APPROVER},
     ORDERS + "ExtendOrder": {Role.PROPOSER, Role.APPROVER},
     ORDERS + "StopOrder": {Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT},

@@ -36,7 +36,7 @@ from tests.sealed import SealedText
 
 RESTRICTED, DELAYED = PublicationMode.RESTRICTED_TARGETS, PublicationMode.DELAYED
 HELD_BY = "cloudflare.com"
-"""A name that the demo's policy protects: guards hold an order for it, and say so."""
+"""A name that the demo's policy protects: guards hold an order for what is below it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Marked:
 FIRST, SECOND, HELD = (
     Marked.of("qz7rmark"),
     Marked.of("qz8dmark"),
-    Marked.of("qz9hmark", f"subtree {HELD_BY}\n".encode()),
+    Marked.of("qz9hmark", f"exact qz9hmark.{HELD_BY}\n".encode()),
 )
 
 

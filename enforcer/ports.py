@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.collateral import CollateralFound, CollateralJob
 from enforcer.core.firewall import NO_PIECES, FirewallRow, FirewallState, Pieces
 from enforcer.core.guard import GuardScan
 from enforcer.core.guard_facts import GuardFacts
@@ -419,6 +420,17 @@ class GuardJob:
     """Those that begin with their salt, as in a CompileJob."""
 
 
+@dataclass(frozen=True, slots=True)
+class CollateralWork:
+    """One order's list to be compared with what is pinned and with other orders'."""
+
+    job: CollateralJob
+    paths: Mapping[str, Path]
+    """Where each of ``job.lists`` is, by SHA-256."""
+    salted: frozenset[str] = frozenset()
+    """Those that begin with their salt, as in a CompileJob."""
+
+
 class OpenedList(Protocol):
     """A sealed list that was opened: salt and text, in memory that nobody can change any more."""
 
@@ -477,6 +489,14 @@ class ListWork(Protocol):
         """Return a number for each list: lists that share a target have the same.
 
         `paths` says where each is, by SHA-256; those of `salted` begin with their salt.
+        """
+
+    async def scan_collateral(self, work: CollateralWork) -> CollateralFound:
+        """Compare an order's list with all that is known of addresses.
+
+        Raises:
+            IntegrityError: a list does not have its hash, which is ``expected`` in the data.
+            InputError: a list is not canonical.
         """
 
     async def compile_overlay(self, job: CompileJob) -> tuple[SealedTable, TableStats]:

@@ -60,6 +60,28 @@ cdef inline uint64_t place(uint64_t high, uint64_t low, uint32_t length) noexcep
     return mixed ^ (mixed >> 32)
 
 
+cdef int compare_prefixes(const entry_t *a, const entry_t *b) noexcept nogil:
+    return a.length != b.length or a.high != b.high or a.low != b.low
+
+
+cdef inline bint read_entry(
+    const list_t *of, size_t at, size_t end, entry_t *entry
+) noexcept nogil:
+    """Read the value of a line, and tell whether it is an address or a prefix; no owner."""
+    cdef prefix_t prefix
+    if at >= end or not read_prefix(of.text + at, end - at, &prefix) or prefix.length == 0:
+        return False
+    if prefix.family == 4:
+        entry.high = 0
+        entry.low = (<uint64_t> 0xFFFF << 32) | (prefix.high >> 32)
+        entry.length = MAPPED_BITS + prefix.length
+    else:
+        entry.high, entry.low = prefix.high, prefix.low
+        entry.length = prefix.length
+    cut(&entry.high, &entry.low, entry.length)
+    return True
+
+
 cdef class FlowTargets:
     """The addresses and prefixes of lists, each list under the number of its owner."""
 
@@ -115,13 +137,98 @@ cdef class FlowTargets:
             self._find(flow.target, found, (number, SIDE_TARGET))
         return found
 
+    def covers(self, const uint8_t[::1] text not None, uint64_t told_max):
+        """Compare a canonical list with what is here: which of its lines lie in some entry.
+
+        Returns how many lines do, owner -> how many lie in an entry of it, owner -> how many have
+        their longest such entry there, and of the first `told_max` lines (number from 1, line,
+        the (owner, prefix length) pairs, longest first).
+        """
+        cdef list_t of
+        cdef part_t parts[PARTS]
+        cdef entry_t entry
+        cdef size_t at = 0, end
+        cdef uint64_t number = 0, hits = 0
+        cdef int part
+        self._sort()
+        each, longest, told = {}, {}, []
+        if text.shape[0] == 0:
+            return hits, each, longest, told
+        of = list_t(text=&text[0], size_bytes=text.shape[0])
+        find_parts(&of, parts)
+        for part in (PART_IP, PART_NET):
+            while at < parts[part].at:
+                at = line_end(&of, at) + 1
+                number += 1
+            while at < parts[part].end:
+                end = line_end(&of, at)
+                number += 1
+                if read_entry(&of, at + parts[part].word_bytes, end, &entry):
+                    found = []
+                    self._find_around(entry.high, entry.low, entry.length, found, ())
+                    if found:
+                        hits += 1
+                        longest[found[0][0]] = longest.get(found[0][0], 0) + 1
+                        for owner in {owner for owner, _ in found}:
+                            each[owner] = each.get(owner, 0) + 1
+                        if <uint64_t> len(told) < told_max:
+                            told.append((number, bytes(text[at:end]).decode("ascii"), found))
+                at = end + 1
+        return hits, each, longest, told
+
+    def spans(self):
+        """Return prefix length -> how many entries have it and lie in no other, by family.
+
+        The first is IPv4's, with lengths up to 32; entries that are there twice count once.
+        """
+        cdef uint64_t at
+        cdef entry_t *entry
+        self._sort()
+        four, six = {}, {}
+        for at in range(self.count):
+            entry = self.entries + at
+            if at and compare_prefixes(entry, entry - 1) == 0:
+                continue
+            if self._is_inside(entry):
+                continue
+            if entry.high == 0 and entry.length >= MAPPED_BITS and entry.low >> 32 == 0xFFFF:
+                four[entry.length - MAPPED_BITS] = four.get(entry.length - MAPPED_BITS, 0) + 1
+            else:
+                six[entry.length] = six.get(entry.length, 0) + 1
+        return four, six
+
+    cdef bint _is_inside(self, const entry_t *entry) noexcept nogil:
+        """Tell whether a shorter entry is around it."""
+        cdef uint64_t high, low, at
+        cdef uint32_t length
+        for length in range(1, entry.length):
+            if self.begins[length] == self.begins[length + 1]:
+                continue
+            high, low = entry.high, entry.low
+            cut(&high, &low, length)
+            if not self._may_have(high, low, length):
+                continue
+            at = self._first(self.begins[length], self.begins[length + 1], high, low)
+            if at < self.begins[length + 1] and self.entries[at].high == high:
+                if self.entries[at].low == low:
+                    return True
+        return False
+
     cdef int _find(self, const uint8_t *octets, list found, tuple head) except -1:
-        cdef uint64_t address_high = read_big(octets, 8), address_low = read_big(octets + 8, 8)
+        cdef uint64_t high = read_big(octets, 8), low = read_big(octets + 8, 8)
+        if not (high | low):
+            return 0
+        return self._find_around(high, low, LENGTHS - 1, found, head)
+
+    cdef int _find_around(
+        self, uint64_t address_high, uint64_t address_low, int longest, list found, tuple head
+    ) except -1:
+        """Add the entries at and around a prefix of `longest` bits."""
         cdef uint64_t high, low, at, end
         cdef int length
-        if self.count == 0 or not (address_high | address_low):
+        if self.count == 0:
             return 0
-        for length in range(LENGTHS - 1, 0, -1):
+        for length in range(longest, 0, -1):
             end = self.begins[length + 1]
             if self.begins[length] == end:
                 continue
@@ -192,8 +299,7 @@ cdef class FlowTargets:
     cdef int _read(self, uint32_t owner, const uint8_t *text, size_t size) except -1:
         cdef list_t of = list_t(text=text, size_bytes=size)
         cdef part_t parts[PARTS]
-        cdef prefix_t prefix
-        cdef entry_t *entry
+        cdef entry_t entry
         cdef size_t at, end
         cdef int part
         find_parts(&of, parts)
@@ -201,20 +307,11 @@ cdef class FlowTargets:
             at = parts[part].at
             while at < parts[part].end:
                 end = line_end(&of, at)
-                at += parts[part].word_bytes
-                if at < end and read_prefix(text + at, end - at, &prefix) and prefix.length:
+                if read_entry(&of, at + parts[part].word_bytes, end, &entry):
                     if self.count == self.room:
                         self._grow()
-                    entry = self.entries + self.count
                     entry.owner = owner
-                    if prefix.family == 4:
-                        entry.high = 0
-                        entry.low = (<uint64_t> 0xFFFF << 32) | (prefix.high >> 32)
-                        entry.length = MAPPED_BITS + prefix.length
-                    else:
-                        entry.high, entry.low = prefix.high, prefix.low
-                        entry.length = prefix.length
-                    cut(&entry.high, &entry.low, entry.length)
+                    self.entries[self.count] = entry
                     self.count += 1
                 at = end + 1
         return 0

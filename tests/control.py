@@ -23,6 +23,7 @@ from enforcer.api.client import ControlClient
 from enforcer.api.server import TlsFiles
 from enforcer.app.control import ControlPlane, serving
 from enforcer.backends.clock import SystemClock
+from enforcer.backends.collateral_scan import scan_collateral
 from enforcer.backends.guard_scan import scan_guards
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.list_sealed import open_here
@@ -32,6 +33,7 @@ from enforcer.backends.pki import Authority, Holder
 from enforcer.backends.tiles import TileLedger
 from enforcer.config import Address, ControlConfig, Redis, ServerTls
 from enforcer.core.checkpoint import sign_checkpoint
+from enforcer.core.collateral import CollateralFound
 from enforcer.core.envelope import Envelope
 from enforcer.core.guard import GuardScan
 from enforcer.core.guard_data import check_text
@@ -40,7 +42,8 @@ from enforcer.core.note import VerifierKey
 from enforcer.core.order import OrderRef
 from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
-from enforcer.ports import GuardJob
+from enforcer.ports import CollateralWork, GuardJob
+from enforcer.services.assessments import Assessments
 from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.list_secrets import ListSecrets
@@ -112,6 +115,9 @@ class PlainListWork:
     async def open_list(self, sealed: Path, secret: str, sha256: str):
         return await asyncio.to_thread(open_here, sealed, secret, sha256)
 
+    async def scan_collateral(self, work: CollateralWork) -> CollateralFound:
+        return await asyncio.to_thread(scan_collateral, work)
+
     async def scan_guards(self, job: GuardJob) -> GuardScan:
         self.scans.append(job)
         async with self._one_at_a_time:
@@ -177,6 +183,9 @@ class Desk:
         self.guards = Guards(
             self.ledger, self.secrets, opened.side, self.work, own.key, self.sealing
         )
+        self.assessments = Assessments(
+            self.ledger, opened.lists, self.secrets, opened.side, self.work
+        )
         self.orders = Orders(
             self.ledger,
             self.uploads,
@@ -185,6 +194,7 @@ class Desk:
             self.guards,
             self.secrets,
             self.wrapping,
+            self.assessments,
         )
         self.stopping = Stopping(self.ledger, opened.side, self.publication)
         self.reader = OrderReader(self.ledger)

@@ -351,7 +351,7 @@ class Land:
         return self.record(seal(held, (by or self.control).key))
 
     def assess(self, ref: OrderRef, by: Person | None = None) -> Effect:
-        act = self.act(AssessmentRecorded, ref, report_sha256=DOCUMENT, necessity_sha256=DOCUMENT)
+        act = self.act(AssessmentRecorded, ref, facts_sha256=DOCUMENT, necessity_sha256=DOCUMENT)
         return self.record(seal(act, (by or self.proposer).key))
 
     def lift(

@@ -46,6 +46,7 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.OrderService/RejectOrder": STOPPERS,
     "/enforcer.v1.OrderService/RecordAct": STOPPERS | OFFICERS,
     "/enforcer.v1.OrderService/GetGuardReport": PERSONS,
+    "/enforcer.v1.OrderService/DraftAssessment": PERSONS,
     "/enforcer.v1.OrderService/GetOrder": EVERYBODY,
     "/enforcer.v1.OrderService/ListOrders": EVERYBODY,
     "/enforcer.v1.OrderService/WatchOrders": EVERYBODY,

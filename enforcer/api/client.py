@@ -109,6 +109,12 @@ class ControlClient(ControlReader):
         check_hash(response.guard_report, report_sha256, "guard report")
         return response.guard_report
 
+    async def draft_assessment(self, order_id: str, entry_index: int | None = None) -> bytes:
+        """Read the facts that an assessment of an order must name, as they are now."""
+        request = order_pb2.DraftAssessmentRequest(order_id=order_id, entry_index=entry_index)
+        response = await answer(self._orders.DraftAssessment(request, timeout=CALL_SECONDS_MAX))
+        return response.facts
+
     async def approve(self, envelope: Envelope, *, validate_only: bool = False) -> Recorded | None:
         """Record an approval; None when it was only judged."""
         request = order_pb2.ApproveOrderRequest(

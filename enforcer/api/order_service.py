@@ -149,6 +149,15 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         report = self._guards.report(request.report_sha256)
         return order_pb2.GetGuardReportResponse(guard_report=report)
 
+    async def DraftAssessment(
+        self, request: order_pb2.DraftAssessmentRequest, context: Context
+    ) -> order_pb2.DraftAssessmentResponse:
+        """Say what is known of what an order would hit beside its aim."""
+        index = request.entry_index if request.HasField("entry_index") else None
+        record = self._reader.get(request.order_id, index).record
+        facts = await self._orders.facts_of(record)
+        return order_pb2.DraftAssessmentResponse(facts=facts)
+
     async def GetOrder(
         self, request: order_pb2.GetOrderRequest, context: Context
     ) -> order_pb2.GetOrderResponse:

@@ -41,6 +41,7 @@ from enforcer.core.note import VerifierKey
 from enforcer.core.trust import Trust
 from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import Clock, FeedPublisher, ListWork, WitnessLink
+from enforcer.services.assessments import Assessments
 from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
 from enforcer.services.guards import Guards
@@ -144,6 +145,7 @@ async def serving(
             publication.on_mended(wrapping.show_again)
             uploads = Uploads(files.lists, files.wraps, work, ledger, publication, secrets)
             guards = Guards(ledger, secrets, files.side, work, signing_key, sealing)
+            assessments = Assessments(ledger, files.lists, secrets, files.side, work)
             orders = Orders(
                 ledger,
                 uploads,
@@ -152,6 +154,7 @@ async def serving(
                 guards,
                 secrets,
                 wrapping,
+                assessments,
                 log_vkeys=seal.vkeys,
             )
             stopping = Stopping(ledger, files.side, publication)

@@ -7,10 +7,11 @@ from typing import Final
 
 from enforcer.api.client import ControlClient
 from enforcer.app.acts import SALT_BYTES
+from enforcer.app.assessment_draft import words as assessment_words
 from enforcer.app.sealed_lists import is_sealed
 from enforcer.core.entry import AnyPayload, parse, parse_payload
 from enforcer.core.fields import to_plain
-from enforcer.core.hold import OrderHeld
+from enforcer.core.hold import AssessmentRecorded, OrderHeld
 from enforcer.core.remedy import AppealDecided, AppealFiled
 from enforcer.errors import NotFoundError
 from enforcer.services.guarding import first_hits
@@ -58,10 +59,22 @@ async def life(client: ControlClient, order_id: str) -> list[Event]:
                 kind=entry.kind,
                 signed_by=tuple(message.signed_by) or ROOTS,
                 payload=payload,
-                why=await _text(client, _reason_of(payload)),
+                why=await _why(client, payload),
             )
         )
     return events
+
+
+async def _why(client: ControlClient, payload: AnyPayload) -> str | None:
+    if not isinstance(payload, AssessmentRecorded):
+        document = await _document(client, _reason_of(payload))
+        if document is None or is_sealed(document):
+            return None if document is None else SEALED_WORDS
+        return document.decode("utf-8", "replace")
+    return assessment_words(
+        await _document(client, payload.facts_sha256),
+        await _document(client, payload.necessity_sha256),
+    )
 
 
 def _reason_of(payload: AnyPayload) -> str | None:
@@ -77,12 +90,11 @@ def _reason_of(payload: AnyPayload) -> str | None:
             return getattr(payload, "reason_sha256", None)
 
 
-async def _text(client: ControlClient, name: str | None) -> str | None:
+async def _document(client: ControlClient, name: str | None) -> bytes | None:
     if name is None:
         return None
     try:
         document = await client.get_side_file(name)
     except NotFoundError:
         return None
-    content = document[SALT_BYTES:]
-    return SEALED_WORDS if is_sealed(content) else content.decode("utf-8", "replace")
+    return document[SALT_BYTES:]

@@ -18,16 +18,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from enforcer.backends import guard_groups, guard_scan, list_sealed, list_tasks
+from enforcer.backends import collateral_scan, guard_groups, guard_scan, list_sealed, list_tasks
 from enforcer.backends.list_export import Writing
 from enforcer.backends.list_format import Reading
 from enforcer.backends.list_report import NormaliseReport
 from enforcer.backends.list_split import SplitReport
 from enforcer.backends.sealed_table import SealedFile, path_of, writable
+from enforcer.core.collateral import CollateralFound
 from enforcer.core.guard import GuardScan
 from enforcer.core.target import ListSummary
 from enforcer.errors import UnavailableError
-from enforcer.ports import CompileJob, GuardJob, TableStats
+from enforcer.ports import CollateralWork, CompileJob, GuardJob, TableStats
 
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
@@ -123,6 +124,16 @@ class ListWorker:
             UnavailableError: the worker died, a list cannot be read, or memory has run out.
         """
         return await self._run(guard_groups.group_lists, paths, salted)
+
+    async def scan_collateral(self, work: CollateralWork) -> CollateralFound:
+        """Compare an order's list with all that is known; see :mod:`collateral_scan`.
+
+        Raises:
+            IntegrityError: a list does not have the SHA-256 that names it.
+            InputError: a list is not canonical.
+            UnavailableError: the worker died, a list cannot be read, or memory has run out.
+        """
+        return await self._run(collateral_scan.scan_collateral, work)
 
     async def normalise(
         self, path_in: Path, path_out: Path, reading: Reading, report_path: Path | None = None

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from enforcer._native.probe import Table
-from enforcer.backends import guard_groups, guard_scan, list_sealed, list_tasks
+from enforcer.backends import collateral_scan, guard_groups, guard_scan, list_sealed, list_tasks
 from enforcer.backends.sealed_table import SealedFile
+from enforcer.core.collateral import CollateralFound
 from enforcer.core.guard import GuardScan
 from enforcer.core.name import Name
 from enforcer.core.target import ListSummary
@@ -28,6 +29,7 @@ from enforcer.errors import (
     UnavailableError,
 )
 from enforcer.ports import (
+    CollateralWork,
     CompileJob,
     GateMode,
     GateReport,
@@ -105,6 +107,15 @@ class InlineListWork:
         self.bases.append(job)
         await self.may_compile.wait()
         return await asyncio.to_thread(list_tasks.compile_here, job)
+
+    async def scan_collateral(self, work: CollateralWork) -> CollateralFound:
+        """Compare an order's list with all that is known of addresses.
+
+        Raises:
+            IntegrityError: a list does not have the hash that names it.
+        """
+        self._check_away()
+        return await asyncio.to_thread(collateral_scan.scan_collateral, work)
 
     async def scan_guards(self, job: GuardJob) -> GuardScan:
         """Let guards read an order's list.

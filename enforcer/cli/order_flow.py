@@ -85,12 +85,12 @@ def brings(kind: type[Payload], done: str) -> Callable[[Callable[P, Values]], Ca
     """
 
     def decorated(own: Callable[P, Values]) -> Callable[P, None]:
-        return command_of(Options, own, lambda options, values: _bring(options, kind, done, values))
+        return command_of(Options, own, lambda options, values: bring(options, kind, done, values))
 
     return decorated
 
 
-def _bring(options: Options, kind: type[Payload], done: str, values: Values) -> None:
+def bring(options: Options, kind: type[Payload], done: str, values: Values) -> None:
     """Have one person sign an act about an order, and bring it with its documents.
 
     Raises:

@@ -298,7 +298,7 @@ def _after_lines(payload: After) -> dict[str, str | None]:
             return {
                 **_ref(payload.order),
                 "policy": payload.policy_sha256,
-                "report": payload.report_sha256,
+                "facts": payload.facts_sha256,
                 "necessity": payload.necessity_sha256,
             }
         case HoldLifted():

@@ -40,10 +40,10 @@ class AssessmentRecorded(Payload):
 
     order: OrderRef
     policy_sha256: Sha256
-    report_sha256: Sha256
-    """Side file: what shares the addresses, as far as it is known."""
+    facts_sha256: Sha256
+    """Side file: what is known of the targets, by the ledger and its data (:mod:`collateral`)."""
     necessity_sha256: Sha256
-    """Side file: why nothing milder would do."""
+    """Side file: what was considered, why a DNS order does not do, who attests it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from enforcer.core.remedy import (
     OrderSuspended,
     ReviewDone,
 )
+from enforcer.core.state import OrderRecord
 from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.core.target import ListKind, ListSummary
 from enforcer.errors import (
@@ -47,6 +48,7 @@ from enforcer.errors import (
 )
 from enforcer.ports import Contents
 from enforcer.services import side_files
+from enforcer.services.assessments import Assessments
 from enforcer.services.guards import HITS_TOLD_MAX, Guards, Held, StaleScanError
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.list_secrets import ListSecrets
@@ -107,6 +109,7 @@ class Orders:
         guards: Guards,
         secrets: ListSecrets,
         wrapping: Wrapping,
+        assessments: Assessments,
         *,
         log_vkeys: Collection[str] = (),
     ) -> None:
@@ -119,6 +122,7 @@ class Orders:
         self._guards = guards
         self._secrets = secrets
         self._wrapping = wrapping
+        self._assessments = assessments
 
     async def propose(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
@@ -266,6 +270,14 @@ class Orders:
             await side_files.check_here(self._side, act, documents)
         return await self._record_guarded(envelope, act, documents, validate_only=validate_only)
 
+    async def facts_of(self, order: OrderRecord) -> bytes:
+        """Return the facts that an assessment of an order must name, as they are now.
+
+        Raises:
+            NotFoundError, UnavailableError, IntegrityError: a list cannot be read.
+        """
+        return await self._assessments.facts(order)
+
     async def record_root_act(
         self, envelope: Envelope, files: Sequence[bytes], *, validate_only: bool
     ) -> Recorded | None:
@@ -303,6 +315,8 @@ class Orders:
             self._ledger.judge(envelope)
             if isinstance(payload, OTHER_ACTS):
                 await side_files.check_here(self._side, payload, documents)
+            if isinstance(payload, AssessmentRecorded):
+                await self._assessments.check(payload, documents)
         if validate_only:
             return None
         await side_files.keep(self._side, documents)

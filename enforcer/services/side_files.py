@@ -27,6 +27,7 @@ _DOCUMENTS: Final = frozenset(
         "statement_of_reasons_sha256",
         "decision_sha256",
         "evidence_sha256",
+        "facts_sha256",
         "assessment_sha256",
         "necessity_sha256",
         "notice_sha256",

@@ -33,6 +33,7 @@ from tests.people import seal
 
 DOCUMENT = b"d" * 32 + b"A document that somebody has to be able to read."
 SHA256 = sha256(DOCUMENT).hexdigest()
+NECESSITY = b'{"considered":["x"],"why_no_dns_order":"y","attested_by":"z"}'
 
 
 @pytest.fixture
@@ -102,12 +103,16 @@ async def test_a_held_order_shows_what_holds_it_and_who_lifted_it(founded, tmp_p
 
 async def test_an_assessment_comes_with_its_documents_or_not_at_all(founded, tmp_path):
     ref = await proposed(founded, tmp_path)
-    fields = {"report_sha256": SHA256, "necessity_sha256": SHA256}
     by = founded.land.proposer
+    async with founded.client(by) as client:
+        facts = await client.draft_assessment(ref.order_id)
+    files = [bytes(32) + facts, bytes(32) + NECESSITY]
+    names = ("facts_sha256", "necessity_sha256")
+    fields = {name: sha256(data).hexdigest() for name, data in zip(names, files, strict=True)}
     with pytest.raises(NotFoundError) as caught:
         await act(founded, AssessmentRecorded, ref, by, **fields)
     assert caught.value.data["field"] == "side_files"
-    done = await act(founded, AssessmentRecorded, ref, by, files=[DOCUMENT], **fields)
+    done = await act(founded, AssessmentRecorded, ref, by, files=files, **fields)
     assert list((await read(founded, ref)).assessments) == [done.index]
 
 

@@ -104,13 +104,31 @@ def test_a_guard_that_does_not_hold_the_order_cannot_be_lifted(run, stage, propo
     assert (said.code, "private_suffix" in said.error[1]) == (2, True)
 
 
-def test_an_assessment_is_kept_with_both_documents(run, stage, proposed, acts, paper):
-    identity = proposed()
-    words = ["--report", paper("Two shops share it."), "--necessity", paper("Nothing milder.")]
-    said = acts(PROPOSER, "assess", identity, *words, "--json")
-    assert json.loads(said.out)["entry_index"]
+def test_an_assessment_is_drafted_completed_and_told(run, stage, proposed, acts, tmp_path):
+    identity, person = proposed(), stage.person(PROPOSER)
+    folder = tmp_path / "assessment"
+    drafted = run("order", "assess", identity, "--draft", "--in", folder, "-c", person)
+    assert (drafted.code, "Drafted." in drafted.out) == (0, True), drafted.err
+    facts, necessity = folder / "facts.json", folder / "necessity.json"
+    assert json.loads(facts.read_text())["order"]["order_id"] == identity
+    empty = run("order", "assess", identity, "--in", folder, "-c", person, "--yes")
+    assert (empty.code, "considered" in empty.error[0]) == (2, True)
+    said = {"considered": ["The host."], "why_no_dns_order": "No name.", "attested_by": "An, clerk"}
+    necessity.write_text(json.dumps(said))
+    altered = facts.read_text()
+    facts.write_text(altered.replace('"ipv4_addresses": "', '"ipv4_addresses": "1'))
+    refused = run("order", "assess", identity, "--in", folder, "-c", person, "--yes")
+    assert (refused.code, "facts" in refused.error[0], "--draft" in refused.error[1]) == (
+        5, True, True,
+    )  # fmt: skip
+    run("order", "assess", identity, "--draft", "--in", folder, "-c", person)
+    assert json.loads(necessity.read_text()) == said
+    done = acts(PROPOSER, "assess", identity, "--in", folder, "--json")
+    assert json.loads(done.out)["entry_index"]
     (event,) = [e for e in shown(run, stage, identity)["history"] if "Assessment" in e["kind"]]
     assert event["signed_by"] == [PROPOSER]
+    for words in ("attested by: An, clerk", "why no DNS order: No name.", "other orders: none"):
+        assert words in event["why"]
 
 
 def test_an_emergency_is_confirmed_by_two_persons_through_a_file(

@@ -21,7 +21,9 @@ from enforcer.api.client import ControlClient
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.feed_format import StreamEntry
 from enforcer.backends.keys import PrivateKey
+from enforcer.core import fields
 from enforcer.core.attestation import Attestation, parse_attestation
+from enforcer.core.collateral import Necessity
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.core.guard import Guard
@@ -39,6 +41,15 @@ from tests.scenarios.protections import CORE, PROTECTED, SHARED, SUFFIXES, Lists
 from tests.scenarios.provider import Provider
 
 DOCUMENT = b"d" * 32 + b"What else is at these addresses, and why nothing milder would do."
+
+
+NECESSITY = fields.dump(
+    Necessity(
+        considered=("The host was asked to take the site down, and did not answer.",),
+        why_no_dns_order="Those who fall for it follow links with the bare address.",
+        attested_by="An Nguyen, head of the incident desk",
+    )
+)
 
 
 class Country:
@@ -122,10 +133,20 @@ class Country:
 
     async def assesses(self, order: OrderRef) -> int:
         """Have the proposer attest what the order would hit beside its aim; return the entry."""
-        digest = sha256(DOCUMENT).hexdigest()
-        fields = {"report_sha256": digest, "necessity_sha256": digest}
-        act = self.land.act(AssessmentRecorded, order, **fields)
-        return await self._records(act, self.land.proposer, [DOCUMENT])
+        return await self.attests_facts(order, await self.facts(order))
+
+    async def facts(self, order: OrderRef) -> bytes:
+        """Return what is known of what an order would hit, as its assessor gets it."""
+        async with self._as(self.land.proposer) as client:
+            return await client.draft_assessment(order.order_id, order.entry_index)
+
+    async def attests_facts(self, order: OrderRef, facts: bytes) -> int:
+        """Have the proposer attest facts, and why the order is needed all the same."""
+        files = [b"f" * 32 + facts, b"n" * 32 + NECESSITY]
+        names = ("facts_sha256", "necessity_sha256")
+        named = {name: sha256(each).hexdigest() for name, each in zip(names, files, strict=True)}
+        act = self.land.act(AssessmentRecorded, order, **named)
+        return await self._records(act, self.land.proposer, files)
 
     async def lifts(
         self,

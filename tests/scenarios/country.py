@@ -29,15 +29,16 @@ from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted
 from enforcer.core.key import Role
-from enforcer.core.order import OrderRef, OrderRejected
+from enforcer.core.order import Measure, OrderRef, OrderRejected
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
+from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.v1 import order_pb2
 from tests.backends.gate_world import HOUR_MS
 from tests.backends.wall_clock import WallClock
-from tests.control import LOG_VKEY, REASONS, Installation, with_reasons
+from tests.control import LOG_VKEY, REASONS, Installation, PlainListWork, with_reasons
 from tests.people import ORIGIN, Land, Person, seal
-from tests.scenarios.protections import CORE, PROTECTED, SHARED, SUFFIXES, Lists, text_of
+from tests.scenarios.protections import CORE, PROTECTED, SHARED, SUFFIXES, text_of
 from tests.scenarios.provider import Provider
 
 DOCUMENT = b"d" * 32 + b"What else is at these addresses, and why nothing milder would do."
@@ -52,6 +53,15 @@ NECESSITY = fields.dump(
 )
 
 
+def measure_of(*lines: str) -> Measure:
+    """Return the measure that says what is done to each kind of target in a list, and no more."""
+    has_addresses = [line.startswith(("ip ", "net ")) for line in lines]
+    return Measure(
+        DnsMeasure.NONE if all(has_addresses) else DnsMeasure.NEGATIVE,
+        IpMeasure.REJECT if any(has_addresses) else IpMeasure.NONE,
+    )
+
+
 class Country:
     """People, their control plane and their providers."""
 
@@ -60,8 +70,7 @@ class Country:
         self._clock = clock
         # Gates are processes, and have the real time.
         self.land = Land(now_ms=SystemClock().now_ms())
-        self.lists = Lists()
-        self.served = Installation(directory, land=self.land, work=self.lists)
+        self.served = Installation(directory, land=self.land, work=PlainListWork())
         self.held: set[str] = set()
         """The guards that held the last proposal, and their report."""
         self.report = b""
@@ -100,7 +109,7 @@ class Country:
         """Have somebody propose an order for these lines."""
         who, text = by or self.land.proposer, text_of(*lines)
         await self.uploads(text)
-        order = with_reasons(self.land, text, **changes)
+        order = with_reasons(self.land, text, **{"measure": measure_of(*lines)} | changes)
         async with self._as(who) as client:
             recorded, said = await client.propose_held(seal(order, who.key), [REASONS])
         self.held = {Guard(each.guard).name for each in said.findings}
@@ -208,6 +217,12 @@ class Country:
         async with self._as(self.land.node) as client:
             entries = [each async for each in client.watch_orders(0, order.order_id, once=True)]
         return [f"{parse(each.entry).kind} by {' '.join(each.signed_by)}" for each in entries]
+
+    async def passes(self, address: str, at: str = "node-1") -> bool:
+        """Send a packet to an address through a provider's firewall, when its node is in step."""
+        provider = await self.provider(at)
+        await provider.is_in_step(self.size, self.land.now_ms)
+        return provider.passes(address)
 
     async def is_blocked(self, name: str, at: str = "node-1") -> bool:
         """Ask a provider's gate for a name's address, when its node is in step."""

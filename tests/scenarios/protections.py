@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
-from enforcer.core.target import ListSummary
-from tests.control import PlainListWork
-
 CORE = ("ip 192.0.2.53", "ip 192.0.2.80", "subtree register.example.org", "subtree time.example")
 """A resolver, an operator's own page about blocks, the register, time."""
 PROTECTED = ("net 198.51.100.0/24", "subtree bank.example", "subtree code.example")
@@ -18,16 +12,3 @@ SHARED = ("shared 203.0.113.0/24 cdn",)
 def text_of(*lines: str) -> bytes:
     """Return lines as a list has them."""
     return b"".join(sorted(f"{line}\n".encode() for line in lines))
-
-
-class Lists(PlainListWork):
-    """The check of lists, which can go ahead of its time and count addresses as what is enforced.
-
-    Until they are, a control plane refuses them all; what guards do about them is told so.
-    """
-
-    takes_addresses = False
-
-    async def check_list(self, path: Path) -> ListSummary:
-        found = await super().check_list(path)
-        return replace(found, name_count=found.target_count) if self.takes_addresses else found

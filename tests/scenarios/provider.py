@@ -1,7 +1,8 @@
 """A provider in a scenario: a real node, its gate as a process, a resolver, and one who asks.
 
-The node follows the control plane's feed, fetches lists and attests over gRPC with mTLS. What
-the resolver knows is in `addresses`; what it was asked, by whomever, is in `asked`.
+The node follows the control plane's feed, fetches lists and attests over gRPC with mTLS. Its
+firewall is in memory, and judges packets as the kernel's would. What the resolver knows is in
+`addresses`; what it was asked, by whomever, is in `asked`.
 """
 
 from __future__ import annotations
@@ -10,19 +11,24 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 
 from dnslib import QTYPE, RR, A, DNSRecord
 
 from enforcer.api.control_link import GrpcControlLink
+from enforcer.backends.address_pieces import PieceWorker
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import verify
 from enforcer.backends.memory import InlineListWork
 from enforcer.backends.memory_feed import MemoryFeedSource
+from enforcer.backends.memory_firewall import FirewallMemory, MemoryFirewall
 from enforcer.backends.tiles import TileLedger
+from enforcer.core.table import IpMeasure
 from enforcer.services.attest import Attester
 from enforcer.services.enforce import Enforcer
+from enforcer.services.firewalling import Firewalling, FirewallPace
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
@@ -34,6 +40,7 @@ from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
 from tests.backends.gate_world import Asking, GateUnderTest, Resolver, gate_folder, query
 from tests.control import LOG_VKEY, Installation, LandClock, trust_of
+from tests.node_world import Host
 from tests.people import ORIGIN, Person
 
 QUICK = Pace(*[0.02] * 8)
@@ -53,6 +60,7 @@ class Provider:
         self._env = env
         self.addresses: dict[str, str] = {}
         self.asked: list[str] = []
+        self.host = Host()
 
     async def __aenter__(self) -> Self:
         self._folder.mkdir()
@@ -77,12 +85,14 @@ class Provider:
 
     async def _node(self, stack: AsyncExitStack) -> Node:
         land, state = self._served.land, self._folder / "node"
-        trust, clock, files = trust_of(land), LandClock(land), KeptFiles(state)
+        trust, files = trust_of(land), KeptFiles(state)
         ledger = stack.enter_context(
             TileLedger.open(
                 state / "ledger", origin=ORIGIN, vkey=LOG_VKEY, verify=verify, writer=True
             )
         )
+        clock = LandClock(land)
+        self.firewall, self._clock = FirewallMemory(), clock
         control = GrpcControlLink(
             await stack.enter_async_context(self._served.client(self._person))
         )
@@ -97,10 +107,21 @@ class Provider:
             receiver=None,
         )
         lists = ListKeeper(ledger.lists, work, source, control, sealed)
+        time = NodeTime(clock, files)
+        pieces = PieceWorker()
+        stack.callback(pieces.close)
+        firewalling = Firewalling(
+            firewall=MemoryFirewall(self.firewall, clock),
+            work=pieces,
+            lists=lists,
+            own=self.host,
+            node_time=time,
+            pace=FirewallPace(0.1, retry_seconds=0.02, count_seconds=0.02),
+        )
         return Node(
             node_id=self._person.person_id,
             replica=Replica(trust, verify, ledger),
-            time=NodeTime(clock, files),
+            time=time,
             stops=StopKeeper(files),
             lists=lists,
             enforcer=Enforcer(
@@ -117,6 +138,7 @@ class Provider:
             scans=Scans(work, lists),
             split_views=SplitViews(trust, verify, ledger, files),
             cosigner=None,
+            firewall=firewalling,
             pace=QUICK,
         )
 
@@ -135,7 +157,7 @@ class Provider:
         return json.loads(path.read_bytes()) if path.exists() else {}
 
     async def is_in_step(self, size: int, t_ms: int) -> None:
-        """Wait until node and gate have done what the ledger of so many entries says, then."""
+        """Wait until all have done what the ledger of so many entries says, then."""
 
         def is_there() -> bool:
             status = self.status
@@ -144,6 +166,7 @@ class Provider:
                 and status["t_ms"] >= t_ms
                 and status["planned_size"] == size
                 and status["gate"]["state"] == "HOLDS_TABLE"
+                and status["firewall"]["state"] == "HOLDS"
                 and not status["missing_lists"]
                 and not status["omissions"]
             )
@@ -166,6 +189,14 @@ class Provider:
         addresses = [str(each.rdata) for each in answer.rr if each.rtype == QTYPE.A]
         assert addresses in ([], [self.addresses.get(name, ADDRESS)]), addresses
         return not addresses
+
+    def passes(self, address: str) -> bool:
+        """Send a packet to an address, and one from it."""
+        firewall = MemoryFirewall(self.firewall, self._clock)
+        client, other = ip_address("0.0.0.0"), ip_address(address)
+        judged = {firewall.judge(client, other), firewall.judge(other, client)}
+        assert (IpMeasure.NONE in judged) == (judged == {IpMeasure.NONE})
+        return judged == {IpMeasure.NONE}
 
     def _respond(self, asked: bytes) -> Iterator[bytes]:
         message = DNSRecord.parse(asked)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from enforcer.core.guard import Guard
 from enforcer.core.key import Category, Role
+from enforcer.core.order import Measure
 from enforcer.core.policy import DecisionKind
+from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, InputError, RefusedError
 from enforcer.v1 import order_pb2
 from tests.people import Person
@@ -37,18 +41,26 @@ async def test_australia_one_address_stands_for_a_quarter_of_a_million_sites(cou
     """Australia 2013: an agency blocked one address, and all the sites that shared it."""
     provider = await country.provider()
     provider.addresses |= {"scam.example.org": "203.0.113.7", "school.example.org": "203.0.113.7"}
-    with pytest.raises(RefusedError, match=r"the list has addresses, and measure\.ip is NONE"):
-        await country.proposes("ip 203.0.113.9")
-    country.lists.takes_addresses = True
-    order = await country.proposes("ip 203.0.113.7")
+    both = Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT)
+    order = await country.proposes("ip 203.0.113.7", measure=both)
     assert country.held == {"SHARED_RANGE"}
     assert not await country.is_blocked("school.example.org")
+    assert await country.passes("203.0.113.7")
+    with pytest.raises(ConflictError, match="HELD by SHARED_RANGE"):
+        await country.approves(order)
     with pytest.raises(RefusedError, match="assessment"):
         await country.lifts(order, Guard.SHARED_RANGE)
+    facts = await country.facts(order)
+    [known] = json.loads(facts)["ranges"]["entries"]
+    assert (known["line"], known["addresses"]) == ("shared 203.0.113.0/24 cdn", "256")
+    with pytest.raises(RefusedError, match="facts of the assessment differ"):
+        await country.attests_facts(order, facts.replace(b'"count": 1', b'"count": 0'))
     assessment = await country.assesses(order)
     await country.lifts(order, Guard.SHARED_RANGE, assessment=assessment)
     await country.approves(order)
     assert await country.is_blocked("scam.example.org")
+    assert not await country.passes("203.0.113.7")
+    assert await country.passes("203.0.113.8")
     assert await country.history(order) == [
         "OrderProposed by an.nguyen",
         "OrderHeld by control-1",
@@ -60,7 +72,6 @@ async def test_australia_one_address_stands_for_a_quarter_of_a_million_sites(cou
 
 async def test_austria_a_court_names_eleven_addresses_of_a_network_of_caches(country: Country):
     """Austria 2022: eleven addresses for fourteen sites; thousands were down for two days."""
-    country.lists.takes_addresses = True
     caches = [f"ip 203.0.113.{number}" for number in range(10, 21)]
     order = await country.proposes(*caches, decision_kind=DecisionKind.COURT_FINAL)
     assert country.held == {"SHARED_RANGE"}
@@ -70,7 +81,7 @@ async def test_austria_a_court_names_eleven_addresses_of_a_network_of_caches(cou
     reason = await country.returns(order)
     assert await country.status(order) == "REJECTED"
     assert await country.document(reason) == DOCUMENT
-    assert not await country.is_blocked("shop.example.org")
+    assert await country.passes("203.0.113.10")
     assert await country.history(order) == [
         "OrderProposed by an.nguyen",
         "OrderHeld by control-1",
@@ -104,24 +115,27 @@ async def test_spain_a_delegate_adds_to_a_courts_list_week_by_week(country: Coun
         "decision_kind": DecisionKind.COURT_INTERIM,
         "by": delegate,
     }
-    first = await country.orders("exact one.example.org", **court)
-    added = await country.proposes("exact two.example.org", **court)
+    first = await country.orders("ip 192.0.2.1", **court)
+    added = await country.proposes("ip 192.0.2.2", **court)
     wider = {"order_id": first.order_id, "version": 2, "supersedes": first}
-    await country.proposes("exact one.example.org", "exact tree.example.org", **court, **wider)
+    await country.proposes("ip 192.0.2.1", "net 192.0.2.128/25", **court, **wider)
     assert country.in_force == [first.order_id]
-    assert not await country.is_blocked("two.example.org")
-    assert not await country.is_blocked("tree.example.org")
+    assert not await country.passes("192.0.2.1")
+    assert await country.passes("192.0.2.2")
+    assert await country.passes("192.0.2.129")
     with pytest.raises(RefusedError, match="targets and the policy allows 2"):
-        await country.proposes(*SITES[:3], **court)
+        await country.proposes(*(f"ip 192.0.2.{number}" for number in (3, 4, 5)), **court)
     late = dict.fromkeys(("expires_at_ms", "review_due_at_ms"), country.days_on(91))
     with pytest.raises(RefusedError, match="the cap for"):
-        await country.proposes("exact three.example.org", **late, **court)
+        await country.proposes("ip 192.0.2.6", **late, **court)
     with pytest.raises(RefusedError, match="PHISHING"):
-        await country.proposes("exact four.example.org", by=delegate)
+        await country.proposes("ip 192.0.2.7", by=delegate)
+    await country.proposes("ip 203.0.113.9", **court)
+    assert country.held == {"SHARED_RANGE"}  # a court's delegate waits for an assessment as well
     await country.approves(added)
-    assert await country.is_blocked("two.example.org")
+    assert not await country.passes("192.0.2.2")
     country.pass_days(31)
-    assert not await country.is_blocked("two.example.org")
+    assert await country.passes("192.0.2.2")
     assert await country.history(added) == ["OrderProposed by league", "OrderApproved by binh.tran"]
 
 
@@ -135,6 +149,7 @@ async def test_britain_a_blocked_site_points_at_another_site(country: Country):
     }
     assert await country.is_blocked("pirate.example.org")
     assert not await country.is_blocked("radio.example.org")
+    assert await country.passes("198.51.100.9")
     assert provider.asked == ["radio.example.org"]  # nobody ever looked where the other points
     assert await country.history(order) == [
         "OrderProposed by an.nguyen",
@@ -164,7 +179,6 @@ async def test_russia_a_blocked_name_that_expired_is_bought_and_points_at_a_bank
 
 async def test_russia_the_address_of_the_block_page_enters_the_list(country: Country):
     """Russia 2018: the addresses of operators' own pages about blocks were put on the list."""
-    country.lists.takes_addresses = True
     size = country.size
     for line in ("ip 192.0.2.80", "net 192.0.2.64/26"):
         with pytest.raises(RefusedError, match="PROTECTED_CORE") as caught:
@@ -204,7 +218,6 @@ async def test_germany_a_name_stays_blocked_after_the_site_has_gone(country: Cou
 
 async def test_level_3_a_wildcard_slips_into_a_block_of_one_address(country: Country):
     """Level 3, 2020: a wildcard in an attempt to block one address; a five-hour outage."""
-    country.lists.takes_addresses = True
     size = country.size
     for line, column in (
         ("subtree *.example.org", 9),
@@ -219,6 +232,12 @@ async def test_level_3_a_wildcard_slips_into_a_block_of_one_address(country: Cou
     with pytest.raises(RefusedError, match="PROTECTED_CORE"):
         await country.proposes("net 192.0.0.0/16")  # the own resolver's address is in it
     assert (country.size, country.in_force) == (size, [])
+    provider = await country.provider()
+    provider.host.own = ("192.0.2.192/26",)  # where the provider's own control traffic goes
+    await country.orders("net 192.0.2.128/25")
+    assert not await country.passes("192.0.2.129")
+    await provider.eventually(lambda: provider.passes("192.0.2.193"))
+    assert not await country.passes("192.0.2.191")
 
 
 async def test_britain_one_image_of_an_encyclopedia(country: Country):

@@ -3,7 +3,7 @@
 Pieces travel packed, so that half a million of them are two bytes objects and no more: for each
 family sorted, disjoint records of the first address, the last address (network order, 4 or 16
 octets each) and the order's entry index (u32, little endian). Pieces that touch are not merged:
-each order keeps its own life. What is protected is in no piece.
+each order keeps its own life. What the policy protects is in no piece.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import pytest
 
 from enforcer.backends.nft_firewall import NO_OWNERS, NftFirewall
 from enforcer.backends.nft_socket import NftSocket, away
+from enforcer.backends.nft_wire import Verb
 from enforcer.core.firewall import FirewallRow, FirewallState, Pieces
 from enforcer.core.table import IpMeasure
 from enforcer.errors import ConflictError, UnavailableError
@@ -351,3 +352,57 @@ async def test_a_lost_answer_is_never_taken_for_a_good_one(network):
         kernel.is_losing = False
         assert (await firewall.read()).content == CONTENT  # it had gone well: reading tells
         await firewall.close()
+
+
+def many():
+    """Return 24,000 pieces, the number that a set dump elsewhere lost nine tenths of."""
+    hosts = (((10 << 24) + 2 * n, (10 << 24) + 2 * n) for n in range(16_000))
+    wide = (((11 << 24) + 16 * n, (11 << 24) + 16 * n + 7) for n in range(8_000))
+    return Pieces(
+        b"".join(
+            first.to_bytes(4, "big") + last.to_bytes(4, "big") + (5).to_bytes(4, "little")
+            for first, last in (*hosts, *wide)
+        )
+    )
+
+
+async def test_every_one_of_many_pieces_is_read_back(world):
+    content = FirewallContent((FIVE,), many())
+    await world.firewall.replace(content, HOUR_SECONDS)
+    holding = await world.firewall.read()
+    assert (holding.state, len(holding.content.pieces)) == (FirewallState.HOLDS, 24_000)
+    assert holding.content == content
+
+
+class Forgetful(NftSocket):
+    """A kernel that leaves a part of a large set out, and says nothing."""
+
+    def datagrams(self, verb, *attrs, family=None):
+        for at, datagram in enumerate(super().datagrams(verb, *attrs, family=family)):
+            if at != 1 or verb != Verb.GET_ELEMENTS:
+                yield datagram
+
+
+async def test_what_a_dump_leaves_out_is_noticed_by_the_kernels_own_count(network):
+    async with KernelWorld(network) as world:
+        firewall = NftFirewall(opened=lambda: world.box.call(Forgetful))
+        await firewall.claim(HOUR_SECONDS)
+        await firewall.replace(FirewallContent((FIVE,), many()), HOUR_SECONDS)
+        holding = await firewall.read()
+        await firewall.close()
+    assert holding.state is FirewallState.DIFFERS
+    assert holding.reason == "the kernel did not tell all elements of a set"
+
+
+async def test_what_is_offered_to_the_chains_after_ours_is_what_passes(world):
+    """Ours come before the filters of others, which see nothing that is blocked."""
+    world.box.run(
+        "nft",
+        "add table ip late; add counter ip late seen; "
+        "add chain ip late f { type filter hook forward priority filter; }; "
+        "add rule ip late f ip daddr 192.0.2.0/24 counter name seen",
+    )
+    assert await world.sent_to("192.0.2.7") is REJECT
+    assert "packets 0 " in world.box.run("nft", "list", "counter", "ip", "late", "seen")
+    assert await world.sent_to("192.0.2.8") is PASS
+    assert "packets 1 " in world.box.run("nft", "list", "counter", "ip", "late", "seen")

@@ -208,10 +208,10 @@ class KernelWorld:
             (source, FREE[version]) if source == CLIENT[version] else (FREE[version], destination)
         )
         with (
-            receiver.call(lambda: _bound(version, destination, PROBED_PORT)) as probed,
-            receiver.call(lambda: _bound(version, free_destination, MARKED_PORT)) as marked,
-            sender.call(lambda: _bound(version, source, 0)) as probe,
-            sender.call(lambda: _bound(version, free_source, 0)) as mark,
+            receiver.call(lambda: bound(version, destination, PROBED_PORT)) as probed,
+            receiver.call(lambda: bound(version, free_destination, MARKED_PORT)) as marked,
+            sender.call(lambda: bound(version, source, 0)) as probe,
+            sender.call(lambda: bound(version, free_source, 0)) as mark,
         ):
             probe.connect((destination, PROBED_PORT))
             probe.send(b"probe")
@@ -224,7 +224,7 @@ class KernelWorld:
             return IpMeasure.REJECT if error else IpMeasure.DROP
 
 
-def _bound(version: int, address: str, port: int) -> socket.socket:
+def bound(version: int, address: str, port: int) -> socket.socket:
     made = socket.socket(FAMILY[version], socket.SOCK_DGRAM)
     if version == 6:
         made.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND: local by its route alone

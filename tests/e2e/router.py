@@ -105,6 +105,10 @@ class Router(Installation):
         recorded = self._keep(self.call(auditor.record_root_act(act)))
         assert apply(self.land.state, parse(recorded.leaf)).is_effective
 
+    def propose_addresses(self, *lines: str) -> OrderRef:
+        """Have one person propose to reject addresses."""
+        return self.propose(text_of(*lines), measure=REJECT)
+
     def order_addresses(self, *lines: str, **changes: Any) -> OrderRef:
         """Have two persons order addresses."""
         return self.order(text_of(*lines), **{"measure": REJECT} | changes)

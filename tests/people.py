@@ -88,14 +88,18 @@ def identity() -> str:
     return age.encode(age.SECRET_PREFIX, token_bytes(32)).upper()
 
 
-LIST_SECRET = identity()
+LIST_SECRET, OTHER_SECRET = identity(), identity()
 LIST_RECIPIENT = age.recipient_of(LIST_SECRET)
-"""Of the sealed lists that nobody opens in a test."""
+RECIPIENTS = {
+    PublicationMode.RESTRICTED_TARGETS: age.recipient_of(OTHER_SECRET),
+    PublicationMode.DELAYED: LIST_RECIPIENT,
+}
+"""Of the sealed lists that nobody opens in a test: a recipient serves one list, in one mode."""
 
 
 def hidden(mode: PublicationMode, publish_at_ms: int | None = None) -> Publication:
     """Return a publication with a list that was sealed somehow."""
-    return Publication(mode, publish_at_ms, sha256(b"sealed").hexdigest(), LIST_RECIPIENT)
+    return Publication(mode, publish_at_ms, sha256(b"sealed").hexdigest(), RECIPIENTS.get(mode))
 
 
 @dataclass

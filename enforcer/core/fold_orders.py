@@ -58,6 +58,9 @@ def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
         decision_kind=payload.decision_kind,
     )
     state.versions.setdefault(payload.order_id, []).append(state.size)
+    publication = payload.publication
+    if publication.list_recipient is not None:
+        state.sealings.setdefault(publication.list_recipient, publication)
 
 
 def change_order(state: State, act: OrderAct, entry: Entry) -> None:

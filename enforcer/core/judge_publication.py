@@ -4,7 +4,7 @@ RESTRICTED_TARGETS is for child abuse material alone and needs oversight's signa
 proposal, by a person who stands behind no part of the block. DELAYED is for any category and for
 days: the order ends at ``publish_at_ms`` unless its list was published before. Whoever publishes
 gives the identity of the list's recipient, which any judge can check; whether the list is sealed
-for that recipient shows when it is opened.
+for that recipient shows when it is opened. A recipient serves one list: its secret opens no other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from enforcer.core import age
 from enforcer.core.judge_parts import check_meets, check_role, named_order
 from enforcer.core.key import STOPPING_ROLES, Category, Role
-from enforcer.core.order import OrderProposed, OrderPublished, PublicationMode
+from enforcer.core.order import OrderProposed, OrderPublished, Publication, PublicationMode
 from enforcer.core.policy import DAY_MS
 from enforcer.core.signing import field_error
 from enforcer.core.state import KeyRecord, OrderRecord, PolicyRecord, State
@@ -82,10 +82,7 @@ def check_publication(
             "Give sealed_sha256 and list_recipient for a list that is not public at once.",
         )
     if publication.list_recipient is not None:
-        try:
-            age.check_recipient(publication.list_recipient)
-        except InputError as error:
-            raise field_error("publication.list_recipient", error.message, error.advice) from error
+        _check_recipient(state, publication, publication.list_recipient)
     if publication.mode is _RESTRICTED and order.category is not Category.CHILD_ABUSE_MATERIAL:
         raise field_error(
             "publication.mode",
@@ -160,6 +157,27 @@ def judge_publication(state: State, payload: OrderPublished, signer: KeyRecord) 
             "list_secret",
             "it is the secret of another list",
             "Give the identity that was made for this order's list.",
+        )
+
+
+def _check_recipient(state: State, publication: Publication, recipient: str) -> None:
+    """Check that a recipient is one, and that its secret opens no other list.
+
+    Else who publishes one list would publish both; nor is a restricted one published as a delayed.
+    """
+    try:
+        age.check_recipient(recipient)
+    except InputError as error:
+        raise field_error("publication.list_recipient", error.message, error.advice) from error
+    known = state.sealings.get(recipient)
+    if known is not None and (known.sealed_sha256, known.mode) != (
+        publication.sealed_sha256,
+        publication.mode,
+    ):
+        raise field_error(
+            "publication.list_recipient",
+            "another list was sealed for this recipient, or this one for another mode",
+            "Seal each list for a key of its own.",
         )
 
 

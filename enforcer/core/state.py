@@ -16,7 +16,7 @@ from enforcer.core.envelope import Verify, key_id
 from enforcer.core.guard import Guard
 from enforcer.core.key import KeyRegistered
 from enforcer.core.life import ENDED, OrderStatus
-from enforcer.core.order import OrderProposed, PublicationMode
+from enforcer.core.order import OrderProposed, Publication, PublicationMode
 from enforcer.core.policy import DecisionKind, Pins, PolicyAdopted
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.running import Additions, LiveOrders
@@ -250,6 +250,8 @@ class State:
     """Orders that had been approved and were stopped, by the stop."""
     versions: dict[str, list[int]] = field(default_factory=dict)
     """Order id -> entry indices of its effective proposals, ascending."""
+    sealings: dict[str, Publication] = field(default_factory=dict)
+    """Recipient of a sealed list -> what its first order says: it serves that list alone."""
     index_of_payload: dict[str, int] = field(default_factory=dict)
     index_of_request: dict[tuple[str, str], int] = field(default_factory=dict)
     """(key id, request id) -> entry index."""
@@ -274,6 +276,7 @@ class State:
             administrative=list(self.administrative),
             stopped=list(self.stopped),
             versions={order_id: list(indices) for order_id, indices in self.versions.items()},
+            sealings=dict(self.sealings),
             index_of_payload=dict(self.index_of_payload),
             index_of_request=dict(self.index_of_request),
         )

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from enforcer.core.entry import parse_payload
 from enforcer.core.hold import HoldLifted
 from enforcer.core.key import KeyRegistered, Role
 from enforcer.core.life import ENDED
@@ -24,9 +25,7 @@ from enforcer.services.ledger import Appended, Ledger
 from enforcer.services.list_secrets import ListSecrets
 
 RETRY_SECONDS: Final = 30.0
-_WAKING: Final = frozenset(
-    kind.__name__ for kind in (KeyRegistered, OrderProposed, OrderApproved, HoldLifted)
-)
+_WAKING: Final = frozenset((OrderApproved.__name__, HoldLifted.__name__))
 
 log: Final = structlog.get_logger()
 
@@ -47,7 +46,13 @@ class Wrapping:
         self._wraps = wraps
         self._sealing = sealing
         self._feed = feed
-        self._shown: set[tuple[str, str]] = set()
+        self._made: dict[str, set[str]] = {}
+        """Sealed list -> key ids that have a wrap on the disk; read once."""
+        self._shown: dict[str, set[str]] = {}
+        """And in the feed, as far as this process put it there."""
+        self._due: set[int] = set()
+        """Orders whose receivers may lack a wrap."""
+        self._all_due = True
         self._wake = asyncio.Event()
         ledger.on_append(self._hear)
 
@@ -60,11 +65,13 @@ class Wrapping:
         """
         if not order.publication.is_sealed:
             return
+        self._made.pop(order.list_file_sha256, None)  # unused lists are forgotten with their wraps
         await self._wrap(order, list(self._receivers(blocks=blocks)))
 
     def show_again(self) -> None:
         """Put all wraps into the feed again, soon: it was emptied or altered."""
         self._shown.clear()
+        self._all_due = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -79,24 +86,39 @@ class Wrapping:
                 continue
 
     def _hear(self, appended: Appended) -> None:
-        if any(entry.kind in _WAKING for entry in appended.entries):
+        for at, entry in enumerate(appended.entries, appended.first_index):
+            if entry.kind == KeyRegistered.__name__:
+                self._all_due = True
+            elif entry.kind == OrderProposed.__name__:
+                self._due.add(at)
+            elif entry.kind in _WAKING:
+                payload = parse_payload(entry.envelope)
+                if isinstance(payload, OrderApproved | HoldLifted):
+                    self._due.add(payload.order.entry_index)
+            else:
+                continue
             self._wake.set()
 
     async def _catch_up(self) -> bool:
         """Make and show all that is missing; tell whether nothing is left to do."""
-        is_done = True
-        for order in list(self._ledger.state.orders.values()):
-            if order.is_public:
+        orders = self._ledger.state.orders
+        due = list(orders) if self._all_due else sorted(self._due)
+        self._due, self._all_due = set(), False
+        for index in due:
+            order = orders.get(index)
+            if order is None or order.is_public:
                 continue
             try:
                 blocks = self._may_block(order)
-                is_done &= await self._wrap(order.payload, list(self._receivers(blocks=blocks)))
+                is_done = await self._wrap(order.payload, list(self._receivers(blocks=blocks)))
             except EnforcerError as error:
                 is_done = False
                 log.warning(
                     "list_not_wrapped", order_id=order.payload.order_id, problem=error.message
                 )
-        return is_done
+            if not is_done:
+                self._due.add(index)
+        return not self._due
 
     def _may_block(self, order: OrderRecord) -> bool:
         return (
@@ -121,11 +143,14 @@ class Wrapping:
     async def _wrap(self, order: OrderProposed, receivers: list[KeyRecord]) -> bool:
         """Make the wraps that are missing, show them all; tell whether the feed took them."""
         sealed = order.list_file_sha256
-        have = set(await asyncio.to_thread(self._wraps.receivers, sealed))
-        missing = [each for each in receivers if each.key_id not in have]
+        if sealed not in self._made:
+            self._made[sealed] = set(await asyncio.to_thread(self._wraps.receivers, sealed))
+        made = self._made[sealed]
+        missing = [each for each in receivers if each.key_id not in made]
         if missing:
             secret = await self._secrets.secret(order)
             await asyncio.to_thread(self._make, sealed, secret, missing)
+            made.update(each.key_id for each in missing)
             log.info("list_wrapped", order_id=order.order_id, receivers=len(missing))
         try:
             for each in receivers:
@@ -142,9 +167,10 @@ class Wrapping:
                 self._wraps.put(sealed, each.key_id, self._sealing.wrap(secret, recipient))
 
     async def _show(self, sealed: str, key_id: str) -> None:
-        if (sealed, key_id) in self._shown:
+        shown = self._shown.setdefault(sealed, set())
+        if key_id in shown:
             return
         wrap = await asyncio.to_thread(self._wraps.read, sealed, key_id)
         if wrap is not None:
             await self._feed.put_wrap(sealed, key_id, wrap)
-            self._shown.add((sealed, key_id))
+            shown.add(key_id)

@@ -249,3 +249,17 @@ def test_another_version_does_not_begin_the_delay_anew(land):
     again = {"order_id": first.order_id, "version": 2, "supersedes": first}
     refused(delayed(land, 16, **again), "more than 30 days")
     assert delayed(land, 14, **again).is_effective
+
+
+def test_a_recipient_serves_one_list_in_one_mode(land):
+    """Else who publishes one list would publish another, or one that stays hidden."""
+    first = land.propose_hidden(DELAYED)
+    same = land.order_record(first).payload.publication
+    again = land.propose_hidden(DELAYED, publication=same)  # another order, the same list
+    assert again != first
+    other = replace(same, sealed_sha256="0" * 64)
+    refused(land.record(seal(land.order(publication=other), land.proposer.key)), "another list")
+    land.propose_hidden(RESTRICTED)
+    hiding = hidden(RESTRICTED)
+    shown = replace(same, list_recipient=hiding.list_recipient)
+    refused(land.record(seal(land.order(publication=shown), land.proposer.key)), "another mode")

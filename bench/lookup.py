@@ -103,7 +103,9 @@ def row_of(text: bytes | mmap.mmap, index: int = 1) -> OrderRow:
     )
 
 
-def compile_to(path: Path, text: bytes | mmap.mmap, protected: bytes = b"") -> None:
+def compile_to(
+    path: Path, text: bytes | mmap.mmap, protected: bytes = b"", row: OrderRow | None = None
+) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     compiler.compile_table(
         descriptor,
@@ -114,7 +116,7 @@ def compile_to(path: Path, text: bytes | mmap.mmap, protected: bytes = b"") -> N
         secret=bytes(range(16)),
         register_url="https://register.example.org/o/",
         register_domain="register.example.org",
-        orders=[(row_of(text), text)],
+        orders=[(row or row_of(text), text)],
         protected=protected,
     )
     os.close(descriptor)

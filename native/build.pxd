@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Placing targets into the slots of a table that is being compiled.
+"""Placing targets into a table that is being compiled: names into slots, prefixes into runs.
 
 Works on checked lists: every line is canonical and ends with LF. A list that changes while
 it is read (a file that somebody writes to) is noticed or placed wrongly, but never read or
@@ -19,7 +19,9 @@ from chain cimport (
     link_t,
 )
 from layout cimport *
-from place cimport keys_t, label_before, place_line, placed_t
+from nests cimport nests_t
+from pieces cimport ROLE_CORE, ROLE_PROTECTED, ROLE_ROW, entry_of, run_t
+from place cimport label_before, place_line, placed_t
 from siphash cimport hash128_t, siphash128
 from table cimport table_home
 
@@ -30,21 +32,17 @@ cdef enum:
     PLACE_CHANGED = 4
 
 cdef enum:
-    ROLE_CORE = 1
-    ROLE_PROTECTED = 2
-    ROLE_ORDER = 3
-
-cdef enum:
     ANSWER_NONE = 0
     ANSWER_MAY_BLOCK = 1
     ANSWER_MAY_NOT_BLOCK = 2
 
 
 ctypedef struct build_t:
-    header_t *header  # secret and slot_count are set; counts and bitmaps are kept here
+    header_t *header  # secret and slot_count are set; counts and depths are kept here
     slot_t *slots
-    keys_t keys
     chains_t chains
+    run_t runs[2]  # IPv4, IPv6: not sorted yet
+    uint64_t room  # in each of them
 
 
 ctypedef struct cursor_t:
@@ -52,11 +50,6 @@ ctypedef struct cursor_t:
     size_t size_bytes
     size_t at
     int answer
-
-
-cdef inline uint64_t build_used(const header_t *header) noexcept nogil:
-    """Return how many slots are taken."""
-    return header.name_count + header.network_count
 
 
 cdef inline slot_t *build_slot(build_t *build, hash128_t name, bint insert) noexcept nogil:
@@ -76,7 +69,7 @@ cdef inline slot_t *build_slot(build_t *build, hash128_t name, bint insert) noex
             return slot
         at = at + 1 if at + 1 < header.slot_count else 0
         probes += 1
-    if not insert or build_used(header) + 1 >= header.slot_count:  # one slot stays empty
+    if not insert or header.name_count + 1 >= header.slot_count:  # one slot stays empty
         return NULL
     slot.fingerprint_low = name.low
     slot.fingerprint_high = <uint32_t> name.high
@@ -86,13 +79,8 @@ cdef inline slot_t *build_slot(build_t *build, hash128_t name, bint insert) noex
 
 
 cdef inline void build_note(header_t *header, const placed_t *placed, bint is_new) noexcept nogil:
-    """Count a target that is placed, and note where lookups must look for it."""
+    """Count a name that is placed, and note where lookups must look for it."""
     cdef uint64_t bit
-    if placed.kind == KIND_IP or placed.kind == KIND_NET:
-        header.network_count += is_new
-        bit = <uint64_t> 1 << (placed.length & 63)
-        header.prefixes[placed.family][placed.length >> 6] |= bit
-        return
     header.name_count += is_new
     bit = <uint64_t> 1 << (placed.depth & 63)
     header.depths[placed.depth >> 6] |= bit
@@ -108,13 +96,30 @@ cdef inline uint32_t protection_flag(int role, uint32_t event_kind) noexcept nog
     return flag << (event_kind - EVENT_EXACT)
 
 
+cdef inline bint build_gather(
+    build_t *build, const placed_t *placed, int role, uint32_t order
+) noexcept nogil:
+    """Put an address or a prefix into its run; False without room."""
+    cdef run_t *run = build.runs + (placed.prefix.family == 6)
+    if run.count == build.room:
+        return False
+    entry_of(run.entries + run.count, &placed.prefix, order, <uint8_t> role)
+    run.count += 1
+    return True
+
+
 cdef inline int build_place(
-    build_t *build, cursor_t *cursor, int role, uint32_t order, bint takes_networks
+    build_t *build,
+    cursor_t *cursor,
+    int role,
+    uint32_t order,
+    bint takes_names,
+    bint takes_networks,
 ) noexcept nogil:
     """Place the targets of a list, in its role; orders must come ascending, after the others.
 
-    Addresses and prefixes are jumped over unless `takes_networks`. Writes slots and chains.
-    Returns a PLACE_ code; after PLACE_ASK, `cursor.at` is the line in question.
+    Names, or addresses and prefixes, that are not taken are jumped over. Writes slots, chains
+    and runs. Returns a PLACE_ code; after PLACE_ASK, `cursor.at` is the line in question.
     """
     cdef const uint8_t *line
     cdef const uint8_t *end
@@ -124,9 +129,14 @@ cdef inline int build_place(
     while cursor.at < cursor.size_bytes:
         line = cursor.text + cursor.at
         end = <const uint8_t *> memchr(line, c"\n", cursor.size_bytes - cursor.at)
-        if end == NULL or not place_line(line, end - line, &build.keys, &placed):
+        if end == NULL or not place_line(line, end - line, build.header.secret, &placed):
             return PLACE_CHANGED
-        if not takes_networks and (placed.kind == KIND_IP or placed.kind == KIND_NET):
+        if placed.kind == KIND_IP or placed.kind == KIND_NET:
+            if takes_networks and not build_gather(build, &placed, role, order):
+                return PLACE_CHANGED
+            cursor.at = end - cursor.text + 1
+            continue
+        if not takes_names:
             cursor.at = end - cursor.text + 1
             continue
         slot = build_slot(build, placed.hash, True)
@@ -135,7 +145,7 @@ cdef inline int build_place(
         kind = EVENT_EXACT if placed.kind == KIND_EXACT else EVENT_SUBTREE
         before = slot.posting
         event = chain_event(kind, order)
-        if role != ROLE_ORDER:
+        if role != ROLE_ROW:
             event = chain_event(EVENT_FLAG, protection_flag(role, kind))
         elif build.chains.links[before].flags & protection_flag(ROLE_PROTECTED, kind):
             if cursor.answer == ANSWER_NONE:
@@ -182,7 +192,7 @@ cdef inline int build_pass_inside(build_t *build, cursor_t *cursor) noexcept nog
     while cursor.at < cursor.size_bytes:
         line = cursor.text + cursor.at
         end = <const uint8_t *> memchr(line, c"\n", cursor.size_bytes - cursor.at)
-        if end == NULL or not place_line(line, end - line, &build.keys, &placed):
+        if end == NULL or not place_line(line, end - line, build.header.secret, &placed):
             return PLACE_CHANGED
         cursor.at = end - cursor.text + 1
         if placed.kind == KIND_EXACT or placed.kind == KIND_SUBTREE:
@@ -191,7 +201,7 @@ cdef inline int build_pass_inside(build_t *build, cursor_t *cursor) noexcept nog
     return PLACE_DONE
 
 
-cdef inline uint64_t build_number_postings(build_t *build) noexcept nogil:
+cdef inline uint64_t build_number_postings(build_t *build, const nests_t *nests) noexcept nogil:
     """Number the chains in use, ascending, in place of links; return the words they take."""
     cdef link_t *links = build.chains.links
     cdef header_t *header = build.header
@@ -199,6 +209,8 @@ cdef inline uint64_t build_number_postings(build_t *build) noexcept nogil:
     cdef uint64_t words = 0
     for number in range(header.slot_count):
         links[build.slots[number].posting].posting = 1
+    for number in range(1, nests.count):
+        links[nests.nests[number].posting].posting = 1
     links[0].posting = 0
     header.posting_count = 0
     for number in range(1, build.chains.count):
@@ -213,9 +225,9 @@ cdef inline uint64_t build_number_postings(build_t *build) noexcept nogil:
 
 
 cdef inline void build_write_postings(
-    build_t *build, posting_t *postings, uint32_t *words
+    build_t *build, nests_t *nests, posting_t *postings, uint32_t *words
 ) noexcept nogil:
-    """Write posting 0 and those in use, with their words, and turn the slots to them."""
+    """Write posting 0 and those in use, with their words; turn the slots and nests to them."""
     cdef link_t *links = build.chains.links
     cdef posting_t *posting = postings
     cdef uint32_t number, walk, kind, exact_end, subtree_end, at = 0
@@ -249,3 +261,5 @@ cdef inline void build_write_postings(
             walk = links[walk].before
     for number in range(build.header.slot_count):
         build.slots[number].posting = links[build.slots[number].posting].posting
+    for number in range(1, nests.count):
+        nests.nests[number].posting = links[nests.nests[number].posting].posting

@@ -13,12 +13,16 @@ from enforcer.core.target import LINE_BYTES_MAX
 from enforcer.errors import InputError, IntegrityError
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from build cimport *
 from chain cimport chains_free, chains_open
+from guard_networks cimport prefix_t, read_prefix
 from layout cimport *
-from prefix cimport prefix_key
+from nests cimport nests_free, nests_lay, nests_open, nests_t, nests_write, runs_sort
+from pieces cimport entry_of, entry_t, run_mark
+from prefix cimport index_bits_for, prefixes_bytes
 
 cdef enum:
     WORDS_MAX = 1 << 30  # 4 GiB of order slots: something is wrong long before
@@ -37,7 +41,7 @@ class CompiledTable:
 
 
 def slots_for(placed_count):
-    """Return the slots that `placed_count` names and networks get: a load of three quarters."""
+    """Return the slots that `placed_count` names get: a load of three quarters."""
     return placed_count + placed_count // 3 + 2
 
 
@@ -70,9 +74,11 @@ cdef class Builder:
     """One attempt at a table with a given number of slots."""
 
     cdef build_t build
+    cdef nests_t nests
     cdef Region region
 
-    def __cinit__(self, fd, bytes secret, slot_count):
+    def __cinit__(self, fd, bytes secret, slot_count, uint64_t network_count_max):
+        """Begin with no target; `network_count_max` are the addresses and prefixes to come."""
         os.ftruncate(fd, 0)  # what was there must not show through in empty slots
         self.region = Region(fd)
         self.region.resize(TABLE_HEADER_BYTES + <uint64_t> slot_count * sizeof(slot_t))
@@ -80,20 +86,34 @@ cdef class Builder:
         memcpy(&self.build.header.secret, <const uint8_t *> secret, 16)
         self.build.header.slot_count = slot_count
         self.build.header.probes_max = 1
-        self.build.keys.secret = self.build.header.secret
-        self.build.keys.prefix_key = prefix_key(self.build.header.secret)
+        self.build.room = network_count_max
+        for run in range(2):
+            self.build.runs[run].entries = <entry_t *> malloc(
+                (network_count_max + 1) * sizeof(entry_t)
+            )
+            if self.build.runs[run].entries == NULL:
+                raise MemoryError
         if not chains_open(&self.build.chains):
             raise MemoryError
 
     def __dealloc__(self):
         chains_free(&self.build.chains)
+        nests_free(&self.nests)
+        free(self.build.runs[0].entries)
+        free(self.build.runs[1].entries)
 
     cdef void map_slots(self):
         self.build.header = <header_t *> &self.region.bytes[0]
         self.build.slots = <slot_t *> &self.region.bytes[TABLE_HEADER_BYTES]
 
     cdef int place(
-        self, const uint8_t[::1] text, int role, uint32_t order, bint takes_networks, may_block
+        self,
+        const uint8_t[::1] text,
+        int role,
+        uint32_t order,
+        may_block,
+        bint takes_names=True,
+        bint takes_networks=True,
     ) except -1:
         """Place a list; `may_block(line)` tells whether the order overrides a protection."""
         cdef cursor_t cursor
@@ -106,7 +126,9 @@ cdef class Builder:
         cursor.answer = ANSWER_NONE
         while outcome == PLACE_ASK:
             with nogil:
-                outcome = build_place(&self.build, &cursor, role, order, takes_networks)
+                outcome = build_place(
+                    &self.build, &cursor, role, order, takes_names, takes_networks
+                )
             if outcome == PLACE_ASK:
                 line = bytes(text[cursor.at:cursor.at + LINE_BYTES_MAX + 1])
                 may = may_block(line[:line.index(b"\n") + 1])
@@ -129,23 +151,50 @@ cdef class Builder:
 
     def place_all(self, lists):
         """Place the protections, then the orders by row, then what a pass rule implies."""
-        self.place(lists.core, ROLE_CORE, 0, True, None)
-        self.place(lists.protected, ROLE_PROTECTED, 0, True, None)
-        for number, index, cuts, text in lists.answering:
+        self.place(lists.core, ROLE_CORE, 0, None)
+        self.place(lists.protected, ROLE_PROTECTED, 0, None)
+        for each in lists.placed:
             self.place(
-                text,
-                ROLE_ORDER,
-                number,
-                cuts,
-                lambda line, index=index: (index, line) in lists.allowed,
+                each.text,
+                ROLE_ROW,
+                each.row,
+                lambda line, index=each.index: (index, line) in lists.allowed,
+                takes_names=each.answers,
+                takes_networks=each.cuts,
             )
         self.flag_pass_inside(lists.core)
         self.flag_pass_inside(lists.protected)
+        self.lay_networks(lists)
+
+    cdef int lay_networks(self, lists) except -1:
+        """Sort the addresses and prefixes, and find what is around each."""
+        cdef prefix_t prefix
+        cdef entry_t wanted
+        cdef uint32_t row
+        cdef bint has_memory
+        cdef bytes value
+        runs_sort(self.build.runs)
+        rows = {each.index: each.row for each in lists.placed}
+        for index, line in lists.allowed:
+            kind, _, value = line.rstrip(b"\n").partition(b" ")
+            if kind not in (b"ip", b"net") or index not in rows:
+                continue
+            if read_prefix(value, len(value), &prefix):
+                row = rows[index]
+                entry_of(&wanted, &prefix, row, ROLE_ROW)
+                run_mark(self.build.runs + (prefix.family == 6), &wanted)
+        with nogil:
+            has_memory = nests_open(
+                &self.nests, self.build.runs[0].count + self.build.runs[1].count
+            ) and nests_lay(&self.nests, &self.build.chains, self.build.runs)
+        if not has_memory:
+            raise MemoryError
+        return 0
 
     @property
     def placed_count(self):
-        """How many names and networks are placed."""
-        return build_used(self.build.header)
+        """How many names are placed."""
+        return self.build.header.name_count
 
     def finish(self, frame, lists):
         """Write all that is not slots, and the checksum; return the CompiledTable."""
@@ -157,7 +206,7 @@ cdef class Builder:
         cdef uint64_t word_count
         cdef uint8_t *region
         with nogil:
-            word_count = build_number_postings(&self.build)
+            word_count = build_number_postings(&self.build, &self.nests)
         if word_count > WORDS_MAX:
             raise InputError(
                 "too many orders stand at the same names",
@@ -185,6 +234,12 @@ cdef class Builder:
             &header.postings, &end, (<uint64_t> header.posting_count + 1) * sizeof(posting_t)
         )
         set_section(&header.words, &end, word_count * sizeof(uint32_t))
+        header.network_count = self.nests.prefix_count
+        header.nest_count = self.nests.count - 1
+        for run in range(2):
+            header.key_counts[run] = self.build.runs[run].count
+            header.index_bits[run] = index_bits_for(header.key_counts[run])
+        set_section(&header.networks, &end, prefixes_bytes(header))
         header.total_bytes = end
 
         self.region.resize(end)
@@ -197,8 +252,12 @@ cdef class Builder:
         with nogil:
             build_write_postings(
                 &self.build,
+                &self.nests,
                 <posting_t *> (region + header.postings.offset),
                 <uint32_t *> (region + header.words.offset),
+            )
+            nests_write(
+                &self.nests, self.build.runs, header, region + header.networks.offset
             )
         digest = sha256(self.region.mapping).hexdigest()
         copy_sha256(header.body_sha256, digest)

@@ -4,6 +4,7 @@ No Python object per target. The same inputs and secret give the same bytes. Pro
 placed first, then the orders as their rows ascend: builder.pyx writes, this says what.
 """
 
+from dataclasses import dataclass
 from hashlib import sha256
 
 from enforcer._native.builder import Builder, slots_for
@@ -11,6 +12,17 @@ from enforcer._native.rows import pack_rows
 from enforcer._native.scanner import scan
 from enforcer.core.table_frame import TableFrame, by_index, check_overlay, row_number
 from enforcer.core.verdict import ANSWERING, CUTTING
+
+
+@dataclass(frozen=True)
+class PlacedList:
+    """One order's list, and which of its targets count."""
+
+    row: int
+    index: int
+    answers: bool
+    cuts: bool
+    text: object
 
 
 class Lists:
@@ -25,16 +37,22 @@ class Lists:
         self.rows = rows
         self.packed_rows = pack_rows(rows)
         self.allowed = frozenset((index, target.line) for index, target in overrides)
-        self.answering = []
-        self.target_count = 0
+        self.placed = []
+        self.name_count = self.network_count = 0
         for text in (core, protected):
-            self.target_count += scan(text, allow_empty=True).target_count
+            self.count(scan(text, allow_empty=True), names=True, networks=True)
         for row, text in orders:
-            count = scan(text, allow_empty=True).target_count
-            number = row_number(rows, row)
-            if row.dns_measure in ANSWERING:
-                self.target_count += count
-                self.answering.append((number, row.index, row.ip_measure in CUTTING, text))
+            found = scan(text, allow_empty=True)
+            answers, cuts = row.dns_measure in ANSWERING, row.ip_measure in CUTTING
+            placed = PlacedList(row_number(rows, row), row.index, answers, cuts, text)
+            if answers or cuts:
+                self.count(found, names=answers, networks=cuts)
+                self.placed.append(placed)
+
+    def count(self, found, *, names, networks):
+        """Count the targets of one list that are placed, at most."""
+        self.name_count += found.name_count * names
+        self.network_count += found.address_count * networks
 
     @property
     def protections_sha256(self):
@@ -44,13 +62,13 @@ class Lists:
 
 def write_table(fd, frame, lists):
     """Compile `lists` into the file."""
-    builder = Builder(fd, frame.secret, slots_for(lists.target_count))
+    builder = Builder(fd, frame.secret, slots_for(lists.name_count), lists.network_count)
     builder.place_all(lists)
-    if slots_for(builder.placed_count) * 9 // 8 < slots_for(lists.target_count):
+    if slots_for(builder.placed_count) * 9 // 8 < slots_for(lists.name_count):
         # What stands in several lists was counted in each: once more, at the true size.
         slot_count = slots_for(builder.placed_count)
         builder.close()
-        builder = Builder(fd, frame.secret, slot_count)
+        builder = Builder(fd, frame.secret, slot_count, lists.network_count)
         builder.place_all(lists)
     stats = builder.finish(frame, lists)
     builder.close()

@@ -12,7 +12,8 @@ from links cimport behind_name, behind_record
 from names cimport WireName, expand_name
 from rdata cimport TYPE_CNAME, TYPE_DNAME
 from layout cimport ACTION_BLOCK, ACTION_PASS
-from tables cimport tables_decide, tables_decide_address, tables_t
+from match cimport tables_decide_address
+from tables cimport tables_decide, tables_t
 from verdict cimport verdict_t
 from wire cimport RR_FIXED_OCTETS, TYPE_A, TYPE_AAAA, get16
 

@@ -1,25 +1,24 @@
 # cython: language_level=3
-"""The table, format v2: the bytes that the compiler writes and the gate reads in place.
+"""The table, format v3: the bytes that the compiler writes and the gate reads in place.
 
 One little-endian region of `total_bytes`: header, slots, orders, strings, postings, words,
-each at a multiple of 16. Zero says nothing anywhere: an empty slot, no posting, no measure.
-Names and prefixes are not stored but found by a keyed hash: h(root) is the table's secret,
-h(label.parent) is SipHash-2-4-128 of the lower-case label under the key h(parent), h(prefix)
-that of its length and masked octets under the key that an empty label would have, which no
-name holds. 96 bits are compared, the other 32 choose the slot: see ARCHITECTURE.md.
+networks, each at a multiple of 16. Zero says nothing anywhere: an empty slot, no posting.
+Names are not stored but found by a keyed hash: h(root) is the table's secret, h(label.parent)
+is SipHash-2-4-128 of the lower-case label under the key h(parent). 96 bits are compared, the
+other 32 choose the slot: see ARCHITECTURE.md. Prefixes are stored, as prefix.pxd says.
 A base has a zero `base_sha256`. An overlay names its base there; its rows replace the base's.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from siphash cimport hash128_t
 
 cdef enum:
-    TABLE_VERSION = 2
+    TABLE_VERSION = 3
     TABLE_HEADER_BYTES = 512
     TABLE_ALIGNMENT = 16
     TABLE_LABELS_MAX = 127  # RFC 1035: what 255 octets hold
-    TABLE_PREFIX_LENGTHS_MAX = 128
+    TABLE_INDEX_BITS_MAX = 20
     TABLE_ORDER_ID_BYTES_MAX = 32
     TABLE_REGISTER_URL_BYTES_MAX = 200
     TABLE_REGISTER_DOMAIN_BYTES_MAX = 222  # 255 less an order id as the label before it
@@ -46,6 +45,9 @@ cdef enum:
     DNS_NONE = 1
     DNS_NEGATIVE = 2
     DNS_BLOCK_PAGE = 3
+    IP_NONE = 1
+    IP_REJECT = 2
+    IP_DROP = 3
     BINDING_BINDING = 1
     BINDING_ADVISORY = 2
 
@@ -84,10 +86,9 @@ ctypedef struct header_t:
     uint8_t base_sha256[32]  # body_sha256 of the base that an overlay lies on; zero in a base
     uint8_t protections_sha256[32]  # of the digests of the core and the protected list
     uint64_t name_count
-    uint64_t network_count  # addresses included
+    uint64_t network_count  # prefixes, addresses included
     uint64_t depths[2]  # bit d: a name of d labels is stored
     uint64_t subtree_depths[2]  # bit d: one of them covers what is below it
-    uint64_t prefixes[2][3]  # [IPv4, IPv6], bit n: a prefix of n bits is stored
     uint32_t slot_count
     uint32_t probes_max  # slots that a lookup reads at most
     uint32_t labels_max  # of the deepest name stored
@@ -101,7 +102,11 @@ ctypedef struct header_t:
     section_t strings  # the register's URL, then its domain in wire form
     section_t postings
     section_t words  # order slots, as the postings name them
-    uint8_t reserved[88]
+    section_t networks  # keys6, keys4, index6, index4, nests
+    uint32_t key_counts[2]  # IPv4, IPv6: first addresses of prefixes, each once
+    uint32_t index_bits[2]
+    uint32_t nest_count  # without the reserved nest 0
+    uint8_t reserved[100]
 
 
 ctypedef struct slot_t:
@@ -116,6 +121,28 @@ ctypedef struct posting_t:
     uint32_t exact_count
     uint32_t subtree_at
     uint32_t subtree_count
+
+
+# What is around an address: one prefix, then the one around that, up to nest 0, which is none.
+# Addresses share nests, so there are few.
+ctypedef struct nest_t:
+    uint32_t posting
+    uint32_t around  # a lesser nest of a shorter prefix
+    uint8_t length  # bits
+    uint8_t has_core  # this prefix or one around it is of the protected core
+    uint16_t unused
+
+
+ctypedef struct key4_t:
+    uint32_t first  # ascending, in the machine's order
+    uint32_t nest  # of the longest prefix that begins there
+
+
+ctypedef struct key6_t:
+    uint64_t high
+    uint64_t low
+    uint32_t nest
+    uint32_t unused
 
 
 ctypedef struct order_t:

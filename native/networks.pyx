@@ -32,12 +32,6 @@ cdef enum:
     MAPPED_LENGTH = 96  # IPv4-mapped addresses: they are IPv4 ones (RFC 4291 §2.5.5.2)
 
 
-cdef struct run_t:
-    # Sorted entries of one family.
-    entry_t *entries
-    uint64_t count
-
-
 cdef bint read_runs(
     const list_t *text, uint32_t row, uint8_t role, run_t *runs
 ) noexcept nogil:
@@ -225,7 +219,7 @@ cdef class Networks:
                 )
             for target in overrides:
                 if target.kind not in NAME_KINDS:
-                    mark_overriding(fresh, target.value.encode("ascii"))
+                    mark_overriding(fresh, number, target.value.encode("ascii"))
             self.merge(fresh)
         finally:
             free(fresh[0].entries)
@@ -292,25 +286,13 @@ cdef int take_runs(run_t *runs, uint64_t room) except -1:
     return 0
 
 
-cdef int mark_overriding(run_t *runs, bytes value) except -1:
+cdef int mark_overriding(run_t *runs, uint32_t row, bytes value) except -1:
     """Note that the row goes beyond the protection of this very target, if it has it."""
     cdef prefix_t prefix
     cdef entry_t wanted
-    cdef run_t *run
-    cdef uint64_t low = 0, high, middle
-    if not read_prefix(value, len(value), &prefix):
-        return 0
-    entry_of(&wanted, &prefix, 0, ROLE_ROW)
-    run = runs + (prefix.family == 6)
-    high = run.count
-    while low < high:
-        middle = low + (high - low) // 2
-        if compare_places(run.entries + middle, &wanted) < 0:
-            low = middle + 1
-        else:
-            high = middle
-    if low < run.count and compare_places(run.entries + low, &wanted) == 0:
-        run.entries[low].role = ROLE_OVERRIDING
+    if read_prefix(value, len(value), &prefix):
+        entry_of(&wanted, &prefix, row, ROLE_ROW)
+        run_mark(runs + (prefix.family == 6), &wanted)
     return 0
 
 

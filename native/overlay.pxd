@@ -10,7 +10,6 @@ pointers only, into regions that the owner keeps mapped and unchanged: it may be
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
-from prefix cimport prefix_key
 from table cimport *
 
 
@@ -21,7 +20,6 @@ ctypedef struct tables_t:
     const order_t *orders  # the rows that count: the overlay's, or the base's
     uint32_t order_count
     uint32_t labels_max  # of the deepest name stored in either
-    hash128_t prefix_key
     const uint32_t *base_rows  # with an overlay: base order slot -> row in `orders`, or NO_ORDER
     const uint8_t *register_url  # the newest's, as is its length in `header`
     const uint8_t *register_domain
@@ -142,7 +140,6 @@ cdef inline int tables_open(
     tables.orders = tables.base.orders
     tables.order_count = tables.header.order_count
     tables.labels_max = tables.header.labels_max
-    tables.prefix_key = prefix_key(tables.header.secret)
     tables.register_url = tables.base.register_url
     tables.register_domain = tables.base.register_domain
     return TABLE_VALID

@@ -41,6 +41,12 @@ ctypedef struct entry_t:
     uint8_t role
 
 
+ctypedef struct run_t:
+    # Entries of one family.
+    entry_t *entries
+    uint64_t count
+
+
 ctypedef struct open_t:
     number_t last
     uint32_t row  # NO_ROW: it passes
@@ -182,6 +188,19 @@ cdef inline void walk_all(walk_t *walk, const entry_t *entries, uint64_t count) 
         at = end
     while walk.depth:
         walk_close(walk)
+
+
+cdef inline void run_mark(run_t *run, const entry_t *wanted) noexcept nogil:
+    """Let a row block at a protected prefix: its own entry there, in a sorted run, if any."""
+    cdef uint64_t low = 0, high = run.count, middle
+    while low < high:
+        middle = low + (high - low) // 2
+        if compare_entries(run.entries + middle, wanted) < 0:
+            low = middle + 1
+        else:
+            high = middle
+    if low < run.count and compare_entries(run.entries + low, wanted) == 0:
+        run.entries[low].role = ROLE_OVERRIDING
 
 
 # ------------------------------------------------------------------------ packed

@@ -1,43 +1,314 @@
 # cython: language_level=3
-"""Hashing IP prefixes for the table, apart from every name's hash.
+"""Longest-prefix match in one table: sorted first addresses, and what is around each of them.
 
-Names are hashed label by label, and no label that is hashed is empty: what an empty one would
-hash to under the secret is the key for prefixes. Pure arithmetic; reads 4 or 16 octets.
+Prefixes contain one another or have nothing in common, so every prefix around an address is
+around the last key that is not behind it, or is that key's own: one search finds them all. An
+index over the distance from the first key makes it short. What `prefixes_are_valid` has proven
+is read and nothing else, whatever the bytes say. Never blocks, allocates or calls Python.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from siphash cimport hash128_t, siphash128
+from layout cimport TABLE_INDEX_BITS_MAX, header_t, key4_t, key6_t, nest_t
+
+cdef extern from *:
+    int zeros64 "__builtin_clzll" (uint64_t word) noexcept nogil
+    int zeros32 "__builtin_clz" (uint32_t word) noexcept nogil
+    uint64_t big64 "__builtin_bswap64" (uint64_t word) noexcept nogil
+    uint32_t big32 "__builtin_bswap32" (uint32_t word) noexcept nogil
+    void expect "__builtin_prefetch" (const void *address) noexcept nogil  # it may be anywhere
 
 cdef enum:
     OCTETS_4 = 4
     OCTETS_6 = 16
 
 
-cdef inline hash128_t prefix_key(hash128_t secret) noexcept nogil:
-    """Return the key of all prefixes under the table's secret."""
-    return siphash128(secret, <const uint8_t *> "", 0)
+ctypedef struct prefixes_t:
+    const key4_t *keys4
+    const key6_t *keys6
+    const uint32_t *index4  # index[b]: keys before bucket b; 2**bits buckets and one more
+    const uint32_t *index6
+    const nest_t *nests
+    uint32_t count4
+    uint32_t count6
+    uint32_t bits4
+    uint32_t bits6
+    uint32_t shift4  # a bucket is a distance from the first key, without so many low bits
+    uint32_t shift6  # of the first 64 bits
+    uint32_t nest_count
 
 
-cdef inline hash128_t prefix_hash(
-    hash128_t key, const uint8_t *address, uint32_t octets, uint32_t length
+# Where one search stands: the key sought is among those behind `before`, at most `left`.
+ctypedef struct search_t:
+    uint32_t before
+    uint32_t left
+
+
+cdef inline uint32_t index_bits_for(uint32_t count) noexcept nogil:
+    """Return how many bits index `count` keys: about two keys for a bucket."""
+    cdef uint32_t bits = 0
+    while bits < TABLE_INDEX_BITS_MAX and <uint64_t> 2 << bits < count:
+        bits += 1
+    return bits
+
+
+cdef inline uint64_t prefixes_bytes(const header_t *header) noexcept nogil:
+    """Return the size of the networks section, which the header's counts give."""
+    cdef uint64_t words = (<uint64_t> 1 << header.index_bits[0]) + 1
+    words += (<uint64_t> 1 << header.index_bits[1]) + 1
+    return (
+        <uint64_t> header.key_counts[1] * sizeof(key6_t)
+        + <uint64_t> header.key_counts[0] * sizeof(key4_t)
+        + words * sizeof(uint32_t)
+        + (<uint64_t> header.nest_count + 1) * sizeof(nest_t)
+    )
+
+
+cdef inline uint32_t common32(uint32_t one, uint32_t other) noexcept nogil:
+    """Return how many first bits two numbers have in common."""
+    return 32 if one == other else zeros32(one ^ other)
+
+
+cdef inline uint32_t common64(uint64_t one, uint64_t other) noexcept nogil:
+    return 64 if one == other else zeros64(one ^ other)
+
+
+cdef inline uint32_t shift_for(uint64_t distance, uint32_t bits) noexcept nogil:
+    """Return by how much to shift distances up to `distance` to get numbers of `bits`."""
+    cdef uint32_t wide = 64 - common64(distance, 0)
+    return wide - bits if wide > bits else 0
+
+
+cdef inline void prefixes_scale(prefixes_t *prefixes) noexcept nogil:
+    """Find how far buckets reach, from the first key and the last."""
+    prefixes.shift4 = prefixes.shift6 = 0
+    if prefixes.count4:
+        prefixes.shift4 = shift_for(
+            prefixes.keys4[prefixes.count4 - 1].first - prefixes.keys4[0].first, prefixes.bits4
+        )
+    if prefixes.count6:
+        prefixes.shift6 = shift_for(
+            prefixes.keys6[prefixes.count6 - 1].high - prefixes.keys6[0].high, prefixes.bits6
+        )
+
+
+cdef inline void prefixes_take(
+    prefixes_t *prefixes, const header_t *header, const uint8_t *section
 ) noexcept nogil:
-    """Hash the prefix of `length` bits, at most 8 * `octets`, that `address` is in."""
-    cdef uint8_t written[1 + OCTETS_6]
-    cdef uint32_t at
-    written[0] = <uint8_t> length
-    memcpy(written + 1, address, octets)
-    at = 1 + (length >> 3)
-    if length & 7:
-        written[at] &= <uint8_t> (0xFF00 >> (length & 7))
-        at += 1
-    while at <= octets:
-        written[at] = 0
-        at += 1
-    return siphash128(key, written, 1 + octets)  # the two families differ in size
+    """Fill in where the parts of a section of `prefixes_bytes` are; read no part."""
+    prefixes.count4 = header.key_counts[0]
+    prefixes.count6 = header.key_counts[1]
+    prefixes.bits4 = header.index_bits[0]
+    prefixes.bits6 = header.index_bits[1]
+    prefixes.nest_count = header.nest_count
+    prefixes.keys6 = <const key6_t *> section
+    prefixes.keys4 = <const key4_t *> (prefixes.keys6 + prefixes.count6)
+    prefixes.index6 = <const uint32_t *> (prefixes.keys4 + prefixes.count4)
+    prefixes.index4 = prefixes.index6 + (<size_t> 1 << prefixes.bits6) + 1
+    prefixes.nests = <const nest_t *> (prefixes.index4 + (<size_t> 1 << prefixes.bits4) + 1)
+
+
+# ------------------------------------------------------------------------ finding
+
+
+cdef inline uint32_t bucket4(const prefixes_t *prefixes, uint32_t address) noexcept nogil:
+    """Return the bucket of an address from the first key to the last."""
+    return (address - prefixes.keys4[0].first) >> prefixes.shift4
+
+
+cdef inline uint32_t bucket6(const prefixes_t *prefixes, uint64_t high) noexcept nogil:
+    return <uint32_t> ((high - prefixes.keys6[0].high) >> prefixes.shift6)
+
+
+cdef inline bint is_until6(const key6_t *key, uint64_t high, uint64_t low) noexcept nogil:
+    # No branch: half of those in a search would be mispredicted.
+    return (key.high < high) | ((key.high == high) & (key.low <= low))
+
+
+cdef inline void expect_bucket4(const prefixes_t *prefixes, uint32_t address) noexcept nogil:
+    """Let the memory come nearer that `begin4` will read."""
+    if prefixes.count4:
+        expect(prefixes.index4 + bucket4(prefixes, address))
+
+
+cdef inline void expect_bucket6(const prefixes_t *prefixes, uint64_t high) noexcept nogil:
+    if prefixes.count6:
+        expect(prefixes.index6 + bucket6(prefixes, high))
+
+
+cdef inline void expect_key4(const prefixes_t *prefixes, const search_t *search) noexcept nogil:
+    """Let the key come nearer that the next step will read."""
+    cdef uint32_t middle = search.before + ((search.left + 1) >> 1)
+    expect(prefixes.keys4 + middle)
+
+
+cdef inline void expect_key6(const prefixes_t *prefixes, const search_t *search) noexcept nogil:
+    cdef uint32_t middle = search.before + ((search.left + 1) >> 1)
+    expect(prefixes.keys6 + middle)
+
+
+cdef inline bint begin4(
+    const prefixes_t *prefixes, uint32_t address, search_t *search
+) noexcept nogil:
+    """Begin a search; False: every key is behind the address, and nothing is left to search."""
+    cdef uint32_t bucket
+    search.before = search.left = 0
+    if prefixes.count4 == 0 or address < prefixes.keys4[0].first:
+        return False
+    search.before = prefixes.count4 - 1
+    if address < prefixes.keys4[search.before].first:
+        bucket = bucket4(prefixes, address)
+        search.before = prefixes.index4[bucket] - 1  # the first bucket has the first key
+        search.left = prefixes.index4[bucket + 1] - prefixes.index4[bucket]
+    return True
+
+
+cdef inline void step4(
+    const prefixes_t *prefixes, uint32_t address, search_t *search
+) noexcept nogil:
+    """Halve what is left, which is not nothing, without a branch that depends on it."""
+    cdef uint32_t half = (search.left + 1) >> 1
+    cdef uint32_t middle = search.before + half
+    search.before += half * (prefixes.keys4[middle].first <= address)
+    search.left -= half
+    expect_key4(prefixes, search)
+
+
+cdef inline bint begin6(
+    const prefixes_t *prefixes, uint64_t high, uint64_t low, search_t *search
+) noexcept nogil:
+    cdef uint32_t bucket
+    search.before = search.left = 0
+    if prefixes.count6 == 0 or not is_until6(prefixes.keys6, high, low):
+        return False
+    search.before = prefixes.count6 - 1
+    if not is_until6(prefixes.keys6 + search.before, high, low):
+        bucket = bucket6(prefixes, high)
+        search.before = prefixes.index6[bucket] - 1
+        search.left = prefixes.index6[bucket + 1] - prefixes.index6[bucket]
+    return True
+
+
+cdef inline void step6(
+    const prefixes_t *prefixes, uint64_t high, uint64_t low, search_t *search
+) noexcept nogil:
+    cdef uint32_t half = (search.left + 1) >> 1
+    cdef uint32_t middle = search.before + half
+    search.before += half * is_until6(prefixes.keys6 + middle, high, low)
+    search.left -= half
+    expect_key6(prefixes, search)
+
+
+cdef inline uint32_t nest_at(
+    const prefixes_t *prefixes, uint32_t nest, uint32_t common
+) noexcept nogil:
+    """Return the nest of the longest prefix that is no longer than `common` bits, or 0."""
+    while prefixes.nests[nest].length > common:
+        nest = prefixes.nests[nest].around
+    return nest
+
+
+cdef inline uint32_t found4(
+    const prefixes_t *prefixes, uint32_t address, const search_t *search
+) noexcept nogil:
+    cdef const key4_t *key = prefixes.keys4 + search.before
+    return nest_at(prefixes, key.nest, common32(key.first, address))
+
+
+cdef inline uint32_t found6(
+    const prefixes_t *prefixes, uint64_t high, uint64_t low, const search_t *search
+) noexcept nogil:
+    cdef const key6_t *key = prefixes.keys6 + search.before
+    cdef uint32_t common = common64(key.high, high)
+    if common == 64:
+        common += common64(key.low, low)
+    return nest_at(prefixes, key.nest, common)
+
+
+cdef inline uint32_t nest_of4(const prefixes_t *prefixes, uint32_t address) noexcept nogil:
+    """Return the nest of the longest prefix that an IPv4 address is in, or 0."""
+    cdef search_t search
+    if not begin4(prefixes, address, &search):
+        return 0
+    while search.left:
+        step4(prefixes, address, &search)
+    return found4(prefixes, address, &search)
+
+
+cdef inline uint32_t nest_of6(
+    const prefixes_t *prefixes, uint64_t high, uint64_t low
+) noexcept nogil:
+    """Return the nest of the longest prefix that an IPv6 address is in, or 0."""
+    cdef search_t search
+    if not begin6(prefixes, high, low, &search):
+        return 0
+    while search.left:
+        step6(prefixes, high, low, &search)
+    return found6(prefixes, high, low, &search)
+
+
+cdef inline uint32_t read4(const uint8_t *octets) noexcept nogil:
+    cdef uint32_t word
+    memcpy(&word, octets, 4)
+    return big32(word)
+
+
+cdef inline uint64_t read6(const uint8_t *octets) noexcept nogil:
+    """Read half an address, in network order."""
+    cdef uint64_t word
+    memcpy(&word, octets, 8)
+    return big64(word)
 
 
 cdef inline bint address_is_mapped(const uint8_t *address) noexcept nogil:
     """Tell whether 16 octets are an IPv4-mapped address (RFC 4291 §2.5.5.2)."""
     return memcmp(address, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
+
+
+# ----------------------------------------------------------------------- checking
+
+
+cdef inline bint index_is_valid(
+    const uint32_t *index, uint32_t bits, uint32_t count
+) noexcept nogil:
+    """Check that buckets follow one another over all keys, and the first has one."""
+    cdef uint32_t bucket
+    if index[0] != 0 or index[<size_t> 1 << bits] != count or (count and index[1] == 0):
+        return False
+    for bucket in range(<uint32_t> 1 << bits):
+        if index[bucket] > index[bucket + 1]:
+            return False
+    return True
+
+
+cdef inline bint prefixes_are_valid(
+    prefixes_t *prefixes, uint32_t posting_count
+) noexcept nogil:
+    """Prove that every search in a section stays inside it and ends; fill in the shifts."""
+    cdef const nest_t *nest = prefixes.nests
+    cdef uint32_t at
+    if nest.posting or nest.around or nest.length or nest.has_core:
+        return False
+    for at in range(1, prefixes.nest_count + 1):
+        nest = prefixes.nests + at
+        if not (1 <= nest.posting <= posting_count) or not (1 <= nest.length <= 128):
+            return False
+        if nest.around >= at or prefixes.nests[nest.around].length >= nest.length:
+            return False
+    for at in range(prefixes.count4):
+        if not (1 <= prefixes.keys4[at].nest <= prefixes.nest_count):
+            return False
+        if at and prefixes.keys4[at].first <= prefixes.keys4[at - 1].first:
+            return False
+    for at in range(prefixes.count6):
+        if not (1 <= prefixes.keys6[at].nest <= prefixes.nest_count):
+            return False
+        if at and is_until6(
+            prefixes.keys6 + at, prefixes.keys6[at - 1].high, prefixes.keys6[at - 1].low
+        ):
+            return False
+    prefixes_scale(prefixes)
+    return index_is_valid(prefixes.index4, prefixes.bits4, prefixes.count4) and index_is_valid(
+        prefixes.index6, prefixes.bits6, prefixes.count6
+    )

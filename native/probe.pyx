@@ -14,11 +14,13 @@ from enforcer.core.target import TargetKind
 from enforcer.core.verdict import Action, Cause, Denial, Verdict
 from enforcer.errors import InputError, IntegrityError
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+from match cimport tables_decide_address, tables_decide_flow, tables_match_many
 from siphash cimport hash128_t
 from siphash cimport siphash128 as sip
 from tables cimport (
@@ -26,6 +28,7 @@ from tables cimport (
     NO_ORDER,
     NO_ZONE,
     TABLE_BAD_COUNT,
+    TABLE_BAD_NETWORK,
     TABLE_BAD_ORDER,
     TABLE_BAD_POSTING,
     TABLE_BAD_SECTION,
@@ -51,7 +54,6 @@ from tables cimport (
     slot_t,
     table_t,
     tables_decide,
-    tables_decide_address,
     tables_lay,
     tables_next_change_ms,
     tables_open,
@@ -60,6 +62,7 @@ from tables cimport (
 )
 
 HEADER_BYTES = TABLE_HEADER_BYTES
+NO_MATCH = 0xFFFFFFFF
 BODY_SHA256_AT = 24  # where the checksum of a table stands, 32 octets
 
 FAULTS = {
@@ -74,6 +77,7 @@ FAULTS = {
     TABLE_BAD_POSTING: "a posting names words or orders that are not there",
     TABLE_BAD_ORDER: "an order's row is malformed or out of order",
     TABLE_BAD_STRING: "its register URL or domain is malformed",
+    TABLE_BAD_NETWORK: "its prefixes are out of order, or lead where there is none",
     TABLE_NOT_BASE: "it is an overlay and lies on no base",
     TABLE_OTHER_BASE: "it lies on another base, or was compiled with other protections",
 }
@@ -99,6 +103,8 @@ class TableHeader:
     order_count: int
     posting_count: int
     word_count: int
+    key_counts: tuple[int, int]
+    nest_count: int
     register_url: str
     register_domain: str
 
@@ -243,13 +249,23 @@ cdef class Table:
         )
 
     def decide_address(self, address, int64_t t_ms):
-        """Decide one address of the standard library's kinds."""
+        """Decide one address of an answer, of the standard library's kinds."""
+        return self.address_verdict(address, t_ms, True)
+
+    def decide_flow(self, address, int64_t t_ms):
+        """Decide the packets of one address; the operator's own networks are not looked at."""
+        return self.address_verdict(address, t_ms, False)
+
+    cdef object address_verdict(self, address, int64_t t_ms, bint answers):
         cdef bytes packed = address.packed
         cdef uint32_t octets = len(packed)
         cdef const uint8_t *given = packed
         cdef verdict_t verdict
         with nogil:
-            tables_decide_address(&self.tables, given, octets, t_ms, &verdict)
+            if answers:
+                tables_decide_address(&self.tables, given, octets, t_ms, &verdict)
+            else:
+                tables_decide_flow(&self.tables, given, octets, t_ms, &verdict)
         network = None
         if verdict.prefix_length:
             network = network_around(plain_address(address), verdict.prefix_length)
@@ -261,6 +277,41 @@ cdef class Table:
             denial=Denial(verdict.denial),
             network=network,
         )
+
+    def match(self, bytes packed not None, int64_t t_ms):
+        """Return which of `orders()` blocks packets of an address of 4 or 16 octets, or None.
+
+        Raises:
+            InputError: there are other octets.
+        """
+        cdef const uint8_t *given = packed
+        cdef verdict_t verdict
+        if len(packed) != 4 and len(packed) != 16:
+            raise address_error(len(packed), 16)
+        tables_decide_flow(&self.tables, given, len(packed), t_ms, &verdict)
+        return None if verdict.order == NO_ORDER else verdict.order
+
+    def match_many(self, const uint8_t[::1] addresses not None, uint32_t octets, int64_t t_ms):
+        """Match addresses of 4 or 16 `octets`, one behind the other, without the GIL.
+
+        Returns as many native u32: the number in `orders()` of what blocks packets of the
+        address, or NO_MATCH.
+
+        Raises:
+            InputError: the octets are not those of whole addresses.
+        """
+        cdef uint64_t count
+        cdef bytes found
+        cdef uint32_t *rows
+        if octets not in (4, 16) or addresses.shape[0] % octets:
+            raise address_error(addresses.shape[0], octets)
+        count = addresses.shape[0] // octets
+        found = PyBytes_FromStringAndSize(NULL, count * sizeof(uint32_t))
+        rows = <uint32_t *> PyBytes_AS_STRING(found)
+        if count:
+            with nogil:
+                tables_match_many(&self.tables, &addresses[0], octets, count, t_ms, rows)
+        return found
 
     def decide_many(self, const uint8_t[::1] wires not None, uint16_t qtype, int64_t t_ms):
         """Decide every name in `wires`, uncompressed names one after the other.
@@ -314,6 +365,8 @@ cdef object read_header(const table_t *table):
         order_count=header.order_count,
         posting_count=header.posting_count,
         word_count=header.word_count,
+        key_counts=(header.key_counts[0], header.key_counts[1]),
+        nest_count=header.nest_count,
         register_url=(<bytes> url[:header.register_url_bytes]).decode("ascii"),
         register_domain=Name(<bytes> domain[:header.register_domain_bytes]).text,
     )
@@ -375,4 +428,11 @@ cdef object name_error():
     return InputError(
         "these octets are no uncompressed domain name",
         advice="Send labels of 1 to 63 octets, 255 octets in all, ended by a zero octet.",
+    )
+
+
+cdef object address_error(size, octets):
+    return InputError(
+        f"{size} octets are not whole addresses of {octets}",
+        advice="Pack IPv4 addresses into 4 octets each, or IPv6 ones into 16.",
     )

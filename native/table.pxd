@@ -11,6 +11,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from layout cimport *
+from prefix cimport prefixes_are_valid, prefixes_bytes, prefixes_t, prefixes_take
 from siphash cimport hash128_t
 
 cdef extern from *:
@@ -34,6 +35,7 @@ cdef enum:
     TABLE_BAD_STRING = 12
     TABLE_NOT_BASE = 13  # an overlay where a base belongs
     TABLE_OTHER_BASE = 14  # an overlay for another base, ledger, secret or protections
+    TABLE_BAD_NETWORK = 15
 
 
 # A checked table: pointers into a region that the owner keeps mapped and unchanged.
@@ -45,6 +47,7 @@ ctypedef struct table_t:
     const order_t *orders
     const uint8_t *register_url
     const uint8_t *register_domain
+    prefixes_t prefixes
 
 
 # ----------------------------------------------------------------------- lookups
@@ -102,7 +105,7 @@ cdef inline bint slots_are_valid(const table_t *table) noexcept nogil:
         if table.slots[at].posting > table.header.posting_count:
             return False
         used += table.slots[at].posting != 0
-    return used == table.header.name_count + table.header.network_count
+    return used == table.header.name_count
 
 
 cdef inline bint postings_are_valid(const table_t *table) noexcept nogil:
@@ -145,18 +148,6 @@ cdef inline bint orders_are_valid(const table_t *table) noexcept nogil:
     return True
 
 
-cdef inline bint prefixes_are_valid(const header_t *header) noexcept nogil:
-    """Check that no prefix is of no bits, or of more than an address has."""
-    cdef const uint64_t *v4 = header.prefixes[0]
-    cdef const uint64_t *v6 = header.prefixes[1]
-    return (
-        v4[0] & ~<uint64_t> 0x1FFFFFFFE == 0
-        and v4[1] | v4[2] == 0
-        and v6[0] & 1 == 0
-        and v6[2] & ~<uint64_t> 1 == 0
-    )
-
-
 cdef inline bint strings_are_valid(const table_t *table) noexcept nogil:
     cdef uint32_t size = table.header.register_domain_bytes
     cdef uint32_t at
@@ -179,7 +170,7 @@ cdef inline int table_open(
     """
     cdef const header_t *header = <const header_t *> region
     cdef uint64_t end = TABLE_HEADER_BYTES
-    cdef uint64_t string_bytes, posting_rows
+    cdef uint64_t string_bytes, posting_rows, networks
     if <size_t> region & 7:
         return TABLE_MISALIGNED
     if size_bytes < TABLE_HEADER_BYTES:
@@ -193,13 +184,16 @@ cdef inline int table_open(
 
     if header.slot_count == 0 or not (1 <= header.probes_max <= header.slot_count):
         return TABLE_BAD_COUNT
-    if header.labels_max > TABLE_LABELS_MAX or not prefixes_are_valid(header):
+    if header.labels_max > TABLE_LABELS_MAX or header.name_count >= header.slot_count:
         return TABLE_BAD_COUNT
-    if header.name_count >= header.slot_count:
+    if header.order_count > TABLE_ORDERS_MAX:
         return TABLE_BAD_COUNT
-    if header.network_count >= header.slot_count - header.name_count:
+    networks = <uint64_t> header.key_counts[0] + header.key_counts[1]
+    if networks > header.network_count or (networks == 0) != (header.network_count == 0):
         return TABLE_BAD_COUNT
-    if header.order_count > TABLE_ORDERS_MAX or header.posting_count > header.slot_count:
+    if (header.nest_count == 0) != (header.network_count == 0):
+        return TABLE_BAD_COUNT
+    if max(header.index_bits[0], header.index_bits[1]) > TABLE_INDEX_BITS_MAX:
         return TABLE_BAD_COUNT
     if header.register_url_bytes > TABLE_REGISTER_URL_BYTES_MAX:
         return TABLE_BAD_COUNT
@@ -216,6 +210,7 @@ cdef inline int table_open(
             &header.postings, &end, posting_rows, sizeof(posting_t), size_bytes
         )
         and section_follows(&header.words, &end, header.word_count, sizeof(uint32_t), size_bytes)
+        and section_follows(&header.networks, &end, prefixes_bytes(header), 1, size_bytes)
         and end == size_bytes
     ):
         return TABLE_BAD_SECTION
@@ -227,6 +222,7 @@ cdef inline int table_open(
     table.register_domain = table.register_url + header.register_url_bytes
     table.postings = <const posting_t *> (region + header.postings.offset)
     table.words = <const uint32_t *> (region + header.words.offset)
+    prefixes_take(&table.prefixes, header, region + header.networks.offset)
     if not slots_are_valid(table):
         return TABLE_BAD_SLOT
     if not postings_are_valid(table):
@@ -235,4 +231,6 @@ cdef inline int table_open(
         return TABLE_BAD_ORDER
     if not strings_are_valid(table):
         return TABLE_BAD_STRING
+    if not prefixes_are_valid(&table.prefixes, header.posting_count):
+        return TABLE_BAD_NETWORK
     return TABLE_VALID

@@ -1,23 +1,16 @@
 # cython: language_level=3
-"""Deciding names and addresses: the precedence of enforcer.core.verdict, held to it by tests.
+"""Deciding names: the precedence of enforcer.core.verdict, held to it by tests.
 
 Tables are taken with `tables_open` and `tables_lay` of overlay.pxd. Reads them and what it is
-given, writes the verdict and nothing else; work is bounded by the labels of a name, the lengths
-of a prefix and the orders at one target. Never blocks, allocates, locks or calls Python.
+given, writes the verdict and nothing else; work is bounded by the labels of a name and the
+orders at one target. Never blocks, allocates, locks or calls Python.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from prefix cimport OCTETS_4, OCTETS_6, address_is_mapped, prefix_hash
 from siphash cimport hash128_t, siphash128
 from overlay cimport *
 from verdict cimport *
-
-cdef extern from *:
-    int highest_zeros "__builtin_clzll" (uint64_t word) noexcept nogil
-
-
-# -------------------------------------------------------------------------- names
 
 
 cdef inline bint table_wants(
@@ -155,91 +148,3 @@ cdef inline void tables_decide(
     cdef hash128_t hashes[TABLE_LABELS_MAX + 1]
     tables_expect(tables, qname, label_at, label_count, hashes)
     tables_decide_expected(tables, hashes, label_at, label_count, qtype, t_ms, verdict)
-
-
-# ---------------------------------------------------------------------- addresses
-
-
-cdef inline bint table_has_prefixes(
-    const table_t *table, uint32_t family, uint32_t length
-) noexcept nogil:
-    if table.header == NULL:
-        return False
-    return (table.header.prefixes[family][length >> 6] >> (length & 63)) & 1
-
-
-cdef inline uint32_t find_prefixes(
-    const tables_t *tables,
-    const uint8_t *address,
-    uint32_t octets,
-    uint8_t *lengths,
-    place_t *found,
-) noexcept nogil:
-    """Fill `found` with what stands at each prefix of `address`, `lengths` with their bits.
-
-    The longest comes first; returns how many there are, at most TABLE_PREFIX_LENGTHS_MAX.
-    Only the lengths that are stored are hashed.
-    """
-    cdef uint32_t family = octets == OCTETS_6
-    cdef uint32_t count = 0, length
-    cdef uint64_t bits
-    cdef hash128_t name
-    cdef int word
-    for word in range(2, -1, -1):
-        bits = tables.base.header.prefixes[family][word]
-        if tables.overlay.header != NULL:
-            bits |= tables.overlay.header.prefixes[family][word]
-        while bits:
-            length = 63 - highest_zeros(bits)
-            bits ^= <uint64_t> 1 << length
-            length += word << 6
-            name = prefix_hash(tables.prefix_key, address, octets, length)
-            found[count].base = found[count].overlay = 0
-            if table_has_prefixes(&tables.base, family, length):
-                found[count].base = table_find(&tables.base, name)
-            if table_has_prefixes(&tables.overlay, family, length):
-                found[count].overlay = table_find(&tables.overlay, name)
-            if found[count].base | found[count].overlay:
-                lengths[count] = <uint8_t> length
-                count += 1
-    return count
-
-
-cdef inline void tables_decide_address(
-    const tables_t *tables,
-    const uint8_t *address,
-    uint32_t octets,
-    int64_t t_ms,
-    verdict_t *verdict,
-) noexcept nogil:
-    """Decide an address of 4 or 16 `octets` at `t_ms`, as core.verdict.decide_address does.
-
-    Reads those octets; writes every field of `verdict`; its `zone_at` is NO_ZONE.
-    """
-    cdef place_t found[TABLE_PREFIX_LENGTHS_MAX + 1]
-    cdef uint8_t lengths[TABLE_PREFIX_LENGTHS_MAX + 1]
-    cdef uint32_t count, i, order
-    cdef uint8_t kind
-    if octets == OCTETS_6 and address_is_mapped(address):
-        address += OCTETS_6 - OCTETS_4
-        octets = OCTETS_4
-    count = find_prefixes(tables, address, octets, lengths, found)
-    verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
-
-    for i in range(count):
-        if place_flags(tables, found[i]) & POSTING_CORE_SUBTREE:
-            kind = KIND_IP if lengths[i] == octets * 8 else KIND_NET
-            verdict_pass(verdict, CAUSE_PROTECTED_CORE, kind, NO_ZONE)
-            verdict.prefix_length = lengths[i]
-            return
-    for i in range(count):
-        kind = KIND_IP if lengths[i] == octets * 8 else KIND_NET
-        order = subtree_order(tables, found[i], t_ms)
-        if order != NO_ORDER:
-            verdict_block(verdict, kind, DENIAL_NODATA, NO_ZONE, order)
-        elif place_flags(tables, found[i]) & POSTING_PROTECTED_SUBTREE:
-            verdict_pass(verdict, CAUSE_PROTECTED_LIST, kind, NO_ZONE)
-        else:
-            continue
-        verdict.prefix_length = lengths[i]
-        return

@@ -10,6 +10,7 @@ from enforcer.core.table import OrderRow
 from enforcer.core.verdict import Verdict
 
 HEADER_BYTES: Final[int]
+NO_MATCH: Final[int]
 BODY_SHA256_AT: Final[int]
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class TableHeader:
     order_count: int
     posting_count: int
     word_count: int
+    key_counts: tuple[int, int]
+    nest_count: int
     register_url: str
     register_domain: str
 
@@ -45,6 +48,9 @@ class Table:
     def orders(self) -> list[OrderRow]: ...
     def decide(self, name_wire: bytes, qtype: int, t_ms: int) -> Verdict: ...
     def decide_address(self, address: Address, t_ms: int) -> Verdict: ...
+    def decide_flow(self, address: Address, t_ms: int) -> Verdict: ...
+    def match(self, packed: bytes, t_ms: int) -> int | None: ...
+    def match_many(self, addresses: Buffer, octets: int, t_ms: int) -> bytes: ...
     def decide_many(self, wires: Buffer, qtype: int, t_ms: int) -> tuple[int, int, int]: ...
 
 def body_sha256(region: Buffer) -> str: ...

@@ -84,9 +84,9 @@ def test_the_digest_can_be_computed_again_from_the_rows_held():
     assert held == digest == table.header.table_digest
 
 
-def test_only_orders_with_a_dns_measure_place_targets():
+def test_only_orders_with_a_dns_measure_place_names():
     rows = [
-        order_row(1, LIST, dns_measure=DnsMeasure.NONE),
+        order_row(1, LIST, dns_measure=DnsMeasure.NONE, ip_measure=IpMeasure.NONE),
         order_row(2, LIST, dns_measure=DnsMeasure.BLOCK_PAGE),
     ]
     table = Table(compile_bytes([(row, LIST) for row in rows]))
@@ -95,6 +95,16 @@ def test_only_orders_with_a_dns_measure_place_targets():
     header = Table(compile_bytes([(rows[0], LIST)])).header
     assert (header.name_count, header.network_count) == (0, 0)
     assert header.slot_count == slots_for(0)
+
+
+def test_only_orders_with_an_ip_measure_place_addresses_and_prefixes():
+    text = target_list("exact www.example.com", "ip 192.0.2.7", "net 192.0.2.0/24")
+    for dns in DnsMeasure.NONE, DnsMeasure.NEGATIVE:
+        for ip, networks in (IpMeasure.NONE, 0), (IpMeasure.REJECT, 2), (IpMeasure.DROP, 2):
+            row = order_row(1, text, dns_measure=dns, ip_measure=ip)
+            header = Table(compile_bytes([(row, text)])).header
+            names = dns is DnsMeasure.NEGATIVE
+            assert (header.name_count, header.network_count) == (names, networks)
 
 
 def test_names_and_networks_are_counted_each_once():

@@ -22,7 +22,12 @@ LIST = target_list(
     "subtree example.org",
     "subtree a.b.c.d.example.net",
     "ip 192.0.2.7",
+    "ip 192.0.2.9",
+    "ip 203.0.113.5",
+    "net 192.0.2.0/24",
     "net 2001:db8::/32",
+    "net 2001:db8:5::/48",
+    "net 2a00:db8::/48",
 )
 OTHER = target_list("exact www.example.com", "subtree example.org")
 ROWS = [order_row(5, LIST), order_row(8, OTHER, until_ms=3000)]
@@ -49,7 +54,7 @@ ADDRESSES = [ip_address(text) for text in ("192.0.2.7", "192.0.2.8", "2001:db8::
 # native/layout.pxd, by hand: where the fields of the header stand.
 BASE_SHA256_AT = 152
 U32 = {"version": 8, "header_bytes": 12} | {
-    field: 312 + 4 * number
+    field: 264 + 4 * number
     for number, field in enumerate(
         (
             "slot_count",
@@ -63,10 +68,15 @@ U32 = {"version": 8, "header_bytes": 12} | {
         )
     )
 }
-SECTIONS = ("slots", "orders", "strings", "postings", "words")
-PREFIXES = {f"prefixes.{word}": 264 + 8 * word for word in range(6)}
-U64 = {"total_bytes": 16, "name_count": 216, "network_count": 224, **PREFIXES} | {
-    f"{section}.{field}": 344 + 16 * number + 8 * (field == "size_bytes")
+U32 |= {
+    field: 392 + 4 * number
+    for number, field in enumerate(
+        ("key_count.4", "key_count.6", "index_bits.4", "index_bits.6", "nest_count")
+    )
+}
+SECTIONS = ("slots", "orders", "strings", "postings", "words", "networks")
+U64 = {"total_bytes": 16, "name_count": 216, "network_count": 224} | {
+    f"{section}.{field}": 296 + 16 * number + 8 * (field == "size_bytes")
     for number, section in enumerate(SECTIONS)
     for field in ("offset", "size_bytes")
 }
@@ -86,6 +96,11 @@ def read(field: str) -> int:
     return int(struct.unpack_from("<Q", TABLE, U64[field])[0])
 
 
+KEYS6_AT = read("networks.offset")
+KEYS4_AT = KEYS6_AT + 24 * read("key_count.6")
+INDEX6_AT = KEYS4_AT + 8 * read("key_count.4")
+INDEX4_AT = INDEX6_AT + 4 * (2 ** read("index_bits.6") + 1)
+NESTS_AT = INDEX4_AT + 4 * (2 ** read("index_bits.4") + 1)
 LAST_WORD_AND_ONE = struct.pack("<II", read("word_count") - 1, 2)  # begins inside, ends outside
 
 
@@ -117,6 +132,7 @@ def use(region: bytes) -> None:
             assert (verdict.action is Action.BLOCK) == (verdict.order is not None)
             assert (verdict.cause is Cause.NO_MATCH) == (verdict.zone is None)
     for address in ADDRESSES:
+        table.match_many(address.packed * 20, len(address.packed), 1500)
         verdict = table.decide_address(address, 1500)
         assert verdict.action in (Action.PASS, Action.BLOCK)
         assert (verdict.action is Action.BLOCK) == (verdict.order is not None)
@@ -135,10 +151,11 @@ def test_the_layout_is_the_one_that_others_repeat():
         "register_url_bytes_max": table_frame.REGISTER_URL_BYTES_MAX,
         "register_domain_bytes_max": table_frame.REGISTER_DOMAIN_BYTES_MAX,
     }
-    assert TABLE[:16] == b"ENFTABLE" + struct.pack("<II", 2, 512)
+    assert TABLE[:16] == b"ENFTABLE" + struct.pack("<II", 3, 512)
     assert read("total_bytes") == len(TABLE)
     assert read("name_count") == 5
     assert read("word_count") == 5
+    assert [read(f"key_count.{version}") for version in (4, 6)] == [4, 3]
     assert read("slots.offset") == HEADER_BYTES
     assert read("register_domain_bytes") == len(Name.from_text("register.example.org").wire)
 
@@ -237,14 +254,15 @@ def test_forged_rows_are_refused_or_stay_in_bounds(changes: list[tuple[int, int]
         (forged("slots.offset", 0), "sections"),
         (forged("words.offset", 2**64 - 16), "sections"),
         (forged("postings.size_bytes", 2**64 - 1), "sections"),
-        (forged("network_count", read("slot_count") - read("name_count")), "count"),
-        (forged("network_count", read("network_count") + 1), "miscounted"),
-        (forged("prefixes.0", 1), "count"),
-        (forged("prefixes.0", 1 << 33), "count"),
-        (forged("prefixes.1", 1), "count"),
-        (forged("prefixes.2", 1), "count"),
-        (forged("prefixes.3", 1), "count"),
-        (forged("prefixes.5", 2), "count"),
+        (forged("network_count", 0), "count"),
+        (forged("index_bits.4", 21), "count"),
+        (forged("index_bits.6", 2**32 - 1), "count"),
+        (forged("nest_count", 0), "count"),
+        (forged("nest_count", read("nest_count") + 1), "sections"),
+        (forged("key_count.4", read("key_count.4") + 1), "count"),
+        (forged("key_count.4", read("key_count.4") - 1), "sections"),
+        (forged("key_count.6", read("key_count.6") - 1), "sections"),
+        (forged("networks.offset", 0), "sections"),
         (forged_at(BASE_SHA256_AT, b"\1"), "lies on no base"),
         (forged_at(read("postings.offset"), b"\1"), "posting"),
         (forged_at(read("postings.offset") + 20, b"\x20"), "posting"),
@@ -279,6 +297,36 @@ def test_a_slot_with_a_posting_that_is_not_there_is_refused():
     for posting in (beyond, b"\xff" * 4, bytes(4)):
         with pytest.raises(IntegrityError, match="slot"):
             Table(forged_at(used + 12, posting))
+
+
+@pytest.mark.parametrize(
+    ("at", "octets"),
+    [
+        (NESTS_AT, b"\1"),  # nest 0 is none
+        (NESTS_AT + 4, b"\1"),
+        (NESTS_AT + 8, b"\1"),
+        (NESTS_AT + 12, bytes(4)),  # no posting
+        (NESTS_AT + 12, b"\xff" * 4),
+        (NESTS_AT + 16, b"\1"),  # around itself
+        (NESTS_AT + 16, b"\xff" * 4),
+        (NESTS_AT + 20, b"\0"),  # no bits
+        (NESTS_AT + 20, b"\x81"),
+        (KEYS4_AT, b"\xff" * 4),  # behind the next
+        (KEYS4_AT + 4, bytes(4)),
+        (KEYS4_AT + 4, b"\xff" * 4),
+        (KEYS6_AT, b"\xff" * 8),
+        (KEYS6_AT + 16, bytes(4)),
+        (KEYS6_AT + 16, b"\xff" * 4),
+        (INDEX4_AT, b"\1"),  # the first bucket begins with the first key
+        (INDEX4_AT + 4, bytes(4)),
+        (INDEX4_AT + 4, b"\xff" * 4),
+        (INDEX6_AT + 4, bytes(4)),
+        (NESTS_AT - 4, b"\xff" * 4),  # the last bucket ends with the last key
+    ],
+)
+def test_a_search_that_could_leave_the_networks_is_refused(at: int, octets: bytes):
+    with pytest.raises(IntegrityError, match="prefixes"):
+        Table(forged_at(at, octets))
 
 
 def test_a_table_that_is_not_aligned_is_refused():

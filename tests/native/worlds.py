@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
@@ -9,12 +10,12 @@ from itertools import product
 
 from hypothesis import strategies as st
 
-from enforcer._native.probe import Table
+from enforcer._native.probe import NO_MATCH, Table
 from enforcer.core.name import Name
 from enforcer.core.network import Address, Network
 from enforcer.core.table import DnsMeasure, IpMeasure, OrderRow
 from enforcer.core.target import NAME_KINDS, Target, TargetKind, iterate
-from enforcer.core.verdict import Rules, decide, decide_address
+from enforcer.core.verdict import Rules, decide, decide_address, decide_flow
 from tests.tables import compile_bytes, order_row, target_list
 
 QTYPES = [1, 2, 6, 15, 28, 43, 48, 65, 255, 0, 65535]
@@ -158,6 +159,28 @@ def assert_addresses_agree(
     addresses: Iterable[Address],
     times_ms: Iterable[int] = (999, 1000, 1999, 2000),
 ) -> None:
-    for address, t_ms in product(addresses, times_ms):
-        expected = decide_address(rules, address, t_ms)
-        assert table.decide_address(address, t_ms) == expected, (address, t_ms)
+    asked = list(addresses)
+    for t_ms in times_ms:
+        orders = {}
+        for address in asked:
+            answer = decide_address(rules, address, t_ms)
+            assert table.decide_address(address, t_ms) == answer, (address, t_ms)
+            flow = decide_flow(rules, address, t_ms)
+            assert table.decide_flow(address, t_ms) == flow, (address, t_ms)
+            orders[address] = flow.order
+        assert_matches_are(orders, table, t_ms)
+
+
+def assert_matches_are(orders: dict[Address, OrderRow | None], table: Table, t_ms: int) -> None:
+    """Check the order of each address in batches of more than wait for memory together."""
+    rows: list[OrderRow | None] = [*table.orders(), None]
+    for octets in (4, 16):
+        chosen = [one for one in orders if one.max_prefixlen == 8 * octets]
+        packed = b"".join(one.packed for one in chosen)
+        found = array("I", table.match_many(packed * 9, octets, t_ms))
+        assert [rows[min(row, len(rows) - 1)] for row in found] == 9 * list(
+            map(orders.__getitem__, chosen)
+        )
+        assert [table.match(one.packed, t_ms) for one in chosen] == [
+            None if row == NO_MATCH else row for row in found[: len(chosen)]
+        ]

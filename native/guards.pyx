@@ -32,7 +32,6 @@ class ScanFound:
 
     counts: dict
     evidence: dict
-    known_count: int
     report: bytes
     left_out: int
 
@@ -153,7 +152,6 @@ cdef class GuardIndex:
         guard_names,
         emergencies=(),
         stops=(),
-        versions=(),
         administrative=(),
         int64_t administrative_ms=0,
         int64_t administrative_ms_max=0,
@@ -163,8 +161,7 @@ cdef class GuardIndex:
         """Scan a checked list; `guard_names` are octets by guard, for the report.
 
         `emergencies` and `stops` are (evidence, list text), `administrative` (milliseconds,
-        list text); with `administrative_ms` 0 the latter are not looked at. `versions` are list
-        texts whose targets count as known.
+        list text); with `administrative_ms` 0 the latter are not looked at.
 
         Raises:
             InputError: a line is none of a checked list (``line``).
@@ -175,8 +172,6 @@ cdef class GuardIndex:
             scan.follow(EMERGENCY_REPEATED, evidence, past)
         for evidence, past in stops:
             scan.follow(STOPPED_BEFORE, evidence, past)
-        for past in versions:
-            scan.know(past)
         if administrative_ms:
             scan.limit(administrative_evidence, administrative_ms, administrative_ms_max)
             for in_force_ms, past in administrative:
@@ -198,7 +193,6 @@ cdef class _Scan:
     cdef const uint8_t[::1] text
     cdef list blocks  # addresses of what the pointers above lead to
     cdef uint32_t added  # past orders whose time was added
-    cdef uint32_t *known  # lines whose target a version of this order has, too
 
     def __cinit__(
         self,
@@ -300,18 +294,9 @@ cdef class _Scan:
         self.added += 1
         self._mark(past, self.past.latest, self.past.in_force_ms, self.added, in_force_ms)
 
-    def know(self, const uint8_t[::1] past not None):
-        """Count the values that this list has, too, as known: growth counts what is wider."""
-        cdef list_t other = list_of(past)
-        if self.known == NULL:
-            self.known = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
-        with nogil:
-            mark_past(&self.scan.text, self.parts, &other, self.known, NULL, 1, 0)
-
     def run(self):
         """Scan, and return what was found."""
         cdef size_t at, count = len(self.evidence)
-        cdef uint64_t line_number, known_count = 0
         cdef bint is_done
         cdef uint16_t *sizes = <uint16_t *> self._room(count, sizeof(uint16_t))
         self.scan.evidence = <const uint8_t **> self._room(count, sizeof(uint8_t *))
@@ -338,13 +323,9 @@ cdef class _Scan:
                 for guard in evidence:
                     if self.scan.seen[at] >> <int> guard & 1:
                         evidence[guard].append(self.evidence[at])
-        if self.known != NULL:
-            for line_number in range(self.lines):
-                known_count += self.known[line_number]
         return ScanFound(
             counts={guard: self.scan.counts[guard] for guard in evidence},
             evidence=evidence,
-            known_count=known_count,
             report=self.scan.report[:self.scan.report_bytes],
             left_out=self.scan.left_out,
         )

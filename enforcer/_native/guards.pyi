@@ -9,7 +9,6 @@ from typing_extensions import Buffer
 class ScanFound:
     counts: dict[int, int]
     evidence: dict[int, list[bytes]]
-    known_count: int
     report: bytes
     left_out: int
 
@@ -30,7 +29,6 @@ class GuardIndex:
         guard_names: Sequence[bytes],
         emergencies: Iterable[tuple[bytes, Buffer]] = (),
         stops: Iterable[tuple[bytes, Buffer]] = (),
-        versions: Iterable[Buffer] = (),
         administrative: Iterable[tuple[int, Buffer]] = (),
         administrative_ms: int = 0,
         administrative_ms_max: int = 0,

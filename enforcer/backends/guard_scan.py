@@ -51,7 +51,6 @@ def scan_guards(job: GuardJob) -> GuardScan:
             guard_names=GUARD_NAMES,
             emergencies=_evident(job, Guard.EMERGENCY_REPEATED),
             stops=_evident(job, Guard.STOPPED_BEFORE),
-            versions=(past for _, past in _past(job, Guard.GROWTH)),
             administrative=(
                 (each.blocked_ms, past) for each, past in _past(job, Guard.ADMINISTRATIVE_TIME)
             ),
@@ -75,7 +74,6 @@ def _result(facts: GuardFacts, found: ScanFound) -> GuardScan:
         counts=counts,
         evidence={guard: tuple(lines[:EVIDENCE_MAX]) for guard, lines in evidence.items()},
         evidence_counts={guard: len(lines) for guard, lines in evidence.items()},
-        known_count=found.known_count,
         report=report,
     )
 

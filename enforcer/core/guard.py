@@ -90,8 +90,6 @@ class GuardScan:
     """The distinct evidence of each of them, sorted, the first `EVIDENCE_MAX` alone."""
     evidence_counts: Mapping[Guard, int] = field(default_factory=dict)
     """How many distinct pieces there are of each."""
-    known_count: int = 0
-    """Lines whose target a version of the order that blocks now has, too: no growth."""
     report: bytes = b""
     """Every hit as text (:mod:`enforcer.core.guard_report`); empty when no guard fires."""
 

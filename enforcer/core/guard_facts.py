@@ -78,20 +78,33 @@ def guard_facts(
     answered, by a lift for this one after it, is left out.
     """
     policy = state.policy.payload if state.policy is not None else None
+    pins = policy.pins if policy else NO_PINS
+    most_ms = policy.administrative_days_max * DAY_MS if policy else 0
+    return _facts(order, pins, most_ms, t_ms, _open_relations(state, order, t_ms, at_index, among))
+
+
+def _facts(
+    order: OrderRecord, pins: Pins, most_ms: int, t_ms: int, found: tuple[Relation, ...]
+) -> GuardFacts:
     is_administrative = order.payload.decision_kind in ADMINISTRATIVE_KINDS
     approved_at_ms = t_ms if order.approved_at_ms is None else order.approved_at_ms
     begins_ms = max(approved_at_ms, order.payload.not_before_ms)
-    return GuardFacts(
-        order.payload.target_list_sha256,
-        policy.pins if policy else NO_PINS,
-        tuple(
-            each
-            for each in relations(state, order, t_ms, at_index=at_index, among=among)
-            if not _is_answered(state, order, each)
-        ),
-        max(0, order.payload.expires_at_ms - begins_ms) if is_administrative else 0,
-        policy.administrative_days_max * DAY_MS if policy else 0,
-    )
+    own_ms = max(0, order.payload.expires_at_ms - begins_ms) if is_administrative else 0
+    past_ms = sum(each.blocked_ms for each in found if each.guard is Guard.ADMINISTRATIVE_TIME)
+    if own_ms + past_ms <= most_ms:  # then no target comes to more, whichever they share
+        found = tuple(each for each in found if each.guard is not Guard.ADMINISTRATIVE_TIME)
+    return GuardFacts(order.payload.target_list_sha256, pins, found, own_ms, most_ms)
+
+
+def _open_relations(
+    state: State,
+    order: OrderRecord,
+    t_ms: int,
+    at_index: int | None,
+    among: Iterable[OrderRecord] | None,
+) -> tuple[Relation, ...]:
+    found = relations(state, order, t_ms, at_index=at_index, among=among)
+    return tuple(each for each in found if not _is_answered(state, order, each))
 
 
 def granted_facts(
@@ -109,13 +122,8 @@ def granted_facts(
         order.payload, decision_kind=order.decision_kind, expires_at_ms=order.expires_at_ms
     )
     ordered = replace(order, payload=payload)
-    facts = guard_facts(state, ordered, grant.t_ms, grant.index, among=among)
-    return replace(
-        facts,
-        pins=NO_PINS,
-        relations=tuple(each for each in facts.relations if each.guard is not Guard.GROWTH),
-        administrative_ms_max=grant.administrative_ms_max,
-    )
+    found = _open_relations(state, ordered, grant.t_ms, grant.index, among)
+    return _facts(ordered, NO_PINS, grant.administrative_ms_max, grant.t_ms, found)
 
 
 def as_prolonged(order: OrderRecord, act: OrderExtended | OrderConfirmed) -> OrderRecord:

@@ -1,9 +1,8 @@
 """What follows a target from order to order: which past orders a new one must be compared with.
 
 Limits are the target's, not the order's (law 2): one emergency in 30 days, a cap on the time
-without a court, oversight where it was stopped within 30 days, growth beyond the version
-before. Lists are not read here: a relation names the list, and what shared lines would mean.
-Judged at an entry, by what stands before it: asked later, the answer is the same. Times serve
+without a court, oversight where it was stopped within 30 days. Lists are not read here: a
+relation names the list, and what shared lines would mean. Judged at an entry, by what stands before it: asked later, the answer is the same. Times serve
 for durations alone, since entries that are recorded together have one.
 """
 
@@ -35,7 +34,7 @@ class Relation:
 
 def comparable(state: State, order: OrderRecord, t_ms: int) -> list[OrderRecord]:
     """Return the orders that `relations` at `t_ms` are among, ascending by index."""
-    found = set(state.versions.get(order.payload.order_id, ()))
+    found: set[int] = set()
     if order.payload.decision_kind in ADMINISTRATIVE_KINDS:
         found.update(state.administrative)
     found.update(_stops_since(state, t_ms))
@@ -53,8 +52,8 @@ def relations(
     """Yield what `order` must be compared with if an act at `t_ms` let it block, or longer.
 
     `at_index` is the act's entry: the order's approval where it has one, else the next entry. An
-    order's own versions are one order: of them only the version that blocks is compared, for
-    GROWTH; how long they last together is for the judge. Past orders are looked for `among` the
+    order's own versions are one order, and not compared: how long they last together is for the
+    judge, and what they add for the fold. Past orders are looked for `among` the
     given ones, else in the whole state, and come as they stand there, ascending by index.
     """
     if at_index is None:
@@ -63,7 +62,7 @@ def relations(
         approved_at_ms, approved_index = past.approved_at_ms, past.approved_index
         if approved_at_ms is None or approved_index is None or past.index == order.index:
             continue
-        if approved_index >= at_index:
+        if approved_index >= at_index or past.payload.order_id == order.payload.order_id:
             continue
         found = Relation(
             Guard.UNSPECIFIED,
@@ -71,10 +70,6 @@ def relations(
             past.payload.target_list_sha256,
             _blocked_ms(past, approved_at_ms, t_ms),
         )
-        if past.payload.order_id == order.payload.order_id:
-            if _blocks(past, t_ms, at_index):
-                yield _as(found, Guard.GROWTH)
-            continue
         since_ms = t_ms - MEMORY_DAYS * DAY_MS
         kinds = {order.payload.decision_kind, past.payload.decision_kind}
         if kinds == {DecisionKind.EMERGENCY} and approved_at_ms > since_ms:
@@ -135,11 +130,6 @@ def _ended_at_ms(order: OrderRecord) -> int:
     """Return when the order's block ended or will end, by an act or by itself."""
     ended = order.ended_at_ms
     return order.until_ms if ended is None else min(ended, order.until_ms)
-
-
-def _blocks(order: OrderRecord, t_ms: int, at_index: int) -> bool:
-    has_ended = order.ended_index is not None and order.ended_index < at_index
-    return not has_ended and t_ms < order.until_ms
 
 
 def _blocked_ms(order: OrderRecord, approved_at_ms: int, t_ms: int) -> int:

@@ -111,8 +111,7 @@ class GuardAudit:
         for done, act in enumerate(acts, 1):
             order = act.order
             group = groups.get(order.payload.target_list_sha256)
-            near = dict(related[group]) if group is not None else {}
-            near |= {at: state.orders[at] for at in state.versions[order.payload.order_id]}
+            near = related[group] if group is not None else {}
             if act.does != NEW_DATA or self._must_be_held(state, act):
                 among = [near[index] for index in sorted(near)]
                 yield from self._judge(replace(state, policy=act.policy), act, among)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from enforcer.core.growth import grows_too_fast, recent
+from enforcer.core.growth import added_targets, grows_too_fast, recent
 from enforcer.core.guard import OUTCOMES, OVERRIDDEN_GUARDS, Guard, GuardScan, Outcome
 from enforcer.core.guard_facts import GuardFacts
 from enforcer.core.guard_report import report_head
+from enforcer.core.judge_parts import present_policy
 from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderProposed
 from enforcer.core.policy import Pins
@@ -90,19 +91,14 @@ def as_proposed(state: State, order: OrderProposed, payload_sha256: str, t_ms: i
 def with_growth(
     state: State, order: OrderRecord, facts: GuardFacts, scan: GuardScan, t_ms: int
 ) -> GuardScan:
-    """Return the scan, with GROWTH where the authority would add too many targets in a day.
+    """Return the scan, with GROWTH where the fold would not take the approval for it.
 
-    What an order adds are the targets that its version that now blocks does not have, whatever
-    their number; the fold, which reads no list, counts by the difference of the numbers alone.
+    The fold alone counts. What it refuses is held here, so that a third person can lift it.
     """
-    policy = state.policy
-    if policy is None or order.approved_index is not None:
+    if order.approved_index is not None or not grows_too_fast(state, order.payload, t_ms):
         return scan
-    authority, most = order.payload.authority, policy.payload.growth_targets_max
-    before = recent(state, authority, t_ms)
-    added = order.payload.target_count - scan.known_count
-    if before + added <= most and not grows_too_fast(state, order.payload, t_ms):
-        return scan
+    authority, added = order.payload.authority, added_targets(state, order.payload)
+    before, most = recent(state, authority, t_ms), present_policy(state).payload.growth_targets_max
     words = f"{authority} adds {added} targets to {before} of the last day, over {most}"
     return with_finding(facts, scan, Guard.GROWTH, added, (words,))
 

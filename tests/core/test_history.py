@@ -87,11 +87,11 @@ def test_an_emergency_that_a_court_confirmed_counts_until_then():
     assert abs(relation.blocked_ms - DAY_MS) < 10_000
 
 
-def test_a_new_version_is_compared_with_the_one_that_blocks():
+def test_a_new_version_is_not_compared_with_its_own_order():
     land = Land.founded()
     past = land.in_force_order()
     ref = land.propose(order_id=past.order_id, version=2, supersedes=past)
-    assert found(land, ref) == {(Guard.GROWTH, past.entry_index)}
+    assert found(land, ref) == set()
 
 
 def test_the_answer_for_a_time_stays_what_it_was():

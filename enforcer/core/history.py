@@ -2,8 +2,9 @@
 
 Limits are the target's, not the order's (law 2): one emergency in 30 days, a cap on the time
 without a court, oversight where it was stopped within 30 days. Lists are not read here: a
-relation names the list, and what shared lines would mean. Judged at an entry, by what stands before it: asked later, the answer is the same. Times serve
-for durations alone, since entries that are recorded together have one.
+relation names the list, and what shared lines would mean. Judged at an entry, by what stands
+before it: asked later, the answer is the same. Times serve for durations alone, since entries
+that are recorded together have one.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from urllib.request import urlopen
@@ -22,14 +23,13 @@ from urllib.request import urlopen
 import pytest
 import redis
 
-from enforcer.app.demo_land import AUTHORITY
+from enforcer.app.demo_land import AUDITOR, AUTHORITY
 from enforcer.cli.main import app
 from enforcer.core.key import Category
 from enforcer.core.name import Name
 from enforcer.core.order import OrderPublished, OrderRef, PublicationMode
 from enforcer.core.policy import DAY_MS
 from enforcer.errors import EnforcerError
-from enforcer.v1 import order_pb2
 from tests.e2e.installation import REASONS, Installation, free_ports, now_ms, ref_of
 from tests.people import request_id, seal
 from tests.sealed import SealedText
@@ -106,20 +106,10 @@ class Restricted(Installation):
     def bring(self, made: SealedText) -> None:
         """Upload a sealed list as a proposer does."""
         client = self.client(self.land.proposer.person_id)
-        policy = self.call(client.policy())
-        wrap = made.wrap_for(policy.encryption_key)
-        header = order_pb2.UploadTargetsHeader(
-            target_list_sha256=made.sealed_sha256, size_bytes=len(made.octets), wrap=wrap
-        )
-
-        async def parts():
-            yield order_pb2.UploadTargetsRequest(header=header)
-            yield order_pb2.UploadTargetsRequest(chunk=made.octets)
-
-        async def upload():
-            await client._orders.UploadTargets(parts())
-
-        self.call(upload())
+        control = self.call(client.receivers()).encryption_key
+        path = self.directory / "upload.age"
+        path.write_bytes(made.octets)
+        self.call(client.upload_targets(path, wrap=made.wrap_for(control)))
 
     def propose_sealed(self, made: SealedText, **changes: object) -> OrderRef:
         self.land.now_ms = now_ms()
@@ -226,9 +216,13 @@ def refuse_what_is_wrong(installation: Restricted, made: SealedText) -> None:
     propose = installation.propose_sealed
     installation.refused("a wrong count", lambda: propose(made, target_count=7))
     installation.refused("a wrong hash", lambda: propose(made, target_list_sha256="0" * 64))
-    wrong = SealedText.of(FIRST.text.upper(), RESTRICTED)
-    installation.bring(wrong)
-    installation.refused("a wrong line", lambda: propose(wrong))
+    for what, text in (
+        ("a wrong line", FIRST.text.upper()),
+        ("what a guard refuses", f"exact {FIRST.marker}.ipv4only.arpa\n".encode()),
+    ):
+        wrong = SealedText.of(text, RESTRICTED)
+        installation.bring(wrong)
+        installation.refused(what, lambda wrong=wrong: propose(wrong))
 
 
 def ask_control_node_and_gate(installation: Restricted, refs: list[OrderRef]) -> None:
@@ -252,7 +246,11 @@ def run_every_command(installation: Restricted, run, refs: list[OrderRef]) -> No
     ledger, scratch = installation.files.ledger, installation.scratch
     asked = ("--resolver", f"127.0.0.1:{installation.dns_port}", "--control", "example.org")
     other = "other.example.net"
+    person = installation.files.person(AUDITOR)
     for words in ((), ("--json",)):
+        for ref in refs:
+            shown = run("order", "show", ref.order_id, "--config", person / "client.toml", *words)
+            assert "not shown" in " ".join(shown.split()) or words, shown
         run("status", "--node", installation.files.node / "node.toml", *words)
         run("check", other, "--ledger", ledger, *words)
         run("audit", "replay", ledger, *words)
@@ -266,8 +264,10 @@ def run_every_command(installation: Restricted, run, refs: list[OrderRef]) -> No
         to = ("--out", scratch / "list", "--format", "plain")
         run("list", "export", ref.order_id, *to, "--ledger", ledger, codes=(5,))
     (scratch / "report").mkdir()
-    month = ("--from", "2020-01-01", "--to", "2020-02-01", "--out", scratch / "report")
-    run("audit", "report", ledger, *month, codes=(0, 2))
+    until = datetime.fromtimestamp(now_ms() / 1_000, UTC).isoformat()
+    until_now = ("--from", "2026-01-01", "--to", until, "--out", scratch / "report")
+    run("audit", "report", ledger, *until_now, codes=(0, 2))
+    assert any((scratch / "report").iterdir())
     for words in ((), ("--with-restricted",)):
         run("audit", "export", ledger, scratch / f"ledger{len(words)}.tar.gz", *words)
     for archive in scratch.glob("*.tar.gz"):

@@ -17,7 +17,7 @@ from enforcer.core.policy import Pins
 from enforcer.core.table import DnsMeasure, IpMeasure, LocalLayer
 from enforcer.errors import InputError
 from enforcer.ports import FirewallCount, GateMode
-from enforcer.services.firewalling import LEASE_GRACE_SECONDS
+from enforcer.services.firewalling import LEASE_GRACE_SECONDS, FirewallPace
 from tests.node_world import World, cannot, stays, stopped_here, until
 from tests.people import seal
 
@@ -28,6 +28,8 @@ TARGETS = b"ip 192.0.2.7\nnet 2001:db8:7::/48\n"
 INNER = b"ip 198.51.100.9\n"
 OUTER = b"net 198.51.100.0/24\n"
 NOTHING = FirewallCount(0, 0)
+SLOW = FirewallPace(3_600.0, count_seconds=3_600.0)
+"""Nothing is looked at but what is told to have changed."""
 
 
 @pytest.fixture
@@ -65,6 +67,7 @@ async def test_an_order_blocks_its_addresses_and_no_neighbour(world):
 
 
 async def test_a_stop_lets_packets_pass_again(world):
+    world.firewall_pace = SLOW
     async with world.running():
         ref = order(world)
         await world.publish()
@@ -76,6 +79,7 @@ async def test_a_stop_lets_packets_pass_again(world):
 
 
 async def test_a_stop_from_any_path_is_obeyed_ahead_of_the_ledger(world):
+    world.firewall_pace = SLOW
     async with world.running() as node:
         ref = order(world)
         await world.publish()
@@ -126,6 +130,27 @@ async def test_a_restart_changes_nothing_that_is_right(world):
     async with world.running():
         await until(lambda: attests(world))
     assert (world.firewall.content, world.firewall.generation) == (before, generation)
+
+
+async def test_a_restart_beside_a_gate_that_lost_its_table_keeps_what_the_kernel_has(world):
+    async with world.running():
+        order(world)
+        await world.publish()
+        await until(lambda: attests(world))
+    world.gate.restart()
+    scan, may_scan = world.work.scan_guards, asyncio.Event()
+
+    async def late(job):
+        await may_scan.wait()
+        return await scan(job)
+
+    world.work.scan_guards = late
+    async with world.running():
+        await until(lambda: world.gate.loads)
+        await stays(lambda: world.blocks("192.0.2.7"))
+        may_scan.set()
+        await until(lambda: attests(world))
+        assert world.blocks("192.0.2.7")
 
 
 async def test_a_restart_takes_out_what_ended_meanwhile(world):
@@ -347,6 +372,7 @@ async def test_what_the_gate_cannot_take_is_not_half_enforced(world):
 
 
 async def test_a_gate_that_hangs_keeps_no_stop_from_the_firewall(world):
+    world.firewall_pace = SLOW
     async with world.running() as node:
         ref = order(world)
         await world.publish()

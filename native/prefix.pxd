@@ -114,11 +114,13 @@ cdef inline void prefixes_take(
 
 cdef inline uint32_t bucket4(const prefixes_t *prefixes, uint32_t address) noexcept nogil:
     """Return the bucket of an address from the first key to the last."""
-    return (address - prefixes.keys4[0].first) >> prefixes.shift4
+    cdef uint64_t distance = address - prefixes.keys4[0].first  # a shift may be by all 32 bits
+    return <uint32_t> (distance >> prefixes.shift4)
 
 
 cdef inline uint32_t bucket6(const prefixes_t *prefixes, uint64_t high) noexcept nogil:
-    return <uint32_t> ((high - prefixes.keys6[0].high) >> prefixes.shift6)
+    cdef uint64_t distance = high - prefixes.keys6[0].high
+    return <uint32_t> (distance >> prefixes.shift6) if prefixes.shift6 < 64 else 0
 
 
 cdef inline bint is_until6(const key6_t *key, uint64_t high, uint64_t low) noexcept nogil:

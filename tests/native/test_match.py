@@ -61,6 +61,20 @@ def test_every_edge_of_many_prefixes_is_decided_as_the_function_decides(seed: in
     assert_addresses_agree(world.rules(), world.table(), asked, times_ms=[NOW_MS, 2500])
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 9])
+def test_few_keys_as_far_apart_as_can_be_are_found(count: int):
+    edges4 = [0, 2**32 - 1, 2**31, 2**31 - 1, 1, 2**32 - 2, 2**30, 3 * 2**30, 2**24]
+    edges6 = [0, 2**128 - 1, 2**127, 2**64, 2**64 - 1, 2**127 - 1, 1, 2**128 - 2, 2**126]
+    lines = [f"ip {IPv4Address(number)}" for number in edges4[:count]]
+    lines += [f"ip {IPv6Address(number)}" for number in edges6[:count]]
+    text = target_list(*lines)
+    world = World([(order_row(1, text), text)])
+    near4 = {(edge + step) % 2**32 for edge in edges4 for step in (-1, 0, 1)}
+    near6 = {(edge + step) % 2**128 for edge in edges6 for step in (-1, 0, 1)}
+    asked = [*map(IPv4Address, near4), *map(IPv6Address, near6)]
+    assert_addresses_agree(world.rules(), world.table(), asked, times_ms=[NOW_MS])
+
+
 def test_an_overlay_decides_with_its_base_at_every_edge():
     networks = random_networks(9, 300)
     old = target_list(*map(line_of, networks[::2]))

@@ -256,7 +256,7 @@ cdef int pack_all(
 def encode(
     const uint8_t[::1] pieces, uint32_t version, rows, heads, *, bint is_new, uint32_t number
 ):
-    """Return the messages that add or take out `pieces` of one family, for one batch.
+    """Return the messages that add or take out `pieces` of one family, for one batch, in parts.
 
     `rows` have `index` and `measure`, ascending; `heads` are the 64 sets' names as attributes,
     with the table's before, by measure (REJECT, DROP), kind (host, net) and shard.
@@ -266,12 +266,12 @@ def encode(
     """
     cdef uint32_t wide = 4 if version == 4 else 16
     cdef size_t size = 2 * wide + 4, count = pieces.shape[0] // size, row_count = len(rows)
-    cdef size_t wrong_at = 0, used = 0
+    cdef size_t wrong_at = 0
     cdef row_t *table = <row_t *> malloc((row_count + 1) * sizeof(row_t))
     cdef out_t *outs = <out_t *> calloc(BUCKETS, sizeof(out_t))
     cdef const uint8_t *start = &pieces[0] if count else NULL
     cdef const uint8_t[::1] head
-    cdef bytes made
+    cdef list made = []
     cdef int result, bucket
     try:
         if table == NULL or outs == NULL:
@@ -299,12 +299,12 @@ def encode(
         if result == WRONG_ROW:
             raise refusal(f"an IPv{version} piece names no row", wrong_at)
         for bucket in range(BUCKETS):
-            used += outs[bucket].used
-        made = PyBytes_FromStringAndSize(NULL, used)
-        used = 0
-        for bucket in range(BUCKETS):
-            memcpy(<char *> made + used, outs[bucket].data, outs[bucket].used)
-            used += outs[bucket].used
+            if outs[bucket].used:
+                made.append(PyBytes_FromStringAndSize(
+                    <const char *> outs[bucket].data, outs[bucket].used
+                ))
+                free(outs[bucket].data)
+                outs[bucket].data = NULL
         return made
     finally:
         for bucket in range(BUCKETS if outs != NULL else 0):
@@ -431,7 +431,8 @@ cdef class SetReader:
         cdef bytes made = PyBytes_FromStringAndSize(NULL, self.part_count * size)
         cdef uint8_t *to = made
         with nogil:
-            qsort(self.parts, self.part_count, sizeof(part_t), by_first)
+            if self.part_count:
+                qsort(self.parts, self.part_count, sizeof(part_t), by_first)
             for at in range(self.part_count):
                 if at and memcmp(self.parts[at].first, self.parts[at - 1].last, WIDE_MAX) <= 0:
                     self.strange += 1
@@ -511,7 +512,8 @@ cdef class SetReader:
         cdef mark_t *mark
         cdef part_t *part
         cdef uint32_t back
-        qsort(self.marks, self.mark_count, sizeof(mark_t), by_key)
+        if self.mark_count:
+            qsort(self.marks, self.mark_count, sizeof(mark_t), by_key)
         while at < self.mark_count:
             mark = self.marks + at
             at += 1

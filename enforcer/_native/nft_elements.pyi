@@ -16,7 +16,7 @@ def encode(
     *,
     is_new: bool,
     number: int,
-) -> bytes: ...
+) -> list[bytes]: ...
 
 class SetReader:
     strange: int

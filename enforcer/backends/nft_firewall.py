@@ -269,7 +269,9 @@ def _packed(
     for version, heads in _HEADS.items():
         packed = pieces.packed(version)
         if packed:
-            yield nft_elements.encode(packed, version, known, heads, is_new=is_new, number=number)
+            yield from nft_elements.encode(
+                packed, version, known, heads, is_new=is_new, number=number
+            )
 
 
 def _check_lease(seconds: int) -> None:

@@ -36,6 +36,8 @@ from enforcer.errors import ConflictError, UnavailableError
 SEND_OCTETS_MAX: Final = 512 << 20
 RECEIVE_OCTETS: Final = 16 << 20
 DATAGRAM_OCTETS: Final = 1 << 16
+LARGE_OCTETS: Final = 1 << 16
+"""A part of a transaction that is not copied again; there are at most 256 of them."""
 DUMP_TRIES_MAX: Final = 20
 ANSWER_SECONDS_MAX: Final = 60
 
@@ -116,9 +118,9 @@ class NftSocket:
         """
         number = self.next_number()
         begin = batch_edge(BATCH_BEGIN, number, generation)
-        batch = b"".join([begin, *parts, batch_edge(BATCH_END, number)])
+        batch = _gathered([begin, *parts, batch_edge(BATCH_END, number)])
         self._drop_what_is_left()
-        self._socket.sendmsg([batch])
+        self._socket.sendmsg(batch)
         was_confirmed = False
         for answer in self._answers_here():
             if answer.type == NLMSG_ERROR:
@@ -214,6 +216,19 @@ class NftSocket:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
+
+
+def _gathered(parts: Iterable[bytes]) -> list[bytes]:
+    """Put small parts together, so that there are few, and leave large ones where they are."""
+    found: list[bytes] = []
+    small: list[bytes] = []
+    for part in parts:
+        if len(part) < LARGE_OCTETS:
+            small.append(part)
+            continue
+        found += [b"".join(small), part]
+        small = []
+    return [*found, b"".join(small)]
 
 
 def _ending(datagram: bytes) -> int | None:

@@ -25,9 +25,13 @@ from dns.rdtypes.svcbbase import ParamKey
 
 from enforcer._native import packets, probe, probe_cache, probe_message, probe_net
 from enforcer._native.compiler import scan
+from enforcer._native.conntrack import connections_hit
 from enforcer._native.flows import Decoder
+from enforcer._native.nft_elements import SHARD_COUNT, SetReader
+from enforcer.core.firewall import pack_pieces, unpack_pieces
 from enforcer.errors import EnforcerError
 from tests.flows import FLOW_OCTETS, FORMAT
+from tests.netlink import DONE, connection, element, told
 from tests.tables import compile_bytes, order_row
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -236,12 +240,41 @@ def packets_of(*folders: Path) -> list[bytes]:
     return [path.read_bytes() for path in paths if path.suffix in (".bin", ".pkt")]
 
 
+def netlink(wire: bytes) -> None:
+    """What a kernel tells of sets and connections: pieces stay in order, and within the dump."""
+    for bucket in (0, SHARD_COUNT):
+        reader = SetReader(4)
+        reader.begin(bucket)
+        with suppress(EnforcerError):
+            reader.feed(wire)
+        reader.end()
+        pieces = list(unpack_pieces(reader.pieces(), 4))
+        assert len(pieces) <= len(wire) // 8
+        assert all(first <= last and row for first, last, row in pieces)
+        assert [first for first, _, _ in pieces] == sorted(first for first, _, _ in pieces)
+    blocked = pack_pieces([(BLOCKED_NETWORKS[0], 1), (BLOCKED_NETWORKS[1], 1)])
+    hits = connections_hit(wire, blocked.ipv4, blocked.ipv6)
+    assert sum(map(len, hits)) <= len(wire)
+
+
+def dumps_by_hand() -> list[bytes]:
+    here, there = b"\x0a\0\0\7", BLOCKED_NETWORKS[0].network_address.packed
+    six = BLOCKED_NETWORKS[1].network_address.packed
+    return [
+        told(element(here, "reject1"), element(b"\x0a\0\0\x09", "reject22")) + DONE,
+        told(element(here, "reject1"), element(b"\x0a\0\0\x09", is_end=True)) + DONE,
+        connection(here, there) + connection(there, here) + connection(here, here) + DONE,
+        connection(six, bytes(16), family=10) + DONE,
+    ]
+
+
 ALL: Final[dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]] = {
     "query": (query, lambda: packets_of(CORPUS / "query", VECTORS)),
     "response": (response, lambda: packets_of(CORPUS / "response", VECTORS)),
     "proxy": (proxy, lambda: packets_of(CORPUS / "proxy")),
     "table": (table, lambda: [table_bytes()]),
     "targets": (targets, lambda: [TARGETS]),
+    "netlink": (netlink, dumps_by_hand),
     "flows": (flows, lambda: exports_of(VECTORS.parent / "netflow")),
 }
 """Each target with its corpus."""

@@ -14,10 +14,8 @@ from enforcer.backends.nft_frame import buckets, in_table
 from enforcer.backends.nft_socket import NftSocket
 from enforcer.backends.nft_wire import (
     NLM_F_DUMP_INTR,
-    NLMSG_DONE,
     NLMSG_OVERRUN,
     Verb,
-    attr,
     fields,
     messages,
     nest,
@@ -27,6 +25,7 @@ from enforcer.backends.nft_wire import (
 from enforcer.core.firewall import ADDRESS_OCTETS, PIECE_OCTETS, FirewallRow, unpack_pieces
 from enforcer.core.table import IpMeasure
 from enforcer.errors import ConflictError, InputError, IntegrityError
+from tests.netlink import DONE, connection, element, told
 
 ROWS = (
     FirewallRow(1, IpMeasure.REJECT),
@@ -34,7 +33,6 @@ ROWS = (
     FirewallRow(2**32 - 1, IpMeasure.REJECT),
 )
 HEADS = {v: [in_table(text(2, name)) for name in buckets(v)] for v in ADDRESS_OCTETS}
-DONE = struct.pack("=IHHIIi", 20, NLMSG_DONE, 2, 0, 0, 0)
 
 
 def packed(version, pieces):
@@ -88,7 +86,7 @@ def read(version, told):
 @given(data=st.data())
 def test_pieces_come_back_as_they_went(version, data):
     pieces = packed(version, data.draw(some_pieces(version)))
-    made = encode(pieces, version, ROWS, HEADS[version], is_new=True, number=7)
+    made = b"".join(encode(pieces, version, ROWS, HEADS[version], is_new=True, number=7))
     reader, found = read(version, dumps(version, made))
     assert found == pieces
     assert reader.strange == 0
@@ -96,7 +94,7 @@ def test_pieces_come_back_as_they_went(version, data):
 
 def test_many_pieces_of_one_set_are_several_messages_and_none_is_too_long():
     pieces = packed(4, [(0x0A000000 + 2 * n, 0x0A000000 + 2 * n, 1) for n in range(30_000)])
-    made = encode(pieces, 4, ROWS, HEADS[4], is_new=True, number=7)
+    made = b"".join(encode(pieces, 4, ROWS, HEADS[4], is_new=True, number=7))
     each = list(messages(made))
     assert len(each) > 10
     assert all(len(one.body) < 66_000 for one in each)
@@ -105,7 +103,7 @@ def test_many_pieces_of_one_set_are_several_messages_and_none_is_too_long():
 
 def test_taking_out_names_addresses_alone():
     pieces = packed(4, [(0x0A000000, 0x0A000000, 1), (0x0A000002, 0x0A000005, 1)])
-    made = encode(pieces, 4, ROWS, HEADS[4], is_new=False, number=7)
+    made = b"".join(encode(pieces, 4, ROWS, HEADS[4], is_new=False, number=7))
     assert b"reject" not in made.replace(b"reject4_", b"")
     assert {each.type for each in messages(made)} == {Verb.DELETE_ELEMENTS}
 
@@ -125,20 +123,6 @@ def test_pieces_that_are_wrong_are_refused_by_their_number(pieces, index):
     with pytest.raises(InputError) as error:
         encode(packed(4, pieces), 4, ROWS, HEADS[4], is_new=True, number=7)
     assert error.value.data["index"] == index
-
-
-def element(key, name=None, *, is_end=False):
-    parts = [nest(1, attr(1, key))]
-    if is_end:
-        parts.append(attr(3, b"\0\0\0\1"))
-    if name:
-        parts.append(text(9, name))
-    return nest(1, *parts)
-
-
-def told(*elements, flags=0):
-    body = struct.pack("=BBH", 1, 0, 0) + in_table(text(2, "x")) + nest(3, *elements)
-    return struct.pack("=IHHII", 16 + len(body), Verb.NEW_ELEMENTS, flags, 0, 0) + body
 
 
 HOSTS, NETS = 0, SHARD_COUNT
@@ -223,33 +207,20 @@ def test_hostile_octets_are_read_within_their_bounds(octets, at, over):
             assert len(reader.pieces()) % PIECE_OCTETS[4] == 0
 
 
-def flow(source, destination, *, kind=0x100, family=2):
-    """Return a tracked connection as ctnetlink tells it."""
-
-    def direction(number, one, other):
-        at = 1 if len(one) == 4 else 3
-        return nest(number, nest(1, attr(at, one), attr(at + 1, other)), nest(2, attr(1, b"\6")))
-
-    body = struct.pack("=BBH", family, 0, 0)
-    body += direction(1, source, destination) + direction(2, destination, source)
-    body += attr(3, b"\0\0\0\1") + attr(12, b"abcd") + attr(18, b"\0\5")
-    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
-
-
 def test_connections_are_hit_by_either_address_and_named_exactly():
     four = packed(4, [(0x0A000000, 0x0A0000FF, 1), (0x0A000200, 0x0A000200, 1)])
     six = packed(6, [(1 << 64, (1 << 64) + 5, 1)])
     inside, outside = b"\x0a\0\0\x09", b"\x0a\0\1\0"
     dump = b"".join(
         [
-            flow(inside, outside),
-            flow(outside, inside),
-            flow(outside, outside),
-            flow(outside, b"\x0a\0\2\1"),
-            flow(outside, b"\x0a\0\2\0"),
-            flow(bytes(16), (1 << 64).to_bytes(16, "big"), family=10),
-            flow(bytes(16), (6 + (1 << 64)).to_bytes(16, "big"), family=10),
-            flow(inside, outside, kind=0x102),
+            connection(inside, outside),
+            connection(outside, inside),
+            connection(outside, outside),
+            connection(outside, b"\x0a\0\2\1"),
+            connection(outside, b"\x0a\0\2\0"),
+            connection(bytes(16), (1 << 64).to_bytes(16, "big"), family=10),
+            connection(bytes(16), (6 + (1 << 64)).to_bytes(16, "big"), family=10),
+            connection(inside, outside, kind=0x102),
         ]
     )
     hits = connections_hit(dump, four, six)
@@ -262,7 +233,7 @@ def test_connections_are_hit_by_either_address_and_named_exactly():
 
 @given(st.binary(max_size=200), st.integers(0, 130), st.binary(min_size=1, max_size=4))
 def test_hostile_connections_are_read_within_their_bounds(octets, at, over):
-    good = flow(b"\x0a\0\0\x09", b"\x0a\0\1\0")
+    good = connection(b"\x0a\0\0\x09", b"\x0a\0\1\0")
     four = packed(4, [(0x0A000000, 0x0A0000FF, 1)])
     mixed = good[:at] + over + good[at + len(over) :]
     for each in (octets, mixed, good[:at], good + octets):

@@ -9,10 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from enforcer.backends import sealing
+from enforcer.backends.memory_firewall import FirewallMemory
 from enforcer.core.attestation import NotEnforced
 from enforcer.core.name import Name
-from enforcer.core.order import OrderRef, PublicationMode
+from enforcer.core.order import Measure, OrderRef, PublicationMode
 from enforcer.core.policy import DAY_MS, Pins
+from enforcer.core.table import DnsMeasure, IpMeasure
 from tests.node_world import World, holds, stays, until
 from tests.people import Person, seal
 
@@ -90,6 +92,25 @@ async def test_a_base_table_takes_sealed_lists_as_well(world):
         await world.publish()
         await until(lambda: world.gate.blocks(f"n00007.{MARKER}"))
         assert world.work.bases
+
+
+async def test_the_firewall_takes_sealed_addresses_and_writes_them_nowhere(world):
+    world.firewall = FirewallMemory()
+    made = world.seal(b"ip 192.0.2.77\n" + LIST.replace(b"exact", b"subtree"))
+    with capture_logs() as logs:
+        for _ in range(2):  # anew, and after a restart
+            async with world.running():
+                if not world.land.state.orders:
+                    made.in_force(world.land, measure=Measure(DnsMeasure.NEGATIVE, IpMeasure.DROP))
+                    await world.publish()
+                await until(lambda: world.blocks("192.0.2.77") and world.gate.blocks(MARKER))
+                assert not world.blocks("192.0.2.78")
+            world.firewall = FirewallMemory()
+    assert nothing_is_left(world, logs)
+    files = [path.read_bytes() for path in world.directory.rglob("*") if path.is_file()]
+    packed = bytes([192, 0, 2, 77])
+    said = [*files, *world.control.attestations, repr(logs).encode()]
+    assert not any(b"192.0.2.77" in each or packed in each for each in said)
 
 
 async def test_after_a_restart_the_kept_octets_and_wrap_are_enough(world):

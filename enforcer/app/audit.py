@@ -93,7 +93,7 @@ def audit_directory(
     documents = DiskDocuments(ledger.side)
     beside = LedgerLists(ledger.lists, ledger.wraps, identity)
     lists, guards = DiskLists(beside), GuardStore(beside)
-    evidence = Evidence(ledger, lists, documents, guards, attestations, notes)
+    evidence = Evidence(ledger, lists, documents, guards, guards, attestations, notes)
     audit = Audit(evidence, trust, verify, as_of_ms, progress, must_open=must_open)
     return audit.summary, audit.findings()
 

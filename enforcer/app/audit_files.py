@@ -83,6 +83,15 @@ class DiskDocuments:
         self.store.read(sha256)
         return True
 
+    def content(self, sha256: str) -> bytes:
+        """Return a document, its salt before it.
+
+        Raises:
+            NotFoundError: it is not here, or was erased.
+            IntegrityError: what is here has another hash.
+        """
+        return self.store.read(sha256)
+
     def is_erased(self, sha256: str) -> bool:
         """Tell whether a mark says that it was erased by law."""
         return self.store.is_erased(sha256)

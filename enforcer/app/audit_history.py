@@ -8,11 +8,14 @@ from ipaddress import ip_address
 from itertools import groupby
 from pathlib import Path
 
+from enforcer.app.acts import SALT_BYTES
+from enforcer.app.assessment_draft import words
 from enforcer.app.audit import open_ledger
 from enforcer.app.check import Replay, name_of
 from enforcer.backends.keys import verify
 from enforcer.backends.tiles import TileLedger
-from enforcer.core.entry import Entry
+from enforcer.core.entry import Entry, parse, parse_payload
+from enforcer.core.hold import AssessmentRecorded
 from enforcer.core.name import Name
 from enforcer.core.network import Address
 from enforcer.core.trust import Trust
@@ -42,6 +45,7 @@ __all__ = [
     "Side",
     "TargetStory",
     "Then",
+    "assessments_told",
     "compare_ledgers",
     "compare_sizes",
     "compare_times",
@@ -121,6 +125,32 @@ def tell_target(
     }
     lists = Replay(story.now, ledger, identity).text
     return tell(story.then, story.now, acts, lists, wanted, _moment(story, t_ms, now_ms))
+
+
+def assessments_told(directory: Path, trust: Trust, story: TargetStory) -> dict[int, str]:
+    """Return what the assessments of a story said, by their entries, as far as that is here.
+
+    Raises:
+        NotFoundError: there is no ledger.
+        IntegrityError: it or a document is not what was signed.
+    """
+    acts = {act.index: act for mention in story.mentions for act in mention.acts}
+    wanted = [at for at, act in acts.items() if act.kind == AssessmentRecorded.__name__]
+    told: dict[int, str] = {}
+    if not wanted:
+        return told
+    ledger = open_ledger(directory, trust)
+    for index in wanted:
+        [leaf] = ledger.entries(index, index + 1)
+        payload = parse_payload(parse(leaf).envelope)
+        if isinstance(payload, AssessmentRecorded):
+            names = (payload.facts_sha256, payload.necessity_sha256)
+            told[index] = words(*(_document(ledger, each) for each in names))
+    return told
+
+
+def _document(ledger: TileLedger, sha256: str) -> bytes | None:
+    return ledger.side.read(sha256)[SALT_BYTES:] if ledger.side.has(sha256) else None
 
 
 def target_of(text: str) -> Name | Address:

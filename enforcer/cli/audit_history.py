@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,17 +84,18 @@ def explain(
     Orders that name it or something around it, protections, holds, every act.
     """
     from enforcer.app.audit_archive import ledger_copy
-    from enforcer.app.audit_history import tell_target
+    from enforcer.app.audit_history import assessments_told, tell_target
     from enforcer.config import read_trust
 
     now = now_ms()
     believed, t_ms, secret = read_trust(trust), moment(at, now), secret_of(identity)
     with progress() as advance, ledger_copy(ledger, advance) as copy:
         said = tell_target(copy.directory, believed, target, t_ms, now, advance, secret)
+        told = assessments_told(copy.directory, believed, said)
         if as_json:
-            emit_json(_plain_story(said))
+            emit_json({**_plain_story(said), "assessments": told})
         else:
-            _show_story(said)
+            _show_story(said, told)
 
 
 def diff(
@@ -208,7 +209,7 @@ def _plain_then(then: Then) -> dict[str, object]:
     }
 
 
-def _show_story(said: TargetStory) -> None:
+def _show_story(said: TargetStory, told: Mapping[int, str]) -> None:
     action = said.verdict.action.name
     colour = {"BLOCK": "bold red", "PASS": "bold green"}[action]
     named = said.verdict.order
@@ -236,8 +237,10 @@ def _show_story(said: TargetStory) -> None:
             + (f" for {holds}" if holds else "")
             + f", {escape(repr(mention.line.text))}, until {when(order.until_ms)}"
         )
-        for line in act_lines(mention.acts):
+        for act, line in zip(mention.acts, act_lines(mention.acts), strict=True):
             out().print(line)
+            for words in told.get(act.index, "").splitlines():
+                out().print(f"    [dim]│[/] {escape(words)}")
 
 
 def _standing(name: str) -> str:

@@ -14,9 +14,10 @@ from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from enforcer.core.checkpoint import open_checkpoint
-from enforcer.core.entry import Entry, parse
+from enforcer.core.entry import Entry, parse, parse_payload
 from enforcer.core.envelope import Verify
 from enforcer.core.fold import Effect, apply
+from enforcer.core.hold import AssessmentRecorded
 from enforcer.core.judge_parts import PERSONS_TO_BLOCK
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
@@ -28,6 +29,7 @@ from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
 from enforcer.errors import Datum, EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.ports import LedgerFiles
+from enforcer.services.audit_assessments import CollateralScan, DocumentContent, judge_assessment
 from enforcer.services.audit_attestations import AttestationAudit
 from enforcer.services.audit_checkpoints import CheckpointAudit
 from enforcer.services.audit_claims import KeptAttestation
@@ -78,7 +80,7 @@ class ListReader(Protocol):
         """
 
 
-class DocumentReader(Protocol):
+class DocumentReader(DocumentContent, Protocol):
     """Reads documents beside the ledger by their hash."""
 
     def is_here(self, sha256: str) -> bool:
@@ -100,6 +102,7 @@ class Evidence:
     lists: ListReader
     documents: DocumentReader
     guards: ListGuards
+    collateral: CollateralScan
     attestations: Sequence[KeptAttestation] = ()
     earlier_checkpoints: Sequence[bytes] = ()
     """Signed notes that the auditor, or somebody else, kept from before."""
@@ -275,6 +278,11 @@ class Audit:
             counts = self._counts.setdefault(order.payload.target_list_sha256, set())
             counts.add(order.payload.target_count)
         self._guards.record(state, order, effect.index, entry)
+        if effect.kind == AssessmentRecorded.__name__:
+            documents, scan = self.evidence.documents, self.evidence.collateral
+            act = parse_payload(entry.envelope)
+            if isinstance(act, AssessmentRecorded):
+                yield from judge_assessment(state, act, effect.index, documents, scan)
         self.summary.orders_approved += order.approved_index == effect.index
         # Beside the fold, so that a fault in its rules cannot hide here.
         if order.row is not None and len(order.persons - {""}) < PERSONS_TO_BLOCK:

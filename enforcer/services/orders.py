@@ -311,16 +311,17 @@ class Orders:
         validate_only: bool,
     ) -> Recorded | None:
         documents = side_files.check(payload, files)
+        check: Check | None = None
         if self._ledger.recorded_as(envelope, payload) is None:
             self._ledger.judge(envelope)
             if isinstance(payload, OTHER_ACTS):
                 await side_files.check_here(self._side, payload, documents)
             if isinstance(payload, AssessmentRecorded):
-                await self._assessments.check(payload, documents)
+                check = await self._assessments.check(payload, documents)
         if validate_only:
             return None
         await side_files.keep(self._side, documents)
-        return await self._ledger.record(envelope)
+        return await self._ledger.record(envelope, check=check)
 
     async def _check_targets(self, order: OrderProposed) -> None:
         """Check that the list is here and that the order says of it what it is."""

@@ -7,13 +7,16 @@ from hashlib import sha256
 
 import pytest
 
+from enforcer.core import fields
 from enforcer.core.attestation import NotEnforced, Omission
+from enforcer.core.collateral import CollateralFound, Necessity, facts_document
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import sign
+from enforcer.core.hold import AssessmentRecorded
 from enforcer.core.order import Measure, PublicationMode
 from enforcer.core.policy import DAY_MS
 from enforcer.core.table import DnsMeasure, IpMeasure
-from tests.ledgers import TARGETS, Archive, digest_of
+from tests.ledgers import TARGETS, Archive, digest_of, opened
 from tests.people import ORIGIN, Land, hidden, seal
 
 HOUR_MS = 3_600_000
@@ -537,3 +540,31 @@ def test_an_order_that_no_act_names_has_no_proof(archive, audit, tmp_path):
     (tmp_path / "proof").mkdir()
     (tmp_path / "proof" / "about.json").write_text(json.dumps({"format": "another"}))
     assert audit("check-proof", tmp_path / "proof").code == 1
+
+
+def test_explain_tells_what_an_assessment_said(archive, audit):
+    land = archive.land
+    ref = land.propose(b"ip 192.0.2.7\n", measure=Measure(DnsMeasure.NONE, IpMeasure.REJECT))
+    said = Necessity(("The host was asked.",), "No name leads there.", "An, clerk")
+    order = land.order_record(ref)
+    nothing = CollateralFound("1", "0", (("ipv4/32", 1),), (), (), (), (), 0)
+    files = [
+        b"f" * 32 + facts_document(land.state, order, nothing, land.now_ms),
+        b"n" * 32 + fields.dump(said),
+    ]
+    names = [sha256(each).hexdigest() for each in files]
+    act = land.act(AssessmentRecorded, ref, facts_sha256=names[0], necessity_sha256=names[1])
+    index = land.record(seal(act, land.proposer.key)).index
+    archive.write(lists=(b"ip 192.0.2.7\n",))
+    with opened(archive.path, writer=True) as ledger:
+        for data in files:
+            ledger.side.put(data)
+    shown = audit("explain", archive.path, "192.0.2.7")
+    assert "attested by: An, clerk" in shown.out
+    assert "IPv4 addresses: 1" in shown.out
+    told = audit("explain", archive.path, "192.0.2.7", "--json").json["assessments"]
+    assert list(told) == [str(index)]
+    with opened(archive.path, writer=True) as ledger:
+        for name in names:
+            ledger.side.remove(name)
+    assert "not kept any more" in audit("explain", archive.path, "192.0.2.7").out

@@ -65,7 +65,8 @@ def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
     for name, value in values.items():
         if name == "order_counters" and isinstance(value, dict):
             by_entry = {f"order in entry {index}": count for index, count in value.items()}
-            lines += _flat(by_entry, f"{prefix}answers by ")
+            what = "stopped by " if prefix.startswith("firewall") else "answers by "
+            lines += _flat(by_entry, f"{prefix}{what}")
         elif isinstance(value, dict):
             lines += _flat(value, f"{prefix}{name}.")
         elif isinstance(value, list):

@@ -110,7 +110,16 @@ class PieceMaker:
             return FirewallContent(recipe.firewall_rows, made[1], held.protected)
         if made is not None and self._is_later(made[0], held):
             held = FirewallContent(made[0].firewall_rows, made[1], held.protected)
-        return await self._less(held, recipe)
+        return await self.less(held, recipe)
+
+    async def less(self, held: FirewallContent, recipe: Recipe) -> FirewallContent:
+        """Return what is held less all that is not wanted."""
+        wanted = set(recipe.firewall_rows)
+        rows = tuple(row for row in held.rows if row in wanted)
+        if rows == held.rows:
+            return held
+        pieces = await self._work.keep_rows(held.pieces, {row.index for row in rows})
+        return FirewallContent(rows, pieces, held.protected)
 
     async def close(self) -> None:
         """Give up what is being made."""
@@ -154,15 +163,6 @@ class PieceMaker:
     def _is_later(self, made: Recipe, held: FirewallContent) -> bool:
         """Tell whether pieces that are not for the newest orders have more than what is held."""
         return not {row.index for row in made.rows} <= {row.index for row in held.rows}
-
-    async def _less(self, held: FirewallContent, recipe: Recipe) -> FirewallContent:
-        """Return what is held less all that is not wanted."""
-        wanted = set(recipe.firewall_rows)
-        rows = tuple(row for row in held.rows if row in wanted)
-        if rows == held.rows:
-            return held
-        pieces = await self._work.keep_rows(held.pieces, {row.index for row in rows})
-        return FirewallContent(rows, pieces, held.protected)
 
     def _listed(self, sha256: str | None) -> tuple[str, Path] | None:
         return (sha256, self._lists.path(sha256)) if sha256 is not None else None

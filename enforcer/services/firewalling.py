@@ -239,13 +239,27 @@ class Firewalling:
         content = replace(content, protected=self._protected)
         lease_seconds = self._lease_seconds(plan, t_ms)
         ends_at = self._seconds() + lease_seconds
-        if await self._link.bring(content, lease_seconds):
+        try:
+            has_changed = await self._link.bring(content, lease_seconds)
+        except EnforcerError:
+            # Whatever it is that it does not take: what must end does not wait for that.
+            await self._take_out(recipe, lease_seconds)
+            raise
+        if has_changed:
             self._lease_ends_at = ends_at
             if len(content.pieces) > PROVEN_AT_ONCE_MAX:
                 self._check_at = min(self._check_at, self._seconds() + self._pace.settle_seconds)
         elif abs(ends_at - self._lease_ends_at) > self._pace.check_seconds / 4:
             await self._link.renew(lease_seconds)
             self._lease_ends_at = ends_at
+
+    async def _take_out(self, recipe: Recipe, lease_seconds: int) -> None:
+        """Have it hold no more than what is wanted of what it held."""
+        held = self._link.held
+        if held is not None:
+            less = await self._pieces.less(held, recipe)
+            if less is not held:
+                await self._link.bring(less, lease_seconds)
 
     def _is_proof_due(self, now: float) -> bool:
         held = self._link.held

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.backends.memory_firewall import FirewallMemory
+from enforcer.backends.memory_firewall import FirewallMemory, MemoryFirewall
 from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.core.firewall import FirewallState, pack_pieces
 from enforcer.core.order import Measure
 from enforcer.core.policy import Pins
 from enforcer.core.table import DnsMeasure, IpMeasure, LocalLayer
-from enforcer.errors import InputError
+from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import FirewallCount, GateMode
 from enforcer.services.firewalling import LEASE_GRACE_SECONDS, FirewallPace
 from tests.node_world import World, cannot, stays, stopped_here, until
@@ -408,6 +408,34 @@ async def test_orders_by_the_thousand_are_flattened_while_a_stop_goes_through(wo
         await node.offer_stop(world.stop_bytes(small))
         await until(lambda: world.blocks("198.51.7.207") and not world.blocks("192.0.2.7"))
         await until(lambda: attests(world, FirewallState.HOLDS, small.entry_index))
+
+
+@pytest.mark.parametrize("error", [UnavailableError, InputError])
+async def test_an_order_that_the_kernel_does_not_take_keeps_no_other_from_ending(
+    world, monkeypatch, error
+):
+    def limited(call):
+        async def within_memory(self, change, lease_seconds):
+            if len(getattr(change, "added", getattr(change, "pieces", ()))) > 100:
+                raise error("it does not fit", advice="Order less.")
+            await call(self, change, lease_seconds)
+
+        return within_memory
+
+    monkeypatch.setattr(MemoryFirewall, "apply", limited(MemoryFirewall.apply))
+    monkeypatch.setattr(MemoryFirewall, "replace", limited(MemoryFirewall.replace))
+    async with world.running():
+        ref = order(world)
+        await world.publish()
+        await until(lambda: attests(world))
+        order(world, b"".join(sorted(b"ip 198.51.100.%d\n" % last for last in range(200))))
+        await world.publish()
+        await until(lambda: world.status["firewall"]["problem"] == "it does not fit")
+        assert world.blocks("192.0.2.7")
+        world.land.stop(ref)
+        await world.publish()
+        await until(lambda: not world.blocks("192.0.2.7"))
+        assert not world.blocks("198.51.100.7")
 
 
 async def test_a_list_that_was_altered_on_the_disk_keeps_nothing_from_ending(world):

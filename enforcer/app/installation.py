@@ -301,7 +301,21 @@ client_ca = "../ca/ca.crt"
 # Who may speak no more: a copy of the authority's newest list, taken within seconds.
 crl = "../ca/ca.crl"
 
-{_redis_toml(plan, PUBLISHER)}"""
+{_redis_toml(plan, PUBLISHER)}{_witnesses_toml(plan)}"""
+
+
+def _witnesses_toml(plan: Plan) -> str:
+    """Return what is to be filled in where witnesses are to be asked."""
+    if not plan.witness_vkeys:
+        return ""
+    names = (vkey.partition("+")[0] for vkey in plan.witness_vkeys)
+    asked = "".join(
+        f'# [[witnesses]]\n# name = {json.dumps(name)}\n# url = "https://HOST/"\n' for name in names
+    )
+    return f"""
+# Who is asked for a cosignature after each append, and where; without a quorum no new order blocks.
+# A node whose key trust.toml names brings its own by itself.
+{asked}"""
 
 
 def _node_toml(plan: Plan) -> str:

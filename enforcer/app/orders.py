@@ -42,8 +42,10 @@ class KnownOrder:
     ref: OrderRef
     payload: OrderProposed
     status: str
-    until_ms: int
+    expires_at_ms: int
     review_due_at_ms: int
+    until_ms: int
+    """When it ends by itself: at its end, unreviewed, or with its list unpublished."""
     signers: tuple[str, ...]
     register_url: str
     decision_kind: str
@@ -110,8 +112,9 @@ def known_order(order: order_pb2.Order, order_id: str) -> KnownOrder:
         OrderRef(order_id, order.entry_index, got),
         payload,
         _status_name(order.status),
-        order.until_ms,
+        order.expires_at_ms,
         order.review_due_at_ms,
+        order.until_ms,
         _persons(signer.person_id for signer in order.signers),
         order.register_url,
         order_pb2.DecisionKind.Name(order.decision_kind).removeprefix("DECISION_KIND_"),
@@ -201,8 +204,9 @@ def find_in_ledger(
         OrderRef(order_id, record.index, record.payload_sha256),
         record.payload,
         record.status.name,
-        record.until_ms,
+        record.expires_at_ms,
         record.review_due_at_ms,
+        record.until_ms,
         _persons(signer.person_id for signer in record.signers),
         url,
         record.decision_kind.name,

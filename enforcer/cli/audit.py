@@ -25,7 +25,16 @@ from enforcer.cli.audit_options import (
 )
 from enforcer.cli.audit_probe import probe
 from enforcer.cli.audit_report import report
-from enforcer.cli.output import AsJson, emit_json, emit_pairs, now_ms, out, progress, when
+from enforcer.cli.output import (
+    AsJson,
+    counted,
+    emit_json,
+    emit_pairs,
+    now_ms,
+    out,
+    progress,
+    when,
+)
 
 if TYPE_CHECKING:
     from enforcer.app.audit import Finding, Summary
@@ -140,11 +149,11 @@ def _show(summary: Summary, findings: list[Finding], as_of_ms: int) -> None:
             "not looked into"
             if summary.opened or summary.sealed
             else None,
-            "guards": f"{summary.guarded} approvals judged again"
+            "guards": f"{counted(summary.guarded, 'approval')} judged again"
             + (f"; not always pinned: {', '.join(summary.unpinned)}" if summary.unpinned else ""),
             "documents": f"{summary.documents} here, and as they were; "
             f"{summary.documents_erased} erased by law, {summary.documents_absent} not here",
-            "attestations": f"{summary.attestations} by {summary.nodes} nodes",
+            "attestations": f"{summary.attestations} by {counted(summary.nodes, 'node')}",
         }
     )
 

@@ -29,7 +29,7 @@ def init(
     threshold: Annotated[int, typer.Option(help="How many roots must sign together.")] = 2,
     witness: Annotated[
         list[str] | None,
-        typer.Option(help="A witness's vkey (enforcer audit witness --vkey), repeated."),
+        typer.Option(help="A witness's vkey (enforcer key show --witness NAME), repeated."),
     ] = None,
     witness_quorum: Annotated[
         int, typer.Option(help="How many witnesses new blocks wait for; more than half.")
@@ -114,6 +114,12 @@ def next_steps(directory: Path, plan: Plan, trust: Path) -> list[str]:
             f"On the Redis host, in a copy of {directory}/redis (users and passwords are made): "
             "redis-server redis.conf."
         )
+    witnesses = ""
+    if plan.witness_vkeys:
+        witnesses = (
+            f"In {directory}/control/control.toml, at [[witnesses]]: where each witness is asked; "
+            f"no new order blocks before {plan.witness_quorum} of them have cosigned it.\n"
+        )
     text = f"""\
 Move {directory}/ca to a machine that is offline, and leave copies of ca.crt and ca.crl; whoever \
 has ca.key and its passphrase can let anybody speak.
@@ -133,7 +139,7 @@ One root, offline: enforcer trust policy --register-url https://register.example
 The same root, for each request, the machines' too: enforcer trust register request.json \
 --until +365d --out act.json
 {plan.root_threshold} roots, for each act: enforcer trust sign act.json --key root.key
-{redis} Then: enforcer control -c {directory}/control/control.toml
+{witnesses}{redis} Then: enforcer control -c {directory}/control/control.toml
 A person with a certificate, the policy before all other acts: enforcer trust submit \
 policy.json act.json … {lists} -c client.toml
 On the resolver, with {directory}/node, gate, trust.toml, ca/ca.crt, ca/ca.crl at the same places: \

@@ -79,7 +79,12 @@ def show(
 def request(
     path: KeyFile,
     *,
-    role: Annotated[str, typer.Option(help="proposer, approver, oversight, node, …")],
+    role: Annotated[
+        str,
+        typer.Option(
+            help="proposer, approver, oversight, safety-officer, auditor, node or control."
+        ),
+    ],
     identity: Annotated[str, typer.Option("--id", help="Your person id, or the machine's id.")],
     to: Annotated[Path, typer.Option("--out", help="Where to write the request.")],
     trust: Trust = Path("trust.toml"),

@@ -26,7 +26,7 @@ from enforcer.cli.output import (
     when,
 )
 from enforcer.cli.shared_options import command_of
-from enforcer.cli.show import order_lines
+from enforcer.cli.show import order_lines, review_words
 from enforcer.cli.signing import Key, Proved, ReceiptFile, Yes, confirm, tell
 from enforcer.core.fields import Json
 from enforcer.core.payload import Payload
@@ -163,8 +163,8 @@ def show_order(
 ) -> None:
     """Show what an order says: on stdout as a result, else before a signature."""
     shown = {**order_lines(known.payload), **known.standing_lines()}
-    shown["until"] = when(known.until_ms)  # as extended
-    shown["review by"] = when(known.review_due_at_ms)
+    shown["until"] = when(known.expires_at_ms)  # as extended
+    shown["review by"] = review_words(known.review_due_at_ms, known.expires_at_ms)
     if said is not None and said.is_hidden:
         shown["they are"] = "not shown: the list is not public"
         shown["reasons"] = said.reasons or "not kept any more"

@@ -124,6 +124,11 @@ def when(t_ms: int) -> str:
     return datetime.fromtimestamp(t_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number of things in words: ``1 target``, ``2 targets``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def now_ms() -> int:
     """Return Unix time in milliseconds."""
     return time.time_ns() // 1_000_000

@@ -6,9 +6,10 @@ shortened but hashes, which are shown whole where they are what is signed.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TypeAlias
 
-from enforcer.cli.output import when
+from enforcer.cli.output import counted, when
 from enforcer.core.entry import AnyPayload, RootAct
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
@@ -35,7 +36,7 @@ from enforcer.core.remedy import (
     OrderSuspended,
     ReviewDone,
 )
-from enforcer.core.table import Binding, DnsMeasure
+from enforcer.core.table import Binding, DnsMeasure, IpMeasure
 
 OrderLife: TypeAlias = (
     OrderProposed
@@ -62,6 +63,11 @@ _MEASURES = {
     DnsMeasure.NONE: "names are left alone",
     DnsMeasure.NEGATIVE: "names are answered as if they did not exist",
     DnsMeasure.BLOCK_PAGE: "names lead to the operator's page",
+}
+_IP_MEASURES = {
+    IpMeasure.NONE: "addresses are left alone",
+    IpMeasure.REJECT: "packets of addresses are rejected, and who sends them is told",
+    IpMeasure.DROP: "packets of addresses are dropped in silence",
 }
 
 
@@ -102,17 +108,23 @@ def order_lines(order: OrderProposed) -> dict[str, str | None]:
         "territory": order.territory,
         "targets": f"{order.target_count}, SHA-256 {order.target_list_sha256}",
         "measure": f"{_MEASURES[order.measure.dns]} ({order.measure.dns.name}); "
-        f"addresses: {order.measure.ip.name}",
+        f"{_IP_MEASURES[order.measure.ip]} ({order.measure.ip.name})",
         "from": when(order.not_before_ms),
         "until": when(order.expires_at_ms),
-        "review by": when(order.review_due_at_ms),
+        "review by": review_words(order.review_due_at_ms, order.expires_at_ms),
         "appeal": f"{order.appeal.body}, {order.appeal.address}"
         + (f", until {when(deadline)}" if deadline else ""),
-        "reasons": order.statement_of_reasons_sha256,
-        "decision text": order.decision_sha256,
+        "reasons": _document(order.statement_of_reasons_sha256),
+        "decision text": _document(order.decision_sha256),
         "to be told": ", ".join(order.notifications) or None,
         **_publication(order.publication),
     }
+
+
+def review_words(review_due_at_ms: int, expires_at_ms: int) -> str:
+    """Return when an order must be reviewed, and what if not."""
+    unreviewed = "; it ends then if nobody does" if review_due_at_ms < expires_at_ms else ""
+    return when(review_due_at_ms) + unreviewed
 
 
 def _publication(publication: Publication) -> dict[str, str | None]:
@@ -149,7 +161,7 @@ def _order_sentence(payload: OrderLife) -> str:
     match payload:
         case OrderProposed():
             return (
-                f"Asks that {payload.target_count} targets be blocked until "
+                f"Asks that {counted(payload.target_count, 'target')} be blocked until "
                 f"{when(payload.expires_at_ms)}. It blocks nothing before a second person approves."
             )
         case OrderApproved():
@@ -172,17 +184,17 @@ def _order_sentence(payload: OrderLife) -> str:
 def _after_sentence(payload: After) -> str:
     match payload:
         case OrderHeld():
-            return f"Puts the order on hold for {_guards(payload.guards)}: it blocks nothing."
+            return f"Puts the order on hold {_why_held(payload.guards)}: it blocks nothing."
         case AssessmentRecorded():
             return "Attests what the order would hit beside its aim, and why it is needed."
         case HoldLifted():
-            return f"Lifts the hold for {_guards(payload.guards)}."
+            return f"Lifts what was put on hold {_why_held(payload.guards)}."
         case ReviewDone():
             return (
                 f"The order was reviewed; the next review is by {when(payload.review_due_at_ms)}."
             )
         case NotificationSent():
-            return f"Records that {payload.recipient.name} was told of the order."
+            return f"Records that the {_words(payload.recipient)} was told of the order."
         case AppealFiled():
             return "Files an appeal; the order stays as it is until oversight decides."
         case AppealDecided():
@@ -239,16 +251,16 @@ def _root_lines(payload: RootAct) -> dict[str, str | None]:
             return {
                 "key": payload.key_id,
                 "orders on hold": None if since is None else f"those signed from entry {since} on",
-                "reason": payload.reason_sha256,
+                "reason": _document(payload.reason_sha256),
             }
         case RootsChanged():
             return {
                 "root keys": "\n".join(payload.public_keys),
                 "threshold": str(payload.threshold),
-                "reason": payload.reason_sha256,
+                "reason": _document(payload.reason_sha256),
             }
         case LogKeyRotated():
-            return {"log key": payload.log_vkey, "reason": payload.reason_sha256}
+            return {"log key": payload.log_vkey, "reason": _document(payload.reason_sha256)}
 
 
 def _order_lines(payload: OrderLife) -> dict[str, str | None]:
@@ -258,48 +270,48 @@ def _order_lines(payload: OrderLife) -> dict[str, str | None]:
         case OrderApproved():
             return {**_ref(payload.order), "policy": payload.policy_sha256}
         case OrderStopped():
-            return {**_ref(payload.order), "reason": payload.reason_sha256}
+            return {**_ref(payload.order), "reason": _document(payload.reason_sha256)}
         case OrderExtended():
             return {
                 **_ref(payload.order),
                 "policy": payload.policy_sha256,
                 "until": when(payload.expires_at_ms),
                 "review by": when(payload.review_due_at_ms),
-                "reason": payload.reason_sha256,
+                "reason": _document(payload.reason_sha256),
             }
         case OrderConfirmed():
             return {
                 **_ref(payload.order),
                 "policy": payload.policy_sha256,
                 "decision": payload.decision_kind.name,
-                "decision text": payload.decision_sha256,
-                "evidence": "\n".join(payload.evidence_sha256),
+                "decision text": _document(payload.decision_sha256),
+                "evidence": "\n".join(f"SHA-256 {each}" for each in payload.evidence_sha256),
                 "until": when(payload.expires_at_ms),
                 "review by": when(payload.review_due_at_ms),
             }
         case OrderPublished():
             return {**_ref(payload.order), "secret": payload.list_secret}
         case OrderRejected():
-            return {**_ref(payload.order), "reason": payload.reason_sha256}
+            return {**_ref(payload.order), "reason": _document(payload.reason_sha256)}
 
 
 def _after_lines(payload: After) -> dict[str, str | None]:
     match payload:
         case OrderSuspended() | OrderResumed():
-            return {**_ref(payload.order), "reason": payload.reason_sha256}
+            return {**_ref(payload.order), "reason": _document(payload.reason_sha256)}
         case OrderHeld():
             return {
                 **_ref(payload.order),
                 "policy": payload.policy_sha256,
                 "guards": _guards(payload.guards),
-                "report": payload.report_sha256,
+                "report": _document(payload.report_sha256),
             }
         case AssessmentRecorded():
             return {
                 **_ref(payload.order),
                 "policy": payload.policy_sha256,
-                "facts": payload.facts_sha256,
-                "necessity": payload.necessity_sha256,
+                "facts": _document(payload.facts_sha256),
+                "necessity": _document(payload.necessity_sha256),
             }
         case HoldLifted():
             index = payload.assessment_index
@@ -309,30 +321,30 @@ def _after_lines(payload: After) -> dict[str, str | None]:
                 "guards": _guards(payload.guards),
                 "overrides": "\n".join(payload.overrides) or None,
                 "assessment": None if index is None else f"entry {index}",
-                "reason": payload.reason_sha256,
+                "reason": _document(payload.reason_sha256),
             }
         case ReviewDone():
             return {
                 **_ref(payload.order),
                 "policy": payload.policy_sha256,
                 "next review by": when(payload.review_due_at_ms),
-                "reason": payload.reason_sha256,
+                "reason": _document(payload.reason_sha256),
             }
         case NotificationSent():
             return {
                 **_ref(payload.order),
-                "told": payload.recipient.name,
-                "notice": payload.notice_sha256,
+                "told": _words(payload.recipient),
+                "notice": _document(payload.notice_sha256),
                 "sent": when(payload.sent_at_ms),
             }
         case AppealFiled():
-            return {**_ref(payload.order), "appeal": payload.statement_sha256}
+            return {**_ref(payload.order), "appeal": _document(payload.statement_sha256)}
         case AppealDecided():
             return {
                 **_ref(payload.order),
                 "appeal": f"entry {payload.appeal_index}",
                 "outcome": payload.outcome.name,
-                "decision": payload.decision_sha256,
+                "decision": _document(payload.decision_sha256),
             }
 
 
@@ -341,6 +353,19 @@ def _ref(ref: OrderRef) -> dict[str, str | None]:
         "order": f"{ref.order_id}, entry {ref.entry_index}",
         "payload": ref.payload_sha256,
     }
+
+
+def _document(sha256: str | None) -> str | None:
+    """Return how an act names a document: by its hash."""
+    return f"SHA-256 {sha256}" if sha256 is not None else None
+
+
+def _words(member: Enum) -> str:
+    return member.name.lower().replace("_", " ")
+
+
+def _why_held(guards: tuple[Guard, ...]) -> str:
+    return "by hand" if guards == (Guard.PERSON,) else f"for {_guards(guards)}"
 
 
 def _guards(guards: tuple[Guard, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 from rich.markup import escape
 
-from enforcer.cli.output import emit_json, out
+from enforcer.cli.output import counted, emit_json, out
 from enforcer.cli.signing import confirm
 
 if TYPE_CHECKING:
@@ -42,4 +42,5 @@ def tell(path: Path, signatures: int, *, as_json: bool) -> None:
     if as_json:
         emit_json({"act": str(path), "signatures": signatures})
     else:
-        out().print(f"[green]Wrote[/] {escape(str(path))}: {signatures} signatures so far.")
+        signed = counted(signatures, "signature")
+        out().print(f"[green]Wrote[/] {escape(str(path))}: {signed} so far.")

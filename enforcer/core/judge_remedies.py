@@ -105,8 +105,11 @@ def judge_decision(state: State, payload: AppealDecided, signer: KeyRecord) -> N
     check_meets(AppealDecided, "judged", order)
     appeal = next((each for each in order.appeals if each.index == payload.appeal_index), None)
     if appeal is None:
+        filed = ", ".join(str(each.index) for each in order.appeals)
         raise field_error(
-            "appeal_index", "it names no appeal of this order", "Name the AppealFiled entry."
+            "appeal_index",
+            "it names no appeal of this order",
+            f"Its appeals are in entry {filed}." if filed else "Nobody has filed one.",
         )
     if appeal.outcome is not AppealOutcome.UNSPECIFIED:
         raise ConflictError(

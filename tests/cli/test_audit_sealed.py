@@ -19,9 +19,9 @@ from tests.people import Land, Person
 from tests.sealed import SealedText
 
 RESTRICTED, DELAYED = PublicationMode.RESTRICTED_TARGETS, PublicationMode.DELAYED
-MARKER = "marker-51c9.example.org"
-LIST = f"exact {MARKER}\nsubtree worse-51c9.example.org\n".encode()
-NAMES = b"exact marker-51c9.example.org\n"
+MARKER = "marker-hush-hush.example.org"
+LIST = f"exact {MARKER}\nsubtree worse-hush-hush.example.org\n".encode()
+NAMES = b"exact marker-hush-hush.example.org\n"
 
 
 class Book(Archive):
@@ -55,7 +55,7 @@ def said(run, tmp_path):
 
     def said(*words, may_tell=False):
         told = run(*words, "--trust", tmp_path / "trust.toml")
-        for trace in ("51c9", sha256(LIST).hexdigest()):
+        for trace in ("hush-hush", sha256(LIST).hexdigest()):
             assert may_tell or trace not in told.out + told.err, told
         return told
 
@@ -129,7 +129,7 @@ def test_a_key_that_opens_nothing_leaves_the_audit_incomplete(book, said, key_of
 
 @pytest.mark.parametrize("fault", ["hash", "count", "grammar"])
 def test_a_sealed_list_that_is_not_what_it_says_is_found_by_who_opens_it(book, said, key_of, fault):
-    made = book.seal(text=b"exact Marker-51c9.example.org\n" if fault == "grammar" else LIST)
+    made = book.seal(text=b"exact Marker-hush-hush.example.org\n" if fault == "grammar" else LIST)
     changes = {"hash": {"target_list_sha256": "0" * 64}, "count": {"target_count": 3}}
     ref = made.in_force(book.land, **changes.get(fault, {}))
     book.attest()
@@ -179,7 +179,7 @@ def test_guards_run_again_on_what_was_opened_and_tell_only_how_many_lines(tmp_pa
     (finding,) = book.audit(identity=book.land.oversight.encryption_secret)
     assert (finding.code.name, finding.index) == ("GUARD_SKIPPED", ref.entry_index + 1)
     assert "PROTECTED_NAME holds 1 line of its list" in finding.words
-    assert "51c9" not in finding.words
+    assert "hush-hush" not in finding.words
 
 
 def test_a_past_orders_sealed_list_is_compared_with_a_new_one(tmp_path):
@@ -233,7 +233,7 @@ def test_a_published_list_that_is_not_here_is_missing(book):
 # What decides a target.
 
 
-@pytest.mark.parametrize("target", [MARKER, f"www.{MARKER}", "x.worse-51c9.example.org"])
+@pytest.mark.parametrize("target", [MARKER, f"www.{MARKER}", "x.worse-hush-hush.example.org"])
 def test_explain_says_restricted_of_whatever_it_is_asked(book, run, tmp_path, target):
     made = book.seal()
     order = book.land.order_record(made.in_force(book.land)).payload
@@ -251,7 +251,7 @@ def test_explain_says_restricted_of_whatever_it_is_asked(book, run, tmp_path, ta
                 told.out.split()
             )
             shown = told.out.replace(other, "")
-            assert "51c9" not in shown
+            assert "hush-hush" not in shown
         told = run(*command, *words, "--json")
         assert told.json["restricted"] == [order.order_id]
         assert told.json["missing"] == []
@@ -298,7 +298,7 @@ def test_an_archive_takes_sealed_lists_along_only_if_asked(book, said, tmp_path)
         found = members(to)
         assert (f"lists/{made.sealed_sha256}" in found) == has_it
         assert any(name.startswith("wraps/") for name in found) == has_it
-        assert not any(b"51c9" in content for content in found.values())
+        assert not any(b"hush-hush" in content for content in found.values())
         _, findings, _ = audit_copy(to, book.trust, now_ms=book.land.now_ms + 1_000)
         assert findings == []
     summary, findings, _ = audit_copy(
@@ -365,7 +365,7 @@ def test_reports_count_restricted_orders_and_name_nothing_of_them(book, said, tm
     (written,) = tmp_path.glob("report*")
     files = [written] if written.is_file() else list(written.iterdir())
     for text in (path.read_bytes() for path in files):
-        assert b"51c9" not in text
+        assert b"hush-hush" not in text
         assert sha256(LIST).hexdigest().encode() not in text
 
 
@@ -384,4 +384,4 @@ def test_proofs_of_a_restricted_order_have_nothing_of_its_list(book, said, tmp_p
     book.write(made)
     told = said("audit", "prove", book.path, order.order_id, tmp_path / "proof.tar.gz")
     assert told.code == 0, told
-    assert not any(b"51c9" in content for content in members(tmp_path / "proof.tar.gz").values())
+    assert not any(b"hush-hush" in content for content in members(tmp_path / "proof.tar.gz").values())

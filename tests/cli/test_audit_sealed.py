@@ -384,4 +384,6 @@ def test_proofs_of_a_restricted_order_have_nothing_of_its_list(book, said, tmp_p
     book.write(made)
     told = said("audit", "prove", book.path, order.order_id, tmp_path / "proof.tar.gz")
     assert told.code == 0, told
-    assert not any(b"hush-hush" in content for content in members(tmp_path / "proof.tar.gz").values())
+    assert not any(
+        b"hush-hush" in content for content in members(tmp_path / "proof.tar.gz").values()
+    )

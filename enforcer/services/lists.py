@@ -87,10 +87,10 @@ class ListKeeper:
         return [each for each in wanted if each not in self._counts]
 
     async def look(self, wanted: Sequence[str]) -> None:
-        """Check those lists that are on the disk already."""
+        """Check those lists that are on the disk already; nobody is asked for anything."""
         for sha256 in self.missing(wanted):
             for of in self._sealed.get(sha256, ()):
-                if self._contents.has(of.sealed_sha256) and await self._open(of):
+                if self._contents.has(of.sealed_sha256) and await self._open(of, only_kept=True):
                     break
             else:
                 if self._contents.has(sha256):
@@ -129,8 +129,8 @@ class ListKeeper:
                 return True
         return False
 
-    async def _open(self, of: SealedList) -> bool:
-        found = await self._keeper.open(of)
+    async def _open(self, of: SealedList, *, only_kept: bool = False) -> bool:
+        found = await self._keeper.open(of, only_kept=only_kept)
         if found is None:
             return False
         self._opened[of.sha256], self._counts[of.sha256] = found

@@ -53,11 +53,16 @@ class SealedKeeper:
         )
         self._unusable: set[tuple[str, str]] = set()  # what was sealed is not what orders name
 
-    async def open(self, of: SealedList) -> tuple[OpenedList, int] | None:
-        """Open a list whose octets are here, and return it with its count; None: it cannot be."""
+    async def open(
+        self, of: SealedList, *, only_kept: bool = False
+    ) -> tuple[OpenedList, int] | None:
+        """Open a list whose octets are here, and return it with its count; None: it cannot be.
+
+        With `only_kept` nobody is asked for a wrap.
+        """
         if (of.sha256, of.sealed_sha256) in self._unusable:
             return None
-        async for secret in self._secrets(of):
+        async for secret in self._secrets(of, only_kept=only_kept):
             try:
                 opened, summary = await self._work.open_list(
                     self._contents.path(of.sealed_sha256), secret, of.sha256
@@ -73,7 +78,7 @@ class SealedKeeper:
             return opened, summary.target_count
         return None
 
-    async def _secrets(self, of: SealedList) -> AsyncIterator[str]:
+    async def _secrets(self, of: SealedList, *, only_kept: bool) -> AsyncIterator[str]:
         """Yield the list's secret, as soon as one is found that its order names."""
         if of.secret is not None:
             yield of.secret
@@ -85,7 +90,7 @@ class SealedKeeper:
         if kept is not None and (secret := self._unwrapped(of, kept, "disk")) is not None:
             yield secret
             return
-        for name, wrap_of in self._sources:
+        for name, wrap_of in () if only_kept else self._sources:
             try:
                 document = await wrap_of(of.sealed_sha256, key_id)
             except NotFoundError:

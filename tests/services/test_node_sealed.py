@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import sha256
 from pathlib import Path
 
@@ -124,6 +125,24 @@ async def test_after_a_restart_the_kept_octets_and_wrap_are_enough(world):
     world.gate.restart()
     async with world.running():
         await until(lambda: world.gate.blocks(MARKER))
+
+
+async def test_a_node_starts_without_waiting_for_anybody_who_has_wraps(world, monkeypatch):
+    made = world.seal(LIST)
+    async with world.running():
+        made.in_force(world.land)
+        await world.publish()
+        await until(lambda: world.gate.blocks(MARKER))
+    (path,) = (world.state_dir / "ledger" / "wraps" / made.sealed_sha256).iterdir()
+    path.unlink()
+    world.feed.wraps.clear()
+
+    async def hangs(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(world.control, "wrap", hangs)
+    async with asyncio.timeout(10), world.running():  # it starts
+        await until(lambda: world.status["missing_sealed_lists"])
 
 
 @pytest.mark.parametrize("source", ["feed", "control plane"])

@@ -10,7 +10,7 @@ import pytest
 from enforcer.app.people import Person
 from enforcer.backends.keys import verify
 from enforcer.cli.output import now_ms
-from enforcer.config import read_trust
+from enforcer.config import ControlConfig, read, read_trust
 from enforcer.core.entry import Entry
 from enforcer.core.envelope import parse_envelope
 from enforcer.core.fold import apply
@@ -206,6 +206,25 @@ def test_a_plan_that_is_wrong_leaves_nothing_behind(run, tmp_path, field, value,
     assert words in said.error[0]
     assert f"--{field}" in said.error[1]
     assert not (tmp_path / "x").exists()
+
+
+def test_who_names_witnesses_is_told_where_to_say_how_they_are_reached(run, tmp_path):
+    """Until they are asked nothing new blocks."""
+    roots = ["--root", "ab" * 32, "--root", "cd" * 32]
+    run("key", "new", tmp_path / "witness.key", "--no-passphrase")
+    name = "witness.example.org/w1"
+    vkey = run("key", "show", tmp_path / "witness.key", "--witness", name, "--json").json
+    named = ["--witness", vkey["witness_vkey"], "--witness-quorum", "1"]
+    land = tmp_path / "land"
+    steps = run("init", land, "--origin", "example.org/ledger", *roots, *named).out
+    config = land / "control" / "control.toml"
+    assert f"In {config}, at [[witnesses]]" in " ".join(steps.split())
+    text = config.read_text()
+    assert read(config, ControlConfig).witnesses == ()
+    filled = text.replace("# [[", "[[").replace("# name", "name").replace("# url", "url")
+    config.write_text(filled.replace("HOST", "witness.example.org/w1"))
+    (asked,) = read(config, ControlConfig).witnesses
+    assert (asked.name, asked.url) == (name, f"https://{name}/")
 
 
 def printed(steps, start, **changes):

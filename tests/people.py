@@ -14,6 +14,7 @@ from itertools import count
 from secrets import token_bytes
 from typing import TypeVar
 
+from enforcer.backends import sealing
 from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
 from enforcer.core import age, fields
 from enforcer.core.entry import Entry, encode, parse
@@ -83,6 +84,10 @@ def seal(payload: Payload, *keys: PrivateKey) -> Envelope:
     return sign(payload.TYPE, fields.dump(payload), [(key.key_id, key.sign) for key in keys])
 
 
+def digest(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
 def identity() -> str:
     """Return a new age identity."""
     return age.encode(age.SECRET_PREFIX, token_bytes(32)).upper()
@@ -94,12 +99,16 @@ RECIPIENTS = {
     PublicationMode.RESTRICTED_TARGETS: age.recipient_of(OTHER_SECRET),
     PublicationMode.DELAYED: LIST_RECIPIENT,
 }
-"""Of the sealed lists that nobody opens in a test: a recipient serves one list, in one mode."""
+"""A recipient serves one list, in one mode."""
+SALTED = token_bytes(32) + b"exact hidden.example.org\n"
+SEALED = {mode: sealing.seal(SALTED, recipient) for mode, recipient in RECIPIENTS.items()}
+"""The one list that is hidden in most tests."""
 
 
 def hidden(mode: PublicationMode, publish_at_ms: int | None = None) -> Publication:
-    """Return a publication with a list that was sealed somehow."""
-    return Publication(mode, publish_at_ms, sha256(b"sealed").hexdigest(), RECIPIENTS.get(mode))
+    """Return a publication of the hidden list."""
+    octets = SEALED.get(mode, b"sealed")
+    return Publication(mode, publish_at_ms, sha256(octets).hexdigest(), RECIPIENTS.get(mode))
 
 
 @dataclass
@@ -275,6 +284,9 @@ class Land:
             notifications=(),
         )
         order = replace(order, **changes)
+        if order.list_file_sha256 in map(digest, SEALED.values()):
+            hidden_list = {"target_list_sha256": digest(SALTED), "target_count": 1}
+            order = replace(order, **(hidden_list | changes))
         if order.decision_kind in COURT_KINDS and "decision_sha256" not in changes:
             order = replace(order, decision_sha256=DOCUMENT)
         return order

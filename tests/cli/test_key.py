@@ -8,7 +8,7 @@ from hashlib import sha256
 import pytest
 
 from enforcer.app.people import Person
-from enforcer.backends.keys import verify
+from enforcer.backends.keys import EncryptionKey, verify
 from enforcer.cli.output import now_ms
 from enforcer.config import ControlConfig, read, read_trust
 from enforcer.core.entry import Entry
@@ -52,6 +52,23 @@ def request(run, tmp_path, trust, *more):
 
 PROPOSER = ["--role", "proposer", "--id", "an.nguyen", "--authority", "cert-vn"]
 POWERS = ["--category", "phishing", "--territory", "VN"]
+
+
+def test_who_opens_sealed_lists_gets_an_encryption_key_under_the_same_passphrase(
+    run, tmp_path, trust
+):
+    said = request(run, tmp_path, trust, "--role", "oversight", "--id", "court.clerk")
+    assert said.code == 0, said.err
+    key = tmp_path / "signing.age.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert b"ENCRYPTED" in key.read_bytes()
+    asked = json.loads((tmp_path / "request.json").read_text())
+    opened = EncryptionKey.load(key, PASSPHRASE.encode())
+    assert asked["encryption_key"] == opened.recipient
+    assert opened.secret not in repr(opened)
+    said = request(run, tmp_path, trust, *PROPOSER, *POWERS)
+    asked = json.loads((tmp_path / "request.json").read_text())
+    assert asked["encryption_key"] is None
 
 
 def test_a_new_key_is_for_its_owner_alone_and_never_overwritten(run, tmp_path):

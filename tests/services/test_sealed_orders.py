@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from enforcer.backends import sealing
+from enforcer.backends.kept_files import KeptFiles
 from enforcer.core.guard import Guard
 from enforcer.core.key import Category, Role
 from enforcer.core.order import OrderPublished, OrderRef, PublicationMode
@@ -21,6 +22,7 @@ from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
 from enforcer.errors import InputError, NotFoundError, RefusedError, UnavailableError
 from enforcer.services import uploads as uploads_module
+from enforcer.services.recheck import Recheck
 from tests.control import REASONS, Desk, chunks_of, until, with_reasons
 from tests.people import Person, identity, seal
 from tests.sealed import SealedText
@@ -30,6 +32,7 @@ MARKER = b"a-name-that-nobody-may-read"
 SECRET_TARGETS = b"exact " + MARKER + b".example.org\nsubtree " + MARKER + b".example.net\n"
 CORE = b"subtree time.example.net\n"
 NAMES = b"subtree bank.example.com\n"
+NEW_CORE = b"subtree example.net\n"
 
 
 @dataclass
@@ -350,6 +353,18 @@ async def test_a_public_list_that_shares_lines_with_a_hidden_one_is_not_told_whi
         assert proposed.held.told.hits == ()
         assert MARKER in proposed.held.scan.report
         assert MARKER not in proposed.held.document
+
+
+async def test_new_data_is_looked_for_in_hidden_lists_too(bench, tmp_path):
+    desk, land = bench.desk, bench.desk.land
+    ref = await bench.approved(SealedText.of(SECRET_TARGETS, RESTRICTED))
+    pins = replace(land.state.policy.payload.pins, protected_core=desk.lists.put(NEW_CORE))
+    await desk.ledger.record(seal(land.policy(pins=pins), *land.roots[:2]))
+    running = asyncio.create_task(
+        Recheck(desk.ledger, desk.guards, KeptFiles(tmp_path / "kept")).run()
+    )
+    await until(lambda: land.order_record(ref).holds == {Guard.PROTECTED_CORE})
+    running.cancel()
 
 
 async def test_a_lost_key_is_named_and_not_the_list(bench):

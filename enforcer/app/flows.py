@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from enforcer.app.audit import open_ledger
+from enforcer.app.audit_archive import ledger_copy
 from enforcer.app.check import Replay
 from enforcer.backends import durable
 from enforcer.backends.flow_capture import MAGICS, Capture
@@ -58,8 +59,10 @@ class Checking:
     grace_ms: int
     skew_ms: int
     export_ports: Collection[int]
-    order_ids: Collection[str]
-    """None: all orders."""
+    order_ids: Collection[str] = ()
+    """Empty: all orders."""
+    identity: str | None = field(default=None, repr=False)
+    """The secret of an age identity, which may open sealed lists."""
 
 
 @dataclass(slots=True)
@@ -96,16 +99,24 @@ class Found:
 
 
 def check_flows(
-    directory: Path, trust: Trust, asked: Checking, progress: Progress | None = None
+    ledger: Path,
+    trust: Trust,
+    asked: Checking,
+    progress: Progress = lambda _stage, _done, _total: None,
 ) -> Found:
-    """Compare what was seen with the ledger in `directory`, a ledger's own or a node's.
+    """Compare what was seen with a ledger: its directory, a node's, or an archive.
 
     Raises:
         NotFoundError: no ledger is there, or no such order, or a protected list is missing.
         IntegrityError: it is not what the trusted key signed, or cannot be understood.
         InputError, UnavailableError: an input cannot be read or understood.
     """
-    replayed, line = _timeline(directory, trust, progress)
+    with ledger_copy(ledger, progress) as copy:
+        return _check(copy.directory, trust, asked, progress)
+
+
+def _check(directory: Path, trust: Trust, asked: Checking, progress: Progress) -> Found:
+    replayed, line = _timeline(directory, trust, asked.identity, progress)
     policy = replayed.state.policy
     register = Register(
         policy.payload.register_url if policy else "",
@@ -142,7 +153,9 @@ def check_flows(
     return found
 
 
-def _timeline(directory: Path, trust: Trust, progress: Progress | None) -> tuple[Replay, Timeline]:
+def _timeline(
+    directory: Path, trust: Trust, identity: str | None, progress: Progress
+) -> tuple[Replay, Timeline]:
     is_node = not (directory / "checkpoint").exists() and (directory / "ledger").is_dir()
     ledger = open_ledger(directory / "ledger" if is_node else directory, trust)
     state = trust.genesis(verify)
@@ -150,11 +163,10 @@ def _timeline(directory: Path, trust: Trust, progress: Progress | None) -> tuple
     def entries() -> Iterator[Entry]:
         for done, leaf in enumerate(ledger.entries(0, ledger.size), 1):
             yield parse(leaf)
-            if progress is not None:
-                progress("replay entries", done, ledger.size)
+            progress("replay entries", done, ledger.size)
 
     line = timeline(state, entries())
-    return Replay(state, ledger), line
+    return Replay(state, ledger, identity), line
 
 
 def _inputs(asked: Checking, exports: Exports, found: Found) -> Iterator[bytes | DnsMessage]:

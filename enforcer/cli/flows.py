@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from enforcer.cli.audit_options import Identity, secret_of
 from enforcer.cli.output import AsJson, emit_json, emit_pairs, err, out, progress, when
 from enforcer.errors import InputError
 
@@ -58,7 +59,7 @@ def flows(
     ] = None,
     *,
     ledger: Annotated[
-        Path, typer.Option(help="A ledger's directory, or a node's state directory.")
+        Path, typer.Option(help="A ledger's directory, a node's state directory, or an archive.")
     ],
     trust: Annotated[Path, typer.Option(help="The installation's trust.toml.")] = Path(
         "trust.toml"
@@ -87,6 +88,7 @@ def flows(
             help="Decode what captures have for this UDP port as exports [default: 2055, 4739].",
         ),
     ] = None,
+    identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether orders had effect, by traffic that was seen.
@@ -111,6 +113,7 @@ def flows(
         skew_ms=round(skew * 1000),
         export_ports=export_port or (2055, 4739),
         order_ids=order or (),
+        identity=secret_of(identity),
     )
     with progress() as advance:
         found = checks.check_flows(ledger, read_trust(trust), asked, advance)

@@ -115,6 +115,15 @@ def test_exports_are_received_over_udp_for_a_time(world):
     assert said.code == 2
 
 
+def test_an_archive_serves_as_well_as_a_ledger(world, run):
+    path = flows(world, f"192.0.2.7,{CLIENT},{world.now_ms + 70_000},900,9,tcp,27")
+    to = world.folder / "ledger.tar"
+    trust = ("--trust", world.folder / "trust.toml")
+    exported = run("audit", "export", world.archive.path, to, *trust)
+    assert exported.code == 0, exported.err
+    assert run("flows", path, "--ledger", to, *trust).code == 1
+
+
 @pytest.mark.parametrize("words", [(), ("--order", "VN-2027-999999", "x.csv")])
 def test_a_check_without_an_aim_is_refused(world, words):
     flows(world)

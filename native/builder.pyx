@@ -22,7 +22,7 @@ from guard_networks cimport prefix_t, read_prefix
 from layout cimport *
 from nests cimport nests_free, nests_lay, nests_open, nests_t, nests_write, runs_sort
 from pieces cimport entry_of, entry_t, run_mark
-from prefix cimport index_bits_for, prefixes_bytes
+from prefix_section cimport index_bits_for, prefixes_bytes
 
 cdef enum:
     WORDS_MAX = 1 << 30  # 4 GiB of order slots: something is wrong long before

@@ -18,7 +18,8 @@ from pieces cimport (
     DEPTH_MAX, ROLE_CORE, ROLE_OVERRIDING, ROLE_PROTECTED, compare_entries, compare_places,
     entry_t, hosts, number_t, run_t, whole,
 )
-from prefix cimport bucket4, bucket6, prefixes_scale, prefixes_t, prefixes_take
+from prefix cimport bucket4, bucket6, prefixes_t
+from prefix_section cimport prefixes_scale, prefixes_take
 
 cdef enum:
     MEMO_NESTS = 8192

@@ -3,14 +3,14 @@
 
 Prefixes contain one another or have nothing in common, so every prefix around an address is
 around the last key that is not behind it, or is that key's own: one search finds them all. An
-index over the distance from the first key makes it short. What `prefixes_are_valid` has proven
-is read and nothing else, whatever the bytes say. Never blocks, allocates or calls Python.
+index over the distance from the first key makes it short. What `prefixes_are_valid` of
+prefix_section.pxd has proven is read and nothing else. Never blocks, allocates or calls Python.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from layout cimport TABLE_INDEX_BITS_MAX, header_t, key4_t, key6_t, nest_t
+from layout cimport key4_t, key6_t, nest_t
 
 cdef extern from *:
     int zeros64 "__builtin_clzll" (uint64_t word) noexcept nogil
@@ -45,26 +45,6 @@ ctypedef struct search_t:
     uint32_t left
 
 
-cdef inline uint32_t index_bits_for(uint32_t count) noexcept nogil:
-    """Return how many bits index `count` keys: about two keys for a bucket."""
-    cdef uint32_t bits = 0
-    while bits < TABLE_INDEX_BITS_MAX and <uint64_t> 2 << bits < count:
-        bits += 1
-    return bits
-
-
-cdef inline uint64_t prefixes_bytes(const header_t *header) noexcept nogil:
-    """Return the size of the networks section, which the header's counts give."""
-    cdef uint64_t words = (<uint64_t> 1 << header.index_bits[0]) + 1
-    words += (<uint64_t> 1 << header.index_bits[1]) + 1
-    return (
-        <uint64_t> header.key_counts[1] * sizeof(key6_t)
-        + <uint64_t> header.key_counts[0] * sizeof(key4_t)
-        + words * sizeof(uint32_t)
-        + (<uint64_t> header.nest_count + 1) * sizeof(nest_t)
-    )
-
-
 cdef inline uint32_t common32(uint32_t one, uint32_t other) noexcept nogil:
     """Return how many first bits two numbers have in common."""
     return 32 if one == other else zeros32(one ^ other)
@@ -72,44 +52,6 @@ cdef inline uint32_t common32(uint32_t one, uint32_t other) noexcept nogil:
 
 cdef inline uint32_t common64(uint64_t one, uint64_t other) noexcept nogil:
     return 64 if one == other else zeros64(one ^ other)
-
-
-cdef inline uint32_t shift_for(uint64_t distance, uint32_t bits) noexcept nogil:
-    """Return by how much to shift distances up to `distance` to get numbers of `bits`."""
-    cdef uint32_t wide = 64 - common64(distance, 0)
-    return wide - bits if wide > bits else 0
-
-
-cdef inline void prefixes_scale(prefixes_t *prefixes) noexcept nogil:
-    """Find how far buckets reach, from the first key and the last."""
-    prefixes.shift4 = prefixes.shift6 = 0
-    if prefixes.count4:
-        prefixes.shift4 = shift_for(
-            prefixes.keys4[prefixes.count4 - 1].first - prefixes.keys4[0].first, prefixes.bits4
-        )
-    if prefixes.count6:
-        prefixes.shift6 = shift_for(
-            prefixes.keys6[prefixes.count6 - 1].high - prefixes.keys6[0].high, prefixes.bits6
-        )
-
-
-cdef inline void prefixes_take(
-    prefixes_t *prefixes, const header_t *header, const uint8_t *section
-) noexcept nogil:
-    """Fill in where the parts of a section of `prefixes_bytes` are; read no part."""
-    prefixes.count4 = header.key_counts[0]
-    prefixes.count6 = header.key_counts[1]
-    prefixes.bits4 = header.index_bits[0]
-    prefixes.bits6 = header.index_bits[1]
-    prefixes.nest_count = header.nest_count
-    prefixes.keys6 = <const key6_t *> section
-    prefixes.keys4 = <const key4_t *> (prefixes.keys6 + prefixes.count6)
-    prefixes.index6 = <const uint32_t *> (prefixes.keys4 + prefixes.count4)
-    prefixes.index4 = prefixes.index6 + (<size_t> 1 << prefixes.bits6) + 1
-    prefixes.nests = <const nest_t *> (prefixes.index4 + (<size_t> 1 << prefixes.bits4) + 1)
-
-
-# ------------------------------------------------------------------------ finding
 
 
 cdef inline uint32_t bucket4(const prefixes_t *prefixes, uint32_t address) noexcept nogil:
@@ -266,51 +208,3 @@ cdef inline uint64_t read6(const uint8_t *octets) noexcept nogil:
 cdef inline bint address_is_mapped(const uint8_t *address) noexcept nogil:
     """Tell whether 16 octets are an IPv4-mapped address (RFC 4291 §2.5.5.2)."""
     return memcmp(address, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
-
-
-# ----------------------------------------------------------------------- checking
-
-
-cdef inline bint index_is_valid(
-    const uint32_t *index, uint32_t bits, uint32_t count
-) noexcept nogil:
-    """Check that buckets follow one another over all keys, and the first has one."""
-    cdef uint32_t bucket
-    if index[0] != 0 or index[<size_t> 1 << bits] != count or (count and index[1] == 0):
-        return False
-    for bucket in range(<uint32_t> 1 << bits):
-        if index[bucket] > index[bucket + 1]:
-            return False
-    return True
-
-
-cdef inline bint prefixes_are_valid(
-    prefixes_t *prefixes, uint32_t posting_count
-) noexcept nogil:
-    """Prove that every search in a section stays inside it and ends; fill in the shifts."""
-    cdef const nest_t *nest = prefixes.nests
-    cdef uint32_t at
-    if nest.posting or nest.around or nest.length or nest.has_core:
-        return False
-    for at in range(1, prefixes.nest_count + 1):
-        nest = prefixes.nests + at
-        if not (1 <= nest.posting <= posting_count) or not (1 <= nest.length <= 128):
-            return False
-        if nest.around >= at or prefixes.nests[nest.around].length >= nest.length:
-            return False
-    for at in range(prefixes.count4):
-        if not (1 <= prefixes.keys4[at].nest <= prefixes.nest_count):
-            return False
-        if at and prefixes.keys4[at].first <= prefixes.keys4[at - 1].first:
-            return False
-    for at in range(prefixes.count6):
-        if not (1 <= prefixes.keys6[at].nest <= prefixes.nest_count):
-            return False
-        if at and is_until6(
-            prefixes.keys6 + at, prefixes.keys6[at - 1].high, prefixes.keys6[at - 1].low
-        ):
-            return False
-    prefixes_scale(prefixes)
-    return index_is_valid(prefixes.index4, prefixes.bits4, prefixes.count4) and index_is_valid(
-        prefixes.index6, prefixes.bits6, prefixes.count6
-    )

@@ -20,7 +20,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from match cimport tables_decide_address, tables_decide_flow, tables_match_many
+from match cimport tables_decide_address, tables_decide_flow
+from match_many cimport tables_match_many
 from siphash cimport hash128_t
 from siphash cimport siphash128 as sip
 from tables cimport (

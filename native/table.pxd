@@ -11,7 +11,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from layout cimport *
-from prefix cimport prefixes_are_valid, prefixes_bytes, prefixes_t, prefixes_take
+from prefix cimport prefixes_t
+from prefix_section cimport prefixes_are_valid, prefixes_bytes, prefixes_take
 from siphash cimport hash128_t
 
 cdef extern from *:

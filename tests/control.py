@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from enforcer.api.client import ControlClient
 from enforcer.api.server import TlsFiles
 from enforcer.app.control import ControlPlane, serving
+from enforcer.backends.certificate_request import Holder
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.collateral_scan import scan_collateral
 from enforcer.backends.guard_scan import scan_guards
@@ -29,7 +30,7 @@ from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.list_sealed import open_here
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher
 from enforcer.backends.own_sealing import OwnSealing
-from enforcer.backends.pki import Authority, Holder
+from enforcer.backends.pki import Authority
 from enforcer.backends.tiles import TileLedger
 from enforcer.config import Address, ControlConfig, Redis, ServerTls
 from enforcer.core.checkpoint import sign_checkpoint

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from enforcer.app.acts import Common
 from enforcer.app.passphrase import Passphrases
-from enforcer.backends import durable, key_files, pki
+from enforcer.backends import certificate_request, durable, key_files
 from enforcer.backends.keys import EncryptionKey, PrivateKey
 from enforcer.core import fields
 from enforcer.core.age import Recipient
@@ -60,9 +60,9 @@ class KeyRequest:
     """PEM, line by line."""
 
     @property
-    def holder(self) -> pki.Holder:
+    def holder(self) -> certificate_request.Holder:
         """Whom the certificate is to name."""
-        return pki.Holder(self.ledger_origin, self.role, self.identity)
+        return certificate_request.Holder(self.ledger_origin, self.role, self.identity)
 
     @property
     def is_machine(self) -> bool:
@@ -187,12 +187,12 @@ def make_request(
             field="role",
         )
     signing = load_key(key_file, asking)
-    holder = pki.Holder(origin, role, identity)
+    holder = certificate_request.Holder(origin, role, identity)
     tls_file = tls_key_path(key_file)
     if tls_file.exists():
-        tls = asking.open(tls_file, lambda told: pki.load_key(tls_file, told))
+        tls = asking.open(tls_file, lambda told: certificate_request.load_key(tls_file, told))
     else:
-        tls = pki.new_key(tls_file, asking.choose(tls_file) if encrypted else None)
+        tls = certificate_request.new_key(tls_file, asking.choose(tls_file) if encrypted else None)
     encryption = None
     if role in READING_ROLES:
         encryption_file = encryption_key_path(key_file)
@@ -211,7 +211,7 @@ def make_request(
         territories=tuple(territories),
         public_key=signing.public_key.hex(),
         encryption_key=None if encryption is None else encryption.recipient,
-        certificate_request=tuple(pki.request(holder, tls).strip().split("\n")),
+        certificate_request=tuple(certificate_request.request(holder, tls).strip().split("\n")),
     )
     return parse_request(format_request(made))
 

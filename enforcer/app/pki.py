@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from enforcer.app.keys import REQUEST_BYTES_MAX, KeyRequest, check_absent, parse_request
 from enforcer.app.passphrase import Passphrases
-from enforcer.backends import durable, pki
+from enforcer.backends import certificate_request, durable, pki
 from enforcer.backends.authority_files import AuthorityFiles, Issued
 from enforcer.backends.certificate import Certificate, read_pem, when
 from enforcer.backends.revocations import LIST_DAYS
@@ -89,7 +89,7 @@ class Authority:
                 advice="Make one with: enforcer pki ca new",
                 path=str(self._files.directory),
             )
-        holder = pki.Holder(origin, asked.role, asked.identity)
+        holder = certificate_request.Holder(origin, asked.role, asked.identity)
         pem = self._files.issue(
             self._authority, holder, asked.key, hosts=tuple(hosts), days=_days(days)
         )
@@ -151,7 +151,7 @@ def certify(
     Raises:
         InputError: the certificate request is not signed by its key, or names cannot stand.
     """
-    key = pki.key_of_request("\n".join([*request.certificate_request, ""]))
+    key = certificate_request.key_of_request("\n".join([*request.certificate_request, ""]))
     return files.issue(authority, request.holder, key, hosts=tuple(hosts), days=days)
 
 
@@ -167,7 +167,12 @@ def read_asked(path: Path, role: Role | None, identity: str | None) -> Asked:
     if data.lstrip().startswith(b"-----"):
         if role is None or identity is None:
             raise _for_nobody()
-        return Asked(pki.key_of_request(data.decode("ascii", "replace")), role, identity, None)
+        return Asked(
+            certificate_request.key_of_request(data.decode("ascii", "replace")),
+            role,
+            identity,
+            None,
+        )
     if role is not None or identity is not None:
         raise InputError(
             f"{path} says itself for whom it is",
@@ -175,7 +180,7 @@ def read_asked(path: Path, role: Role | None, identity: str | None) -> Asked:
             field="role",
         )
     request = parse_request(data)
-    key = pki.key_of_request("\n".join([*request.certificate_request, ""]))
+    key = certificate_request.key_of_request("\n".join([*request.certificate_request, ""]))
     return Asked(key, request.role, request.identity, request.ledger_origin)
 
 
@@ -194,7 +199,7 @@ def ask_with_new_key(
     check_absent(path)
     asking = None if role in MACHINE_ROLES else passphrases
     passphrase = None if asking is None else asking.choose(path, anew=True)
-    return Asked(pki.new_key(path, passphrase).public_key(), role, identity, None)
+    return Asked(certificate_request.new_key(path, passphrase).public_key(), role, identity, None)
 
 
 def list_issued(directory: Path) -> list[dict[str, object]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from enforcer.backends import durable, pki
+from enforcer.backends import certificate_request, durable, pki
 from enforcer.backends.durable import PRIVATE_MODE
 from enforcer.backends.feed_format import node_acl, publisher_acl
 from enforcer.backends.redis_place import REDIS_PORT
@@ -70,7 +70,7 @@ def write_redis(
     host, port = place.hostname or "", place.port or REDIS_PORT
     is_encrypted = place.scheme == "rediss"
     if is_encrypted:
-        key = pki.new_key(directory / "tls.key")
+        key = certificate_request.new_key(directory / "tls.key")
         certificate = authority.issue_server(
             "redis", key.public_key(), hosts=[host], days=CERTIFICATE_DAYS
         )

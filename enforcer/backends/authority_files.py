@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from enforcer.backends import durable, key_files
 from enforcer.backends.certificate import Certificate, Standing, read_pem
+from enforcer.backends.certificate_request import Holder
 from enforcer.backends.lock import DirectoryLock
-from enforcer.backends.pki import CERTIFICATE_DAYS, Authority, Holder
+from enforcer.backends.pki import CERTIFICATE_DAYS, Authority
 from enforcer.backends.revocations import (
     LIST_DAYS,
     REASONS,

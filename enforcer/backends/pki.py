@@ -1,10 +1,10 @@
 """Certificates for mTLS, by `cryptography`: one small authority for each installation.
 
-Owns: the authority's key and certificate, the keys and requests of its holders, and what a
-certificate says: ECDSA P-256 (gRPC's TLS takes no Ed25519) and exactly one URI name,
-``spiffe://<trust domain>/<role>/<id>``; servers have DNS and IP names besides, and only machines
-can be servers. Refuses a request that its own key did not sign, and an id that does not fit. A
-certificate lets somebody speak; what may be done is decided by signatures on the acts themselves.
+Owns: the authority's key and certificate, and what a certificate says: ECDSA P-256 (gRPC's TLS
+takes no Ed25519) and exactly one URI name, ``spiffe://<trust domain>/<role>/<id>``; servers have
+DNS and IP names besides, and only machines can be servers. Refuses an id that does not fit, and
+another installation's holder. A certificate lets somebody speak; what may be done is decided by
+signatures on the acts themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
@@ -26,38 +25,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from enforcer.backends import key_files
 from enforcer.backends.certificate import CLOCK_SKEW, Certificate, read_pem
-from enforcer.core.key import MACHINE_ROLES, Role
+from enforcer.backends.certificate_request import SCHEME, Holder, common_name, load_key
+from enforcer.core.key import MACHINE_ROLES
 from enforcer.errors import InputError
 
 AUTHORITY_DAYS: Final = 1_825
 AUTHORITY_DAYS_MAX: Final = 3_650
 CERTIFICATE_DAYS: Final = 30
 CERTIFICATE_DAYS_MAX: Final = 397
-_SCHEME: Final = "spiffe://"
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Whom a certificate is for: a role and a person's or machine's id, in one installation."""
-
-    origin: str
-    role: Role
-    identity: str
-
-    @property
-    def domain(self) -> str:
-        """The trust domain: the origin up to its first '/'."""
-        return self.origin.partition("/")[0]
-
-    @property
-    def uri(self) -> str:
-        """The one URI name."""
-        role = self.role.name.lower().replace("_", "-")
-        return f"{_SCHEME}{self.domain}/{role}/{self.identity}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +54,7 @@ class Authority:
         """
         _check_days("an authority", days, AUTHORITY_DAYS, AUTHORITY_DAYS_MAX)
         key = generate_private_key(SECP256R1())
-        name = _name(f"{origin} certificate authority")
+        name = common_name(f"{origin} certificate authority")
         certificate = (
             _builder(name, name, key.public_key(), days)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -112,7 +90,7 @@ class Authority:
     def domain(self) -> str | None:
         """The trust domain that it was made for; None for an authority made by other means."""
         uris = Certificate(self.certificate).uris
-        return uris[0].removeprefix(_SCHEME) if len(uris) == 1 else None
+        return uris[0].removeprefix(SCHEME) if len(uris) == 1 else None
 
     @property
     def pem(self) -> bytes:
@@ -153,7 +131,7 @@ class Authority:
             names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(holder.uri)]
             names += map(_host, hosts)
             return self._sign(
-                _name(holder.identity),
+                common_name(holder.identity),
                 public_key,
                 x509.SubjectAlternativeName(names),
                 x509.ExtendedKeyUsage(usages),
@@ -184,7 +162,7 @@ class Authority:
         try:
             names = x509.SubjectAlternativeName([_host(host) for host in hosts])
             usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-            return self._sign(_name(name), public_key, names, usages, days)
+            return self._sign(common_name(name), public_key, names, usages, days)
         except ValueError as error:
             raise InputError(
                 f"no certificate can name {name} and {', '.join(hosts) or 'no host'}",
@@ -231,64 +209,6 @@ class Authority:
         return certificate.public_bytes(Encoding.PEM)
 
 
-def new_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivateKey:
-    """Make a P-256 key and write it to `path`, mode 600.
-
-    Raises:
-        ConflictError: the file exists; a key is never overwritten.
-        UnavailableError: it cannot be written.
-        InputError: the passphrase is too short or too long.
-    """
-    key = generate_private_key(SECP256R1())
-    key_files.save(path, key, passphrase)
-    return key
-
-
-def load_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivateKey:
-    """Read a P-256 key.
-
-    Raises:
-        NotFoundError, UnavailableError: it cannot be read.
-        PassphraseError: it is encrypted, and that is not its passphrase.
-        InputError: it is no such key, or others can read it.
-    """
-    return key_files.load(path, EllipticCurvePrivateKey, "P-256 private key", passphrase)
-
-
-def request(holder: Holder, key: EllipticCurvePrivateKey) -> str:
-    """Return a certificate signing request in PEM: the key's word that it wants this name."""
-    built = (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(_name(holder.identity))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(holder.uri)]),
-            critical=False,
-        )
-        .sign(key, SHA256())
-    )
-    return built.public_bytes(Encoding.PEM).decode("ascii")
-
-
-def key_of_request(pem: str) -> EllipticCurvePublicKey:
-    """Return the key that a certificate signing request is for.
-
-    The names in it are not read: what a certificate says is up to who signs it.
-
-    Raises:
-        InputError: it is no request, or its own key did not sign it.
-    """
-    try:
-        read = x509.load_pem_x509_csr(pem.encode("ascii"))
-        is_signed, key = read.is_signature_valid, read.public_key()
-    except (ValueError, InvalidSignature) as error:
-        raise _bad_request("is none in PEM") from error
-    if not is_signed:
-        raise _bad_request("is not signed by its own key")
-    if not isinstance(key, EllipticCurvePublicKey):
-        raise _bad_request("is not for a P-256 key")
-    return key
-
-
 def _check_days(what: str, days: int, usual: int, days_max: int) -> None:
     if not 1 <= days <= days_max:
         raise InputError(
@@ -333,7 +253,7 @@ def _of_domain(origin: str) -> x509.SubjectAlternativeName:
     Raises:
         InputError: the origin cannot be one.
     """
-    uri = f"{_SCHEME}{origin.partition('/')[0]}"
+    uri = f"{SCHEME}{origin.partition('/')[0]}"
     try:
         return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
     except ValueError as error:
@@ -342,10 +262,6 @@ def _of_domain(origin: str) -> x509.SubjectAlternativeName:
             advice="Give the ledger's origin in ASCII, such as cert.example.org/ledger.",
             field="origin",
         ) from error
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])  # X.520's bound
 
 
 def _host(text: str) -> x509.GeneralName:
@@ -360,12 +276,4 @@ def _not_ours(certificate: Certificate) -> InputError:
         f"the certificate of {certificate.text} was not issued by this authority",
         advice="Issue one from its holder's request: enforcer pki issue",
         field="certificate",
-    )
-
-
-def _bad_request(problem: str) -> InputError:
-    return InputError(
-        f"the certificate signing request {problem}",
-        advice="Have the holder make it again: enforcer key request",
-        field="certificate_request",
     )

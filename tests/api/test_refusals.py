@@ -13,7 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from enforcer.api.errors import DETAILS_KEY
 from enforcer.api.server import TlsFiles
-from enforcer.backends.pki import Authority, Holder
+from enforcer.backends.certificate_request import Holder
+from enforcer.backends.pki import Authority
 from enforcer.core import fields
 from enforcer.core.envelope import format_envelope, sign
 from enforcer.core.key import Role

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 
 from enforcer.api.server import TlsFiles
 from enforcer.app.control import run_control, serving
+from enforcer.backends.certificate_request import Holder
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.keys import PrivateKey
 from enforcer.backends.memory_feed import MemoryFeedPublisher
-from enforcer.backends.pki import Authority, Holder
+from enforcer.backends.pki import Authority
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.config import ControlConfig, read
 from enforcer.core.key import Role

@@ -24,10 +24,11 @@ from redis.asyncio import Redis
 from enforcer.api.client import ControlClient
 from enforcer.api.server import Server, TlsFiles
 from enforcer.app.node import read_secret
+from enforcer.backends.certificate_request import Holder
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.feed_format import FeedKeys, node_acl
 from enforcer.backends.keys import verify
-from enforcer.backends.pki import Authority, Holder
+from enforcer.backends.pki import Authority
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_server import RedisServer
 from enforcer.core.envelope import Envelope

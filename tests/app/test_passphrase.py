@@ -6,7 +6,7 @@ import pytest
 
 from enforcer.app.keys import change_passphrase, load_key, make_request, new_key, tls_key_path
 from enforcer.app.passphrase import Passphrases
-from enforcer.backends import key_files, pki
+from enforcer.backends import certificate_request, key_files
 from enforcer.backends.key_files import PassphraseError
 from enforcer.backends.keys import PrivateKey
 from enforcer.core.key import Role
@@ -137,7 +137,7 @@ def test_a_persons_tls_key_is_under_the_same_passphrase_asked_once(tmp_path):
     somebody = Somebody(PASSPHRASE)
     make_request(path, ORIGIN, Role.AUDITOR, "an.nguyen", passphrases=Passphrases({}, somebody))
     assert len(somebody.asked) == 1
-    assert pki.load_key(tls_key_path(path), PASSPHRASE.encode())
+    assert certificate_request.load_key(tls_key_path(path), PASSPHRASE.encode())
     again = Passphrases({}, Somebody(PASSPHRASE))  # both are opened by it
     make_request(path, ORIGIN, Role.AUDITOR, "an.nguyen", passphrases=again)
 

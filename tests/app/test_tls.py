@@ -7,21 +7,21 @@ from structlog.testing import capture_logs
 
 from enforcer.app.passphrase import Passphrases
 from enforcer.app.tls import check_begun_and_not_ended, read_tls, warn_of_end
-from enforcer.backends import pki
+from enforcer.backends import certificate_request, pki
 from enforcer.backends.key_files import PassphraseError
 from enforcer.config import ClientTls
 from enforcer.core.key import Role
 from enforcer.errors import InputError
 
 DAY_SECONDS = 86_400
-HOLDER = pki.Holder("example.org/ledger", Role.PROPOSER, "an.nguyen")
+HOLDER = certificate_request.Holder("example.org/ledger", Role.PROPOSER, "an.nguyen")
 PASSPHRASE = "correct horse battery staple"
 
 
 def written(folder, passphrase=None):
     """Return a person's files, with a certificate for twenty days."""
     authority = pki.Authority.create("example.org/ledger")
-    key = pki.new_key(folder / "tls.key", passphrase)
+    key = certificate_request.new_key(folder / "tls.key", passphrase)
     (folder / "tls.crt").write_bytes(authority.issue(HOLDER, key.public_key(), days=20))
     (folder / "ca.crt").write_bytes(authority.pem)
     return ClientTls(certificate=folder / "tls.crt", key=folder / "tls.key", ca=folder / "ca.crt")

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from enforcer.backends import revocations as lists
 from enforcer.backends.authority_files import AuthorityFiles
 from enforcer.backends.certificate import Certificate, Standing
+from enforcer.backends.certificate_request import Holder
 from enforcer.backends.lock import DirectoryLock
-from enforcer.backends.pki import Authority, Holder
+from enforcer.backends.pki import Authority
 from enforcer.backends.revocations import (
     Revoked,
     check_newer,

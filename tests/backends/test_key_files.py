@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from enforcer.backends import key_files, pki
+from enforcer.backends import certificate_request, key_files
 from enforcer.backends.key_files import PassphraseError
 from enforcer.backends.keys import PrivateKey
 from enforcer.errors import ConflictError, InputError, NotFoundError, UnavailableError
@@ -29,11 +29,11 @@ def test_a_key_under_a_passphrase_opens_with_it_alone(tmp_path):
 
 
 def test_a_tls_key_under_a_passphrase_opens_with_it_alone(tmp_path):
-    key = pki.new_key(tmp_path / "a.key", PASSPHRASE)
-    opened = pki.load_key(tmp_path / "a.key", PASSPHRASE)
+    key = certificate_request.new_key(tmp_path / "a.key", PASSPHRASE)
+    opened = certificate_request.load_key(tmp_path / "a.key", PASSPHRASE)
     assert opened.public_key() == key.public_key()
     with pytest.raises(PassphraseError, match="not the passphrase"):
-        pki.load_key(tmp_path / "a.key", b"another one")
+        certificate_request.load_key(tmp_path / "a.key", b"another one")
 
 
 def test_two_files_of_one_key_have_nothing_in_common(tmp_path):
@@ -93,7 +93,7 @@ def test_a_key_is_never_overwritten_and_a_missing_folder_is_named(tmp_path):
 
 
 def test_what_is_no_such_key_is_refused(tmp_path):
-    pki.new_key(tmp_path / "tls.key")
+    certificate_request.new_key(tmp_path / "tls.key")
     with pytest.raises(InputError, match="no Ed25519 private key"):
         PrivateKey.load(tmp_path / "tls.key")
     with pytest.raises(NotFoundError, match="no key file"):
@@ -113,11 +113,12 @@ def test_a_passphrase_that_protects_nothing_is_refused_and_nothing_is_written(tm
 
 
 def test_another_passphrase_is_put_on_whole(tmp_path):
-    key = pki.new_key(tmp_path / "a.key", PASSPHRASE)
+    key = certificate_request.new_key(tmp_path / "a.key", PASSPHRASE)
     key_files.rewrite(tmp_path / "a.key", key, b"another one, and longer")
     with pytest.raises(PassphraseError):
-        pki.load_key(tmp_path / "a.key", PASSPHRASE)
+        certificate_request.load_key(tmp_path / "a.key", PASSPHRASE)
     assert isinstance(
-        pki.load_key(tmp_path / "a.key", b"another one, and longer"), EllipticCurvePrivateKey
+        certificate_request.load_key(tmp_path / "a.key", b"another one, and longer"),
+        EllipticCurvePrivateKey,
     )
     assert (tmp_path / "a.key").stat().st_mode & 0o777 == 0o600

@@ -10,12 +10,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from enforcer.backends import key_files, pki
+from enforcer.backends import certificate_request, key_files, pki
 from enforcer.core.key import Role
 from enforcer.errors import ConflictError, InputError, NotFoundError
 
 ORIGIN = "example.org/ledger"
-PROPOSER = pki.Holder(ORIGIN, Role.PROPOSER, "an.nguyen")
+PROPOSER = certificate_request.Holder(ORIGIN, Role.PROPOSER, "an.nguyen")
 
 
 def names(pem, kind):
@@ -48,12 +48,12 @@ def test_a_certificate_names_its_holder_in_exactly_one_uri(authority, key):
 
 
 def test_a_role_of_two_words_has_a_hyphen():
-    holder = pki.Holder(ORIGIN, Role.SAFETY_OFFICER, "so-1")
+    holder = certificate_request.Holder(ORIGIN, Role.SAFETY_OFFICER, "so-1")
     assert holder.uri == "spiffe://example.org/safety-officer/so-1"
 
 
 def test_a_server_has_its_addresses_and_names_besides(authority, key):
-    holder = pki.Holder(ORIGIN, Role.CONTROL, "control-1")
+    holder = certificate_request.Holder(ORIGIN, Role.CONTROL, "control-1")
     pem = authority.issue(
         holder, key.public_key(), hosts=["127.0.0.1", "::1", "control.example.org"]
     )
@@ -79,7 +79,7 @@ def test_an_issued_certificate_verifies_against_its_authority_alone(authority, k
 
 
 def test_tls_takes_the_files(authority, tmp_path):
-    key = pki.new_key(tmp_path / "key")
+    key = certificate_request.new_key(tmp_path / "key")
     (tmp_path / "certificate").write_bytes(authority.issue(PROPOSER, key.public_key()))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
@@ -94,7 +94,7 @@ def test_an_authority_is_read_back_from_its_files(authority, tmp_path):
 
 
 def test_files_that_are_not_a_pair_are_refused(authority, tmp_path):
-    pki.new_key(tmp_path / "key")
+    certificate_request.new_key(tmp_path / "key")
     (tmp_path / "certificate").write_bytes(authority.pem)
     with pytest.raises(InputError, match="not the certificate of the key"):
         pki.Authority.load(tmp_path / "certificate", tmp_path / "key")
@@ -102,22 +102,22 @@ def test_files_that_are_not_a_pair_are_refused(authority, tmp_path):
 
 def test_a_missing_or_foreign_key_file_is_named(tmp_path):
     with pytest.raises(NotFoundError, match="absent"):
-        pki.load_key(tmp_path / "absent")
+        certificate_request.load_key(tmp_path / "absent")
     (tmp_path / "text").write_text("no key")
     (tmp_path / "text").chmod(0o600)
     with pytest.raises(InputError, match="P-256"):
-        pki.load_key(tmp_path / "text")
+        certificate_request.load_key(tmp_path / "text")
 
 
 def test_a_key_is_never_overwritten(tmp_path):
-    pki.new_key(tmp_path / "key")
+    certificate_request.new_key(tmp_path / "key")
     with pytest.raises(ConflictError, match="exists already"):
-        pki.new_key(tmp_path / "key")
+        certificate_request.new_key(tmp_path / "key")
 
 
 def test_a_request_gives_its_key_and_must_be_signed_by_it(key):
-    pem = pki.request(PROPOSER, key)
-    assert pki.key_of_request(pem) == key.public_key()
+    pem = certificate_request.request(PROPOSER, key)
+    assert certificate_request.key_of_request(pem) == key.public_key()
     head, body, tail = (
         pem.partition("\n")[0],
         pem.split("\n")[1:-2],
@@ -127,13 +127,13 @@ def test_a_request_gives_its_key_and_must_be_signed_by_it(key):
     octets[-1] ^= 1  # the end of the signature
     altered = "\n".join([head, b64encode(octets).decode(), tail, ""])
     with pytest.raises(InputError, match="not signed by its own key"):
-        pki.key_of_request(altered)
+        certificate_request.key_of_request(altered)
     with pytest.raises(InputError, match="signing request"):
-        pki.key_of_request("hello")
+        certificate_request.key_of_request("hello")
 
 
 def test_an_identity_that_no_certificate_can_name_is_refused(authority, key):
-    control = pki.Holder(ORIGIN, Role.CONTROL, "control-1")
+    control = certificate_request.Holder(ORIGIN, Role.CONTROL, "control-1")
     with pytest.raises(InputError, match="no certificate can name"):
         authority.issue(control, key.public_key(), hosts=["máy.example.org"])
 
@@ -144,6 +144,6 @@ def test_a_person_is_nobodys_server(authority, key):
 
 
 def test_an_authority_issues_for_its_own_installation_alone(authority, key):
-    holder = pki.Holder("example.net/ledger", Role.PROPOSER, "an.nguyen")
+    holder = certificate_request.Holder("example.net/ledger", Role.PROPOSER, "an.nguyen")
     with pytest.raises(InputError, match=r"this authority of example\.org"):
         authority.issue(holder, key.public_key())

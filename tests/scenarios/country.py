@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -29,7 +30,13 @@ from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted
 from enforcer.core.key import Role
-from enforcer.core.order import Measure, OrderRef, OrderRejected
+from enforcer.core.order import (
+    Measure,
+    OrderPublished,
+    OrderRef,
+    OrderRejected,
+    PublicationMode,
+)
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
 from enforcer.core.table import DnsMeasure, IpMeasure
@@ -40,6 +47,7 @@ from tests.control import LOG_VKEY, REASONS, Installation, PlainListWork, with_r
 from tests.people import ORIGIN, Land, Person, seal
 from tests.scenarios.protections import CORE, PROTECTED, SHARED, SUFFIXES, text_of
 from tests.scenarios.provider import Provider
+from tests.sealed import SealedText
 
 DOCUMENT = b"d" * 32 + b"What else is at these addresses, and why nothing milder would do."
 
@@ -115,6 +123,28 @@ class Country:
         self.held = {Guard(each.guard).name for each in said.findings}
         self.report = said.guard_report
         return self.land.ref(recorded.index)
+
+    async def hides(self, *lines: str, publish_at_ms: int) -> tuple[OrderRef, SealedText]:
+        """Have two persons order these lines, which are to be public by then."""
+        who = self.land.proposer
+        made = SealedText.of(text_of(*lines), PublicationMode.DELAYED, publish_at_ms)
+        path = self.directory / "list.age"
+        path.write_bytes(made.octets)
+        order = replace(
+            with_reasons(self.land, made.text),
+            publication=made.publication,
+            target_list_sha256=made.sha256,
+        )
+        async with self._as(who) as client:
+            wrap = made.wrap_for((await client.receivers()).encryption_key)
+            await client.upload_targets(path, wrap=wrap)
+            ref = self.land.ref((await client.propose(seal(order, who.key), [REASONS])).index)
+        await self.approves(ref)
+        return ref, made
+
+    async def publishes(self, order: OrderRef, made: SealedText) -> None:
+        act = self.land.act(OrderPublished, order, list_secret=made.secret)
+        await self._records(act, self.land.proposer)
 
     async def approves(self, order: OrderRef, by: Person | None = None) -> None:
         who = by or self.land.approver

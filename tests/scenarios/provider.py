@@ -24,6 +24,7 @@ from enforcer.backends.keys import verify
 from enforcer.backends.memory import InlineListWork
 from enforcer.backends.memory_feed import MemoryFeedSource
 from enforcer.backends.memory_firewall import FirewallMemory, MemoryFirewall
+from enforcer.backends.sealing import Receiver
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.table import IpMeasure
 from enforcer.services.attest import Attester
@@ -104,7 +105,7 @@ class Provider:
             work=work,
             source=source,
             control=control,
-            receiver=None,
+            receiver=Receiver(self._person.key.key_id, self._person.encryption_secret),
         )
         lists = ListKeeper(ledger.lists, work, source, control, sealed)
         time = NodeTime(clock, files)

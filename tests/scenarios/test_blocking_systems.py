@@ -216,6 +216,28 @@ async def test_germany_a_name_stays_blocked_after_the_site_has_gone(country: Cou
     assert len(await country.history(order)) == 2  # nobody had to do anything
 
 
+async def test_germany_a_list_may_be_secret_for_days_and_its_orders_never(country: Country):
+    """Germany (CUII): which names were blocked was kept secret, and so was that they were."""
+    due_ms = country.days_on(10)
+    secret, _ = await country.hides("exact secret.example.org", publish_at_ms=due_ms)
+    told, made = await country.hides("exact told.example.org", publish_at_ms=due_ms)
+    for name in ("secret.example.org", "told.example.org"):
+        assert await country.is_blocked(name)
+    await country.registers("node-2")  # whoever comes later is given the lists as well
+    assert await country.is_blocked("secret.example.org", at="node-2")
+
+    shown = await country.reads(secret)
+    assert shown.status == order_pb2.ORDER_STATUS_IN_FORCE
+    assert "secret.example.org" not in str(shown)
+    assert len(await country.history(secret)) == 2
+
+    await country.publishes(told, made)
+    country.pass_days(11)
+    assert (await country.status(secret), await country.status(told)) == ("LAPSED", "IN_FORCE")
+    assert not await country.is_blocked("secret.example.org")
+    assert await country.is_blocked("told.example.org")
+
+
 async def test_level_3_a_wildcard_slips_into_a_block_of_one_address(country: Country):
     """Level 3, 2020: a wildcard in an attempt to block one address; a five-hour outage."""
     size = country.size

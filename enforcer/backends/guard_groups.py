@@ -33,17 +33,19 @@ def group_lists(paths: Mapping[str, Path], salted: frozenset[str] = frozenset())
             yield memoryview(text)[SALT_OCTETS:] if sha256 in salted else text
 
     with bounded_memory():
-        return grouped(list(paths), text_of)
+        target_count = 0
+        for sha256 in paths:
+            with text_of(sha256) as text:
+                target_count += _lines(text)
+        return grouped(list(paths), text_of, target_count)
 
 
 def grouped(
-    lists: Sequence[str], text_of: Callable[[str], AbstractContextManager[Text | memoryview]]
+    lists: Sequence[str],
+    text_of: Callable[[str], AbstractContextManager[Text | memoryview]],
+    target_count: int,
 ) -> dict[str, int]:
-    """Return the groups of lists whose texts `text_of` gives, one at a time."""
-    target_count = 0
-    for sha256 in lists:
-        with text_of(sha256) as text:
-            target_count += _lines(text)
+    """Return the groups of lists of so many lines in all, whose texts `text_of` gives in turn."""
     sharing = Sharing(len(lists), target_count + len(lists))
     for number in range(sharing.passes):
         sharing.begin(number)

@@ -25,7 +25,7 @@ class GuardStore:
     def groups(self, lists: Iterable[str]) -> dict[str, int]:
         """Return a number for each list that is here: lists that share a target have the same."""
         here = [sha256 for sha256 in dict.fromkeys(lists) if self.lists.has(sha256)]
-        return grouped(here, self.lists.text)
+        return grouped(here, self.lists.text, sum(map(self.lists.count, here)))
 
     def compare(self, job: CollateralJob) -> CollateralFound:
         """Compare one order's list with all that is known of addresses.

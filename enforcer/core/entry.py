@@ -9,6 +9,7 @@ section 4).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias, get_args
 
 from enforcer.core import envelope as dsse
@@ -37,6 +38,8 @@ from enforcer.core.remedy import (
 )
 from enforcer.errors import InputError, IntegrityError
 
+PAYLOADS_KEPT: Final = 64
+"""Payloads that were read last, kept read: at most 4 MiB of text."""
 ENTRY_BYTES_MAX: Final = 65_535  # C2SP tlog-tiles: a bundle's length prefix is a uint16
 
 RootAct: TypeAlias = PolicyAdopted | RootsChanged | KeyRegistered | KeyRevoked | LogKeyRotated
@@ -84,7 +87,7 @@ def encode(entry: Entry) -> bytes:
         "recorded_at_ms": entry.recorded_at_ms,
         "envelope": dsse.to_plain(entry.envelope),
     }
-    return fields.dump(plain)
+    return fields.dump_plain(plain)
 
 
 def parse(leaf: bytes) -> Entry:
@@ -112,14 +115,20 @@ def parse_payload(envelope: Envelope) -> AnyPayload:
     Raises:
         InputError: an unknown kind, or with ``data["field"]`` what is wrong in the payload.
     """
-    cls = KINDS.get(envelope.payload_type)
-    if cls is None:
+    if envelope.payload_type not in KINDS:
         raise InputError(
             f"the payload type {envelope.payload_type} is unknown",
             advice="Send one of: " + ", ".join(KINDS),
             field="payloadType",
         )
-    return fields.read(cls, fields.load(envelope.payload, cls.__name__), cls.__name__)
+    return _payload(envelope.payload_type, envelope.payload)
+
+
+@lru_cache(maxsize=PAYLOADS_KEPT)
+def _payload(payload_type: str, octets: bytes) -> AnyPayload:
+    """Read a payload; the last ones are kept, since several parties in a row ask for each."""
+    cls = KINDS[payload_type]
+    return fields.read(cls, fields.load(octets, cls.__name__), cls.__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def parse_envelope(data: bytes) -> Envelope:
 
 def format_envelope(envelope: Envelope) -> bytes:
     """Write the envelope in its one spelling: compact JSON, standard padded base64."""
-    return fields.dump(to_plain(envelope))
+    return fields.dump_plain(to_plain(envelope))
 
 
 def to_plain(envelope: Envelope) -> dict[str, Json]:

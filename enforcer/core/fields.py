@@ -87,12 +87,7 @@ def load(data: bytes, what: str) -> dict[str, Json]:
     if len(data) > DOCUMENT_BYTES_MAX:
         raise _error(what, "", f"has {len(data)} bytes, over {DOCUMENT_BYTES_MAX}")
     try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_float=_no_float,
-            parse_constant=_no_float,
-        )
+        value = _DECODER.decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise _error(what, "", f"is not UTF-8 at byte {error.start}") from error
     except RecursionError as error:
@@ -106,8 +101,12 @@ def load(data: bytes, what: str) -> dict[str, Json]:
 
 def dump(value: object) -> bytes:
     """Write `value` (a dataclass or plain JSON) as compact JSON in UTF-8, keys as declared."""
-    plain = to_plain(value)
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return dump_plain(to_plain(value))
+
+
+def dump_plain(plain: Json) -> bytes:
+    """Write plain JSON as `dump` does."""
+    return _ENCODER.encode(plain).encode("utf-8")
 
 
 def to_plain(value: object) -> Json:
@@ -161,7 +160,8 @@ def _reader(annotation: object) -> _Reader:
     if annotation is int:
         return partial(_read_integer, cast("Range", bound))
     if annotation is str:
-        return partial(_read_text, cast("Text", bound))
+        text = cast("Text", bound)
+        return partial(_read_text, text, re.compile(text.pattern, re.ASCII).fullmatch)
     raise TypeError(f"a schema cannot hold {annotation!r}")
 
 
@@ -169,15 +169,15 @@ def _read_object(cls: type, value: Json, what: str, path: str) -> object:
     if not isinstance(value, dict):
         raise _error(what, path, "is not a JSON object")
     readers = _readers(cls)
-    for key in value:
-        if key not in readers:
-            raise _error(what, _join(path, key), "is an unknown field")
-    for key in readers:
-        if key not in value:
-            raise _error(what, _join(path, key), "is missing")
-    return cls(
-        **{key: reader(value[key], what, _join(path, key)) for key, reader in readers.items()}
-    )
+    if value.keys() != readers.keys():
+        for key in value:
+            if key not in readers:
+                raise _error(what, _join(path, key), "is an unknown field")
+        for key in readers:
+            if key not in value:
+                raise _error(what, _join(path, key), "is missing")
+    inside = f"{path}." if path else ""
+    return cls(**{key: reader(value[key], what, inside + key) for key, reader in readers.items()})
 
 
 def _read_items(item: _Reader, bound: Items, value: Json, what: str, path: str) -> object:
@@ -210,12 +210,15 @@ def _read_integer(bound: Range, value: Json, what: str, path: str) -> int:
     return value
 
 
-def _read_text(bound: Text, value: Json, what: str, path: str) -> str:
+def _read_text(
+    bound: Text, fits: Callable[[str], object], value: Json, what: str, path: str
+) -> str:
     if not isinstance(value, str):
         raise _error(what, path, "is not text")
     if len(value) > bound.characters_max:
         raise _error(what, path, f"has {len(value)} characters, over {bound.characters_max}")
-    if _CONTROL.search(value) or not re.fullmatch(bound.pattern, value, re.ASCII):
+    is_plain = value.isascii() and value.isprintable()  # then there is no control in it
+    if (not is_plain and _CONTROL.search(value)) or not fits(value):
         raise _error(what, path, f"is not {bound.form}")
     return value
 
@@ -239,6 +242,12 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 def _no_float(text: str) -> Json:
     raise ValueError(f"the number {text[:20]} is not an integer")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float
+)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _error(what: str, path: str, problem: str) -> InputError:

@@ -237,6 +237,7 @@ class Audit:
             entry = parse(leaf)
             effect = apply(self._state, entry)
             self._tree.append(leaf_hash(leaf))
+            root = self._tree.root()
             self.summary.entries[effect.kind] += 1
             for sha256 in named_in(entry.envelope):
                 self._documents.setdefault(sha256, index)
@@ -244,8 +245,8 @@ class Audit:
             if index == 0 and self._state.policy is None:
                 yield Finding(Code.NO_POLICY, "entry 0 does not adopt a policy", index)
             yield from attestations.record(effect, entry)
-            yield from checkpoints.check(index + 1, self._tree.root())
-            yield from attestations.check(self._state, self._tree.root())
+            yield from checkpoints.check(index + 1, root)
+            yield from attestations.check(self._state, root)
             self._progress("replay entries", index + 1, size)
         yield from checkpoints.finish(size)
         self.summary.witness_quorum = checkpoints.quorum

@@ -650,7 +650,8 @@ class Firewall(Protocol):
     A packet is blocked when its destination is in a piece and not protected, or else when its
     source is; of local packets only the other side's address counts. REJECT tells who sends to
     the address (ICMP administratively prohibited); what comes from it is dropped. All stays when
-    this process ends, until the lease has run out: then everything passes. Calls queue.
+    this process ends, until the lease has run out: then everything passes. Calls queue, but for
+    `read`, which no other waits for.
     UnavailableError names what is missing: rights, the kernel's part, memory.
     """
 

@@ -73,6 +73,10 @@ class NftFirewall:
         """Rows and protections as last written or read; its pieces are nobody's business."""
         self._turn = threading.Lock()
         """Held by the thread that works: a call that is given up is not undone."""
+        self._reader: NftSocket | None = None
+        self._reading = threading.Lock()
+        self._commits = 0
+        """Changes of pieces so far, counted under `_turn`: what was read across one counts not."""
 
     async def claim(self, lease_seconds: int) -> FirewallHolding:
         """Make the table ours, as it is, and read it.
@@ -106,8 +110,8 @@ class NftFirewall:
         return await self._run(lambda kernel: nft_connections.cut(kernel, pieces))
 
     async def read(self) -> FirewallHolding:
-        """Read the whole table."""
-        return await self._run(self._read)
+        """Read the whole table, by a socket beside: no change waits for that."""
+        return await asyncio.to_thread(self._read_beside)
 
     async def generation(self) -> int:
         """Return the kernel's generation, which a change of any table moves on."""
@@ -141,6 +145,10 @@ class NftFirewall:
             if self._kernel is not None:
                 self._kernel.close()
                 self._kernel = None
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
 
     def _claim(self, kernel: NftSocket, lease_seconds: int) -> FirewallHolding:
         table = read_table(kernel)
@@ -157,7 +165,10 @@ class NftFirewall:
             except OSError as error:  # the table is not as we make it: reading says how
                 if error.errno not in _DOES_NOT_FIT:
                     raise
-        return self._read(kernel)
+        for _ in range(READ_TRIES_MAX):
+            if (holding := self._looked_at(kernel, kernel.port)) is not None:
+                return self._taken(holding)
+        raise interrupted()
 
     def _create(self, kernel: NftSocket, lease_seconds: int) -> None:
         self._is_owned = self._may_own
@@ -183,6 +194,7 @@ class NftFirewall:
             if change.protected != held.protected:
                 yield from protection(at, change.protected)
 
+        self._commits += 1  # also where it fails: nobody knows then what was done
         self._change(kernel, parts)
         self._content = FirewallContent(change.rows, protected=change.protected)
 
@@ -195,6 +207,7 @@ class NftFirewall:
 
         is_there = read_table(kernel) is not None
         self._is_owned = self._may_own
+        self._commits += 1
         self._change(kernel, parts, generation=0, deletes=is_there, creates=True)
         self._content = FirewallContent(content.rows, protected=content.protected)
 
@@ -222,31 +235,54 @@ class NftFirewall:
         now = kernel.generation()
         self._generation = now if self._is_owned or not before else before + 1
 
-    def _read(self, kernel: NftSocket) -> FirewallHolding:
-        for _ in range(READ_TRIES_MAX):
-            before = kernel.generation()
-            try:
-                found = self._find(kernel)
-            except OSError as error:
-                if error.errno != errno.ENOENT:
-                    raise
-                continue  # something went away while it was read
-            after = kernel.generation()
-            if before == after or (self._is_owned and not found.flaw):
-                self._content, self._generation = found.content, after
-                state = FirewallState.DIFFERS if found.flaw else FirewallState.HOLDS
-                lacks = () if self._may_own else (NO_OWNERS,)
-                return FirewallHolding(state, found.flaw, found.content, after, lacks)
+    def _read_beside(self) -> FirewallHolding:
+        with self._reading:
+            for _ in range(READ_TRIES_MAX):
+                with self._turn:
+                    if self._kernel is None:
+                        raise ConflictError("the firewall is not claimed", advice="Claim it first.")
+                    port, commits = self._kernel.port, self._commits
+                    if self._reader is None:
+                        self._reader = self._opened()
+                try:
+                    holding = self._looked_at(self._reader, port)
+                except OSError as error:
+                    raise _translated(error) from error
+                with self._turn:
+                    if commits != self._commits:
+                        break  # who changed it knows, and reads when that is over
+                    if holding is not None:
+                        return self._taken(holding)
         raise interrupted()
 
-    def _find(self, kernel: NftSocket) -> Found:
+    def _taken(self, holding: FirewallHolding) -> FirewallHolding:
+        self._content, self._generation = holding.content, holding.generation
+        return holding
+
+    def _looked_at(self, kernel: NftSocket, port: int) -> FirewallHolding | None:
+        """Read the table, whose owner must be `port`; None: it changed meanwhile."""
+        before = kernel.generation()
+        try:
+            found = self._find(kernel, port)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None  # something went away while it was read
+        after = kernel.generation()
+        if before != after and (found.flaw or not self._is_owned):
+            return None
+        state = FirewallState.DIFFERS if found.flaw else FirewallState.HOLDS
+        lacks = () if self._may_own else (NO_OWNERS,)
+        return FirewallHolding(state, found.flaw, found.content, after, lacks)
+
+    def _find(self, kernel: NftSocket, port: int) -> Found:
         table = read_table(kernel)
         if table is None:
             return Found(FirewallContent(), "the table is gone")
         if table.flags & DORMANT:
             return Found(FirewallContent(), "the table is switched off")
         found = read_all(kernel)
-        if self._may_own and (table.flags != OWNER | PERSIST or table.owner != kernel.port):
+        if self._may_own and (table.flags != OWNER | PERSIST or table.owner != port):
             return Found(found.content, found.flaw or "the table is not this process's own")
         return found
 

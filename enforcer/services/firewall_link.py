@@ -7,7 +7,7 @@ as is known, and None while it does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 import structlog
@@ -36,6 +36,8 @@ class FirewallLink:
         self._firewall = firewall
         self._work = work
         self._generation = 0
+        self._changes = 0
+        self._is_changing = False
         self.held: FirewallContent | None = None
         self.is_proven = False
         """Whether it was read back since it was changed last, and holds just that."""
@@ -78,15 +80,13 @@ class FirewallLink:
             removed, added = await self._work.diff(self.held.pieces, content.pieces)
             change = FirewallChange(content.rows, removed, added, content.protected)
             try:
-                await self._firewall.apply(change, lease_seconds)
+                await self._give(content, self._firewall.apply(change, lease_seconds))
             except ConflictError:
                 self._drifted(await self._firewall.read())
                 continue
-            self._given(content)
             await self._firewall.cut(added)
             return True
-        await self._firewall.replace(content, lease_seconds)
-        self._given(content)
+        await self._give(content, self._firewall.replace(content, lease_seconds))
         await self._firewall.cut(content.pieces)
         return True
 
@@ -94,15 +94,20 @@ class FirewallLink:
         """Let what it holds count for so long from now."""
         await self._firewall.renew(lease_seconds)
 
-    async def prove(self) -> bool:
+    async def prove(self) -> bool | None:
         """Read it back, unless nothing was changed since; tell whether it holds what it was given.
+
+        It may be called beside the others: None means that one of them changed it meanwhile.
 
         Raises:
             UnavailableError, ConflictError: it cannot be read.
         """
+        changes = self._changes
         if self.is_proven and self._generation == await self._firewall.generation():
             return True
         holding = await self._firewall.read()
+        if self._is_changing or changes != self._changes:
+            return None
         is_right = self.held is not None and is_same(holding.content, self.held)
         if is_right and holding.state is not FirewallState.DIFFERS:
             self._take(holding)
@@ -115,7 +120,13 @@ class FirewallLink:
         """Ask what each order has stopped."""
         self.counts = await self._firewall.counts()
 
-    def _given(self, content: FirewallContent) -> None:
+    async def _give(self, content: FirewallContent, call: Awaitable[None]) -> None:
+        self._changes += 1
+        self._is_changing = True
+        try:
+            await call
+        finally:
+            self._is_changing = False
         self.held, self.flaw, self.is_proven = content, "", False
 
     def _take(self, holding: FirewallHolding) -> None:

@@ -21,7 +21,7 @@ from enforcer.core.firewall import FirewallRow, FirewallState
 from enforcer.core.network import Network
 from enforcer.core.pieces import rows_within
 from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, LocalLayer
-from enforcer.errors import EnforcerError, UnavailableError
+from enforcer.errors import ConflictError, EnforcerError, UnavailableError
 from enforcer.ports import Firewall, FirewallContent, OwnNetworks, PieceWork
 from enforcer.services.attest import FirewallWord
 from enforcer.services.firewall_link import FirewallLink
@@ -33,6 +33,8 @@ from enforcer.services.plan import Plan
 
 PROVEN_AT_ONCE_MAX: Final = 20_000
 """Up to so many pieces are read back at once; more of them once nothing has changed for a while."""
+PUT_OFF_MAX: Final = 10
+"""So many times as long as a change takes to settle, reading back is put off by others."""
 LEASE_GRACE_SECONDS: Final = 10
 """How long the rules of a node that is gone may outlast the next end."""
 
@@ -81,6 +83,8 @@ class Firewalling:
         self._pieces.on_done = self._wake.set
         self._protected: tuple[Network, ...] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._proving: asyncio.Task[None] | None = None
+        self._unproven_at: float | None = None
         self._planned: Plan | None = None
         self._recipe: Recipe | None = None
         self._is_busy = True
@@ -150,15 +154,17 @@ class Firewalling:
                 except TimeoutError:
                     continue
         finally:
-            if self._looking is not None:
-                self._looking.cancel()
+            for task in (self._looking, self._proving):
+                if task is not None:
+                    task.cancel()
             await self._pieces.close()
 
     def is_settled(self, plan: Plan) -> bool:
         """Tell whether nothing is on its way that would change what is said of `plan`."""
         if not self.is_real or self._link.held is None:
             return True
-        is_done = not (self._is_busy or self._wake.is_set() or self._pieces.is_busy)
+        is_busy = self._is_busy or self._proving is not None or self._pieces.is_busy
+        is_done = not (is_busy or self._wake.is_set())
         return is_done and self._recipe is not None and self._expected(plan) == self._given_rows()
 
     def word(self, plan: Plan) -> FirewallWord:
@@ -219,11 +225,14 @@ class Firewalling:
             self._retry_at = now + self._pace.retry_seconds * 10
         self.problem = ""
         await self._bring(plan, t_ms)
-        if is_due or self._is_proof_due(now):
+        if self._are_few() and (is_due or not self._link.is_proven):
             if not await self._link.prove():
                 self.on_change()
                 await self._bring(plan, t_ms)
                 await self._link.prove()
+            self._check_at = self._seconds() + self._pace.check_seconds
+        elif now >= self._check_at and self._proving is None:
+            self._proving = asyncio.create_task(self._prove_beside())
             self._check_at = self._seconds() + self._pace.check_seconds
         if now >= self._count_at:
             await self._link.count()
@@ -248,10 +257,20 @@ class Firewalling:
         if has_changed:
             self._lease_ends_at = ends_at
             if len(content.pieces) > PROVEN_AT_ONCE_MAX:
-                self._check_at = min(self._check_at, self._seconds() + self._pace.settle_seconds)
-        elif abs(ends_at - self._lease_ends_at) > self._pace.check_seconds / 4:
+                self._settle()
+            return
+        late_seconds = ends_at - self._lease_ends_at
+        if late_seconds > self._pace.lease_seconds / 4 or late_seconds < -1:
             await self._link.renew(lease_seconds)
             self._lease_ends_at = ends_at
+
+    def _settle(self) -> None:
+        """Have much be read back once nothing has changed for a while, but not put off for ever."""
+        now = self._seconds()
+        if self._unproven_at is None:
+            self._unproven_at = now
+        put_off_at_most = self._unproven_at + self._pace.settle_seconds * PUT_OFF_MAX
+        self._check_at = min(now + self._pace.settle_seconds, max(put_off_at_most, now))
 
     async def _take_out(self, recipe: Recipe, lease_seconds: int) -> None:
         """Have it hold no more than what is wanted of what it held."""
@@ -261,10 +280,25 @@ class Firewalling:
             if less is not held:
                 await self._link.bring(less, lease_seconds)
 
-    def _is_proof_due(self, now: float) -> bool:
+    async def _prove_beside(self) -> None:
+        """Read much back; what must end in the meantime does not wait for that."""
+        try:
+            is_right = await self._link.prove()
+            self._unproven_at = None
+        except ConflictError:
+            is_right = None  # it was changed meanwhile
+        except UnavailableError as error:
+            is_right = None
+            self._failed(error)
+        finally:
+            self._proving = None
+        if is_right is None:
+            self._check_at = self._seconds() + self._pace.settle_seconds
+        self._wake.set()
+
+    def _are_few(self) -> bool:
         held = self._link.held
-        few = held is not None and len(held.pieces) <= PROVEN_AT_ONCE_MAX
-        return now >= self._check_at or (few and not self._link.is_proven)
+        return held is not None and len(held.pieces) <= PROVEN_AT_ONCE_MAX
 
     def _is_exact(self) -> bool:
         recipe = self._recipe

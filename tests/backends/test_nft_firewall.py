@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from enforcer.backends import nft_firewall
+from enforcer.backends.nft_dump import Found, read_all
 from enforcer.backends.nft_firewall import NO_OWNERS, NftFirewall
 from enforcer.backends.nft_socket import NftSocket, away
 from enforcer.backends.nft_wire import Verb
@@ -230,6 +234,28 @@ async def test_a_table_of_a_kernel_without_owners_is_taken_over_by_one_that_has_
     await newer.replace(CONTENT, HOUR_SECONDS)
     assert (await newer.read()).state is FirewallState.HOLDS
     await newer.close()
+
+
+async def test_a_change_does_not_wait_for_a_read_which_then_counts_for_nothing(world, monkeypatch):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(kernel: NftSocket) -> Found:
+        found = read_all(kernel)
+        begun.set()
+        may_end.wait(10)
+        return found
+
+    monkeypatch.setattr(nft_firewall, "read_all", slow)
+    reading = asyncio.create_task(world.firewall.read())
+    assert await asyncio.to_thread(begun.wait, 10)
+    removed = nets(("192.0.2.7/32", 5))
+    change = FirewallChange((FIVE, SIX), removed, Pieces(), ())
+    await world.firewall.apply(change, HOUR_SECONDS)
+    assert await world.sent_to("192.0.2.7") is PASS
+    may_end.set()
+    with pytest.raises(ConflictError):
+        await reading
+    assert (await world.firewall.read()).content.pieces == nets(("198.51.100.0/24", 6))
 
 
 async def test_an_open_connection_stops_and_is_forgotten(world):

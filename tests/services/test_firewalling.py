@@ -17,6 +17,7 @@ from enforcer.core.policy import Pins
 from enforcer.core.table import DnsMeasure, IpMeasure, LocalLayer
 from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import FirewallCount, GateMode
+from enforcer.services import firewalling
 from enforcer.services.firewalling import LEASE_GRACE_SECONDS, FirewallPace
 from tests.node_world import World, cannot, stays, stopped_here, until
 from tests.people import seal
@@ -408,6 +409,30 @@ async def test_orders_by_the_thousand_are_flattened_while_a_stop_goes_through(wo
         await node.offer_stop(world.stop_bytes(small))
         await until(lambda: world.blocks("198.51.7.207") and not world.blocks("192.0.2.7"))
         await until(lambda: attests(world, FirewallState.HOLDS, small.entry_index))
+
+
+async def test_a_stop_does_not_wait_until_much_is_read_back(world, monkeypatch):
+    monkeypatch.setattr(firewalling, "PROVEN_AT_ONCE_MAX", 0)
+    read, started, may_end = MemoryFirewall.read, [], asyncio.Event()
+
+    async def slow(self):
+        if self.memory.content is not None and self.memory.content.rows:
+            started.append(self)
+            await may_end.wait()
+        return await read(self)
+
+    async with world.running():
+        monkeypatch.setattr(MemoryFirewall, "read", slow)
+        ref = order(world)
+        order(world, INNER)
+        await world.publish()
+        await until(lambda: started and world.blocks("198.51.100.9"))
+        world.land.stop(ref)
+        await world.publish()
+        await until(lambda: not world.blocks("192.0.2.7"))
+        may_end.set()
+        await until(lambda: attests(world))
+        assert world.attested.repairs == 0
 
 
 @pytest.mark.parametrize("error", [UnavailableError, InputError])

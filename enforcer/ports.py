@@ -232,6 +232,9 @@ class Wraps(Protocol):
     def put(self, sealed_sha256: str, key_id: str, document: bytes) -> None:
         """Keep a wrap durably, in the place of a former one."""
 
+    def put_all(self, sealed_sha256: str, documents: Mapping[str, bytes]) -> None:
+        """Keep wraps by their receivers' key ids, durably."""
+
     def receivers(self, sealed_sha256: str) -> list[str]:
         """Return the key ids of those that have a wrap of a sealed list here, sorted."""
 

@@ -161,10 +161,12 @@ class Wrapping:
         return True
 
     def _make(self, sealed: str, secret: str, receivers: list[KeyRecord]) -> None:
-        for each in receivers:
-            recipient = each.registration.encryption_key
-            if recipient is not None:
-                self._wraps.put(sealed, each.key_id, self._sealing.wrap(secret, recipient))
+        wrapped = {
+            each.key_id: self._sealing.wrap(secret, each.registration.encryption_key)
+            for each in receivers
+            if each.registration.encryption_key is not None
+        }
+        self._wraps.put_all(sealed, wrapped)
 
     async def _show(self, sealed: str, key_id: str) -> None:
         shown = self._shown.setdefault(sealed, set())

@@ -29,6 +29,25 @@ def test_a_wrap_takes_the_place_of_the_former(wraps):
     assert wraps.read(SEALED, NODE) == b"other"
 
 
+def test_several_wraps_are_kept_or_none_where_one_cannot_be(wraps):
+    wraps.put_all(SEALED, {NODE: b"wrap", OVERSIGHT: b"other"})
+    assert (wraps.read(SEALED, NODE), wraps.read(SEALED, OVERSIGHT)) == (b"wrap", b"other")
+    for wrong in ({NODE: b"x", OVERSIGHT: bytes(4_097)}, {NODE: b"x", "..": b"x"}):
+        with pytest.raises(InputError):
+            wraps.put_all(SEALED, wrong)
+    assert wraps.read(SEALED, NODE) == b"wrap"
+    wraps.put_all(SEALED, {})
+
+
+def test_wraps_of_a_list_are_forgotten_together(wraps):
+    wraps.put_all(SEALED, {NODE: b"wrap", OVERSIGHT: b"other"})
+    wraps.put(NODE, NODE, b"wrap")
+    wraps.forget(SEALED)
+    wraps.forget(SEALED)  # again is no error
+    assert wraps.receivers(SEALED) == []
+    assert wraps.receivers(NODE) == [NODE]
+
+
 def test_who_has_a_wrap_is_listed(wraps):
     assert wraps.receivers(SEALED) == []
     wraps.put(SEALED, OVERSIGHT, b"wrap")

@@ -866,3 +866,17 @@ class FlowIndex(Protocol):
 
         Only of flows that some list has an end of; the longest prefix of an end comes first.
         """
+
+
+class LineIndex(Protocol):
+    """Which of many lists may have a line; made once, then asked."""
+
+    def add(self, owner: int, text: Octets) -> None:
+        """Take in all lines of a canonical list under an owner's number.
+
+        Raises:
+            ValueError: something was asked already.
+        """
+
+    def find(self, line: bytes) -> list[int]:
+        """Return the owners whose lists may have the line, and all that have it; ascending."""

@@ -13,7 +13,7 @@ from enforcer.app.audit_archive import ledger_copy
 from enforcer.app.check import Replay
 from enforcer.backends import durable
 from enforcer.backends.flow_capture import MAGICS, Capture
-from enforcer.backends.flow_exports import Counts, Exports, new_index
+from enforcer.backends.flow_exports import Counts, Exports, new_index, new_lines
 from enforcer.backends.flow_tuples import FlowLines
 from enforcer.backends.keys import verify
 from enforcer.core.entry import Entry, parse
@@ -138,6 +138,7 @@ def _check(directory: Path, trust: Trust, asked: Checking, progress: Progress) -
         line,
         replayed.text,
         new_index(),
+        new_lines(),
         register=register,
         grace_ms=asked.grace_ms,
         skew_ms=asked.skew_ms,

@@ -6,6 +6,7 @@ comes out. Exporters are told apart by address, which is kept only beside their 
 
 from __future__ import annotations
 
+import secrets
 import socket
 import time
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ from typing import Final
 
 from enforcer._native.flow_targets import FlowTargets
 from enforcer._native.flows import Decoder
+from enforcer._native.list_lines import ListLines
 from enforcer.backends import durable
 from enforcer.core.flow import address_octets
 from enforcer.core.network import plain_address
 from enforcer.errors import UnavailableError
-from enforcer.ports import FlowIndex
+from enforcer.ports import FlowIndex, LineIndex
 
 MESSAGE_OCTETS_MAX: Final = 65_535
 CHUNK_OCTETS: Final = 1 << 20
@@ -35,6 +37,11 @@ Counts = dict[str, int]
 def new_index() -> FlowIndex:
     """Return an empty index."""
     return FlowTargets()
+
+
+def new_lines() -> LineIndex:
+    """Return an empty index of lines, under a secret of its own."""
+    return ListLines(secrets.token_bytes(16))
 
 
 class Exports:

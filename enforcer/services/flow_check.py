@@ -19,7 +19,7 @@ from enforcer.core.table import DnsMeasure, IpMeasure, OrderRow
 from enforcer.core.target import parse_line
 from enforcer.core.verdict import Action, Rules, Verdict, decide
 from enforcer.errors import NotFoundError
-from enforcer.ports import DnsMessage, FlowIndex
+from enforcer.ports import DnsMessage, FlowIndex, LineIndex
 from enforcer.services.explain import Lists, ListText, below, candidates, find_line
 from enforcer.services.explain_target import around
 from enforcer.services.flow_orders import OrderTimes, Timeline
@@ -79,6 +79,7 @@ class FlowCheck:
         line: Timeline,
         lists: Lists,
         index: FlowIndex,
+        lines: LineIndex,
         *,
         register: Register,
         grace_ms: int,
@@ -93,7 +94,7 @@ class FlowCheck:
         self.checked = Checked()
         self._register = register
         self._grace_ms, self._skew_ms = grace_ms, skew_ms
-        self._lists, self._index = lists, index
+        self._lists, self._index, self._lines = lists, index, lines
         self._owners: list[OrderTimes | _Guarded] = []
         self._named: list[tuple[OrderTimes, ListText]] = []
         self._pins = line.pins
@@ -112,6 +113,7 @@ class FlowCheck:
         if order.measure.ip in (IpMeasure.REJECT, IpMeasure.DROP):
             self._add(times, text)
         if order.measure.dns in (DnsMeasure.NEGATIVE, DnsMeasure.BLOCK_PAGE):
+            self._lines.add(len(self._named), text)
             self._named.append((times, text))
 
     def _take_protections(self) -> None:
@@ -169,8 +171,13 @@ class FlowCheck:
         names = [line for name in (message.qname, *message.links) for line in candidates(name)]
         wanted = names + [line for address in message.addresses for line in around(address)]
         found: list[tuple[OrderTimes, Phase, list[bytes]]] = []
-        for times, text in self._named:
-            lines = [line for line in wanted if find_line(text, line) is not None]
+        lines_of: dict[int, list[bytes]] = {}
+        for line in wanted:
+            for owner in self._lines.find(line):
+                lines_of.setdefault(owner, []).append(line)
+        for owner in sorted(lines_of):
+            times, text = self._named[owner]
+            lines = [line for line in lines_of[owner] if find_line(text, line) is not None]
             if lines:
                 phase = phase_of(
                     times,

@@ -149,6 +149,14 @@ def test_uptime_that_began_again_is_counted_back():
     assert SENT_S * 1000 - flow.last_ms == make.UPTIME_MS - 1000
 
 
+def test_an_uptime_ahead_of_the_message_is_a_moment_after_it():
+    fields = ((make.SOURCE4, 4), (make.FIRST_UP, 4), (make.LAST_UP, 4))
+    times = struct.pack("!II", make.UPTIME_MS, make.UPTIME_MS + 40)
+    record = IPv4Address("192.0.2.1").packed + times
+    [flow] = decode_all(Decoder(), v9(flow_set(0, template(300, fields)), flow_set(300, record)))
+    assert (flow.first_ms, flow.last_ms) == (SENT_S * 1000, SENT_S * 1000 + 40)
+
+
 def test_data_before_its_template_is_counted_and_dropped():
     decoder = Decoder()
     data = flow_set(300, plain_record())

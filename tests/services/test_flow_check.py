@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.backends.flow_exports import new_index
+from enforcer.backends.flow_exports import new_index, new_lines
 from enforcer.core.entry import parse
 from enforcer.core.flow import Passage
 from enforcer.core.guard import Guard
@@ -68,7 +68,7 @@ class World:
 
     def check(self, grace_ms=0, skew_ms=0):
         return FlowCheck(
-            self.line(), self.text, new_index(), register=REGISTER, grace_ms=grace_ms,
+            self.line(), self.text, new_index(), new_lines(), register=REGISTER, grace_ms=grace_ms,
             skew_ms=skew_ms,
         )  # fmt: skip
 
@@ -248,7 +248,7 @@ def index_of(lists, core, protected, overrides):
     pins = Pins(sha256(core).hexdigest(), sha256(protected).hexdigest(), None, None)
     line = Timeline(orders, [(0, pins)])
     check = FlowCheck(
-        line, texts.__getitem__, new_index(), register=REGISTER, grace_ms=0, skew_ms=0
+        line, texts.__getitem__, new_index(), new_lines(), register=REGISTER, grace_ms=0, skew_ms=0
     )
     return check, rows
 

@@ -260,3 +260,19 @@ async def test_guard_data_with_a_bad_line_is_not_kept(desk):
     with pytest.raises(InputError) as caught:
         await desk.bring(b"icann CO.example\n")
     assert caught.value.data["line"] == 1
+
+
+async def test_where_a_policy_asks_for_three_persons_the_third_one_makes_the_block(desk):
+    land = desk.land
+    await desk.ledger.record(seal(land.policy(persons_min=3), *land.roots[:2]))
+    ref = await desk.propose()
+    first = await desk.approve(ref)
+    assert desk.reader.get(ref.order_id, None).standing is Standing.PROPOSED
+    assert in_force(desk.ledger.state, land.now_ms) == ()
+    with pytest.raises(RefusedError, match="approved this order already"):
+        await desk.approve(ref)
+    third = await desk.approve(ref, by=land.second_approver)
+    assert third.index == first.index + 1
+    assert desk.reader.get(ref.order_id, None).standing is Standing.IN_FORCE
+    (row,) = in_force(desk.ledger.state, land.now_ms)
+    assert row.index == ref.entry_index

@@ -2,20 +2,26 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
+from enforcer.app.acts import read_act, write_act
 from enforcer.app.demo_land import (
     APPROVER,
+    AUDITOR,
     OFFICER,
     OVERSIGHT,
     PROPOSER,
     SECOND_APPROVER,
+    acts_of,
 )
+from enforcer.backends.keys import PrivateKey
 from enforcer.cli.order_show import lift_words
 from enforcer.core.guard import OUTCOMES, Outcome
 from enforcer.core.key import LogKeyRotated, RootsChanged
 from tests.cli.test_order import order  # noqa: F401 - a fixture
+from tests.people import seal
 
 numbers = itertools.count(501)
 
@@ -278,3 +284,39 @@ def test_other_roots_and_another_log_key_are_acts_like_all_others(run, stage, tm
     assert run("trust", "show", path, "--json").json["type"] == LogKeyRotated.TYPE
     said, _ = root_act(run, stage, tmp_path, "rotate-log-key", "--public-key", "00ff")
     assert (said.code, "no public key" in said.error[0]) == (2, True)
+
+
+def test_where_three_persons_must_sign_two_approvers_approve_one_after_the_other(
+    run, stage, proposed, acts, tmp_path
+):
+    def adopt(policy, follows, persons_min):
+        payload = replace(
+            policy,
+            request_id=f"three-persons-{next(numbers):06}",
+            follows_sha256=follows,
+            persons_min=persons_min,
+        )
+        keys = [PrivateKey.load(roots / f"root-{number}.key") for number in (1, 2)]
+        envelope = seal(payload, *keys)
+        path = tmp_path / "policy.json"
+        write_act(path, envelope)
+        said = run("trust", "submit", path, "-c", stage.person(AUDITOR))
+        assert said.code == 0, said.err
+        return envelope.payload_sha256
+
+    roots = stage.installation.directory / "roots"
+    first, policy = read_act(acts_of(stage.installation)[0])
+    strict = adopt(policy, first.payload_sha256, 3)
+    try:
+        identity = proposed()
+        acts(APPROVER, "approve", identity)
+        assert shown(run, stage, identity)["status"] == "PROPOSED"
+        again = run("order", "approve", identity, "-c", stage.person(APPROVER), "--yes")
+        assert (again.code, "approved this order already" in again.error[0]) == (5, True)
+        acts(SECOND_APPROVER, "approve", identity)
+        told = shown(run, stage, identity)
+        assert told["status"] == "IN_FORCE"
+        assert told["signed_by"] == [PROPOSER, APPROVER, SECOND_APPROVER]
+        acts(OVERSIGHT, "stop", identity)
+    finally:
+        adopt(policy, strict, 2)

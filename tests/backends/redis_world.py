@@ -26,8 +26,8 @@ PRIMARY = "Feed"
 """In upper case too, as operators write it and as no URL's host is."""
 WAIT_SECONDS = 30.0
 SOON_MS = 30
-DOWN_MS = 400
-"""How long a sentinel waits before it calls a server dead."""
+DOWN_MS = 1_500
+"""How long a sentinel waits before it calls a server dead; a busy machine keeps one so long."""
 
 
 async def eventually(holds):
@@ -217,9 +217,15 @@ class Book:
         return True
 
     async def is_read_whole(self, source):
-        """Tell whether a reader gets all entries."""
+        """Tell whether a reader gets all entries; if not, mend the feed, as is done every while.
+
+        What a primary took while it was being demoted is lost with it.
+        """
         update = await source.next(0, SOON_MS)
-        return update is not None and list(update.leaves) == self.leaves
+        if update is not None and list(update.leaves) == self.leaves:
+            return True
+        await self.is_filled()
+        return False
 
 
 async def opened(stack: AsyncExitStack, installed: Installed, **how):

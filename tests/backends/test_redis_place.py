@@ -167,11 +167,15 @@ async def test_a_primary_that_was_demoted_is_left_at_once(watched, stack, tmp_pa
     book = Book(tmp_path / "ledger", publisher)
     await book.add()
     before = watched.primary_port()
-    watched.cli(watched.sentinel_ports[0], "sentinel", "failover", PRIMARY)
+
+    async def has_begun():
+        said = watched.cli(watched.sentinel_ports[0], "sentinel", "failover", PRIMARY)
+        return said == ["OK"]
 
     async def has_moved():
         return watched.primary_port() != before
 
+    await eventually(has_begun)
     await eventually(has_moved)
     await book.add(2)
     await eventually(lambda: book.is_read_whole(source))
@@ -195,7 +199,11 @@ async def test_when_the_primary_dies_publisher_and_reader_go_on_with_the_next(
     await eventually(is_copied)
     watched.primary().kill()
     await book.add(2)
-    assert watched.primary_port() == other
+
+    async def is_known():  # to the first sentinel; another one may have told the publisher
+        return watched.primary_port() == other
+
+    await eventually(is_known)
     await eventually(lambda: book.is_read_whole(source))
 
 

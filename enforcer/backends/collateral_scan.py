@@ -81,7 +81,7 @@ def scan_collateral(work: CollateralWork) -> CollateralFound:
             )
             for number in numbers[:LINES_TOLD_MAX]
         ),
-        lines_known=max(hits, len(numbers)),
+        lines_known=hits,
     )
 
 

@@ -113,7 +113,7 @@ class CollateralFound:
     others: tuple[OtherOrder, ...]
     lines: tuple[LineFound, ...]
     lines_known: int
-    """Lines about which something is known."""
+    """Lines that lie in a known range or a protected entry."""
 
 
 def collateral_job(state: State, order: OrderRecord) -> CollateralJob:

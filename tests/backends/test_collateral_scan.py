@@ -75,6 +75,7 @@ def test_other_orders_at_and_around_are_told(tmp_path):
         (1, 1, 0), (2, 0, 2),
     ]  # fmt: skip
     assert [(line.line, line.orders) for line in found.lines] == [("ip 192.0.2.7", (1,))]
+    assert found.lines_known == 0  # by ranges and networks: orders are counted by themselves
 
 
 def test_names_alone_have_nothing_to_tell(tmp_path):

@@ -42,7 +42,7 @@ def fact_lines(document: bytes) -> dict[str, str | None]:
     try:
         facts = json.loads(document)
         return {
-            "targets": f"{facts['targets']}, {facts['lines_known']} of them in known ranges or networks",
+            "targets": f"{facts['targets']}, {facts['lines_known']} of them in known ranges",
             "IPv4 addresses": facts["ipv4_addresses"],
             "IPv6 addresses": facts["ipv6_addresses"] if facts["ipv6_addresses"] != "0" else None,
             "shared ranges": _entries(facts["ranges"]),

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from enforcer.app.acts import Common
 from enforcer.app.passphrase import Passphrases
 from enforcer.backends import certificate_request, durable, key_files
+from enforcer.backends.certificate_request import Holder
 from enforcer.backends.keys import EncryptionKey, PrivateKey
 from enforcer.core import fields
 from enforcer.core.age import Recipient
@@ -60,9 +61,9 @@ class KeyRequest:
     """PEM, line by line."""
 
     @property
-    def holder(self) -> certificate_request.Holder:
+    def holder(self) -> Holder:
         """Whom the certificate is to name."""
-        return certificate_request.Holder(self.ledger_origin, self.role, self.identity)
+        return Holder(self.ledger_origin, self.role, self.identity)
 
     @property
     def is_machine(self) -> bool:
@@ -187,7 +188,7 @@ def make_request(
             field="role",
         )
     signing = load_key(key_file, asking)
-    holder = certificate_request.Holder(origin, role, identity)
+    holder = Holder(origin, role, identity)
     tls_file = tls_key_path(key_file)
     if tls_file.exists():
         tls = asking.open(tls_file, lambda told: certificate_request.load_key(tls_file, told))

@@ -1,10 +1,11 @@
 """Our table without its pieces: chains, rules, sets, as messages, and compared with what is there.
 
 One table ``enforcer`` of family inet, with chains before the filters of others (priority -10)
-whose policy is accept. A packet passes when the lease has run out; of loopback; and of an address
-that is protected. Otherwise its destination is looked up (forward, output), then its source
+whose policy is accept. A packet's destination is looked up (forward, output), then its source
 (forward, input), each in one of 16 shards: by measure, host or net, in a map from addresses to
-the order's counter. An address is in one piece at most, so the order of the rules decides nothing.
+the order's counter. One that is found passes all the same if its address is protected, if it is
+loopback's, or if the lease has run out: asked last, this costs other packets nothing. An address
+is in one piece at most, so the order of the rules decides nothing.
 """
 
 from __future__ import annotations
@@ -41,11 +42,14 @@ _NEW: Final = NLM_F_CREATE | NLM_F_EXCL
 _INTERVAL, _MAP, _TIMEOUT, _OBJECT = 0x4, 0x8, 0x10, 0x40
 _TYPE_NFPROTO, _TYPE_ADDRESS, _TYPE_VERDICT = 2, {4: 7, 6: 8}, 0xFFFFFF00
 _OBJECT_COUNTER: Final = 1
-_REGISTER, _VERDICT_REGISTER = 1, 0
-_META_IIFTYPE, _META_OIFTYPE, _META_NFPROTO = 8, 9, 15
+_REGISTER, _OTHER_REGISTER, _VERDICT_REGISTER = 1, 2, 0
+_EQUAL, _NOT_EQUAL = 0, 1
+_META_NFPROTO: Final = 15
+_META_TYPES: Final = {"to": 9, "from": 8}
+"""What the other side is reached by: the type of the interface out, or in."""
 _NFPROTO: Final = {4: 2, 6: 10}
 _ARPHRD_LOOPBACK: Final = 772
-_NF_DROP, _NF_ACCEPT, _JUMP, _GOTO, _RETURN = 0, 1, -3, -4, -5
+_NF_DROP, _NF_ACCEPT, _JUMP, _GOTO = 0, 1, -3, -4
 _ICMPX_UNREACH, _ICMPX_ADMIN_PROHIBITED = 2, 3
 _SIDES: Final = ("to", "from")
 _OFFSETS: Final = {("to", 4): 16, ("from", 4): 12, ("to", 6): 24, ("from", 6): 8}
@@ -57,14 +61,12 @@ class Base(NamedTuple):
 
     hook: int
     sides: tuple[str, ...]
-    loopback: int
-    """The meta key that says whether the packet is loopback's; 0: it cannot be."""
 
 
 BASES: Final = {
-    "input": Base(1, ("from",), _META_IIFTYPE),
-    "forward": Base(2, ("to", "from"), 0),
-    "output": Base(3, ("to",), _META_OIFTYPE),
+    "input": Base(1, ("from",)),
+    "forward": Base(2, ("to", "from")),
+    "output": Base(3, ("to",)),
 }
 
 
@@ -141,7 +143,6 @@ def chains() -> dict[str, list[bytes]]:
             for shard in range(SHARD_COUNT):
                 found[f"{side}{version}_{shard}"] = list(_shard_rules(side, version, shard))
             found[f"{side}{version}"] = [
-                _address(side, version) + _lookup(protected_set(version)) + _end(_RETURN),
                 _address(side, version)
                 + _expression(
                     "bitwise",
@@ -151,18 +152,16 @@ def chains() -> dict[str, list[bytes]]:
                     nest(4, attr(1, _SHARD_MASKS[version])),
                     nest(5, attr(1, bytes(ADDRESS_OCTETS[version]))),
                 )
-                + _lookup(shard_map(side, version), _VERDICT_REGISTER),
+                + _lookup(shard_map(side, version), to=_VERDICT_REGISTER)
             ]
     for name, base in BASES.items():
-        rules = [_meta(_META_NFPROTO) + _lookup(LEASE, is_inverted=True) + _end(_NF_ACCEPT)]
-        if base.loopback:
-            kind = struct.pack("=H", _ARPHRD_LOOPBACK)
-            rules.append(_meta(base.loopback) + _compare(kind) + _end(_NF_ACCEPT))
-        for side in base.sides:
-            for version, proto in _NFPROTO.items():
-                is_family = _meta(_META_NFPROTO) + _compare(bytes([proto]))
-                rules.append(is_family + _end(_JUMP, f"{side}{version}"))
-        found[name] = rules
+        found[name] = [
+            _meta(_META_NFPROTO)
+            + _compare(_EQUAL, bytes([proto]))
+            + _end(_JUMP, f"{side}{version}")
+            for side in base.sides
+            for version, proto in _NFPROTO.items()
+        ]
     return found
 
 
@@ -259,11 +258,18 @@ def _octets(parts: Iterable[tuple[int, bytes]]) -> int:
 def _shard_rules(side: str, version: int, shard: int) -> Iterator[bytes]:
     # What is said to a sender at a blocked address could not reach it.
     refused = _reject() if side == "to" else _end(_NF_DROP)
+    counts = (
+        _lookup(protected_set(version), is_inverted=True)
+        + _meta(_META_TYPES[side], _OTHER_REGISTER)
+        + _compare(_NOT_EQUAL, struct.pack("=H", _ARPHRD_LOOPBACK), _OTHER_REGISTER)
+        + _meta(_META_NFPROTO, _OTHER_REGISTER)
+        + _lookup(LEASE, _OTHER_REGISTER)
+    )
     for measure, ending in ((IpMeasure.DROP, _end(_NF_DROP)), (IpMeasure.REJECT, refused)):
         for kind in KINDS:
             name = set_name(measure, kind, version, shard)
             counted = _expression("objref", u32(3, _REGISTER), text(4, name))
-            yield _address(side, version) + counted + ending
+            yield _address(side, version) + _lookup(name) + counts + counted + ending
 
 
 def _address(side: str, version: int) -> bytes:
@@ -276,21 +282,23 @@ def _address(side: str, version: int) -> bytes:
     )
 
 
-def _lookup(name: str, register: int | None = None, *, is_inverted: bool = False) -> bytes:
-    parts = [text(1, name), u32(2, _REGISTER)]
-    if register is not None:
-        parts.append(u32(3, register))
+def _lookup(
+    name: str, register: int = _REGISTER, *, to: int | None = None, is_inverted: bool = False
+) -> bytes:
+    parts = [text(1, name), u32(2, register)]
+    if to is not None:
+        parts.append(u32(3, to))
     if is_inverted:
         parts.append(u32(5, 1))
     return _expression("lookup", *parts)
 
 
-def _meta(key: int) -> bytes:
-    return _expression("meta", u32(1, _REGISTER), u32(2, key))
+def _meta(key: int, register: int = _REGISTER) -> bytes:
+    return _expression("meta", u32(1, register), u32(2, key))
 
 
-def _compare(value: bytes) -> bytes:
-    return _expression("cmp", u32(1, _REGISTER), u32(2, 0), nest(3, attr(1, value)))
+def _compare(how: int, value: bytes, register: int = _REGISTER) -> bytes:
+    return _expression("cmp", u32(1, register), u32(2, how), nest(3, attr(1, value)))
 
 
 def _reject() -> bytes:

@@ -45,9 +45,7 @@ cdef inline uint32_t network_order(
     return found
 
 
-cdef inline uint32_t core_length(
-    const tables_t *tables, const table_t *table, uint32_t nest
-) noexcept nogil:
+cdef inline uint32_t core_length(const table_t *table, uint32_t nest) noexcept nogil:
     """Return the length of the longest prefix of the protected core from `nest` on, or 0."""
     while nest:
         if table.postings[table.prefixes.nests[nest].posting].flags & POSTING_CORE_SUBTREE:
@@ -75,11 +73,8 @@ cdef inline void decide_nests(
     cdef uint8_t kind
     cdef place_t place
     verdict_pass(verdict, CAUSE_NO_MATCH, KIND_UNSPECIFIED, NO_ZONE)
-    old = tables.base.prefixes.nests + base
-    if old.has_core or (overlay and tables.overlay.prefixes.nests[overlay].has_core):
-        length = core_length(tables, &tables.base, base)
-        if overlay:
-            length = max(length, core_length(tables, &tables.overlay, overlay))
+    if tables.base.prefixes.nests[base].has_core:  # an overlay has the base's core, or no target
+        length = core_length(&tables.base, base)
         if length:
             kind = KIND_IP if length == bits else KIND_NET
             verdict_pass(verdict, CAUSE_PROTECTED_CORE, kind, NO_ZONE)

@@ -42,15 +42,16 @@ PREFIXES = 500_000
 IPV6_SHARE = 0.25
 SAMPLE = 200_000
 NOW_MS = 1500
-PEERS = ("pytricia", "py-radix", "ipaddress")
+MODULES = {"pytricia": "pytricia", "py-radix": "radix", "ipaddress": "ipaddress"}
+PEERS = tuple(MODULES)
 
 Found = TypeVar("Found")
 
 
 def run() -> list[Row]:
-    for peer in ("pytricia", "radix"):
-        if find_spec(peer) is None:
-            raise SystemExit(f"{peer} is missing: pip install '.[bench]'")
+    peers = [peer for peer in PEERS if find_spec(MODULES[peer])]
+    if len(peers) < len(PEERS):
+        print(f"only {', '.join(peers)} are here: pip install '.[bench]'", file=sys.stderr)
     networks = draw_networks()
     with tempfile.TemporaryDirectory() as folder:
         text, table = Path(folder, "list"), Path(folder, "table")
@@ -71,9 +72,9 @@ def run() -> list[Row]:
         rows.append(Row("table: size", grown / len(networks), "bytes a prefix"))
         rows += [
             Row(f"{peer}: memory", memory_of(peer, text) / len(networks), "bytes a prefix")
-            for peer in PEERS
+            for peer in peers
         ]
-        rows += lookup_rows(networks, Table(map_file(table)))
+        rows += lookup_rows(networks, Table(map_file(table)), peers)
         return rows
 
 
@@ -178,7 +179,7 @@ class Contender:
     nanoseconds: list[float]
 
 
-def lookup_rows(networks: Sequence[Network], table: Table) -> list[Row]:
+def lookup_rows(networks: Sequence[Network], table: Table, peers: list[str]) -> list[Row]:
     rows = []
     for version in (4, 6):
         own = [each for each in networks if each.version == version]
@@ -192,7 +193,7 @@ def lookup_rows(networks: Sequence[Network], table: Table) -> list[Row]:
                 [],
             ),
             Contender("table, single", list, single_of(table), int, []),
-            *(Contender(peer, list, LOADERS[peer](own), int, []) for peer in PEERS),
+            *(Contender(peer, list, LOADERS[peer](own), int, []) for peer in peers),
         ]
         drawn = samples(networks, version, SAMPLE)
         hits = set()

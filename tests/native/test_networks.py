@@ -187,6 +187,14 @@ def test_an_override_holds_for_its_row_and_target_alone():
     assert [row_of(pieces, ip_address(f"192.0.2.{last}")) for last in (8, 9)] == [7, None]
 
 
+def test_an_order_that_overrides_is_taken_out_as_others_are():
+    networks = Networks(protected=target_list("ip 192.0.2.9"))
+    networks.add(*row(5, "ip 192.0.2.9"), overrides=[Target(TargetKind.IP, "192.0.2.9")])
+    assert len(networks.pieces()) == 1
+    networks.remove(5)
+    assert networks.pieces() == NO_PIECES
+
+
 def test_names_are_in_no_piece():
     assert flatten([row(5, "exact a.example.org", "subtree example.org")]) == NO_PIECES
 

@@ -6,6 +6,7 @@ Both are one small C program, compiled when the bench runs.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -67,7 +68,7 @@ def binary(folder: Path) -> Path:
     """Return the compiled program, made in `folder` if it is not there."""
     path = folder / BINARY
     if not path.exists():
-        compiler = os.environ.get("CC", "gcc")
-        command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(path)]
+        compiler = shlex.split(os.environ.get("CC", "gcc"))
+        command = [*compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(path)]
         subprocess.run([*command, str(FOLDER / "echo.c")], check=True)
     return path

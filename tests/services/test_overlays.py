@@ -393,8 +393,8 @@ async def test_descriptors_do_not_grow_with_updates(world):
     async with world.running() as node:
         await blocking(world)
         counts = []
-        for _ in range(12):
-            ref = await blocking(world, WORSE, "worse.example.org")
+        for at in range(12):  # of other names each: a guard stands against what was stopped
+            ref = await blocking(world, b"exact w%d.example.org\n" % at, f"w{at}.example.org")
             await node.offer_stop(world.stop_bytes(ref))
             world.land.stop(ref)
             counts.append(open_count())

@@ -4,7 +4,7 @@ export PYTHON
 
 # What some tests use from the system, as command:Debian-package.
 TEST_TOOLS = redis-server:redis-server dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils unbound:unbound \
-	go:golang-go go:golang-golang-x-mod-dev
+	go:golang-go go:golang-golang-x-mod-dev nft:nftables conntrack:conntrack ip:iproute2 sysctl:procps
 
 # What bench-peers compares with, as command:Debian-package.
 PEERS = dnsperf:dnsperf dnsdist:dnsdist unbound:unbound pdns_recursor:pdns-recursor \
@@ -42,7 +42,8 @@ test: check tools ## check, then every test but the long ones
 long: dev tools ## the tests of minutes: killing, fuzzing with sanitisers, bad weather, a million names
 	$(BIN)/python -m pytest -m long $(ARGS)
 
-bench: dev tools ## measure; ARGS= goes to `python -m bench`
+bench: tools ## measure; ARGS= goes to `python -m bench`
+	@.ci/bootstrap bench
 	$(BIN)/python -m bench $(ARGS)
 
 bench-peers: dev ## the gate beside other servers on one core, 20 minutes; ARGS=--quick for two

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -25,7 +24,7 @@ class SealedText:
     @classmethod
     def of(cls, text: bytes, mode: PublicationMode, publish_at_ms: int | None = None) -> SealedText:
         secret, recipient = sealing.new_identity()
-        plaintext = secrets.token_bytes(sealing.SALT_OCTETS) + text
+        plaintext = sealing.new_salt() + text
         octets = sealing.seal(plaintext, recipient)
         sealed_sha256 = sha256(octets).hexdigest()
         due_ms = publish_at_ms if mode is PublicationMode.DELAYED else None

@@ -6,7 +6,6 @@ opens a list gets what its order names, or an error that says nothing of it.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -80,7 +79,7 @@ def seal_list(canonical: Path, to: Path) -> SealedCopy:
     """
     key = EncryptionKey.generate()
     text = durable.read_file(canonical, size_bytes_max=sealing.PLAINTEXT_BYTES_MAX)
-    plaintext = secrets.token_bytes(sealing.SALT_OCTETS) + text
+    plaintext = sealing.new_salt() + text
     octets = sealing.seal(plaintext, key.recipient)
     durable.write_file(to, octets)
     return SealedCopy(to, sha256(octets).hexdigest(), sha256(plaintext).hexdigest(), key)
@@ -97,7 +96,8 @@ def open_list(octets: bytes, secret: str, order: OrderProposed) -> bytes:
     got = sha256(plaintext).hexdigest()
     text = plaintext[sealing.SALT_OCTETS :]
     count = check_text(text).target_count
-    if got != order.target_list_sha256 or count != order.target_count:
+    is_named = got == order.target_list_sha256 and sealing.has_salt(plaintext)
+    if not is_named or count != order.target_count:
         raise IntegrityError(
             f"the sealed list of {order.order_id} is not what the order names",
             advice="Sign nothing; have the order proposed again.",

@@ -2,8 +2,9 @@
 
 A list of millions of targets neither blocks the event loop nor grows the memory of the agent
 or the control plane. One job at a time, in order; overlays alone, which are small, are compiled
-in this process. A worker that dies fails the jobs it had; the next call starts another one. It
-ends with its parent, however that ends.
+in this process. A worker that dies fails the jobs it had; the next call starts another one. So
+does a sealed list, which anybody may have made, that is not open in time. A worker ends with its
+parent, however that ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 from enforcer.backends import collateral_scan, guard_groups, guard_scan, list_sealed, list_tasks
 from enforcer.backends.list_export import Writing
@@ -29,6 +30,9 @@ from enforcer.core.guard import GuardScan
 from enforcer.core.target import ListSummary
 from enforcer.errors import UnavailableError
 from enforcer.ports import CollateralWork, CompileJob, GuardJob, TableStats
+
+OPEN_SECONDS_MAX: Final = 120.0
+"""For a sealed list: many times what the longest that there can be takes."""
 
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
@@ -73,11 +77,14 @@ class ListWorker:
         Raises:
             IntegrityError: it does not open with this secret, or to something else.
             InputError: it is not canonical.
-            UnavailableError: the worker died, it cannot be read, or memory has run out.
+            UnavailableError: the worker died, it cannot be read, is not open within
+                `OPEN_SECONDS_MAX`, or memory has run out.
         """
         with writable() as fd:
             place = list_tasks.Place(path_of(fd), os.fstat(fd).st_ino)
-            summary = await self._run(list_sealed.open_at, place, sealed, secret, sha256)
+            summary = await self._run(
+                list_sealed.open_at_within, place, sealed, secret, sha256, OPEN_SECONDS_MAX
+            )
             return SealedFile(fd), summary
 
     async def compile(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
@@ -187,7 +194,8 @@ class ListWorker:
             raise UnavailableError(
                 "the worker process for lists has died",
                 advice="Call again, it starts anew; if it dies again, look for the kernel's "
-                "out-of-memory messages.",
+                f"out-of-memory messages, and for a sealed list that takes {OPEN_SECONDS_MAX:.0f} "
+                "seconds to open.",
             ) from error
 
     def _started(self) -> ProcessPoolExecutor:

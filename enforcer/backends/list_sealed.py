@@ -1,13 +1,15 @@
 """Opening sealed lists, in memory alone, in the list worker's process or for an audit.
 
-A sealed list is an age file of a salt and a canonical text; its SHA-256 is that of both. What is
-opened is proven before anybody gets it. Always true: no disk ever has the text, and no error
-says more of it than how many lines are right before a wrong one.
+A sealed list is an age file of a salt and a canonical text; its SHA-256 is that of both. A salt
+whose first octet is below 0x80 is refused: it may be the beginning of a list that is public under
+the same hash. What is opened is proven before anybody gets it. Always true: no disk ever has the
+text, and no error says more of it than how many lines are right before a wrong one.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from hashlib import sha256
 from pathlib import Path
 
@@ -38,6 +40,21 @@ def open_at(place: Place, sealed: Path, secret: str, expected: str) -> ListSumma
         return _checked(place.path, expected)
 
 
+def open_at_within(
+    place: Place, sealed: Path, secret: str, expected: str, seconds_max: float
+) -> ListSummary:
+    """Open as `open_at`; this process ends at once if that takes longer than `seconds_max`.
+
+    For a worker's main thread alone: nothing less than the kernel ends what a library is at.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds_max)
+    try:
+        return open_at(place, sealed, secret, expected)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def open_here(sealed: Path, secret: str, expected: str) -> tuple[SealedFile, ListSummary]:
     """Open the list in the file `sealed` into memory of this process; as `open_at` otherwise."""
     with writable() as fd:
@@ -48,7 +65,7 @@ def open_here(sealed: Path, secret: str, expected: str) -> tuple[SealedFile, Lis
 
 def _checked(path: Path, expected: str) -> ListSummary:
     with mapped(path) as opened:
-        if sha256(opened).hexdigest() != expected or len(opened) < sealing.SALT_OCTETS:
+        if sha256(opened).hexdigest() != expected or not sealing.has_salt(opened):
             # Its own hash is not told: of a list that was sealed without a salt it would say all.
             raise IntegrityError(
                 f"a sealed list opens to something else than what hashes to {expected}",

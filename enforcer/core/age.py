@@ -35,6 +35,16 @@ _CHECKSUM_DIGITS: Final = 6
 _BASE_POINT: Final = 9
 _P: Final = 2**255 - 19
 _A24: Final = 121_665
+_LOW_ORDER: Final = frozenset(
+    (
+        0,
+        1,
+        _P - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    )
+)
+"""Points of order 8 or less, of curve and twist: their shared secret is always zero."""
 
 
 def recipient_of(secret: str) -> str:
@@ -48,12 +58,17 @@ def recipient_of(secret: str) -> str:
 
 
 def check_recipient(text: str) -> None:
-    """Check that `text` is a recipient, its checksum too.
+    """Check that `text` is a recipient, its checksum too, for whom something can be sealed.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not, or a point of low order, in whatever spelling (RFC 7748 §6.1).
     """
-    decode(RECIPIENT_PREFIX, text)
+    point = int.from_bytes(decode(RECIPIENT_PREFIX, text), "little")
+    if (point & (1 << 255) - 1) % _P in _LOW_ORDER:  # X25519 passes over the highest bit
+        raise InputError(
+            "this age recipient is a point of low order, for which nothing can be sealed",
+            advice="Give the recipient of an identity that was made by age or enforcer.",
+        )
 
 
 def encode(prefix: str, octets: bytes) -> str:

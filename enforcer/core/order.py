@@ -76,6 +76,7 @@ class Publication:
 
     Else the list travels sealed, as an age file (C2SP age.md) for one recipient of its own, of 32
     random octets of salt and then the canonical text: so nobody can confirm a guess by its hash.
+    The salt's first octet is 0x80 or more, so that no salted text is the text of a public list.
     """
 
     mode: PublicationMode

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from enforcer._native.probe import Table
-from enforcer.backends import list_sealed, list_tasks, sealing
+from enforcer.backends import compile_worker, list_sealed, list_tasks, sealing
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.gate_messages import is_sealed
 from enforcer.backends.guard_scan import scan_guards
@@ -27,7 +27,7 @@ from tests.tables import SECRET, order_row, target_list
 
 MARKER = "marker.example.org"
 TEXT = target_list(f"exact {MARKER}", "subtree example.net")
-SALT = bytes(range(sealing.SALT_OCTETS))
+SALT = bytes(range(0x80, 0x80 + sealing.SALT_OCTETS))
 
 
 class Sealed:
@@ -164,6 +164,17 @@ def test_a_list_sealed_without_salt_is_refused(tmp_path):
     assert isinstance(refusal(bare), IntegrityError)
 
 
+def test_a_public_list_sealed_as_it_is_is_refused(tmp_path):
+    line = b"exact a-name-of-16.example.org.\n".replace(b"org.", b"orgx")
+    assert len(line) == sealing.SALT_OCTETS
+    assert isinstance(refusal(Sealed(tmp_path, salt=line)), IntegrityError)
+
+
+@pytest.mark.parametrize("first", [0, 0x0A, 0x7F])
+def test_a_salt_that_could_be_text_is_refused(tmp_path, first):
+    assert isinstance(refusal(Sealed(tmp_path, salt=bytes([first]) + SALT[1:])), IntegrityError)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -200,3 +211,17 @@ async def test_errors_cross_from_the_worker_whole_and_leave_nothing_open(sealed)
             with pytest.raises(IntegrityError, match="hashes to"):
                 await worker.open_list(sealed.path, sealed.secret, "0" * 64)
         assert open_count() == before
+
+
+async def test_a_list_that_takes_too_long_ends_the_worker_and_no_other_job(
+    sealed, tmp_path, monkeypatch
+):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)  # opening it to read waits for somebody who writes, for ever
+    plain = tmp_path / "plain"
+    plain.write_bytes(TEXT)
+    monkeypatch.setattr(compile_worker, "OPEN_SECONDS_MAX", 0.05)
+    async with ListWorker() as worker:
+        with pytest.raises(UnavailableError, match="has died"):
+            await worker.open_list(fifo, sealed.secret, sealed.sha256)
+        assert (await worker.check_list(plain)).target_count == 2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from io import BytesIO
 
 import pytest
 
 from enforcer.backends import sealing
+from enforcer.core import age
 from enforcer.errors import InputError, IntegrityError, UnavailableError
 from tests.backends import age_reader
 
@@ -195,3 +197,66 @@ def test_a_key_has_one_spelling(identity):
     for other in (recipient.upper(), f" {recipient}", secret):
         with pytest.raises(InputError):
             sealing.check_recipient(other)
+
+
+def headed(stanzas: list[bytes]) -> bytes:
+    mac = b64encode(bytes(32)).rstrip(b"=")
+    return b"age-encryption.org/v1\n" + b"".join(stanzas) + b"\n--- " + mac + b"\n" + bytes(64)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        headed([b"-> grease %d\n\n" % number for number in range(60_000)]),
+        headed([b"-> grease\n", *[b"A" * 64 + b"\n"] * 16_000]),
+        headed([b"-> " + b"a" * 1_000_000 + b"\n"]),
+    ],
+    ids=["many stanzas", "a long one", "a long line"],
+)
+def test_a_header_without_end_is_not_read_on(identity, bomb, monkeypatch):
+    def never(*_):
+        raise AssertionError("it was given to the library")
+
+    monkeypatch.setattr(sealing, "decrypt_io", never)
+    with pytest.raises(IntegrityError, match="its header is over 4096 octets"):
+        sealing.open_sealed(bomb, identity[0])
+    with pytest.raises(IntegrityError):
+        sealing.unwrap(bomb[:4_096], identity[0])
+    assert not sealing.is_for(bomb, identity[0])
+
+
+def test_the_beginning_of_a_sealed_list_tells_whom_it_is_for(identity):
+    secret, recipient = identity
+    other, _ = sealing.new_identity()
+    for text in (LIST, LONG):
+        head = sealing.seal(text, recipient)[: sealing.HEADER_BYTES_MAX]
+        assert sealing.is_for(head, secret)
+        assert not sealing.is_for(head, other)
+    assert not sealing.is_for(b"", secret)
+
+
+def test_nothing_is_sealed_for_a_point_of_low_order(identity):
+    recipient = age.encode("age", bytes(32))
+    for call in (
+        lambda: sealing.check_recipient(recipient),
+        lambda: sealing.seal(LIST, recipient),
+        lambda: sealing.wrap(identity[0], recipient),
+    ):
+        with pytest.raises(InputError, match="low order"):
+            call()
+
+
+def test_a_panic_of_the_library_is_an_input_error(identity, monkeypatch):
+    monkeypatch.setattr(age, "check_recipient", lambda _text: None)
+    recipient = age.encode("age", bytes(32))
+    with pytest.raises(InputError, match="nothing can be sealed"):
+        sealing.seal(LIST, recipient)
+    with pytest.raises(InputError, match="nothing can be sealed"):
+        sealing.wrap(identity[0], recipient)
+
+
+def test_no_salt_is_the_beginning_of_a_list():
+    drawn = [sealing.new_salt() for _ in range(200)]
+    assert all(len(each) == 32 and each[0] >= 0x80 and sealing.has_salt(each) for each in drawn)
+    assert len({each[0] for each in drawn}) > 32
+    assert not any(map(sealing.has_salt, (b"", b"\xff" * 31, bytes(32), b"\x7f" + b"\xff" * 31)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +55,24 @@ def test_a_changed_character_is_noticed(octets, at, by):
 def test_what_is_no_recipient_is_refused(text):
     with pytest.raises(InputError):
         age.check_recipient(text)
+
+
+P = 2**255 - 19
+TWINS = (
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+)
+
+
+@pytest.mark.parametrize("point", [0, 1, P - 1, P, P + 1, *TWINS])
+@pytest.mark.parametrize("top_bit", [0, 1 << 255])
+def test_a_point_of_low_order_is_no_recipient(point, top_bit):
+    octets = (point | top_bit).to_bytes(32, "little")
+    own = X25519PrivateKey.generate()
+    with pytest.raises(ValueError, match="shared key"):  # nothing is shared with it
+        own.exchange(X25519PublicKey.from_public_bytes(octets))
+    with pytest.raises(InputError, match="low order"):
+        age.check_recipient(age.encode("age", octets))
 
 
 @pytest.mark.parametrize("text", ["", RECIPIENT, SECRET[:-1], SECRET.lower() + " ", SECRET.title()])

@@ -139,7 +139,7 @@ class Plan:
 def wanted_lists(state: State, t_ms: int) -> list[str]:
     """Return the lists to have at hand, each once: protections, blocks, then proposals.
 
-    Sealed lists are for nodes only once they block.
+    What was sealed is for nodes only once it is approved, published or not.
     """
     if state.policy is None:
         return []
@@ -147,7 +147,9 @@ def wanted_lists(state: State, t_ms: int) -> list[str]:
     proposed = [
         order.payload.target_list_sha256
         for order in state.orders.values()
-        if order.status is OrderStatus.PROPOSED and order.until_ms > t_ms and order.is_public
+        if order.status is OrderStatus.PROPOSED
+        and order.until_ms > t_ms
+        and not order.payload.publication.is_sealed  # opened, it would fill memory
     ]
     return list(
         dict.fromkeys(

@@ -86,6 +86,20 @@ async def test_a_proposal_that_nobody_approved_asks_for_no_sealed_list(world):
         await until(lambda: world.gate.blocks(MARKER))
 
 
+async def test_a_proposal_whose_list_was_published_asks_for_it_once_it_is_approved(world):
+    async with world.running():
+        made = world.seal(LIST, PublicationMode.DELAYED)
+        ref = made.propose(world.land)
+        assert world.land.publish(ref, secret=made.secret).is_effective
+        await world.publish()
+        await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
+        assert world.status["missing_lists"] == world.status["missing_sealed_lists"] == []
+        assert not (world.state_dir / "ledger" / "lists" / made.sealed_sha256).exists()
+        assert world.land.approve(ref).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks(MARKER))
+
+
 async def test_a_base_table_takes_sealed_lists_as_well(world):
     async with world.running():
         names = [f"exact n{number:05d}.{MARKER}\n" for number in range(20_000)]

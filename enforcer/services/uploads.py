@@ -1,7 +1,8 @@
 """Target lists on their way in: streamed to disk, checked in the worker, then known by hash.
 
 A list that is no canonical list is not kept. Lists that no order and no policy names are kept
-up to a number; beyond it the oldest of them makes room, and is to be brought again.
+up to a number; beyond it the oldest of them makes room, and is to be brought again. Uploads go to
+the disk alone: a list comes into the feed with the proposal, approval or policy that names it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from enforcer.errors import InputError, IntegrityError, NotFoundError, Unavailab
 from enforcer.ports import Contents, ListWork, Wraps
 from enforcer.services.ledger import Ledger
 from enforcer.services.list_secrets import ListSecrets
-from enforcer.services.publication import Publication
 
 LIST_BYTES_MAX: Final = TARGETS_MAX * (LINE_BYTES_MAX + len("\n"))
 SEALED_BYTES_MAX: Final = LIST_BYTES_MAX + LIST_BYTES_MAX // 4_096 + 4_096
@@ -44,7 +44,6 @@ class Uploads:
         wraps: Wraps,
         work: ListWork,
         ledger: Ledger,
-        publication: Publication,
         secrets: ListSecrets,
     ) -> None:
         self._lists = lists
@@ -52,7 +51,6 @@ class Uploads:
         self._secrets = secrets
         self._work = work
         self._ledger = ledger
-        self._publication = publication
         self._room = asyncio.Semaphore(UPLOADS_AT_ONCE_MAX)
         self._making_room = asyncio.Lock()
         self._summaries: dict[str, ListSummary] = {}
@@ -81,7 +79,6 @@ class Uploads:
                     await asyncio.to_thread(self._lists.remove, sha256)
                 raise
         log.info("list_received", target_list_sha256=sha256, target_count=summary.target_count)
-        await self._publication.bring_list(sha256)
         return summary
 
     async def receive_sealed(
@@ -101,7 +98,6 @@ class Uploads:
                 await self._store(sha256, size_bytes, chunks)
         await self._secrets.bring(sha256, wrap)
         log.info("sealed_list_received", sealed_sha256=sha256)
-        await self._publication.bring_list(sha256)
 
     async def _is_whole(self, sha256: str) -> bool:
         """Tell whether a file is here as its hash says; a damaged one is sent again."""

@@ -188,3 +188,16 @@ async def test_what_a_former_policy_pinned_is_kept_for_the_auditor(desk, lists, 
     await desk.bring(b"exact third.example.org\n")
     assert (lists / sha256(core).hexdigest()).exists()
     assert not (lists / sha256(b"exact other.example.org\n").hexdigest()).exists()
+
+
+async def test_an_upload_comes_into_the_feed_only_when_an_act_names_it(desk):
+    await desk.bring()
+    await desk.bring(b"subtree home.arpa\n")
+    assert not desk.feed.lists
+    await desk.propose()
+    assert set(desk.feed.lists) == {NAME}
+    core = sha256(b"subtree home.arpa\n").hexdigest()
+    act = seal(desk.land.policy(pins=Pins(core, None, None, None)), *desk.land.roots[:2])
+    await desk.orders.record_root_act(act, (), validate_only=False)
+    await until(lambda: desk.feed.head == desk.files.checkpoint_note)
+    assert set(desk.feed.lists) == {NAME, core}

@@ -87,6 +87,9 @@ class Sealing(Protocol):
             IntegrityError: it was wrapped for another, or is none.
         """
 
+    def is_for(self, head: bytes, secret: str) -> bool:
+        """Tell by a sealed list's first 4,096 octets whether this is the secret that opens it."""
+
 
 class LedgerFiles(Protocol):
     """One ledger on disk: entries, tiles and checkpoint; one writer at a time."""

@@ -28,3 +28,7 @@ class OwnSealing:
     def unwrap(self, document: bytes) -> str:
         """Return the secret in a wrap for this key; raises as :func:`sealing.unwrap`."""
         return sealing.unwrap(document, self._key.secret)
+
+    def is_for(self, head: bytes, secret: str) -> bool:
+        """Tell whether a sealed list is for the identity with this secret, by its beginning."""
+        return sealing.is_for(head, secret)

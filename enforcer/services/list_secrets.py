@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,22 +55,29 @@ class ListSecrets:
         return self._sealing.recipient
 
     async def bring(self, sealed_sha256: str, wrap: bytes) -> None:
-        """Keep the wrap that came with a sealed list, unless an order names that list already.
+        """Keep the wrap that came with a sealed list, which is here; one that opens it stays.
 
         Raises:
-            InputError: it is no wrap for this control plane.
-            UnavailableError: the disk did not take it.
+            InputError: it is no wrap for this control plane, or of another secret than that of
+                the orders that name the list.
+            UnavailableError: the disk failed.
         """
         try:
-            self._sealing.unwrap(wrap)
+            secret = self._sealing.unwrap(wrap)
         except IntegrityError as error:
             raise InputError(
                 error.message,
                 advice="Wrap the list's secret for the control plane's own encryption key.",
                 field="header.wrap",
             ) from error
-        if not self._is_named(sealed_sha256):
-            await asyncio.to_thread(self._wraps.put, sealed_sha256, self._key_id, wrap)
+        named = self._recipients(sealed_sha256)
+        if named and recipient_of(secret) not in named:
+            raise InputError(
+                "the secret in the wrap is that of no order that names the list",
+                advice="Wrap the secret that this list was sealed with.",
+                field="header.wrap",
+            )
+        await asyncio.to_thread(self._keep, sealed_sha256, wrap, named)
 
     async def secret(self, order: OrderProposed) -> str:
         """Return the secret that opens an order's list.
@@ -186,6 +193,24 @@ class ListSecrets:
                 ) from error
         return found
 
-    def _is_named(self, sealed_sha256: str) -> bool:
-        orders = self._ledger.state.orders.values()
-        return any(order.payload.list_file_sha256 == sealed_sha256 for order in orders)
+    def _keep(self, sealed_sha256: str, wrap: bytes, named: set[str]) -> None:
+        """Keep a wrap, unless there is one with the secret that orders name, or that opens."""
+        with suppress(IntegrityError):  # for a key that this process had before, or spoiled
+            former = self._wraps.read(sealed_sha256, self._key_id)
+            if former is not None:
+                secret = self._sealing.unwrap(former)
+                if recipient_of(secret) in named:
+                    return
+                head = next(iter(self._lists.chunks(sealed_sha256)), b"")
+                if not named and self._sealing.is_for(head, secret):
+                    return
+        self._wraps.put(sealed_sha256, self._key_id, wrap)
+
+    def _recipients(self, sealed_sha256: str) -> set[str]:
+        """Return the recipients that orders name with a sealed list."""
+        shown = (order.payload.publication for order in self._ledger.state.orders.values())
+        return {
+            each.list_recipient
+            for each in shown
+            if each.sealed_sha256 == sealed_sha256 and each.list_recipient is not None
+        }

@@ -210,6 +210,7 @@ async def test_without_its_list_or_its_secret_nothing_is_proposed(bench):
     with pytest.raises(NotFoundError, match="no sealed list"):
         await bench.propose(text)
     await bench.bring(text)
+    assert text.sealed_sha256 not in bench.desk.feed.lists
     bench.desk.wraps.forget(text.sealed_sha256)
     with pytest.raises(NotFoundError, match="secret of the sealed list") as caught:
         await bench.propose(text)
@@ -236,7 +237,8 @@ async def test_a_wrap_with_another_lists_secret_is_none_for_the_order(bench):
 async def test_nobody_takes_the_secret_of_an_order_away_by_another_upload(bench):
     text, other = (SealedText.of(SECRET_TARGETS, RESTRICTED) for _ in range(2))
     ref = await bench.proposed(text)
-    await bench.bring(text, other.wrap(bench.desk.land.control))
+    with pytest.raises(InputError, match="of no order that names"):
+        await bench.bring(text, other.wrap(bench.desk.land.control))
     with pytest.raises(InputError):
         await bench.desk.uploads.receive(
             text.sealed_sha256, len(text.octets), chunks_of(text.octets)
@@ -244,6 +246,28 @@ async def test_nobody_takes_the_secret_of_an_order_away_by_another_upload(bench)
     bench.desk.secrets._secrets.clear()
     bench.desk.secrets._summaries.clear()
     await bench.desk.approve(ref)
+
+
+async def test_the_wrap_of_an_order_that_was_lost_is_brought_back_by_an_upload(bench):
+    text, other = (SealedText.of(SECRET_TARGETS, RESTRICTED) for _ in range(2))
+    ref = await bench.proposed(text)
+    desk = bench.desk
+    desk.wraps.forget(text.sealed_sha256)
+    desk.secrets._secrets.clear()
+    desk.secrets._summaries.clear()
+    with pytest.raises(InputError, match="of no order that names"):
+        await bench.bring(text, other.wrap(desk.land.control))
+    with pytest.raises(NotFoundError, match="secret of the sealed list"):
+        await desk.approve(ref)
+    await bench.bring(text)
+    await desk.approve(ref)
+
+
+async def test_nobody_takes_the_secret_of_an_upload_away_by_another(bench):
+    text, other = (SealedText.of(SECRET_TARGETS, RESTRICTED) for _ in range(2))
+    await bench.bring(text)
+    await bench.bring(text, other.wrap(bench.desk.land.control))
+    await bench.propose(text)
 
 
 def spoiled(text: SealedText, octets: bytes) -> SealedText:

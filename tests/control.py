@@ -178,6 +178,7 @@ class Desk:
             self.ledger, self.secrets, opened.wraps, self.sealing, MemoryFeedPublisher(self.feed)
         )
         self.publication.on_mended(self.wrapping.show_again)
+        self.publication.on_compared(self.wrapping.show_some_again)
         self.uploads = Uploads(opened.lists, opened.wraps, self.work, self.ledger, self.secrets)
         self.guards = Guards(
             self.ledger, self.secrets, opened.side, self.work, own.key, self.sealing

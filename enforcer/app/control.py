@@ -143,6 +143,7 @@ async def serving(
             )
             wrapping = Wrapping(ledger, secrets, files.wraps, sealing, feed)
             publication.on_mended(wrapping.show_again)
+            publication.on_compared(wrapping.show_some_again)
             uploads = Uploads(files.lists, files.wraps, work, ledger, secrets)
             guards = Guards(ledger, secrets, files.side, work, signing_key, sealing)
             assessments = Assessments(ledger, files.lists, secrets, files.side, work)

@@ -44,6 +44,7 @@ class Publication:
         self._brought: set[str] = set()
         """Lists that were put into the feed by this process."""
         self._tell_mended: list[Callable[[], None]] = []
+        self._tell_compared: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._is_closing = False
         self._problem = ""
@@ -70,6 +71,10 @@ class Publication:
     def on_mended(self, tell: Callable[[], None]) -> None:
         """Have `tell` called when something was missing or wrong in the feed; it must not wait."""
         self._tell_mended.append(tell)
+
+    def on_compared(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called each time that the feed was compared; it must not wait."""
+        self._tell_compared.append(tell)
 
     async def bring_list(self, sha256: str) -> None:
         """Put a list into the feed before anybody needs it; failing is no harm."""
@@ -113,6 +118,8 @@ class Publication:
             if self._problem:
                 self._problem = ""
                 log.info("feed_back")
+            for tell in self._tell_compared:
+                tell()
             if found.entries or found.bundles or found.lists or found.was_forged:
                 for tell in self._tell_mended:
                     tell()

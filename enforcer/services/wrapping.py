@@ -25,6 +25,8 @@ from enforcer.services.ledger import Appended, Ledger
 from enforcer.services.list_secrets import ListSecrets
 
 RETRY_SECONDS: Final = 30.0
+SHOWN_AGAIN_MAX: Final = 256
+"""Wraps that are put into the feed again at a time; all those of one order together."""
 _WAKING: Final = frozenset((OrderApproved.__name__, HoldLifted.__name__))
 
 log: Final = structlog.get_logger()
@@ -53,6 +55,8 @@ class Wrapping:
         self._due: set[int] = set()
         """Orders whose receivers may lack a wrap."""
         self._all_due = True
+        self._last_again = -1
+        """The order whose wraps were put into the feed again last, by entry index."""
         self._wake = asyncio.Event()
         ledger.on_append(self._hear)
 
@@ -72,6 +76,26 @@ class Wrapping:
         """Put all wraps into the feed again, soon: it was emptied or altered."""
         self._shown.clear()
         self._all_due = True
+        self._wake.set()
+
+    def show_some_again(self) -> None:
+        """Put some wraps into the feed again, soon, and at each call the next ones.
+
+        Else one that was removed or altered there alone would stay so.
+        """
+        orders = self._ledger.state.orders
+        shown = [
+            index
+            for index, order in orders.items()
+            if order.payload.list_file_sha256 in self._shown and not order.is_public
+        ]
+        count = 0
+        for index in [each for each in shown if each > self._last_again] or shown:
+            count += len(self._shown.pop(orders[index].payload.list_file_sha256, ()))
+            self._due.add(index)
+            self._last_again = index
+            if count >= SHOWN_AGAIN_MAX:
+                break
         self._wake.set()
 
     async def run(self) -> None:

@@ -22,6 +22,7 @@ from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
 from enforcer.errors import InputError, NotFoundError, RefusedError, UnavailableError
 from enforcer.services import uploads as uploads_module
+from enforcer.services import wrapping as wrapping_module
 from enforcer.services.recheck import Recheck
 from tests.control import REASONS, Desk, chunks_of, until, with_reasons
 from tests.people import Person, identity, seal
@@ -159,6 +160,31 @@ async def test_who_is_registered_later_gets_wraps_of_what_blocks(bench):
     wraps.clear()
     desk.wrapping.show_again()
     await until(lambda: (text.sealed_sha256, late.key.key_id) in wraps)
+    running.cancel()
+
+
+async def test_wraps_that_went_from_the_feed_alone_come_back_some_at_each_comparison(
+    bench, monkeypatch
+):
+    monkeypatch.setattr(wrapping_module, "SHOWN_AGAIN_MAX", 1)
+    desk = bench.desk
+    texts = [SealedText.of(SECRET_TARGETS, DELAYED, due(desk)) for _ in range(3)]
+    for text in texts:
+        await bench.proposed(text)
+    running = asyncio.create_task(desk.wrapping.run())
+    wraps = desk.feed.wraps
+    await until(lambda: not desk.wrapping._wake.is_set())
+    for there in (2, 4, 6):
+        if there == 2:
+            wraps.clear()
+        await desk.publication._compare()
+        await until(lambda there=there: len(wraps) >= there)
+    for key in wraps:
+        wraps[key] = b"altered"
+    for _ in texts:
+        await desk.publication._compare()
+        await until(lambda: not desk.wrapping._due)
+    await until(lambda: b"altered" not in wraps.values())
     running.cancel()
 
 

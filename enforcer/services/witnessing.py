@@ -84,7 +84,12 @@ class AskedWitness:
             at = error.data.get("size")
             if not isinstance(at, int):
                 raise
-            if at >= size or at == self._size:
+            if size < at <= self._files.size:  # it kept what it could not answer any more
+                raise UnavailableError(
+                    f"the witness has seen {at} entries already",
+                    advice="It is asked again with a newer checkpoint.",
+                ) from error
+            if at > size or at == self._size:
                 raise IntegrityError(
                     f"the witness has seen another history, of {at} entries",
                     advice="Ask its operator for both checkpoints: this ledger was forked or "

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory_feed import MemoryFeedPublisher
@@ -22,7 +23,7 @@ from enforcer.errors import (
     UnavailableError,
 )
 from enforcer.services.cosigned import Cosigned
-from enforcer.services.witnessing import Witnessing
+from enforcer.services.witnessing import AskedWitness, Witnessing
 from tests.control import LOG_KEY, LOG_VKEY, Desk, trust_of
 from tests.node_world import until
 from tests.people import ORIGIN
@@ -38,6 +39,7 @@ class Link:
     def __init__(self, witness):
         self.witness = witness
         self.is_away = False
+        self.loses_answers = False
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.bodies = []
@@ -48,9 +50,12 @@ class Link:
         if self.is_away:
             raise UnavailableError("nobody answers", advice="Start it.")
         try:
-            return await asyncio.to_thread(self.witness.add_checkpoint, body)
+            answer = await asyncio.to_thread(self.witness.add_checkpoint, body)
         except IntegrityError as error:  # as over HTTP
             raise RefusedError(error.message, advice=error.advice) from error
+        if self.loses_answers:  # it ended when it had kept the checkpoint
+            raise UnavailableError("it hung up", advice="Start it.")
+        return answer
 
 
 class Office:
@@ -74,6 +79,12 @@ class Office:
 
     def cosigners(self):
         return {key.name[-2:] for key in WITNESSES.cosigned(Note.parse(self.feed_note), verify)}
+
+
+def of(link):
+    """Return how many entries a witness has seen."""
+    latest = link.witness.latest(ORIGIN)
+    return latest.size if latest else 0
 
 
 @asynccontextmanager
@@ -139,6 +150,34 @@ async def test_a_witness_that_lost_its_memory_is_told_and_never_counts_again(tmp
         assert made.cosigners() == {"w1", "w2"}
         outdated = tmp_path / "w0" / "outdated"
         await until(lambda: outdated.exists() and list(outdated.iterdir()))
+
+
+async def test_a_witness_whose_answer_was_lost_is_asked_again_and_counts(tmp_path):
+    async with office(tmp_path) as made:
+        for link in made.links:
+            link.loses_answers = True
+        await made.desk.found()
+        size = made.desk.files.size
+        await until(lambda: all(of(link) == size for link in made.links))
+        for link in made.links:
+            link.loses_answers = False
+        await until(lambda: made.shown_size() == size)
+        await until(lambda: made.cosigners() == {"w0", "w1", "w2"})
+
+
+async def test_a_witness_that_has_seen_more_of_this_ledger_has_seen_no_other(tmp_path):
+    async with office(tmp_path) as made:
+        await made.desk.found()
+        older = made.desk.files.checkpoint_note
+        await made.desk.propose()
+        await until(lambda: of(made.links[0]) == made.desk.files.size)
+        asked = AskedWitness(WITNESSES.keys[0], made.links[0], made.desk.files)
+        with capture_logs() as lines:
+            assert await asked.ask(older) is None
+        assert [(line["log_level"], line["problem"]) for line in lines] == [
+            ("warning", f"the witness has seen {made.desk.files.size} entries already")
+        ]
+        assert await asked.ask(made.desk.files.checkpoint_note) is not None
 
 
 async def test_receipts_carry_the_cosignatures_when_there_are_some(tmp_path):

@@ -58,9 +58,8 @@ def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
         decision_kind=payload.decision_kind,
     )
     state.versions.setdefault(payload.order_id, []).append(state.size)
-    publication = payload.publication
-    if publication.list_recipient is not None:
-        state.sealings.setdefault(publication.list_recipient, publication)
+    for name in payload.publication.names:
+        state.sealings.setdefault(name, payload)
 
 
 def change_order(state: State, act: OrderAct, entry: Entry) -> None:
@@ -141,6 +140,9 @@ def _approve(state: State, order: OrderRecord, entry: Entry) -> None:
         state.administrative.append(order.index)
     note_growth(state, order.payload.authority, now_ms, added)
     state.live.forget_ended(now_ms)
+    if order.payload.publication.is_sealed:
+        for name in (*order.payload.publication.names, order.payload.target_list_sha256):
+            state.hidden_since_ms.setdefault(name, now_ms)
     _put(
         state,
         replace(

@@ -1,7 +1,7 @@
 """The rules for holds: who may put an order on hold, and who lifts which guard, by what.
 
-One table says what each guard's lift takes. Nobody lifts alone what that person also proposed
-or approved, so that a third person stands behind what is most dangerous.
+One table says what each guard's lift takes. Nobody lifts alone what that person also proposed,
+approved or cosigned, so that a third person stands behind what is most dangerous.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def judge_lift(state: State, payload: HoldLifted, signer: KeyRecord, recorded_at
                 field="guards",
             )
         _check_lift(order, guard, payload, signer)
-        if guard is not Guard.PERSON and person in order.persons:
+        signed = {each.person_id for each in order.all_signers}
+        if guard is not Guard.PERSON and person in signed:
             raise RefusedError(
                 f"{person} signed this order and cannot lift {guard.name} as well",
                 advice="Have a third person lift the hold.",

@@ -4,7 +4,8 @@ RESTRICTED_TARGETS is for child abuse material alone and needs oversight's signa
 proposal, by a person who stands behind no part of the block. DELAYED is for any category and for
 days: the order ends at ``publish_at_ms`` unless its list was published before. Whoever publishes
 gives the identity of the list's recipient, which any judge can check; whether the list is sealed
-for that recipient shows when it is opened. A recipient serves one list: its secret opens no other.
+for that recipient shows when it is opened. A recipient serves one list, and a sealed file has one
+recipient: whoever publishes it for one order does so for all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from enforcer.core import age
 from enforcer.core.judge_parts import check_meets, check_role, named_order
 from enforcer.core.key import STOPPING_ROLES, Category, Role
-from enforcer.core.order import OrderProposed, OrderPublished, Publication, PublicationMode
+from enforcer.core.order import OrderProposed, OrderPublished, PublicationMode
 from enforcer.core.policy import DAY_MS
 from enforcer.core.signing import field_error
 from enforcer.core.state import KeyRecord, OrderRecord, PolicyRecord, State
@@ -82,7 +83,7 @@ def check_publication(
             "Give sealed_sha256 and list_recipient for a list that is not public at once.",
         )
     if publication.list_recipient is not None:
-        _check_recipient(state, publication, publication.list_recipient)
+        _check_sealing(state, order, publication.list_recipient)
     if publication.mode is _RESTRICTED and order.category is not Category.CHILD_ABUSE_MATERIAL:
         raise field_error(
             "publication.mode",
@@ -160,25 +161,33 @@ def judge_publication(state: State, payload: OrderPublished, signer: KeyRecord) 
         )
 
 
-def _check_recipient(state: State, publication: Publication, recipient: str) -> None:
-    """Check that a recipient is one, and that its secret opens no other list.
+def _check_sealing(state: State, order: OrderProposed, recipient: str) -> None:
+    """Check a recipient, and that it, file, list and mode belong together in all orders.
 
-    Else who publishes one list would publish both; nor is a restricted one published as a delayed.
+    Else who publishes one list would publish both, or a secret that opens nothing; nor is a
+    restricted one published as a delayed.
     """
     try:
         age.check_recipient(recipient)
     except InputError as error:
         raise field_error("publication.list_recipient", error.message, error.advice) from error
-    known = state.sealings.get(recipient)
-    if known is not None and (known.sealed_sha256, known.mode) != (
-        publication.sealed_sha256,
-        publication.mode,
-    ):
+    known_sealings = (state.sealings.get(each) for each in order.publication.names)
+    if any(known and not _is_same_sealing(known, order) for known in known_sealings):
         raise field_error(
             "publication.list_recipient",
-            "another list was sealed for this recipient, or this one for another mode",
+            "another list was sealed for this recipient, or this one for another recipient or mode",
             "Seal each list for a key of its own.",
         )
+
+
+def _is_same_sealing(known: OrderProposed, order: OrderProposed) -> bool:
+    ours, theirs = order.publication, known.publication
+    return (
+        known.target_list_sha256 == order.target_list_sha256
+        and theirs.sealed_sha256 == ours.sealed_sha256
+        and theirs.list_recipient == ours.list_recipient
+        and theirs.mode is ours.mode
+    )
 
 
 def _check_delay(
@@ -188,7 +197,10 @@ def _check_delay(
     publish_at_ms: int,
     recorded_at_ms: int,
 ) -> None:
-    """Check the time of publication; another version of an order does not begin the time anew."""
+    """Check that it is published while it blocks, and that nothing begins the time anew.
+
+    Neither another version of the order does, nor another order with the same list.
+    """
     days_max = policy.payload.delayed_days_max
     if days_max == 0:
         raise field_error(
@@ -199,13 +211,21 @@ def _check_delay(
         (each.proposed_at_ms for each in versions if each.payload.publication.is_sealed),
         default=recorded_at_ms,
     )
+    names = (*order.publication.names, order.target_list_sha256)
+    since_ms = min([since_ms, *(state.hidden_since_ms.get(each, since_ms) for each in names)])
     if publish_at_ms <= recorded_at_ms:
         raise field_error(
             "publication.publish_at_ms", "the list would be public already", "Give FULL."
         )
+    if publish_at_ms >= min(order.expires_at_ms, order.review_due_at_ms):
+        raise field_error(
+            "publication.publish_at_ms",
+            "the order would end, or be due for review, before its list is public",
+            "Give an earlier time.",
+        )
     if publish_at_ms > since_ms + days_max * DAY_MS:
         raise field_error(
             "publication.publish_at_ms",
-            f"the list would stay hidden for more than {days_max} days from its first proposal",
+            f"the list would stay hidden for more than {days_max} days from when it first was",
             "Give an earlier time.",
         )

@@ -92,6 +92,11 @@ class Publication:
         """Whether the list travels sealed; what is not known to be public is taken for sealed."""
         return self.mode is not PublicationMode.FULL
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of a sealed list, each its own in all orders: of its file, its recipient."""
+        return tuple(each for each in (self.sealed_sha256, self.list_recipient) if each)
+
 
 @dataclass(frozen=True, slots=True)
 class OrderRef:

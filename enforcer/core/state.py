@@ -16,7 +16,7 @@ from enforcer.core.envelope import Verify, key_id
 from enforcer.core.guard import Guard
 from enforcer.core.key import KeyRegistered
 from enforcer.core.life import ENDED, OrderStatus
-from enforcer.core.order import OrderProposed, Publication, PublicationMode
+from enforcer.core.order import OrderProposed, PublicationMode
 from enforcer.core.policy import DecisionKind, Pins, PolicyAdopted
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.running import Additions, LiveOrders
@@ -250,8 +250,10 @@ class State:
     """Orders that had been approved and were stopped, by the stop."""
     versions: dict[str, list[int]] = field(default_factory=dict)
     """Order id -> entry indices of its effective proposals, ascending."""
-    sealings: dict[str, Publication] = field(default_factory=dict)
-    """Recipient of a sealed list -> what its first order says: it serves that list alone."""
+    sealings: dict[str, OrderProposed] = field(default_factory=dict)
+    """Sealed file, or its recipient -> the first order that names it: each serves one list."""
+    hidden_since_ms: dict[str, int] = field(default_factory=dict)
+    """Sealed file, its recipient, or the list in it -> when an order first blocked by it."""
     index_of_payload: dict[str, int] = field(default_factory=dict)
     index_of_request: dict[tuple[str, str], int] = field(default_factory=dict)
     """(key id, request id) -> entry index."""
@@ -277,6 +279,7 @@ class State:
             stopped=list(self.stopped),
             versions={order_id: list(indices) for order_id, indices in self.versions.items()},
             sealings=dict(self.sealings),
+            hidden_since_ms=dict(self.hidden_since_ms),
             index_of_payload=dict(self.index_of_payload),
             index_of_request=dict(self.index_of_request),
         )

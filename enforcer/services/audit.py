@@ -319,9 +319,9 @@ class Audit:
         """Look into the sealed lists that can be opened; say of the others how many there are."""
         recipient = self.evidence.lists.recipient
         key_ids = receiving_keys(self._state, recipient) if recipient is not None else []
-        seen: dict[tuple[str, str], ListSummary | None] = {}
+        seen: dict[tuple[str, str, str], ListSummary | None] = {}
         for of in sealed_lists(self._state):
-            key = of.sha256, of.sealed_sha256
+            key = of.sha256, of.sealed_sha256, of.recipient
             try:
                 if seen.get(key) is None:
                     seen[key] = self.evidence.lists.open(of, key_ids)

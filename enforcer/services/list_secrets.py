@@ -47,7 +47,7 @@ class ListSecrets:
         self._key_id = key_id
         self._secrets: dict[str, str] = {}
         """By the recipient."""
-        self._summaries: dict[tuple[str, str], ListSummary] = {}
+        self._summaries: dict[tuple[str, str, str | None], ListSummary] = {}
 
     @property
     def recipient(self) -> str:
@@ -113,7 +113,8 @@ class ListSecrets:
             InputError: it does not open to what the order names, or to no canonical list.
             UnavailableError: the worker failed.
         """
-        key = (order.list_file_sha256, order.target_list_sha256)
+        recipient = order.publication.list_recipient
+        key = (order.list_file_sha256, order.target_list_sha256, recipient)
         if key not in self._summaries:
             opened, summary = await self._open(order)
             opened.close()

@@ -51,7 +51,7 @@ class SealedKeeper:
             ("feed", source.wrap),
             ("control plane", control.wrap),
         )
-        self._unusable: set[tuple[str, str]] = set()  # what was sealed is not what orders name
+        self._unusable: set[tuple[str, str, str]] = set()  # what is sealed is not what orders name
 
     async def open(
         self, of: SealedList, *, only_kept: bool = False
@@ -60,7 +60,8 @@ class SealedKeeper:
 
         With `only_kept` nobody is asked for a wrap.
         """
-        if (of.sha256, of.sealed_sha256) in self._unusable:
+        name = of.sha256, of.sealed_sha256, of.recipient
+        if name in self._unusable:
             return None
         async for secret in self._secrets(of, only_kept=only_kept):
             try:
@@ -70,7 +71,7 @@ class SealedKeeper:
             except (InputError, IntegrityError) as error:
                 self._refuse(of, error)
                 if await self._is_intact(of.sealed_sha256):
-                    self._unusable.add((of.sha256, of.sealed_sha256))
+                    self._unusable.add(name)
                 return None
             except EnforcerError as error:
                 self._refuse(of, error)

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from enforcer.backends import sealing
+from enforcer.core import age
 from enforcer.core.guard import Guard
 from enforcer.core.key import Category, Role
 from enforcer.core.order import Publication, PublicationMode
@@ -13,7 +15,17 @@ from enforcer.core.policy import DAY_MS, DecisionKind
 from enforcer.core.standing import Standing, standing
 from enforcer.core.state import in_force
 from enforcer.errors import ConflictError, RefusedError
-from tests.people import FULL, LIST_RECIPIENT, Land, Person, hidden, identity, seal
+from tests.people import (
+    FULL,
+    LIST_RECIPIENT,
+    SALTED,
+    Land,
+    Person,
+    digest,
+    hidden,
+    identity,
+    seal,
+)
 
 RESTRICTED, DELAYED = PublicationMode.RESTRICTED_TARGETS, PublicationMode.DELAYED
 CHILD_ABUSE = Category.CHILD_ABUSE_MATERIAL
@@ -118,6 +130,22 @@ def test_a_restricted_order_rests_on_oversights_key_too(land):
     assert not land.approve(waiting).is_effective
 
 
+def test_who_cosigned_for_oversight_lifts_nothing_but_a_persons_hold(land):
+    """Else oversight's one signature would let the block go on that it let be hidden."""
+    land.register(land.control)
+    ref = land.propose_hidden(RESTRICTED)
+    land.approve(ref)
+    land.record(seal(land.revocation(land.approver, since=ref.entry_index), *land.roots[:2]))
+    assert land.order_record(ref).holds == {Guard.COMPROMISED_KEY}
+    refused(land.lift(ref, Guard.COMPROMISED_KEY, by=land.oversight), "signed this order")
+    other = Person("second-oversight", Role.OVERSIGHT)
+    land.register(other)
+    assert land.lift(ref, Guard.COMPROMISED_KEY, by=other).is_effective
+    assert blocked(land) == [ref.entry_index]
+    assert land.hold(ref, Guard.PERSON, by=land.oversight, report=None).is_effective
+    assert land.lift(ref, Guard.PERSON, by=land.oversight).is_effective
+
+
 def test_a_restricted_list_is_never_published(land):
     ref = land.propose_hidden(RESTRICTED)
     land.approve(ref)
@@ -154,8 +182,12 @@ def test_a_publication_that_says_too_much_or_too_little_is_refused(land, publica
 
 
 def delayed(land: Land, days: float, **changes: object):
+    end_ms = land.now_ms + 60 * DAY_MS
     publication = hidden(DELAYED, land.now_ms + 1_000 + int(days * DAY_MS))
-    return land.record(seal(land.order(publication=publication, **changes), land.proposer.key))
+    changes = {"publication": publication, "expires_at_ms": end_ms, "review_due_at_ms": end_ms} | (
+        changes
+    )
+    return land.record(seal(land.order(**changes), land.proposer.key))
 
 
 def test_a_delay_is_bounded_by_the_law_and_by_the_policy(land):
@@ -227,7 +259,7 @@ def test_an_order_is_not_approved_when_its_list_should_be_public(land):
 
 
 def test_an_extension_does_not_pass_an_unpublished_list(land):
-    end_ms = land.now_ms + 10 * DAY_MS
+    end_ms = land.now_ms + 21 * DAY_MS
     ref = land.propose_hidden(DELAYED, expires_at_ms=end_ms, review_due_at_ms=end_ms)
     land.approve(ref)
     due_ms = land.order_record(ref).payload.publication.publish_at_ms
@@ -236,10 +268,10 @@ def test_an_extension_does_not_pass_an_unpublished_list(land):
         act = land.extension(ref, until_ms)
         return land.record(seal(act, land.proposer.key, land.approver.key))
 
-    refused(extend(due_ms + 1), "is to be published by")
-    assert extend(due_ms).is_effective
+    refused(extend(end_ms + 1), "is to be published by")
     assert land.publish(ref).is_effective
-    assert extend(due_ms + 1).is_effective
+    assert extend(end_ms + 1).is_effective
+    assert due_ms < end_ms
 
 
 def test_another_version_does_not_begin_the_delay_anew(land):
@@ -249,6 +281,57 @@ def test_another_version_does_not_begin_the_delay_anew(land):
     again = {"order_id": first.order_id, "version": 2, "supersedes": first}
     refused(delayed(land, 16, **again), "more than 30 days")
     assert delayed(land, 14, **again).is_effective
+
+
+@pytest.mark.parametrize("last", [("review_due_at_ms",), ("expires_at_ms", "review_due_at_ms")])
+def test_a_list_is_public_before_its_order_ends(land, last):
+    """Else it would never have to be."""
+    publication = hidden(DELAYED, land.now_ms + 10 * DAY_MS)
+    due_ms = publication.publish_at_ms
+    words = "before its list is public"
+    refused(delayed(land, 10, publication=publication, **dict.fromkeys(last, due_ms)), words)
+    times = dict.fromkeys(last, due_ms + 1)
+    assert delayed(land, 10, publication=publication, **times).is_effective
+
+
+def resealed() -> dict[str, object]:
+    """Return the hidden list's other seal."""
+    recipient = age.recipient_of(identity())
+    octets = sealing.seal(SALTED, recipient)
+    return {"sealed_sha256": digest(octets), "list_recipient": recipient}
+
+
+@pytest.mark.parametrize("changes", [dict, resealed])
+def test_another_order_with_the_same_list_does_not_begin_the_delay_anew(land, changes):
+    first = land.propose_hidden(DELAYED)
+    land.approve(first)
+    land.now_ms += 15 * DAY_MS
+    for days, is_let in ((16, False), (14, True)):
+        due_ms = land.now_ms + 1_000 + days * DAY_MS
+        publication = replace(hidden(DELAYED, due_ms), **changes())
+        same_list = {"target_list_sha256": digest(SALTED), "target_count": 1}
+        effect = delayed(land, days, publication=publication, **same_list)
+        assert effect.is_effective == is_let
+        if not is_let:
+            refused(effect, "more than 30 days")
+
+
+def test_a_delay_that_never_began_does_not_count(land):
+    land.propose_hidden(DELAYED)
+    land.now_ms += 15 * DAY_MS
+    assert delayed(land, 30).is_effective
+
+
+@pytest.mark.parametrize("mode", [DELAYED, RESTRICTED])
+def test_a_sealed_file_has_one_recipient_and_one_list(land, mode):
+    """Else one order's list would be public with a secret that opens nothing."""
+    same = land.order_record(land.propose_hidden(mode)).payload.publication
+    keys = [land.proposer.key] + [land.oversight.key] * (mode is RESTRICTED)
+    other = replace(same, list_recipient=age.recipient_of(identity()))
+    fields = {"category": CHILD_ABUSE, "publication": other}
+    refused(land.record(seal(land.order(**fields), *keys)), "another recipient")
+    fields = {"category": CHILD_ABUSE, "publication": same, "target_list_sha256": "0" * 64}
+    refused(land.record(seal(land.order(**fields), *keys)), "another list")
 
 
 def test_a_recipient_serves_one_list_in_one_mode(land):
@@ -262,4 +345,6 @@ def test_a_recipient_serves_one_list_in_one_mode(land):
     land.propose_hidden(RESTRICTED)
     hiding = hidden(RESTRICTED)
     shown = replace(same, list_recipient=hiding.list_recipient)
-    refused(land.record(seal(land.order(publication=shown), land.proposer.key)), "another mode")
+    refused(
+        land.record(seal(land.order(publication=shown), land.proposer.key)), "recipient or mode"
+    )

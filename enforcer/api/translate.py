@@ -127,9 +127,11 @@ def findings_to_messages(held: Held | None) -> list[order_pb2.GuardFinding]:
     return [
         order_pb2.GuardFinding(
             guard=order_pb2.Guard.ValueType(each.guard),
-            line_count=held.scan.counts[each.guard],
+            line_count=0 if held.told.are_counts_hidden else held.scan.counts[each.guard],
             evidence=() if held.told.is_hidden else each.evidence[:EVIDENCE_SHOWN_MAX],
-            evidence_count=held.scan.evidence_counts[each.guard],
+            evidence_count=0
+            if held.told.are_counts_hidden
+            else held.scan.evidence_counts[each.guard],
         )
         for each in held.objections
     ]

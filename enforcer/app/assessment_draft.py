@@ -41,6 +41,8 @@ def fact_lines(document: bytes) -> dict[str, str | None]:
     """Return what a document of facts says, in words; what is no such document says nothing."""
     try:
         facts = json.loads(document)
+        if "lines_known" not in facts:  # of a sealed list nothing more is said
+            return {"targets": f"{facts['targets']}, in a sealed list"}
         return {
             "targets": f"{facts['targets']}, {facts['lines_known']} of them in known ranges",
             "IPv4 addresses": facts["ipv4_addresses"],

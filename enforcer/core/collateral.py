@@ -132,9 +132,9 @@ def collateral_job(state: State, order: OrderRecord) -> CollateralJob:
 def facts_document(state: State, order: OrderRecord, found: CollateralFound, t_ms: int) -> bytes:
     """Return the facts of an order at `t_ms` as its assessment names them.
 
-    Of an order whose targets are not public they say numbers alone.
+    Of an order whose list is sealed they say nothing that describes a target: they are in clear,
+    also after its list was published, so that the audit makes the same.
     """
-    is_open = not order.payload.publication.is_sealed
     job = collateral_job(state, order)
     ref = OrderRef(order.payload.order_id, order.index, order.payload_sha256)
     told: Mapping[str, object] = {
@@ -147,28 +147,34 @@ def facts_document(state: State, order: OrderRecord, found: CollateralFound, t_m
             "protected_names": job.pins.protected_names,
             "shared_ranges": job.pins.shared_ranges,
         },
+        "orders_compared": len(job.others),
+        **({} if order.payload.publication.is_sealed else _found(state, found, t_ms)),
+    }
+    return (json.dumps(told, ensure_ascii=True, indent=1) + "\n").encode("ascii")
+
+
+def _found(state: State, found: CollateralFound, t_ms: int) -> dict[str, object]:
+    return {
         "ipv4_addresses": found.ipv4_addresses,
         "ipv6_addresses": found.ipv6_addresses,
         "prefixes": dict(found.prefixes),
-        "orders_compared": len(job.others),
         "lines_known": found.lines_known,
-        "ranges": _entries(found.ranges, is_open=is_open),
-        "protected": _entries(found.protected, is_open=is_open),
+        "ranges": _entries(found.ranges),
+        "protected": _entries(found.protected),
         "orders": [
             {
                 "order_id": state.orders[each.entry_index].payload.order_id,
                 "standing": standing(state.orders[each.entry_index], t_ms).name,
                 **_plain(each),
             }
-            for each in (found.others if is_open else ())[:ENTRIES_TOLD_MAX]
+            for each in found.others[:ENTRIES_TOLD_MAX]
         ],
-        "lines": [_plain(each) for each in (found.lines if is_open else ())],
+        "lines": [_plain(each) for each in found.lines],
     }
-    return (json.dumps(told, ensure_ascii=True, indent=1) + "\n").encode("ascii")
 
 
-def _entries(entries: tuple[KnownEntry, ...], *, is_open: bool) -> dict[str, object]:
-    shown = entries[:ENTRIES_TOLD_MAX] if is_open else ()
+def _entries(entries: tuple[KnownEntry, ...]) -> dict[str, object]:
+    shown = entries[:ENTRIES_TOLD_MAX]
     return {"count": len(entries), "entries": [_plain(each) for each in shown]}
 
 

@@ -19,8 +19,8 @@ HITS_BYTES_MAX: Final = (1 << 20) - 8_192
 """What leaves room for the first part, the last line and the salt of a side file of 1 MiB."""
 
 
-def report_head(facts: GuardFacts, counts: Mapping[Guard, int]) -> bytes:
-    """Return the first part, up to the empty line before the hits."""
+def report_head(facts: GuardFacts, counts: Mapping[Guard, int | None]) -> bytes:
+    """Return the first part, up to the empty line before the hits; a count may be left unsaid."""
     pins = facts.pins
     past = "".join(
         f"{each.guard.name} {each.order_index} {each.target_list_sha256} {each.blocked_ms}\n"
@@ -35,7 +35,10 @@ def report_head(facts: GuardFacts, counts: Mapping[Guard, int]) -> bytes:
         f"shared-ranges {pins.shared_ranges or '-'}",
         f"past-orders {len(facts.relations)} {sha256(past.encode('ascii')).hexdigest()}",
         f"administrative-ms {facts.administrative_ms} {facts.administrative_ms_max}",
-        *(f"guard {each.name} {OUTCOMES[each].name} {count}" for each, count in counts.items()),
+        *(
+            f"guard {each.name} {OUTCOMES[each].name} {'-' if count is None else count}"
+            for each, count in counts.items()
+        ),
         "",
     )
     return "".join(f"{line}\n" for line in lines).encode("ascii")

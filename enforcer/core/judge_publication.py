@@ -217,15 +217,15 @@ def _check_delay(
         raise field_error(
             "publication.publish_at_ms", "the list would be public already", "Give FULL."
         )
-    if publish_at_ms >= min(order.expires_at_ms, order.review_due_at_ms):
-        raise field_error(
-            "publication.publish_at_ms",
-            "the order would end, or be due for review, before its list is public",
-            "Give an earlier time.",
-        )
     if publish_at_ms > since_ms + days_max * DAY_MS:
         raise field_error(
             "publication.publish_at_ms",
             f"the list would stay hidden for more than {days_max} days from when it first was",
+            "Give an earlier time.",
+        )
+    if publish_at_ms >= min(order.expires_at_ms, order.review_due_at_ms):
+        raise field_error(
+            "publication.publish_at_ms",
+            "the order would end, or be due for review, before its list is public",
             "Give an earlier time.",
         )

@@ -300,7 +300,12 @@ class Guards:
         while len(self._reports) >= REPORTS_KEPT_MAX:
             del self._reports[next(iter(self._reports))]
         self._reports[name] = report
-        counts = ", ".join(f"{each.guard.name} {scan.counts[each.guard]}" for each in refusing)
+        counts = ", ".join(
+            each.guard.name
+            if held.told.are_counts_hidden
+            else f"{each.guard.name} {scan.counts[each.guard]}"
+            for each in refusing
+        )
         wanted = {each.guard.name for each in refusing}
         hits = [hit for hit in held.told.hits if hit.split(" ", 2)[1] in wanted]
         told = "; ".join(f"line {hit}" for hit in hits[:HITS_TOLD_MAX])

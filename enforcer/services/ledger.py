@@ -259,14 +259,14 @@ class Ledger:
             act.give(index, is_repeated=True)
             return
         try:
-            leaves = self._take(act, recorded_at_ms)
+            leaves = self._take(act, recorded_at_ms, group)
         except EnforcerError as error:
             act.fail(error)
             return
         group.acts.append((act, self.state.size + len(group.leaves)))
         group.leaves += leaves
 
-    def _take(self, act: WaitingAct, recorded_at_ms: int) -> tuple[bytes, ...]:
+    def _take(self, act: WaitingAct, recorded_at_ms: int, group: _Group) -> tuple[bytes, ...]:
         """Judge an act and go ahead by it; return the leaves that it becomes.
 
         Raises:
@@ -278,17 +278,21 @@ class Ledger:
             act.check(ahead, recorded_at_ms)
         entry = Entry(recorded_at_ms, act.envelope)
         leaf = encode(entry)
+        index = ahead.size
+        fold_judged(ahead, payload, entry)
         if act.then is None:
-            fold_judged(ahead, payload, entry)
             return (leaf,)
-        after = ahead.copy()
-        fold_judged(after, payload, entry)
-        following = Entry(recorded_at_ms, act.then(ahead.size))
-        payload = parse_payload(following.envelope)
-        payload = _judge(after, following.envelope, payload, recorded_at_ms)
-        leaves = leaf, encode(following)
-        fold_judged(after, payload, following)
-        self._ahead = after
+        try:
+            following = Entry(recorded_at_ms, act.then(index))
+            payload = parse_payload(following.envelope)
+            payload = _judge(ahead, following.envelope, payload, recorded_at_ms)
+            leaves = leaf, encode(following)
+            fold_judged(ahead, payload, following)
+        except Exception:  # rare: then the state is made again, instead of copied for each act
+            self._ahead = self.state.copy()
+            for each in group.leaves:
+                apply(self._ahead, parse(each))
+            raise
         return leaves
 
     async def _append(self, group: _Group) -> None:

@@ -8,10 +8,10 @@ import pytest
 from enforcer.backends.guard_store import GuardStore
 from enforcer.backends.ledger_lists import LedgerLists
 from enforcer.core import fields
-from enforcer.core.collateral import Necessity, collateral_job, facts_document
+from enforcer.core.collateral import CollateralFound, Necessity, collateral_job, facts_document
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted
-from enforcer.core.order import Measure
+from enforcer.core.order import Measure, PublicationMode
 from enforcer.core.policy import Pins
 from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import InputError, RefusedError
@@ -198,3 +198,18 @@ async def test_other_facts_are_refused_with_the_line(desk):
     with pytest.raises(InputError):
         await assess(desk, ref, facts, b"Because.")
     assert desk.ledger.state.size == size
+
+
+def test_facts_of_a_sealed_list_describe_no_target():
+    land = Land.founded()
+    order = land.state.orders[land.propose_hidden(PublicationMode.DELAYED).entry_index]
+    found = CollateralFound("256", "65536", (("ipv4/24", 1),), (), (), (), (), 1)
+    told = json.loads(facts_document(land.state, order, found, land.now_ms))
+    assert set(told) == {
+        "format",
+        "order",
+        "target_list_sha256",
+        "targets",
+        "pins",
+        "orders_compared",
+    }

@@ -64,6 +64,25 @@ async def test_a_refused_act_changes_nothing(desk):
     assert desk.ledger.state.size == 7
 
 
+async def test_an_act_whose_second_entry_is_refused_leaves_those_around_it(desk):
+    """What is ahead of the ledger is made again: the acts before it in the group are not lost."""
+    key = desk.land.proposer.key
+    order = desk.land.order()
+    used_again = seal(replace(order, case_reference="another case"), key)
+    other = seal(desk.land.order(), key)
+    wrong = seal(desk.land.order(), desk.land.approver.key)
+    first, held, refused = await asyncio.gather(
+        desk.ledger.record(seal(order, key)),
+        attempt(desk.ledger.record(other, lambda _: wrong)),
+        attempt(desk.ledger.record(used_again)),
+    )
+    assert isinstance(held, RefusedError)
+    assert "used request_id" in refused.message
+    assert (first.index, desk.ledger.state.size) == (7, 8)
+    again = await desk.ledger.record(other)
+    assert (again.index, again.is_repeated) == (8, False)
+
+
 async def test_the_same_act_again_is_the_same_entry_with_a_fresh_receipt(desk):
     envelope = seal(desk.land.order(), desk.land.proposer.key)
     first = await desk.ledger.record(envelope)

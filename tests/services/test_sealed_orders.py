@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from enforcer.api.translate import findings_to_messages
 from enforcer.backends import sealing
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.core.guard import Guard
@@ -384,6 +385,9 @@ async def test_guards_compare_a_hidden_list_with_past_ones_and_tell_nobody_which
     await desk.stopping.stop(desk.stop_of(ref))
     again = await bench.proposed(SealedText.of(SECRET_TARGETS, RESTRICTED))
     assert desk.land.order_record(again).holds == {Guard.STOPPED_BEFORE}
+    reports = [desk.side.read(name)[32:] for name in desk.side.names()]
+    (head,) = [each for each in reports if each.startswith(b"enforcer guard report")]
+    assert head.endswith(b"guard STOPPED_BEFORE HOLD -\n\n")
 
 
 async def test_a_public_list_that_shares_lines_with_a_hidden_one_is_not_told_which(tmp_path):
@@ -403,6 +407,9 @@ async def test_a_public_list_that_shares_lines_with_a_hidden_one_is_not_told_whi
         assert proposed.held.told.hits == ()
         assert MARKER in proposed.held.scan.report
         assert MARKER not in proposed.held.document
+        (told,) = findings_to_messages(proposed.held)
+        assert (told.line_count, told.evidence_count, list(told.evidence)) == (0, 0, [])
+        assert b"guard STOPPED_BEFORE HOLD -\n" in proposed.held.document
 
 
 async def test_new_data_is_looked_for_in_hidden_lists_too(bench, tmp_path):

@@ -13,7 +13,7 @@ from enforcer.cli.demo_story import ORDER_TOML
 from enforcer.core.judge_orders import PROPOSAL_DAYS_MAX
 
 CHANGE_SECONDS = 30.0
-numbers = itertools.count(501)
+numbers = itertools.count(701)  # another beginning than the other files that share the stage
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def picture(state: State) -> dict[str, object]:
 @contextmanager
 def dishonest(desk: Desk) -> Iterator[None]:
     """Have the ledger's writer judge nothing meanwhile."""
-    desk.ledger._take = lambda act, t_ms: (encode(Entry(t_ms, act.envelope)),)
+    desk.ledger._take = lambda act, t_ms, _: (encode(Entry(t_ms, act.envelope)),)
     try:
         yield
     finally:

@@ -109,7 +109,7 @@ def test_every_import_points_inward():
         ("core/state.py", "open('x')"),
         ("errors.py", "import grpc"),
         ("errors.py", "from enforcer.core import name"),
-        ("ports.py", "from enforcer.services.node import Node"),
+        ("ports/feed.py", "from enforcer.services.node import Node"),
         ("services/node.py", "from enforcer.backends.tiles import Tiles"),
         ("services/node.py", "from enforcer._native import gate"),
         ("services/node.py", "from enforcer.v1 import orders_pb2"),

@@ -1,0 +1,46 @@
+"""The ways to others: the control plane, and witnesses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+
+class ControlLink(Protocol):
+    """A node's way to the control plane; never on the query path."""
+
+    async def attest(self, envelope: bytes) -> None:
+        """Deliver a signed attestation; again is no error."""
+
+    async def push_stop(self, envelope: bytes) -> None:
+        """Deliver a stop that this node obeys already, so that it gets into the ledger."""
+
+    async def add_cosignature(self, note: bytes) -> None:
+        """Deliver a checkpoint with this node's own cosignature; again is no error."""
+
+    def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
+        """Yield a target list's bytes, where the feed does not have it.
+
+        Raises:
+            NotFoundError: the control plane does not have it either.
+        """
+
+    async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
+        """Return the wrap of a sealed list for one receiver, where the feed does not have it.
+
+        Raises:
+            NotFoundError: the control plane does not have it either.
+        """
+
+
+class WitnessLink(Protocol):
+    """The way to one witness (C2SP tlog-witness)."""
+
+    async def add_checkpoint(self, body: bytes) -> bytes:
+        """Bring an add-checkpoint request and return the signature lines of the answer, unread.
+
+        Raises:
+            ConflictError: 409; ``data["size"]`` is the size that the witness is at.
+            RefusedError: 400, 403, 404 or 422: the witness will not cosign this.
+            UnavailableError: it did not answer in time, or with something else.
+        """

@@ -9,8 +9,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from guard_find cimport (
-    ADMINISTRATIVE_TIME, EMERGENCY_REPEATED, GUARDS, STOPPED_BEFORE, find, finds_t, guard_line,
-    index_t,
+    ADMINISTRATIVE_TIME, EMERGENCY_REPEATED, GUARDS, HIDDEN_BEFORE, STOPPED_BEFORE, find, finds_t,
+    guard_line, index_t,
 )
 from shared_lines cimport line_end, list_t
 
@@ -23,6 +23,7 @@ ctypedef struct past_t:
     # What past orders say of each line; NULL where none says anything.
     uint32_t *emergency  # evidence + 1
     uint32_t *stopped
+    uint32_t *hidden
     int64_t *in_force_ms
     uint32_t *latest  # the precedent that was added to in_force_ms last, + 1
     int64_t in_force_ms_max
@@ -54,6 +55,8 @@ cdef inline void guard_past(guard_scan_t *scan, const past_t *past) noexcept nog
         find(&scan.finds, ADMINISTRATIVE_TIME, past.evidence)
     if past.stopped != NULL and past.stopped[scan.line]:
         find(&scan.finds, STOPPED_BEFORE, past.stopped[scan.line] - 1)
+    if past.hidden != NULL and past.hidden[scan.line]:
+        find(&scan.finds, HIDDEN_BEFORE, past.hidden[scan.line] - 1)
 
 
 cdef inline size_t write_number(uint8_t *to, uint64_t number) noexcept nogil:

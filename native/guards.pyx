@@ -14,7 +14,9 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covers cimport count_lines, fill_wides, mark_covered, wide_t, wides_t
-from guard_find cimport EMERGENCY_REPEATED, GUARDS, SHARED_RANGE, STOPPED_BEFORE, found_t, index_t
+from guard_find cimport (
+    EMERGENCY_REPEATED, GUARDS, HIDDEN_BEFORE, SHARED_RANGE, STOPPED_BEFORE, found_t, index_t,
+)
 from guard_names cimport KEY_BYTES_MAX, NO_NODE, key_begins, name_node_t
 from guard_networks cimport contains, network_node_t, prefix_t
 from guard_scan cimport GUARD_NAME_BYTES_MAX, guard_scan_t, past_t, scan_all
@@ -152,6 +154,7 @@ cdef class GuardIndex:
         guard_names,
         emergencies=(),
         stops=(),
+        hidden=(),
         administrative=(),
         int64_t administrative_ms=0,
         int64_t administrative_ms_max=0,
@@ -160,8 +163,8 @@ cdef class GuardIndex:
     ):
         """Scan a checked list; `guard_names` are octets by guard, for the report.
 
-        `emergencies` and `stops` are (evidence, list text), `administrative` (milliseconds,
-        list text); with `administrative_ms` 0 the latter are not looked at.
+        `emergencies`, `stops` and `hidden` are (evidence, list text), `administrative`
+        (milliseconds, list text); with `administrative_ms` 0 the latter are not looked at.
 
         Raises:
             InputError: a line is none of a checked list (``line``).
@@ -172,6 +175,8 @@ cdef class GuardIndex:
             scan.follow(EMERGENCY_REPEATED, evidence, past)
         for evidence, past in stops:
             scan.follow(STOPPED_BEFORE, evidence, past)
+        for evidence, past in hidden:
+            scan.follow(HIDDEN_BEFORE, evidence, past)
         if administrative_ms:
             scan.limit(administrative_evidence, administrative_ms, administrative_ms_max)
             for in_force_ms, past in administrative:
@@ -265,18 +270,18 @@ cdef class _Scan:
 
     def follow(self, int guard, bytes evidence, const uint8_t[::1] past not None):
         """Let a guard fire at the targets of a past order's list."""
-        cdef uint32_t *marks
+        cdef uint32_t **marks
         cdef uint32_t mark = <uint32_t> len(self.evidence) + 1
         if guard == EMERGENCY_REPEATED:
-            if self.past.emergency == NULL:
-                self.past.emergency = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
-            marks = self.past.emergency
+            marks = &self.past.emergency
+        elif guard == STOPPED_BEFORE:
+            marks = &self.past.stopped
         else:
-            if self.past.stopped == NULL:
-                self.past.stopped = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
-            marks = self.past.stopped
+            marks = &self.past.hidden
+        if marks[0] == NULL:
+            marks[0] = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
         self.evidence.append(evidence)
-        self._mark(past, marks, NULL, mark, 0)
+        self._mark(past, marks[0], NULL, mark, 0)
 
     def limit(self, bytes evidence, int64_t in_force_ms, int64_t in_force_ms_max):
         """Let ADMINISTRATIVE_TIME fire where it comes to over `in_force_ms_max`."""

@@ -29,6 +29,7 @@ class GuardIndex:
         guard_names: Sequence[bytes],
         emergencies: Iterable[tuple[bytes, Buffer]] = (),
         stops: Iterable[tuple[bytes, Buffer]] = (),
+        hidden: Iterable[tuple[bytes, Buffer]] = (),
         administrative: Iterable[tuple[int, Buffer]] = (),
         administrative_ms: int = 0,
         administrative_ms_max: int = 0,

@@ -51,6 +51,7 @@ def scan_guards(job: GuardJob) -> GuardScan:
             guard_names=GUARD_NAMES,
             emergencies=_evident(job, Guard.EMERGENCY_REPEATED),
             stops=_evident(job, Guard.STOPPED_BEFORE),
+            hidden=_evident(job, Guard.HIDDEN_BEFORE),
             administrative=(
                 (each.blocked_ms, past) for each, past in _past(job, Guard.ADMINISTRATIVE_TIME)
             ),

@@ -24,6 +24,7 @@ from enforcer.core.order import (
     OrderPublished,
     OrderRejected,
     OrderStopped,
+    PublicationMode,
 )
 from enforcer.core.policy import ADMINISTRATIVE_KINDS, DAY_MS
 from enforcer.core.remedy import (
@@ -138,6 +139,8 @@ def _approve(state: State, order: OrderRecord, entry: Entry) -> None:
             _end(state, other, OrderStatus.SUPERSEDED, entry)
     if order.payload.decision_kind in ADMINISTRATIVE_KINDS:
         state.administrative.append(order.index)
+    if order.payload.publication.mode is PublicationMode.DELAYED:
+        state.delayed.append(order.index)
     note_growth(state, order.payload.authority, now_ms, added)
     state.live.forget_ended(now_ms)
     if order.payload.publication.is_sealed:

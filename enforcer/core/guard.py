@@ -34,6 +34,8 @@ class Guard(IntEnum):
     COMPROMISED_KEY = 12
     PERSON = 13
     """A person put it on hold by hand."""
+    HIDDEN_BEFORE = 14
+    """Its list is to be published late, as one of the same targets was."""
 
 
 class Outcome(IntEnum):
@@ -58,10 +60,16 @@ OUTCOMES: Final[Mapping[Guard, Outcome]] = {
     Guard.STOPPED_BEFORE: Outcome.HOLD,
     Guard.COMPROMISED_KEY: Outcome.HOLD,
     Guard.PERSON: Outcome.HOLD,
+    Guard.HIDDEN_BEFORE: Outcome.HOLD,
 }
 
-REPEATING_GUARDS: Final = frozenset((Guard.EMERGENCY_REPEATED, Guard.STOPPED_BEFORE))
+REPEATING_GUARDS: Final = frozenset(
+    (Guard.EMERGENCY_REPEATED, Guard.STOPPED_BEFORE, Guard.HIDDEN_BEFORE)
+)
 """Guards that fire at a target because one past order had it, too."""
+
+ANSWERED_GUARDS: Final = frozenset((Guard.STOPPED_BEFORE, Guard.HIDDEN_BEFORE))
+"""Guards whose lift answers the past orders until then, and no later one."""
 
 OVERRIDDEN_GUARDS: Final = frozenset((Guard.PROTECTED_NAME, Guard.PROTECTED_NETWORK))
 """Guards whose lift must name every protected line that they fired at."""

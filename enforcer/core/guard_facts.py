@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from enforcer.core.guard import Guard
+from enforcer.core.guard import ANSWERED_GUARDS, Guard
 from enforcer.core.history import Relation, relations
 from enforcer.core.order import OrderConfirmed, OrderExtended
 from enforcer.core.policy import ADMINISTRATIVE_KINDS, DAY_MS, Pins
@@ -74,8 +74,8 @@ def guard_facts(
     """Return the facts of `order` as `state` has them, if an act at `t_ms` let it block, or longer.
 
     `at_index` is the act's entry, and `among` what is looked at, as for `relations`. An order that
-    was approved already has its time counted from then on. A past order whose stop somebody
-    answered, by a lift for this one after it, is left out.
+    was approved already has its time counted from then on. A past order whose stop, or hidden
+    list, somebody answered, by a lift for this one after it, is left out.
     """
     policy = state.policy.payload if state.policy is not None else None
     pins = policy.pins if policy else NO_PINS
@@ -148,12 +148,14 @@ def as_prolonged(order: OrderRecord, act: OrderExtended | OrderConfirmed) -> Ord
 
 
 def _is_answered(state: State, order: OrderRecord, relation: Relation) -> bool:
-    """Tell whether a lift answers a stop: of this order, and signed when the stop had happened."""
-    if relation.guard is not Guard.STOPPED_BEFORE:
+    """Tell whether a lift of this order answers a past one: signed when that had happened."""
+    if relation.guard not in ANSWERED_GUARDS:
         return False
-    ended_index = state.orders[relation.order_index].ended_index
-    return ended_index is not None and any(
-        relation.guard in lift.guards and ended_index < lift.index for lift in order.lifts
+    past = state.orders[relation.order_index]
+    stops = relation.guard is Guard.STOPPED_BEFORE
+    since_index = past.ended_index if stops else past.approved_index
+    return since_index is not None and any(
+        relation.guard in lift.guards and since_index < lift.index for lift in order.lifts
     )
 
 

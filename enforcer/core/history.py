@@ -1,10 +1,10 @@
 """What follows a target from order to order: which past orders a new one must be compared with.
 
 Limits are the target's, not the order's (law 2): one emergency in 30 days, a cap on the time
-without a court, oversight where it was stopped within 30 days. Lists are not read here: a
-relation names the list, and what shared lines would mean. Judged at an entry, by what stands
-before it: asked later, the answer is the same. Times serve for durations alone, since entries
-that are recorded together have one.
+without a court, oversight where it was stopped within 30 days, or is to stay hidden once more.
+Lists are not read here: a relation names the list, and what shared lines would mean. Judged at
+an entry, by what stands before it: asked later, the answer is the same. Times serve for
+durations alone, since entries that are recorded together have one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 from enforcer.core.guard import Guard
 from enforcer.core.life import OrderStatus
+from enforcer.core.order import PublicationMode
 from enforcer.core.policy import ADMINISTRATIVE_KINDS, COURT_KINDS, DAY_MS, DecisionKind
 from enforcer.core.state import OrderRecord, State
 
@@ -38,6 +39,8 @@ def comparable(state: State, order: OrderRecord, t_ms: int) -> list[OrderRecord]
     found: set[int] = set()
     if order.payload.decision_kind in ADMINISTRATIVE_KINDS:
         found.update(state.administrative)
+    if _is_delayed(order):
+        found.update(state.delayed)
     found.update(_stops_since(state, t_ms))
     return [state.orders[index] for index in sorted(found)]
 
@@ -79,6 +82,8 @@ def relations(
             yield _as(found, Guard.ADMINISTRATIVE_TIME)
         if _was_stopped(past, since_ms, at_index):
             yield _as(found, Guard.STOPPED_BEFORE)
+        if _is_delayed(order) and _is_delayed(past):
+            yield _as(found, Guard.HIDDEN_BEFORE)
 
 
 def administrative_ms(state: State) -> int:
@@ -100,6 +105,7 @@ def looks_back(state: State, order: OrderRecord, past_ms: int) -> bool:
     return (
         order.decision_kind is DecisionKind.EMERGENCY
         or (is_administrative and past_ms > grant.administrative_ms_max)
+        or (_is_delayed(order) and len(state.delayed) > 1)
         or any(_stops_since(state, grant.t_ms))
     )
 
@@ -112,7 +118,14 @@ def remembered(state: State, orders: Sequence[OrderRecord], past_ms: int) -> lis
             found.update(_stops_since(state, order.granted.t_ms))
         if order.decision_kind in ADMINISTRATIVE_KINDS:
             found.update(state.administrative)
+        if _is_delayed(order):
+            found.update(state.delayed)
     return [state.orders[index] for index in sorted(found)]
+
+
+def _is_delayed(order: OrderRecord) -> bool:
+    """Tell whether its list is published late: a target is hidden so once, whatever came of it."""
+    return order.payload.publication.mode is PublicationMode.DELAYED
 
 
 def _stops_since(state: State, t_ms: int) -> Iterator[int]:

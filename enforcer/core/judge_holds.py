@@ -50,6 +50,7 @@ LIFT_RULES: Final = {
     Guard.SHARED_RANGE: LiftRule(_BY_EITHER, needs_assessment=True),
     Guard.GROWTH: LiftRule(_BY_EITHER),
     Guard.STOPPED_BEFORE: LiftRule(_BY_OVERSIGHT),
+    Guard.HIDDEN_BEFORE: LiftRule(_BY_OVERSIGHT),
     Guard.COMPROMISED_KEY: LiftRule(_BY_OVERSIGHT),
     Guard.PERSON: LiftRule(_BY_EITHER),
 }

@@ -248,6 +248,8 @@ class State:
     """Orders without a court that were ever approved, by the approval: limits look back at them."""
     stopped: list[int] = field(default_factory=list)
     """Orders that had been approved and were stopped, by the stop."""
+    delayed: list[int] = field(default_factory=list)
+    """Orders with lists to be published late that were ever approved, by the approval."""
     versions: dict[str, list[int]] = field(default_factory=dict)
     """Order id -> entry indices of its effective proposals, ascending."""
     sealings: dict[str, OrderProposed] = field(default_factory=dict)
@@ -277,6 +279,7 @@ class State:
             growth={authority: added.copy() for authority, added in self.growth.items()},
             administrative=list(self.administrative),
             stopped=list(self.stopped),
+            delayed=list(self.delayed),
             versions={order_id: list(indices) for order_id, indices in self.versions.items()},
             sealings=dict(self.sealings),
             hidden_since_ms=dict(self.hidden_since_ms),

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from enforcer.core.growth import added_targets, grows_too_fast, recent
-from enforcer.core.guard import OUTCOMES, OVERRIDDEN_GUARDS, Guard, GuardScan, Outcome
+from enforcer.core.guard import (
+    ANSWERED_GUARDS,
+    OUTCOMES,
+    OVERRIDDEN_GUARDS,
+    Guard,
+    GuardScan,
+    Outcome,
+)
 from enforcer.core.guard_facts import GuardFacts
 from enforcer.core.guard_report import report_head
 from enforcer.core.judge_parts import present_policy
@@ -56,9 +63,9 @@ def objections(order: OrderRecord, scan: GuardScan, pins: Pins) -> list[Objectio
 def _is_lifted(order: OrderRecord, guard: Guard, pins: Pins) -> bool:
     """Tell whether a lift answers a guard: one that knew what the guard finds now.
 
-    Stops that a lift answered are not among the facts of a scan: what it finds came later.
+    Past orders that a lift answered are not among the facts of a scan: what it finds came later.
     """
-    if OUTCOMES[guard] is Outcome.REFUSE or guard is Guard.STOPPED_BEFORE:
+    if OUTCOMES[guard] is Outcome.REFUSE or guard in ANSWERED_GUARDS:
         return False
     return any(
         guard in lift.guards and _read_by(guard, lift.pins) == _read_by(guard, pins)

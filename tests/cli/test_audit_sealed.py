@@ -209,6 +209,17 @@ def test_a_published_list_is_opened_by_everybody(book, said):
     assert (told.code, told.json["opened"], told.json["sealed"]) == (0, 1, 0)
 
 
+def test_an_approval_that_hides_targets_once_more_is_found(book):
+    first, again = book.seal(DELAYED), book.seal(DELAYED)
+    ref = first.in_force(book.land)
+    assert book.land.publish(ref, secret=first.secret).is_effective
+    other = again.in_force(book.land)
+    book.land.publish(other, secret=again.secret)
+    book.attest()
+    book.write(first, again)
+    assert book.found() == [("GUARD_SKIPPED", other.entry_index + 1)]
+
+
 def test_what_was_published_and_does_not_open_the_list_is_a_violation_by_its_entry(book):
     made, other = book.seal(DELAYED), book.seal(DELAYED, b"exact other.example.org\n")
     ref = made.in_force(book.land, target_list_sha256=other.sha256)

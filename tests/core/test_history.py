@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from enforcer.core.guard import Guard
 from enforcer.core.history import relations
+from enforcer.core.order import PublicationMode
 from enforcer.core.policy import DAY_MS, DecisionKind
 from tests.core.test_two_persons import NAMES, STEPS, copy_of, people, play
 from tests.people import Land, seal
+from tests.sealed import SealedText
 
 HOUR_MS = 3_600_000
 
@@ -48,6 +50,21 @@ def test_what_expired_or_was_never_approved_is_not_what_was_stopped():
     land.stop(never)
     land.in_force_order(**court(land))
     assert found(land, land.propose()) == set()
+
+
+def test_a_list_that_is_published_late_is_compared_with_all_that_were():
+    land = Land.founded()
+    first = land.propose_hidden(PublicationMode.DELAYED)
+    assert land.approve(first).is_effective
+    recipient = land.order_record(first).payload.publication.list_recipient
+    again = SealedText.of(b"exact a.example.org\n", PublicationMode.DELAYED, land.now_ms + DAY_MS)
+    assert again.publication.list_recipient != recipient
+    ref = again.propose(land)
+    later_ms = land.now_ms + 400 * DAY_MS
+    assert (Guard.HIDDEN_BEFORE, first.entry_index) in found(land, ref, later_ms)
+    hidden = SealedText.of(b"exact a.example.org\n", PublicationMode.RESTRICTED_TARGETS)
+    for other in (land.propose(), hidden.propose(land)):
+        assert Guard.HIDDEN_BEFORE not in {guard for guard, _ in found(land, other)}
 
 
 def test_one_emergency_for_a_target_in_thirty_days():

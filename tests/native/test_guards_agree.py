@@ -69,7 +69,12 @@ RANGES = st.lists(
 PAST = st.lists(
     st.tuples(
         st.sampled_from(
-            [Guard.EMERGENCY_REPEATED, Guard.STOPPED_BEFORE, Guard.ADMINISTRATIVE_TIME]
+            [
+                Guard.EMERGENCY_REPEATED,
+                Guard.STOPPED_BEFORE,
+                Guard.ADMINISTRATIVE_TIME,
+                Guard.HIDDEN_BEFORE,
+            ]
         ),
         LISTS,
         st.integers(0, 3),
@@ -105,6 +110,7 @@ def native_scan(text, data, facts, text_of, **options):
         guard_names=GUARD_NAMES,
         emergencies=evident(Guard.EMERGENCY_REPEATED),
         stops=evident(Guard.STOPPED_BEFORE),
+        hidden=evident(Guard.HIDDEN_BEFORE),
         administrative=[
             (each.blocked_ms, text_of(each.target_list_sha256))
             for each in related(facts, Guard.ADMINISTRATIVE_TIME)

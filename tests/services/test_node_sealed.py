@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from enforcer.backends import sealing
 from enforcer.backends.memory_firewall import FirewallMemory
 from enforcer.core.attestation import NotEnforced
+from enforcer.core.guard import Guard
 from enforcer.core.name import Name
 from enforcer.core.order import Measure, OrderRef, PublicationMode
 from enforcer.core.policy import DAY_MS, Pins
@@ -292,6 +293,26 @@ async def test_a_published_list_is_opened_by_everybody(world, has_key):
         await world.publish()
         await is_left_out(world, ref, NotEnforced.LIST_MISSING)
         assert world.land.publish(ref, secret=made.secret).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks(MARKER))
+
+
+async def test_a_node_finds_by_itself_that_targets_are_hidden_once_more(world):
+    land = world.land
+    land.register(land.control)
+    first = world.seal(LIST, PublicationMode.DELAYED)
+    async with world.running():
+        first.in_force(land)
+        await world.publish()
+        await until(lambda: world.gate.blocks(MARKER))
+        world.clock.advance(20 * DAY_MS)
+        await until(lambda: not world.gate.blocks(MARKER))
+        land.now_ms += 20 * DAY_MS
+        ref = world.seal(LIST, PublicationMode.DELAYED).in_force(land)
+        await world.publish()
+        await is_left_out(world, ref, NotEnforced.GUARD)
+        land.hold(ref, Guard.HIDDEN_BEFORE)
+        assert land.lift(ref, Guard.HIDDEN_BEFORE, by=land.oversight).is_effective
         await world.publish()
         await until(lambda: world.gate.blocks(MARKER))
 

@@ -17,6 +17,7 @@ from enforcer.api.translate import findings_to_messages
 from enforcer.backends import sealing
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.core.guard import Guard
+from enforcer.core.hold import HoldLifted
 from enforcer.core.key import Category, Role
 from enforcer.core.order import OrderPublished, OrderRef, PublicationMode
 from enforcer.core.policy import DAY_MS, Pins
@@ -24,6 +25,7 @@ from enforcer.core.state import in_force
 from enforcer.errors import InputError, NotFoundError, RefusedError, UnavailableError
 from enforcer.services import uploads as uploads_module
 from enforcer.services import wrapping as wrapping_module
+from enforcer.services.ledger import Recorded
 from enforcer.services.recheck import Recheck
 from tests.control import REASONS, Desk, chunks_of, until, with_reasons
 from tests.people import Person, identity, seal
@@ -227,6 +229,41 @@ async def test_a_delayed_list_is_published_by_its_secret_alone(bench):
     assert sealing.open_sealed(desk.feed.lists[text.sealed_sha256], record.list_secret)[32:] == (
         text.text
     )
+
+
+async def test_targets_are_hidden_once_more_by_oversight_alone(bench):
+    """Another seal, under another key and id, is known by its targets; what became of the first
+    does not matter, and the list of another order is not asked."""
+    desk, land = bench.desk, bench.desk.land
+    text = b"exact later.example.org\nsubtree other.example.org\n"
+    first = await bench.approved(SealedText.of(text, DELAYED, due(desk)))
+    await bench.approved(SealedText.of(b"exact elsewhere.example.org\n", DELAYED, due(desk)))
+    land.now_ms += 40 * DAY_MS
+    again = SealedText.of(b"exact below.other.example.org\n", DELAYED, due(desk))
+    ref = await bench.proposed(again)
+    assert land.order_record(ref).holds == {Guard.HIDDEN_BEFORE}
+    assert land.order_record(first).until_ms < land.now_ms
+
+    async def lift(by: Person) -> Recorded:
+        act = land.act(
+            HoldLifted,
+            ref,
+            guards=(Guard.HIDDEN_BEFORE,),
+            overrides=(),
+            assessment_index=None,
+            reason_sha256=None,
+        )
+        return await desk.orders.record_act(seal(act, by.key), (), validate_only=False)
+
+    with pytest.raises(RefusedError):
+        await lift(land.second_approver)
+    await lift(land.oversight)
+    await desk.approve(ref)
+    public = b"exact later.example.org\n"
+    await desk.bring(public)
+    order = seal(with_reasons(land, public), land.proposer.key)
+    proposed = await desk.orders.propose(order, [REASONS], validate_only=False)
+    assert proposed.held is None
 
 
 # What is refused, and says nothing.

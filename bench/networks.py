@@ -31,8 +31,9 @@ from typing import Any, TypeVar
 
 from bench import ROOT, Row, data_path, median_row
 from bench.lookup import compile_to, map_file, row_of
-from enforcer._native.networks import Networks, diff, digest
+from enforcer._native.networks import Networks, diff
 from enforcer._native.probe import NO_MATCH, Table
+from enforcer.core.firewall import FirewallRow, pieces_digest
 from enforcer.core.network import Network
 from enforcer.core.table import DnsMeasure, IpMeasure, OrderRow
 
@@ -161,7 +162,7 @@ def flat_round(octets: bytes, times: dict[str, list[float]]) -> int:
     networks = Networks()
     step("read all", partial(networks.add, 1, IpMeasure.DROP, octets))
     before = step("pieces", networks.pieces)
-    step("digest", partial(digest, before, {1: IpMeasure.DROP}))
+    step("digest", partial(pieces_digest, before, [FirewallRow(1, IpMeasure.DROP)]))
     step("one order more", partial(networks.add, 2, IpMeasure.REJECT, b"ip 192.0.2.7\n"))
     step("difference", partial(diff, before, networks.pieces()))
     step("one order less", partial(networks.remove, 2))

@@ -7,10 +7,8 @@ pieces agree with core.verdict.decide_flow: who decides at an address has it in 
 what passes is in none. Not to be used by two threads at once: the work is done without the GIL.
 """
 
-from hashlib import sha256
-
 from enforcer._native.scanner import scan
-from enforcer.core.firewall import PIECE_OCTETS, PIECES_MAX, ROW_INDEX_MAX, Pieces
+from enforcer.core.firewall import PIECES_MAX, ROW_INDEX_MAX, Pieces
 from enforcer.core.target import NAME_KINDS
 from enforcer.core.verdict import CUTTING
 from enforcer.errors import InputError, IntegrityError
@@ -25,7 +23,6 @@ from pieces cimport *
 from shared_lines cimport PART_IP, PART_NET, PARTS, find_parts, line_end, list_t, part_t
 
 NO_PIECE = 0xFFFFFFFF
-DIGEST_HEADER = "enforcer-pieces v1"
 
 cdef enum:
     FAMILIES = 2
@@ -334,22 +331,6 @@ cdef bytes left(bytes of, bytes other, uint32_t octets):
     with nogil:
         pieces_left(pieces, count, others, other_count, octets, out)
     return packed
-
-
-def digest(pieces, rows):
-    """Return the SHA-256, in hex, of pieces and of how each of their rows blocks.
-
-    Of the first line ``enforcer-pieces v1``, a line ``row INDEX MEASURE`` for each of `rows` (a
-    mapping of row to IpMeasure), ascending, a line ``ipv4 COUNT`` with the packed pieces behind
-    it, and the same for ``ipv6``; LF after each line.
-    """
-    lines = [DIGEST_HEADER, *(f"row {row} {rows[row].name}" for row in sorted(rows))]
-    found = sha256("".join(line + "\n" for line in lines).encode("ascii"))
-    for version, octets in PIECE_OCTETS.items():
-        packed = pieces.packed(version)
-        found.update(b"ipv%d %d\n" % (version, len(packed) // octets))
-        found.update(packed)
-    return found.hexdigest()
 
 
 def find_rows(pieces, const uint8_t[::1] addresses not None, uint32_t octets):

@@ -87,6 +87,7 @@ class Archive:
             local_digest=NO_LOCAL_LAYER.digest,
             gate=GateState.HOLDS_TABLE,
             firewall=FirewallState.NONE,
+            pieces_digest=None,
             repairs=0,
             curtailed=(),
             omission_count=0,

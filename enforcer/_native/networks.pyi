@@ -1,6 +1,6 @@
 """Addresses of many orders as disjoint pieces; see native/networks.pyx."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Final, final
 
 from typing_extensions import Buffer
@@ -11,7 +11,6 @@ from enforcer.core.table import IpMeasure
 from enforcer.core.target import Target
 
 NO_PIECE: Final[int]
-DIGEST_HEADER: Final[str]
 
 @final
 class Networks:
@@ -41,5 +40,4 @@ def flatten(
     overrides: Collection[tuple[int, Target]] = (),
 ) -> Pieces: ...
 def diff(old: Pieces, new: Pieces) -> tuple[Pieces, Pieces]: ...
-def digest(pieces: Pieces, rows: Mapping[int, IpMeasure]) -> str: ...
 def find_rows(pieces: Pieces, addresses: Buffer, octets: int) -> bytes: ...

@@ -17,6 +17,7 @@ from enforcer.backends import durable
 from enforcer.backends.guard_store import GuardStore
 from enforcer.backends.keys import verify
 from enforcer.backends.ledger_lists import LedgerLists
+from enforcer.backends.piece_store import PieceStore
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import NOTE_BYTES_MAX, Note, VerifierKey
@@ -93,7 +94,9 @@ def audit_directory(
     documents = DiskDocuments(ledger.side)
     beside = LedgerLists(ledger.lists, ledger.wraps, identity)
     lists, guards = DiskLists(beside), GuardStore(beside)
-    evidence = Evidence(ledger, lists, documents, guards, guards, attestations, notes)
+    evidence = Evidence(
+        ledger, lists, documents, guards, guards, PieceStore(beside), attestations, notes
+    )
     audit = Audit(evidence, trust, verify, as_of_ms, progress, must_open=must_open)
     return audit.summary, audit.findings()
 

@@ -83,6 +83,9 @@ class Attestation(Payload):
     local_digest: Sha256
     gate: GateState
     firewall: FirewallState
+    pieces_digest: Sha256 | None
+    """What the firewall held when it was read back, as core.firewall.pieces_digest gives it; None
+    unless the firewall HOLDS. The operator's own protections are not in it."""
     repairs: EntryIndex
     """How often since its start the node found its firewall altered by others."""
     curtailed: Annotated[tuple[EntryIndex, ...], Items(0, OMISSIONS_MAX)]

@@ -8,9 +8,10 @@ each order keeps its own life. What the policy protects is in no piece.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Final
 
@@ -24,6 +25,8 @@ PROTECTED_MAX: Final = 4_096
 ROWS_MAX: Final = 65_536
 ROW_INDEX_MAX: Final = 2**32 - 1
 LEASE_SECONDS_MAX: Final = 7 * 86_400
+
+DIGEST_HEADER: Final = "enforcer-pieces v1"
 
 ADDRESS_OCTETS: Final = {4: 4, 6: 16}
 PIECE_OCTETS: Final = {4: 12, 6: 36}
@@ -80,6 +83,29 @@ def pack_pieces(targets: Iterable[tuple[Network, int]]) -> Pieces:
         packed = piece(network.network_address, network.broadcast_address, row)
         chosen[network.version].append(packed)
     return Pieces(b"".join(sorted(chosen[4])), b"".join(sorted(chosen[6])))
+
+
+def pieces_digest(
+    pieces: Pieces, rows: Iterable[FirewallRow], salts: Mapping[int, bytes] | None = None
+) -> str:
+    """Return the SHA-256, in hex, of pieces and of how each of their rows blocks.
+
+    Of the line ``enforcer-pieces v1``, a line ``row INDEX MEASURE`` for each row, ascending, with
+    its list's salt in hex behind it where that is hidden, a line ``ipv4 COUNT`` with the packed
+    pieces behind it, and the same for ``ipv6``; LF after each line. So nobody who cannot open a
+    hidden list can try what its addresses are.
+    """
+    hidden = salts or {}
+    lines = [DIGEST_HEADER]
+    for row in rows:
+        salt = f" {hidden[row.index].hex()}" if row.index in hidden else ""
+        lines.append(f"row {row.index} {row.measure.name}{salt}")
+    found = sha256("".join(f"{line}\n" for line in lines).encode("ascii"))
+    for version, size in PIECE_OCTETS.items():
+        packed = pieces.packed(version)
+        found.update(b"ipv%d %d\n" % (version, len(packed) // size))
+        found.update(packed)
+    return found.hexdigest()
 
 
 def plain_networks(networks: Iterable[Network]) -> tuple[Network, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -132,10 +132,19 @@ class PieceJob:
     """Lists that begin with their salt, as in a CompileJob."""
 
 
+@dataclass(frozen=True, slots=True)
+class FlatPieces:
+    """The pieces of a job."""
+
+    pieces: Pieces
+    salts: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    """Entry index of each order whose list is hidden -> the list's salt, which nobody is shown."""
+
+
 class PieceWork(Protocol):
     """Turns the addresses of whole lists into pieces; what it has read it need not read again."""
 
-    async def flatten(self, job: PieceJob) -> Pieces:
+    async def flatten(self, job: PieceJob) -> FlatPieces:
         """Return the pieces of all orders of `job` together; one call at a time.
 
         Raises:
@@ -148,6 +157,11 @@ class PieceWork(Protocol):
 
     async def keep_rows(self, pieces: Pieces, rows: Collection[int]) -> Pieces:
         """Return the pieces of these rows alone; it waits for no `flatten`."""
+
+    async def digest(
+        self, pieces: Pieces, rows: Collection[FirewallRow], salts: Mapping[int, bytes]
+    ) -> str:
+        """Return the digest of core.firewall.pieces_digest; it waits for no `flatten`."""
 
 
 class OwnNetworks(Protocol):

@@ -36,6 +36,8 @@ class FirewallWord:
     state: FirewallState = FirewallState.NONE
     repairs: int = 0
     """How often others had altered it."""
+    pieces_digest: str | None = None
+    """Of what was read back; None unless it HOLDS."""
     curtailed: tuple[int, ...] = ()
     """Entry indices of orders of which the operator's own protections let addresses pass."""
 
@@ -96,6 +98,7 @@ class Attester:
             local_digest=plan.local.digest,
             gate=gate,
             firewall=firewall.state,
+            pieces_digest=firewall.pieces_digest,
             repairs=firewall.repairs,
             curtailed=firewall.curtailed[:OMISSIONS_MAX],
             omission_count=plan.omission_count,

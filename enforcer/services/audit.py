@@ -33,6 +33,7 @@ from enforcer.services.audit_assessments import CollateralScan, DocumentContent,
 from enforcer.services.audit_attestations import AttestationAudit
 from enforcer.services.audit_checkpoints import CheckpointAudit
 from enforcer.services.audit_claims import KeptAttestation
+from enforcer.services.audit_firewalls import ListPieces
 from enforcer.services.audit_guards import GuardAudit, ListGuards
 from enforcer.services.findings import Code, Finding
 from enforcer.services.side_files import named_in
@@ -103,6 +104,7 @@ class Evidence:
     documents: DocumentReader
     guards: ListGuards
     collateral: CollateralScan
+    pieces: ListPieces
     attestations: Sequence[KeptAttestation] = ()
     earlier_checkpoints: Sequence[bytes] = ()
     """Signed notes that the auditor, or somebody else, kept from before."""
@@ -138,6 +140,8 @@ class Summary:
     """Those that are not in this copy, and nothing says why."""
     attestations: int = 0
     nodes: int = 0
+    firewalls: int = 0
+    """Different contents of firewalls that were computed again and compared."""
     witness_quorum: int = 0
     """0: UNWITNESSED."""
     witnessed_size: int = 0
@@ -199,6 +203,7 @@ class Audit:
             return
         attestations = AttestationAudit(
             self.evidence.attestations,
+            self.evidence.pieces,
             self._as_of_ms,
             witness_quorum=self.trust.witnesses.quorum,
         )
@@ -211,6 +216,8 @@ class Audit:
         yield from attestations.finish(self._state)
         yield from self._check_lists()
         yield from self._check_sealed()
+        yield from attestations.check_firewalls(partial(self._progress, "compute firewalls"))
+        self.summary.firewalls = attestations.firewall_sets
         yield from self._guards.finish(self._state, partial(self._progress, "run guards"))
         self.summary.guarded = self._guards.count
         yield from self._check_documents()

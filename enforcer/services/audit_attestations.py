@@ -7,7 +7,7 @@ checked once the key is there. Refuses nothing: everything wrong is a finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from enforcer.core.attestation import (
     NOTHING_ENFORCED,
@@ -20,7 +20,7 @@ from enforcer.core.fold import Effect
 from enforcer.core.key import KeyRevoked
 from enforcer.core.state import State
 from enforcer.services.audit_claims import Claim, KeptAttestation, forged, read_claim
-from enforcer.services.audit_firewalls import FirewallAudit
+from enforcer.services.audit_firewalls import FirewallAudit, ListPieces
 from enforcer.services.audit_omissions import OmissionAudit
 from enforcer.services.audit_times import TimeAudit
 from enforcer.services.findings import Code, Finding, utc
@@ -30,7 +30,12 @@ class AttestationAudit:
     """Checks kept attestations while the ledger is folded."""
 
     def __init__(
-        self, kept: Sequence[KeptAttestation], as_of_ms: int, *, witness_quorum: int
+        self,
+        kept: Sequence[KeptAttestation],
+        lists: ListPieces,
+        as_of_ms: int,
+        *,
+        witness_quorum: int,
     ) -> None:
         self.count = 0
         self.nodes: set[str] = set()
@@ -44,7 +49,7 @@ class AttestationAudit:
         """Key id -> its newest attestation."""
         self._times = TimeAudit(as_of_ms)
         self._omissions = OmissionAudit(witness_quorum=witness_quorum)
-        self._firewalls = FirewallAudit()
+        self._firewalls = FirewallAudit(lists)
 
     def record(self, effect: Effect, entry: Entry) -> Iterator[Finding]:
         """Remember what later checks need of an entry that was just folded, and check its time."""
@@ -97,6 +102,15 @@ class AttestationAudit:
         yield from self._omissions.finish(state, self._times.as_of_ms)
         if self.count == 0:
             yield Finding(Code.NOT_ATTESTED, "no node's attestation is here")
+
+    def check_firewalls(self, progress: Callable[[int, int], None]) -> Iterator[Finding]:
+        """Compare what firewalls held with the lists; sealed ones are to be open by now."""
+        yield from self._firewalls.finish(progress)
+
+    @property
+    def firewall_sets(self) -> int:
+        """How many sets of addresses were computed again."""
+        return self._firewalls.sets
 
     def _check_signature(self, state: State, claim: Claim) -> Iterator[Finding]:
         """Check that the one signature is by the node's registered key."""

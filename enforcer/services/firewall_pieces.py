@@ -19,7 +19,7 @@ import structlog
 from enforcer.core.firewall import FirewallRow, Pieces
 from enforcer.core.table import IpMeasure, OrderRow
 from enforcer.errors import EnforcerError, IntegrityError
-from enforcer.ports import FirewallContent, PieceJob, PieceWork
+from enforcer.ports import FirewallContent, FlatPieces, PieceJob, PieceWork
 from enforcer.services.lists import ListKeeper
 from enforcer.services.plan import Plan, Protections
 
@@ -68,10 +68,10 @@ class PieceMaker:
     def __init__(self, work: PieceWork, lists: ListKeeper) -> None:
         self._work = work
         self._lists = lists
-        self._task: asyncio.Task[Pieces] | None = None
+        self._task: asyncio.Task[FlatPieces] | None = None
         self._asked: Recipe | None = None
         """What the task flattens, or has failed at."""
-        self._made: tuple[Recipe, Pieces] | None = None
+        self._made: tuple[Recipe, FlatPieces] | None = None
         self.problem = ""
         """Why there are no pieces for what is wanted; empty while they come."""
         self.on_done: Callable[[], None] = lambda: None
@@ -107,9 +107,9 @@ class PieceMaker:
             self._take()
         made = self._made
         if made is not None and made[0] == recipe:
-            return FirewallContent(recipe.firewall_rows, made[1], held.protected)
+            return FirewallContent(recipe.firewall_rows, made[1].pieces, held.protected)
         if made is not None and self._is_later(made[0], held):
-            held = FirewallContent(made[0].firewall_rows, made[1], held.protected)
+            held = FirewallContent(made[0].firewall_rows, made[1].pieces, held.protected)
         return await self.less(held, recipe)
 
     async def less(self, held: FirewallContent, recipe: Recipe) -> FirewallContent:
@@ -120,6 +120,11 @@ class PieceMaker:
             return held
         pieces = await self._work.keep_rows(held.pieces, {row.index for row in rows})
         return FirewallContent(rows, pieces, held.protected)
+
+    async def digest(self, held: FirewallContent) -> str:
+        """Return what to attest of pieces that are held, and that are exactly what is wanted."""
+        salts = self._made[1].salts if self._made is not None and held.rows else {}
+        return await self._work.digest(held.pieces, held.rows, salts)
 
     async def close(self) -> None:
         """Give up what is being made."""
@@ -143,7 +148,7 @@ class PieceMaker:
         self._task = asyncio.create_task(self._flatten(job))
         self._task.add_done_callback(lambda _task: self.on_done())
 
-    async def _flatten(self, job: PieceJob) -> Pieces:
+    async def _flatten(self, job: PieceJob) -> FlatPieces:
         return await self._work.flatten(job)
 
     def _take(self) -> None:

@@ -91,6 +91,8 @@ class Firewalling:
         self._check_at = self._count_at = self._retry_at = -inf
         self._lease_ends_at = -inf
         self._curtailed_in: tuple[FirewallContent, tuple[int, ...]] = FirewallContent(), ()
+        self._digest_of: tuple[FirewallContent | None, str | None] = None, None
+        """What was read back last, and its digest."""
         self._without: frozenset[int] = frozenset()
         self._is_off = False
         self._said = ""
@@ -179,11 +181,14 @@ class Firewalling:
             and self._link.is_proven
             and held.rows == self._expected(plan)
             and self._recipe is not None
-            and (not held.rows or self._pieces.is_exact(self._recipe))
+            and self._is_exact()
+            and not (held.rows and plan.is_frozen)
+            and self._digest_of[0] is held
             and plan.local == self.local
         )
         state = FirewallState.HOLDS if is_right else FirewallState.DIFFERS
-        return FirewallWord(state, self._link.repairs, self._curtailed(held))
+        digest = self._digest_of[1] if is_right else None
+        return FirewallWord(state, self._link.repairs, digest, self._curtailed(held))
 
     def view(self, plan: Plan | None) -> FirewallView:
         """Return what it holds and has stopped, for whoever shows it."""
@@ -231,7 +236,9 @@ class Firewalling:
                 await self._bring(plan, t_ms)
                 await self._link.prove()
             self._check_at = self._seconds() + self._pace.check_seconds
-        elif now >= self._check_at and self._proving is None:
+        if self._are_few():
+            await self._digest()
+        elif self._proving is None and (now >= self._check_at or self._lacks_digest()):
             self._proving = asyncio.create_task(self._prove_beside())
             self._check_at = self._seconds() + self._pace.check_seconds
         if now >= self._count_at:
@@ -285,6 +292,7 @@ class Firewalling:
         try:
             is_right = await self._link.prove()
             self._unproven_at = None
+            await self._digest()
         except ConflictError:
             is_right = None  # it was changed meanwhile
         except UnavailableError as error:
@@ -295,6 +303,16 @@ class Firewalling:
         if is_right is None:
             self._check_at = self._seconds() + self._pace.settle_seconds
         self._wake.set()
+
+    def _lacks_digest(self) -> bool:
+        is_known = self._digest_of[0] is self._link.held
+        return self._link.is_proven and self._is_exact() and not is_known
+
+    async def _digest(self) -> None:
+        """Have at hand what to attest of what was read back, if that is what is wanted."""
+        held = self._link.held
+        if held is not None and self._lacks_digest():
+            self._digest_of = held, await self._pieces.digest(held)
 
     def _are_few(self) -> bool:
         held = self._link.held

@@ -182,6 +182,7 @@ async def test_a_node_attests_and_passes_on_stops(served, tmp_path):
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
         firewall=FirewallState.NONE,
+        pieces_digest=None,
         repairs=0,
         curtailed=(),
         omission_count=0,

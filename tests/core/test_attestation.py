@@ -36,6 +36,7 @@ def attestation(land: Land, **changes) -> Attestation:
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
         firewall=FirewallState.NONE,
+        pieces_digest=None,
         repairs=0,
         curtailed=(),
         omission_count=0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import pairwise
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer._native.networks import NO_PIECE, Networks, diff, digest, find_rows, flatten
+from enforcer._native.networks import NO_PIECE, Networks, diff, find_rows, flatten
 from enforcer.core.firewall import (
     NO_PIECES,
     FirewallRow,
@@ -229,22 +228,6 @@ def test_a_change_of_rows_alone_is_a_difference():
     removed, added = diff(flatten([row(5, "ip 192.0.2.7")]), flatten([row(6, "ip 192.0.2.7")]))
     assert texts(removed) == ["192.0.2.7-192.0.2.7 5"]
     assert texts(added) == ["192.0.2.7-192.0.2.7 6"]
-
-
-def test_the_digest_tells_pieces_rows_and_measures_apart():
-    one, other = flatten([row(5, "ip 192.0.2.7")]), flatten([row(5, "ip 192.0.2.8")])
-    digests = [
-        digest(one, {5: IpMeasure.REJECT}),
-        digest(one, {5: IpMeasure.DROP}),
-        digest(one, {5: IpMeasure.REJECT, 6: IpMeasure.DROP}),
-        digest(other, {5: IpMeasure.REJECT}),
-        digest(NO_PIECES, {}),
-    ]
-    assert len(set(digests)) == 5
-    octets = b"enforcer-pieces v1\nrow 5 REJECT\nipv4 1\n" + bytes(
-        [192, 0, 2, 7] * 2 + [5, 0, 0, 0]
-    )
-    assert digests[0] == sha256(octets + b"ipv6 0\n").hexdigest()
 
 
 @pytest.mark.parametrize(

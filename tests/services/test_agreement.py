@@ -256,6 +256,7 @@ class Three:
                 local_digest=NO_LOCAL_LAYER.digest,
                 gate=GateState.HOLDS_TABLE,
                 firewall=FirewallState.NONE,
+                pieces_digest=None,
                 repairs=0,
                 curtailed=(),
                 omission_count=len(omissions),

@@ -37,6 +37,7 @@ def attestation(desk, **changes):
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
         firewall=FirewallState.NONE,
+        pieces_digest=None,
         repairs=0,
         curtailed=(),
         omission_count=0,

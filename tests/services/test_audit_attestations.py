@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 
 import pytest
 
@@ -15,7 +16,7 @@ from enforcer.core.attestation import (
     enforced_rows,
 )
 from enforcer.core.envelope import format_envelope
-from enforcer.core.firewall import FirewallState
+from enforcer.core.firewall import FirewallRow, FirewallState, pack_pieces, pieces_digest
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.order import Measure
 from enforcer.core.policy import DAY_MS
@@ -375,8 +376,67 @@ def test_who_says_that_addresses_are_blocked_without_a_firewall_says_what_cannot
     archive.attest(firewall=FirewallState.NONE)
     archive.write(lists=[TARGETS, addresses])
     assert only(archive.audit(), Code.FIREWALL_MISSING).index == ref.entry_index
+
+
+def order_against(archive, *lists):
+    """Have each list of addresses in force; write all, and return the orders."""
+    measure = Measure(DnsMeasure.NONE, IpMeasure.REJECT)
+    refs = [archive.land.in_force_order(each, measure=measure) for each in lists]
+    archive.write(lists=[TARGETS, *lists])
+    return refs
+
+
+def holding(ref_networks, salts=None):
+    """Return what a node attests whose firewall has these networks, by order."""
+    rows = [FirewallRow(ref.entry_index, IpMeasure.REJECT) for ref, _ in ref_networks]
+    targets = [(ip_network(each), ref.entry_index) for ref, each in ref_networks]
+    digest = pieces_digest(pack_pieces(targets), rows, salts)
+    return {"firewall": FirewallState.HOLDS, "pieces_digest": digest}
+
+
+def test_a_firewall_that_holds_what_the_lists_give_is_right(archive):
+    archive.attest(**holding([]))
+    one, other = order_against(archive, b"ip 192.0.2.7\n", b"net 2001:db8:7::/48\n")
+    archive.attest(**holding([(one, "192.0.2.7"), (other, "2001:db8:7::/48")]))
+    archive.land.stop(one)
+    archive.attest(**holding([(other, "2001:db8:7::/48")]))
+    archive.write()
+    assert archive.audit() == []
+    assert archive.summary.firewalls == 3
+
+
+def test_a_firewall_that_holds_other_addresses_than_it_must_is_a_violation(archive):
+    (ref,) = order_against(archive, b"ip 192.0.2.7\n")
+    archive.attest(**holding([(ref, "192.0.2.0/24")]))
+    found = only(archive.audit(), Code.ATTESTED_OTHER_PIECES)
+    assert found.index == archive.land.state.size - 1
+    assert found.place.startswith("attestations/node-1/")
+    assert "192.0.2" not in found.words
+
+
+def test_who_says_that_the_firewall_holds_must_say_what(archive):
+    order_against(archive, b"ip 192.0.2.7\n")
     archive.attest(firewall=FirewallState.HOLDS)
-    assert not list(archive.audit())
+    assert only(archive.audit(), Code.ATTESTED_OTHER_PIECES)
+
+
+def test_equal_contents_are_computed_once_for_all_nodes_and_times(archive):
+    (ref,) = order_against(archive, b"ip 192.0.2.7\n")
+    for _ in range(3):
+        archive.land.reject(archive.land.propose(TARGETS))
+        archive.attest(**holding([(ref, "192.0.2.7")]))
+    archive.write()
+    assert archive.audit() == []
+    assert archive.summary.firewalls == 1
+
+
+def test_what_a_firewall_must_hold_is_not_computed_where_a_list_is_missing(archive):
+    measure = Measure(DnsMeasure.NONE, IpMeasure.REJECT)
+    archive.land.in_force_order(b"ip 192.0.2.7\n", measure=measure)
+    archive.attest(firewall=FirewallState.HOLDS)
+    archive.write()
+    assert {each.code for each in archive.audit()} == {Code.LIST_MISSING}
+    assert archive.summary.firewalls == 0
 
 
 def test_a_firewall_that_others_altered_is_noted_each_time_more(archive):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from enforcer.app.audit import audit_directory
 from enforcer.backends.memory_firewall import FirewallMemory, MemoryFirewall
 from enforcer.core.attestation import GateState, NotEnforced
-from enforcer.core.firewall import FirewallState, pack_pieces
+from enforcer.core.envelope import format_envelope
+from enforcer.core.firewall import FirewallState, pack_pieces, pieces_digest
 from enforcer.core.order import Measure
 from enforcer.core.policy import Pins
 from enforcer.core.table import DnsMeasure, IpMeasure, LocalLayer
 from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import FirewallCount, GateMode
 from enforcer.services import firewalling
+from enforcer.services.findings import Code
 from enforcer.services.firewalling import LEASE_GRACE_SECONDS, FirewallPace
-from tests.node_world import World, cannot, stays, stopped_here, until
+from tests.node_world import World, cannot, stays, stopped_here, trust_of, until
 from tests.people import seal
 
 REJECT = Measure(DnsMeasure.NONE, IpMeasure.REJECT)
@@ -51,6 +55,7 @@ def attests(world: World, state: FirewallState = FirewallState.HOLDS, *omits: in
     return (
         said is not None
         and said.firewall is state
+        and (said.pieces_digest is not None) is (state is FirewallState.HOLDS)
         and said.gate is GateState.HOLDS_TABLE
         and [each.order_index for each in said.omissions] == list(omits)
         and said.ledger_size == len(world.land.leaves)
@@ -280,6 +285,41 @@ async def test_counts_are_by_order(world):
         view = node.view()
         assert view.order_ids[ref.entry_index] == ref.order_id
         await until(lambda: world.status["firewall"]["order_counters"])
+
+
+async def test_an_auditor_computes_from_the_lists_what_the_node_read_from_its_firewall(world):
+    node = world.land.node
+    made = world.seal(b"ip 203.0.113.77\n")
+    async with world.running():
+        order(world, INNER, DROP)
+        order(world, OUTER)
+        made.in_force(world.land, measure=REJECT)
+        await world.publish()
+        await until(lambda: attests(world))
+    held = world.firewall.content
+    tried = pieces_digest(held.pieces, held.rows)
+    assert world.attested.pieces_digest != tried, "who guesses the hidden address could see it"
+    path = world.directory / "book" / "attestations" / "node-1"
+    path.mkdir(parents=True)
+    said = world.attested
+    kept = path / f"{said.t_ms}-{said.ledger_size}.json"
+    kept.write_bytes(world.control.attestations[-1])
+    for text in (INNER, OUTER, made.octets):
+        world.book.lists.put(text)
+    world.book.wraps.put(made.sealed_sha256, node.key.key_id, made.wrap(node))
+
+    def audited(**options):
+        trust = trust_of(world.land, world.log)
+        summary, findings = audit_directory(
+            world.directory / "book", trust, as_of_ms=world.land.now_ms + 1_000, **options
+        )
+        return [each.code for each in findings], summary.firewalls
+
+    assert audited(identity=node.encryption_secret) == ([], 1)
+    assert audited() == ([], 0), "without the key there is nothing to compute it with"
+    claim = replace(said, pieces_digest=sha256(b"other pieces").hexdigest())
+    kept.write_bytes(format_envelope(seal(claim, node.key)))
+    assert audited(identity=node.encryption_secret) == ([Code.ATTESTED_OTHER_PIECES], 1)
 
 
 # What is never cut off.

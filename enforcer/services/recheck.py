@@ -18,6 +18,7 @@ from enforcer.core.state import OrderRecord
 from enforcer.errors import EnforcerError
 from enforcer.ports import KeptFiles
 from enforcer.services.guards import Guards
+from enforcer.services.keep_up import keep_up
 from enforcer.services.ledger import Appended, Ledger
 
 DONE_FILE: Final = "rechecked"
@@ -38,14 +39,7 @@ class Recheck:
 
     async def run(self) -> None:
         """Recheck under each new policy; it never returns."""
-        while True:
-            self._wake.clear()
-            is_done = await self._catch_up()
-            try:
-                async with asyncio.timeout(None if is_done else RETRY_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        await keep_up(self._wake, self._catch_up, RETRY_SECONDS)
 
     def _hear(self, appended: Appended) -> None:
         if any(entry.kind == PolicyAdopted.__name__ for entry in appended.entries):

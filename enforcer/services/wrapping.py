@@ -21,6 +21,7 @@ from enforcer.core.order import OrderApproved, OrderProposed
 from enforcer.core.state import KeyRecord, OrderRecord
 from enforcer.errors import EnforcerError
 from enforcer.ports import FeedPublisher, Sealing, Wraps
+from enforcer.services.keep_up import keep_up
 from enforcer.services.ledger import Appended, Ledger
 from enforcer.services.list_secrets import ListSecrets
 
@@ -100,14 +101,7 @@ class Wrapping:
 
     async def run(self) -> None:
         """Make and show what is missing, now and after each act that may need more; for ever."""
-        while True:
-            self._wake.clear()
-            is_done = await self._catch_up()
-            try:
-                async with asyncio.timeout(None if is_done else RETRY_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        await keep_up(self._wake, self._catch_up, RETRY_SECONDS)
 
     def _hear(self, appended: Appended) -> None:
         for at, entry in enumerate(appended.entries, appended.first_index):

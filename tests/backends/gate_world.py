@@ -163,9 +163,9 @@ def laid_over(
     return path
 
 
-def eventually(holds: Callable[[], object]) -> object:
+def eventually(holds: Callable[[], object], within_seconds: float = WAIT_SECONDS) -> object:
     """Return what `holds` returns, once that is true."""
-    until = time.monotonic() + WAIT_SECONDS
+    until = time.monotonic() + within_seconds
     while not (found := holds()):
         assert time.monotonic() < until, "it never came true"
         time.sleep(0.01)

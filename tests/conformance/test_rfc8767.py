@@ -115,10 +115,8 @@ def test_a_resolver_that_comes_back_is_asked_again_after_half_a_minute(world):
     assert answers(world.client.ask("brief.example")) == ["brief.example. A 192.0.2.3"]
     world.upstream.is_silent = False
     world.upstream.says("brief.example", "A", "brief.example. 60 A 192.0.2.44")
-    until = time.monotonic() + 60
-    while answers(world.client.ask("brief.example")) != ["brief.example. A 192.0.2.44"]:
-        assert time.monotonic() < until, "it is never heard again"
-        time.sleep(0.5)
+    anew = ["brief.example. A 192.0.2.44"]
+    eventually(lambda: answers(world.client.ask("brief.example")) == anew, within_seconds=60)
 
 
 @pytest.mark.parametrize("seconds", [0, 1])

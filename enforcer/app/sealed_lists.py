@@ -71,6 +71,23 @@ class SealedCopy:
         return path
 
 
+@dataclass(frozen=True, slots=True)
+class HandedOn:
+    """A sealed list that lay beside a proposal's file, opened by one for whom it was wrapped."""
+
+    path: Path
+    text: bytes
+    _secret: str
+
+    def wrap(self, recipient: str) -> bytes:
+        """Return its secret, wrapped for one receiver.
+
+        Raises:
+            InputError: the recipient is none.
+        """
+        return sealing.wrap(self._secret, recipient)
+
+
 def seal_list(canonical: Path, to: Path) -> SealedCopy:
     """Seal a canonical list, with a fresh salt, for a fresh key, into the file `to`.
 
@@ -177,7 +194,7 @@ def write_for_oversight(to: Path, sealed: Path, wraps: Mapping[str, bytes]) -> N
         durable.write_file(_wraps_of(to) / key_id, wrap)
 
 
-def open_from_proposer(act_file: Path, person: Person, order: OrderProposed) -> bytes:
+def open_from_proposer(act_file: Path, person: Person, order: OrderProposed) -> HandedOn:
     """Return the list that lies beside a proposal's file, opened with a person's own key.
 
     Raises:
@@ -194,7 +211,7 @@ def open_from_proposer(act_file: Path, person: Person, order: OrderProposed) -> 
     wrap = durable.read_file(wrap_file, size_bytes_max=sealing.WRAP_BYTES_MAX)
     secret = unwrap(wrap, person, order)
     octets = durable.read_file(_list_of(act_file), size_bytes_max=sealing.SEALED_BYTES_MAX)
-    return open_list(octets, secret, order)
+    return HandedOn(_list_of(act_file), open_list(octets, secret, order), secret)
 
 
 def write_private(path: Path, text: bytes) -> None:

@@ -23,6 +23,7 @@ from enforcer.cli.output import (
     err,
     now_ms,
     out,
+    progress,
     when,
 )
 from enforcer.cli.shared_options import command_of
@@ -141,6 +142,17 @@ def with_client(person: Person, run: Callable[[ControlClient], Awaitable[None]])
             await run(client)
 
     asyncio.run(connected())
+
+
+async def upload(
+    client: ControlClient, path: Path, wrap_for: Callable[[str], bytes] | None = None
+) -> None:
+    """Bring a list; a sealed one with its secret, which `wrap_for` wraps for the control plane."""
+    wrap = wrap_for((await client.receivers()).encryption_key) if wrap_for is not None else b""
+    with progress() as advance:
+        await client.upload_targets(
+            path, lambda done, total: advance("upload the list", done, total), wrap=wrap
+        )
 
 
 async def known(client: ControlClient, order_id: str, entry: int | None) -> tuple[KnownOrder, str]:

@@ -15,6 +15,7 @@ from enforcer.cli.order_flow import (
     say,
     show_order,
     signed,
+    upload,
     with_client,
 )
 from enforcer.cli.output import CLIENT_CONFIG, AsJson, Config, emit_json, err, now_ms, out
@@ -66,9 +67,9 @@ def cosign(
         )
     person = Person.load(config, key)
     documents = read_documents(act_file, payload)
-    text = open_from_proposer(act_file, person, payload)
+    found = open_from_proposer(act_file, person, payload)
     if targets is not None:
-        write_private(targets, text)
+        write_private(targets, found.text)
     if not as_json:
         out().print(
             f"The sealed list opens with your key: {payload.target_count} targets, as the "
@@ -78,6 +79,7 @@ def cosign(
     both = add_signature(act, person.key)
 
     async def run(client: ControlClient) -> None:
+        await upload(client, found.path, found.wrap)
         proof = await client.propose(both, documents, validate_only=validate_only)
         say("Proposed, with restricted targets.", proof, receipt, as_json=as_json)
 

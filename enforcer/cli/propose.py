@@ -22,6 +22,7 @@ from enforcer.cli.list_file import (
     reading_of,
 )
 from enforcer.cli.order_file import OrderFile
+from enforcer.cli.order_flow import upload
 from enforcer.cli.order_sealed import tell_key, tell_next
 from enforcer.cli.output import (
     CLIENT_CONFIG,
@@ -31,14 +32,12 @@ from enforcer.cli.output import (
     emit_json,
     now_ms,
     out,
-    progress,
 )
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm, tell
 from enforcer.cli.words import time_of
 from enforcer.errors import InputError, NotFoundError, RefusedError
 
 if TYPE_CHECKING:
-    from enforcer.api.client import ControlClient
     from enforcer.app.people import Person
     from enforcer.app.sealed_lists import SealedCopy
     from enforcer.core.envelope import Envelope
@@ -163,7 +162,10 @@ async def _send(
         return report if sealed is None else open_report(report, sealed.key.secret)
 
     async with person.client() as client:
-        await _upload(client, canonical, sealed)
+        if sealed is None:
+            await upload(client, canonical)
+        else:
+            await upload(client, sealed.path, sealed.wrap)
         try:
             with busy("have it judged"):
                 proof, said = await client.propose_held(act, documents, validate_only=validate_only)
@@ -189,7 +191,7 @@ async def _send(
 async def _hand_on(
     person: Person, act: Envelope, sealed: SealedCopy, documents: list[bytes], to: Path
 ) -> None:
-    """Bring a sealed list, and write for oversight what it has to read and sign."""
+    """Write for oversight what it has to read, sign and bring: the sealed list among it."""
     from enforcer.app.acts import write_act
     from enforcer.app.order_acts import write_documents
     from enforcer.app.sealed_lists import write_for_oversight
@@ -201,22 +203,10 @@ async def _hand_on(
                 "the roots have registered nobody of oversight",
                 advice="Have a person of oversight registered first: enforcer trust register.",
             )
-        await _upload(client, sealed.path, sealed)
     write_documents(to, documents)
     wraps = {each.key_id: sealed.wrap(each.encryption_key) for each in oversight}
     write_for_oversight(to, sealed.path, wraps)
     write_act(to, act)
-
-
-async def _upload(client: ControlClient, canonical: Path, sealed: SealedCopy | None) -> None:
-    wrap = b""
-    if sealed is not None:
-        wrap = sealed.wrap((await client.receivers()).encryption_key)
-    path = canonical if sealed is None else sealed.path
-    with progress() as advance:
-        await client.upload_targets(
-            path, lambda done, total: advance("upload the list", done, total), wrap=wrap
-        )
 
 
 def _check_options(

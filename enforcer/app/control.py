@@ -7,6 +7,7 @@ later. At the end calls in progress finish, what was answered is published, the 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,11 +26,15 @@ from enforcer.api.server import Server
 from enforcer.app.live_tls import LiveTls
 from enforcer.app.log_keys import LogKeys
 from enforcer.app.redis_place import place_of
+from enforcer.app.standby import Taken, stand_by
+from enforcer.app.standby_settings import settings_of
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.control_marks import SERVING, Mark, MarkFile
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
+from enforcer.backends.lock import DirectoryLock
 from enforcer.backends.own_sealing import OwnSealing
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.service_manager import notify_ready, notify_stopping
@@ -45,7 +50,7 @@ from enforcer.services.assessments import Assessments
 from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
 from enforcer.services.guards import Guards
-from enforcer.services.ledger import Ledger, Progress
+from enforcer.services.ledger import Ledger
 from enforcer.services.list_secrets import ListSecrets
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.order_watch import OrderWatch
@@ -54,12 +59,16 @@ from enforcer.services.publication import Publication
 from enforcer.services.recheck import Recheck
 from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
+from enforcer.services.warm_fold import Progress
 from enforcer.services.witnessing import Witnessing
 from enforcer.services.wrapping import Wrapping
 from enforcer.v1 import audit_pb2_grpc, node_pb2_grpc, order_pb2_grpc, trust_pb2_grpc
 
 GRACE_SECONDS: Final = 5
 """How long calls in progress may go on after the process was told to end."""
+BIND_SECONDS_MAX: Final = 5.0
+BIND_PAUSE_SECONDS: Final = 0.005
+BEAT_SECONDS: Final = 1.0
 
 log: Final = structlog.get_logger()
 
@@ -76,8 +85,12 @@ class ControlPlane:
     """They end only when something is broken; then the process must."""
 
 
-async def run_control(config: ControlConfig, progress: Progress | None = None) -> None:
+async def run_control(
+    config: ControlConfig, progress: Progress | None = None, *, standby: bool = False
+) -> None:
     """Serve until SIGTERM or SIGINT; `progress` hears how far the ledger has been read.
+
+    A standby waits first, for as long as another process has the ledger.
 
     Raises:
         EnforcerError: it cannot start: a file, a key, the ledger, or the address.
@@ -90,10 +103,13 @@ async def run_control(config: ControlConfig, progress: Progress | None = None) -
             await feed.check_server()
         except UnavailableError as error:
             log.warning("feed_away", problem=error.message, advice=error.advice)
-        async with (
-            ListWorker() as work,
-            serving(config, trust, feed, work, progress=progress) as control,
-        ):
+        async with ListWorker() as work, AsyncExitStack() as stack:
+            taken = await stand_by(config, trust, work, progress) if standby else None
+            if standby and taken is None:
+                return
+            control = await stack.enter_async_context(
+                serving(config, trust, feed, work, progress=progress, taken=taken)
+            )
             told = _signals(control.tls)
             address = f"{config.listen.host}:{control.port}"
             log.info("control_serves", address=address, entries=control.ledger.state.size)
@@ -114,8 +130,11 @@ async def serving(
     *,
     clock: Clock | None = None,
     progress: Progress | None = None,
+    taken: Taken | None = None,
 ) -> AsyncIterator[ControlPlane]:
     """Open the ledger and serve it; on leaving, end in order.
+
+    `taken` is what a standby has of it already.
 
     Raises:
         EnforcerError: it cannot start.
@@ -127,9 +146,12 @@ async def serving(
     # Not 0: a core pattern that is a pipe heeds nothing but 1 (core(5)). Children inherit it.
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     tls = LiveTls(config.tls, serves=True)
-    files = await asyncio.to_thread(_open, config.ledger_dir, trust)
-    with files:
-        ledger = await Ledger.open(files, trust, verify, seal, clock or SystemClock(), progress)
+    lock, warm = (taken.lock, taken.fold) if taken is not None else (None, None)
+    files = await asyncio.to_thread(_open, config.ledger_dir, trust, lock)
+    with files, taken.mark if taken is not None else MarkFile(config.ledger_dir) as mark:
+        ledger = await Ledger.open(
+            files, trust, verify, seal, clock or SystemClock(), progress, warm
+        )
         seal.check(ledger.state)
         async with (
             ledger,
@@ -185,14 +207,15 @@ async def serving(
             node_pb2_grpc.add_NodeServiceServicer_to_server(
                 NodeService(ledger, stopping, Attestations(ledger, kept)), server.grpc
             )
-            port = server.bind(config.listen, tls.current)
+            port = await _bind(server, config, tls, seconds_max=BIND_SECONDS_MAX if taken else 0)
             late = asyncio.create_task(
                 _every(config.reconcile_interval_seconds, stopping.record_unlogged)
             )
             watching = asyncio.create_task(tls.watch())
             recheck = Recheck(ledger, guards, KeptFiles(config.ledger_dir / "guards"))
             checking = asyncio.create_task(recheck.run())
-            own = (late, watching, checking, asyncio.create_task(wrapping.run()))
+            showing = asyncio.create_task(_show(mark, ledger, settings_of(config, trust)))
+            own = (late, watching, checking, showing, asyncio.create_task(wrapping.run()))
             tasks = frozenset(
                 filter(None, (ledger.writer, publication.task, *own, *witnessing.tasks))
             )
@@ -207,9 +230,34 @@ async def serving(
                 await asyncio.gather(*own, return_exceptions=True)
 
 
-def _open(path: Path, trust: Trust) -> TileLedger:
+def _open(path: Path, trust: Trust, lock: DirectoryLock | None) -> TileLedger:
     vkey = VerifierKey.parse(trust.log_vkey)
-    return TileLedger.open(path, origin=trust.origin, vkey=vkey, verify=verify, writer=True)
+    return TileLedger.open(
+        path, origin=trust.origin, vkey=vkey, verify=verify, writer=True, lock=lock
+    )
+
+
+async def _bind(server: Server, config: ControlConfig, tls: LiveTls, *, seconds_max: float) -> int:
+    """Take the address; whoever had the ledger before may let go of it a moment later.
+
+    Raises:
+        UnavailableError: it is taken, and was for so long.
+    """
+    end = asyncio.get_running_loop().time() + seconds_max
+    while True:
+        try:
+            return server.bind(config.listen, tls.current)
+        except UnavailableError:
+            if asyncio.get_running_loop().time() >= end:
+                raise
+        await asyncio.sleep(BIND_PAUSE_SECONDS)
+
+
+async def _show(mark: MarkFile, ledger: Ledger, settings: dict[str, str]) -> None:
+    """Say that this process serves, again and again: a standby hears when it falls silent."""
+    while True:
+        mark.say(Mark(os.getpid(), SERVING, ledger.state.size, settings))
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 def _witnesses(config: ControlConfig, trust: Trust) -> dict[CosignerKey, WitnessLink]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from enforcer.app.people import Person
+from enforcer.app.standby import SILENT_MS_MAX
 from enforcer.backends import durable
+from enforcer.backends.control_marks import SERVING, marks
 from enforcer.backends.gate_socket import GateClient
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.errors import IntegrityError, NotFoundError
@@ -51,6 +53,38 @@ def _witnesses(quorum: int, witnessed: Checkpoint | None) -> str:
         return "UNWITNESSED"
     seen = witnessed.size if witnessed is not None else 0
     return f"{quorum} witnesses have seen {seen} entries"
+
+
+def standby_status(ledger_dir: Path) -> dict[str, object]:
+    """Say which processes of this host serve a ledger or stand by for it, as they say themselves.
+
+    Raises:
+        NotFoundError: there is no ledger.
+    """
+    if not ledger_dir.is_dir():
+        raise NotFoundError(
+            f"there is no ledger in {ledger_dir}",
+            advice="Ask on the control plane's host, with its control.toml.",
+            path=str(ledger_dir),
+        )
+    found = marks(ledger_dir)
+    said = [
+        f"process {mark.pid}: {mark.size} entries"
+        + (f", silent for {mark.silent_ms // 1_000} s" if mark.silent_ms > SILENT_MS_MAX else "")
+        + (f"; {mark.problem}" if mark.problem else "")
+        for mark in found
+    ]
+    serving = [words for mark, words in zip(found, said, strict=True) if mark.does == SERVING]
+    standing = [words for mark, words in zip(found, said, strict=True) if mark.does != SERVING]
+    if serving:
+        return {"state": "SERVING", "serves": serving[0], "standbys": standing}
+    advice = "Start it: enforcer control --standby; its log says what keeps it from serving."
+    return {
+        "state": "AWAY",
+        "problem": "no process serves the ledger",
+        "advice": advice,
+        "standbys": standing,
+    }
 
 
 def node_status(state_dir: Path) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The systemd units of the three programs, with the narrowest rights that each can work with.
+"""The systemd units of the three programs and of a standby, with the narrowest rights.
 
 Owns what the service manager takes away: users of their own, no capability but the gate's for
 port 53 and the node's for the firewall, where it keeps one, the system calls that the gate was
@@ -136,7 +136,8 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=notify
-ExecStart={program} control --config {directory}/control/control.toml
+# Whoever has the ledger's lock serves, and the other one stands by.
+ExecStart={program} control --config {directory}/control/control.toml --standby
 # New certificates are taken by themselves within seconds; so at once.
 ExecReload=/bin/kill -HUP $MAINPID
 TimeoutStartSec=infinity
@@ -158,6 +159,10 @@ _UNITS: Final = {
     "enforcer-gate.service": _GATE,
     "enforcer-node.service": _NODE,
     "enforcer-control.service": _CONTROL,
+    "enforcer-standby.service": _CONTROL.replace(
+        "Enforcer's control plane: takes acts, keeps the ledger",
+        "Enforcer's second control plane, in case that the first one ends",
+    ),
 }
 
 

@@ -60,6 +60,14 @@ class ListWorker:
     ) -> None:
         await self.close()
 
+    async def start(self) -> None:
+        """Start the process now, so that the first call does not wait for it.
+
+        Raises:
+            UnavailableError: it died.
+        """
+        await self._run(os.getpid)
+
     async def check_list(self, path: Path) -> ListSummary:
         """Check a canonical target list.
 

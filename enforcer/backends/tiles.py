@@ -41,6 +41,7 @@ APPEND_LEAVES_MAX: Final = 16_384
 APPEND_BYTES_MAX: Final = 64 << 20
 LIST_BYTES_MAX: Final = SEALED_BYTES_MAX  # the longest list, sealed
 SIDE_BYTES_MAX: Final = 64 << 20
+LOCK_FILE: Final = "lock"
 
 Seal: TypeAlias = Callable[[Checkpoint], bytes]
 """``seal(checkpoint)``: the signed note of this checkpoint, which it must not show to anyone."""
@@ -91,13 +92,20 @@ class TileLedger:
 
     @classmethod
     def open(
-        cls, path: Path, *, origin: str, vkey: VerifierKey, verify: Verify, writer: bool
+        cls,
+        path: Path,
+        *,
+        origin: str,
+        vkey: VerifierKey,
+        verify: Verify,
+        writer: bool,
+        lock: DirectoryLock | None = None,
     ) -> TileLedger:
         """Open the ledger in `path`; a writer makes it when there is nothing yet.
 
         Checks the checkpoint's signature and that the right edge of the tiles hashes to its root;
         everything else is checked when it is read. Works on a full disk, and for readers without
-        the right to write.
+        the right to write. `lock` is the writer's, on ``path/lock``, where it has it already.
 
         Raises:
             NotFoundError: a reader's directory does not exist.
@@ -114,7 +122,7 @@ class TileLedger:
                 )
             return cls(path, origin, vkey, verify, None)
         durable.make_directory(path)
-        lock = DirectoryLock(path / "lock")
+        lock = lock or DirectoryLock(path / LOCK_FILE)
         try:
             for directory in ("tile", "lists", "side"):
                 durable.make_directory(path / directory)

@@ -16,8 +16,20 @@ ControlFile = Annotated[Path | None, typer.Option("--config", "-c", help="Its co
 
 
 @control_app.callback()
-def control(context: typer.Context, *, config: ControlFile = None) -> None:
-    """Run the control plane: takes acts, keeps the ledger."""
+def control(
+    context: typer.Context,
+    *,
+    config: ControlFile = None,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another process has the ledger.")
+    ] = False,
+) -> None:
+    """Run the control plane: takes acts, keeps the ledger.
+
+    With --standby it follows what the process that serves appends, on the same host and by the
+    same control.toml, and takes its place once that has ended or died. Run both with it: whoever
+    has the ledger's lock serves. `enforcer status --standby` shows them.
+    """
     if context.invoked_subcommand is not None:
         return
     if config is None:
@@ -27,7 +39,9 @@ def control(context: typer.Context, *, config: ControlFile = None) -> None:
 
     settings = read(config, ControlConfig)
     with progress() as advance:
-        asyncio.run(run_control(settings, lambda done, total: advance("fold", done, total)))
+        asyncio.run(
+            run_control(settings, lambda done, total: advance("fold", done, total), standby=standby)
+        )
 
 
 @control_app.command("erase")

@@ -21,6 +21,9 @@ def status(
     ] = None,
     node: Annotated[Path | None, typer.Option(help="A node's node.toml on this host.")] = None,
     gate: Annotated[Path | None, typer.Option(help="A gate's control socket on this host.")] = None,
+    standby: Annotated[
+        Path | None, typer.Option(help="A control.toml on this host: who serves, who stands by.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask control plane, node and gate how they are.
@@ -29,7 +32,7 @@ def status(
     """
     from enforcer.app import status as statuses
     from enforcer.app.people import Person
-    from enforcer.config import NodeConfig, read
+    from enforcer.config import ControlConfig, NodeConfig, read
 
     asked: dict[str, Callable[[], dict[str, object]]] = {}
     if control is not None:
@@ -38,10 +41,14 @@ def status(
         asked["node"] = lambda: statuses.node_status(read(node, NodeConfig).state_dir)
     if gate is not None:
         asked["gate"] = lambda: asyncio.run(statuses.gate_status(gate))
+    if standby is not None:
+        directory = read(standby, ControlConfig).ledger_dir
+        asked["control planes here"] = lambda: statuses.standby_status(directory)
     if not asked:
         raise InputError(
             "there is nobody to ask",
-            advice="Give one or more of --control FILE, --node FILE, --gate SOCKET.",
+            advice="Give one or more of --control FILE, --node FILE, --gate SOCKET, "
+            "--standby FILE.",
         )
     shown: dict[str, dict[str, object]] = {}
     for name, ask in asked.items():

@@ -36,6 +36,7 @@ from enforcer.ports import Clock, LedgerFiles
 from enforcer.services.ledger_time import LedgerTime
 from enforcer.services.order_history import OrderHistory
 from enforcer.services.waiting import Check, WaitingAct, WaitingActs
+from enforcer.services.warm_fold import Progress, WarmFold
 
 ENTRIES_PER_APPEND_MAX: Final = 64
 """At most 4 MiB, so that a stop waits for one small append at the longest."""
@@ -44,8 +45,6 @@ log: Final = structlog.get_logger()
 
 Seal: TypeAlias = Callable[[Checkpoint], bytes]
 """Return the signed note of a checkpoint."""
-Progress: TypeAlias = Callable[[int, int], None]
-"""``progress(done, total)``, in entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +122,20 @@ class Ledger:
         seal: Seal,
         clock: Clock,
         progress: Progress | None = None,
+        warm: WarmFold | None = None,
     ) -> Ledger:
         """Fold all entries that the files have, and return the ledger.
 
-        With a clock that is behind them it is open all the same, and records nothing: what is
-        there can be read, and stops reach the nodes.
+        `warm` has folded the first of them before. With a clock that is behind them it is open
+        all the same, and records nothing: what is there can be read, and stops reach the nodes.
 
         Raises:
-            IntegrityError: an entry cannot be understood, or a file is damaged.
+            IntegrityError: an entry cannot be understood, a file is damaged, or what `warm` folded
+                is not how the files begin.
         """
-        history = OrderHistory()
-        state = await asyncio.to_thread(replay, files, trust, verify, progress, history.note)
-        ledger = cls(files, state, history, seal, clock)
+        warm = warm or WarmFold(trust, verify)
+        await asyncio.to_thread(warm.advance, files, progress)
+        ledger = cls(files, warm.state, warm.history, seal, clock)
         ledger._clock_fault()
         return ledger
 
@@ -360,24 +361,13 @@ def _judge(
 
 
 def replay(
-    files: LedgerFiles,
-    trust: Trust,
-    verify: Verify,
-    progress: Progress | None = None,
-    note: Callable[[State, Entry, Effect], None] | None = None,
+    files: LedgerFiles, trust: Trust, verify: Verify, progress: Progress | None = None
 ) -> State:
-    """Fold every entry of a ledger on disk; `note` hears of each when it is folded.
+    """Fold every entry of a ledger on disk.
 
     Raises:
         IntegrityError: an entry cannot be understood, or a file is damaged.
     """
-    state = trust.genesis(verify)
-    size = files.size
-    for leaf in files.entries(0, size):
-        entry = parse(leaf)
-        effect = apply(state, entry)
-        if note is not None:
-            note(state, entry, effect)
-        if progress is not None:
-            progress(state.size, size)
-    return state
+    warm = WarmFold(trust, verify)
+    warm.advance(files, progress)
+    return warm.state

@@ -130,6 +130,8 @@ class Follower:
         self._on_progress()
         self._is(FeedState.OK, "")
         await self._stops.review()
+        if self._split_views.is_unsettled:
+            await asyncio.to_thread(self._split_views.settle)
         await asyncio.to_thread(self._time.keep)
 
     async def _look_at_head(self) -> None:

@@ -21,6 +21,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Self
 
+import redis
+
 from enforcer.api.client import ControlClient, Pushed
 from enforcer.app.acts import read_act
 from enforcer.app.audit import audit_directory, open_ledger
@@ -28,7 +30,7 @@ from enforcer.app.demo_land import AUTHORITY, acts_of, install_demo, lists_of
 from enforcer.app.demo_stage import free_port
 from enforcer.app.installation import Plan
 from enforcer.app.people import Person as Account
-from enforcer.backends.feed_format import node_acl
+from enforcer.backends.feed_format import node_acl, publisher_acl
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_server import RedisServer
@@ -54,6 +56,7 @@ ORIGIN = "e2e.example.org/ledger"
 REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
 PROGRAMS = ("control", "node", "gate")
 NODE_PASSWORD = "for-reading-only"
+PUBLISHER_PASSWORD = "for-writing-the-feed"
 CALL_SECONDS_MAX = 60.0
 INSIST_SECONDS_MAX = 45.0
 """Longest that a call is repeated while the control plane is away."""
@@ -81,19 +84,14 @@ class Installation:
         self._clients: dict[str, ControlClient] = {}
         self._stack = ExitStack()
         self._loop = asyncio.new_event_loop()
+        self.is_kept = False
+        """Whether the folder stays, for somebody to look at."""
         self._prepare(plan)
 
     def _prepare(self, changes: dict[str, Any]) -> None:
         top = self.directory / "installation"
         self.dns_port, control_port, node_port = free_ports(3)
-        self.redis = RedisServer(
-            self.directory / "redis",
-            unixsocket=self.directory / "redis.sock",
-            settings={"aclfile": str(self.directory / "redis.acl")},
-        )
-        rules = " ".join(("user node on", f">{NODE_PASSWORD}", *node_acl(ORIGIN)))
-        everything = "user default on nopass ~* &* +@all"
-        (self.directory / "redis.acl").write_text(f"{everything}\n{rules}\n")
+        self.redis = self._redis()
         plan = Plan(
             origin=ORIGIN,
             root_keys=(),
@@ -108,20 +106,41 @@ class Installation:
         self.node_address = str(plan.node_listen)
         self.files = install_demo(top, plan)
         self.trust = read_trust(self.files.trust_file)
-        self._let_node_read_only()
+        self._admit("control", "publisher", PUBLISHER_PASSWORD)
+        self._admit("node", "node", NODE_PASSWORD)
         self.desk.mkdir()
         self.land = self._people()
         self.programs = {name: self._program(name) for name in PROGRAMS}
         self.gate_control = GateClient(self.files.gate / "gate.sock")
 
-    def _let_node_read_only(self) -> None:
-        """Give the node the Redis user that it should have."""
-        config = self.files.node / "node.toml"
-        password = self.files.node / "redis.password"
-        password.write_text(NODE_PASSWORD)
-        password.chmod(0o600)
-        text = config.read_text().replace("unix://", "unix://node@")
-        config.write_text(text + 'password_file = "redis.password"\n')
+    def _redis(self) -> RedisServer:
+        """Return the feed's Redis, which admits its two users, and us to everything."""
+        users = {
+            "publisher": (PUBLISHER_PASSWORD, publisher_acl(ORIGIN)),
+            "node": (NODE_PASSWORD, node_acl(ORIGIN)),
+        }
+        rules = [
+            " ".join(("user", user, "on", f">{password}", *rules))
+            for user, (password, rules) in users.items()
+        ]
+        acl = self.directory / "redis.acl"
+        acl.write_text("\n".join(("user default on nopass ~* &* +@all", *rules, "")))
+        return RedisServer(
+            self.directory / "redis",
+            unixsocket=self.directory / "redis.sock",
+            settings={"aclfile": str(acl)},
+        )
+
+    def _admit(self, program: str, user: str, password: str) -> None:
+        """Give a program the Redis user that it should have."""
+        folder = getattr(self.files, program)
+        config = folder / f"{program}.toml"
+        file = folder / "redis.password"
+        file.write_text(password)
+        file.chmod(0o600)
+        scheme, _, rest = self.redis.url.partition("://")
+        text = config.read_text().replace(self.redis.url, f"{scheme}://{user}@{rest}")
+        config.write_text(text.replace("# password_file = ", "password_file = "))
 
     def _people(self) -> Land:
         """Return the land of these people; its state has the policy and the keys when founded."""
@@ -163,7 +182,8 @@ class Installation:
 
     def close(self) -> None:
         self._stack.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.is_kept:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def _found(self) -> None:
         """Record what the roots signed: the policy, then everybody's key."""
@@ -305,6 +325,11 @@ class Installation:
             return self.call(self.gate_control.status())
         except UnavailableError:
             return None
+
+    def feed(self, user: str | None = None, password: str | None = None) -> redis.Redis:
+        """Return a way into the feed's Redis: for us with all rights, else as one of its users."""
+        path = self.redis.url.removeprefix("unix://")
+        return redis.Redis(unix_socket_path=path, username=user, password=password)
 
     def redis_peak_mb(self) -> float:
         assert self.redis.pid is not None

@@ -80,8 +80,8 @@ class Router(Installation):
         self.network = network
         super().__init__()
 
-    def _let_node_read_only(self) -> None:
-        super()._let_node_read_only()
+    def _prepare(self, changes: dict[str, Any]) -> None:
+        super()._prepare(changes)
         config = self.files.node / "node.toml"
         part = f'[firewall]\nbackend = "nftables"\ncheck_seconds = {CHECK_SECONDS}\n'
         config.write_text(config.read_text() + part)

@@ -1,8 +1,7 @@
-"""Load on an installation while its programs are killed, and what must hold all the same.
+"""Load on an installation: people who propose, approve, extend and stop small orders.
 
-People propose, approve, extend and stop small orders, and repeat each act until it is answered;
-a client asks names whose answers never change. Between rounds nobody acts, so that everything
-comes to rest: then what resolves is compared with what was ordered.
+Each act is repeated until it is answered. Between rounds nobody acts, so that everything comes to
+rest, and what resolves can be compared with what was ordered.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from enforcer.core.order import OrderRef
 from enforcer.errors import RefusedError
 from enforcer.services.ledger import Recorded
-from tests.e2e.dns import Answer, address_of
+from tests.e2e.chaos.invariants import Invariants
 from tests.e2e.installation import (
     INSIST_SECONDS_MAX,
     REASONS,
@@ -30,20 +29,14 @@ from tests.e2e.installation import (
 )
 from tests.people import seal
 
-BLOCKED = [f"b{at}.always.example.org" for at in range(5)]
-FREE = [f"f{at}.never.example.org" for at in range(5)]
-
 ACTORS = 2
 LOOKED_AT = 40
 """So many of the newest names are asked for after a round."""
 PAUSE_SECONDS = 0.04
 """Between two acts of one actor: a bounded rate."""
-TOLD = 0.25
-"""How often a program is told to end instead of killed: under load it ends in order as well."""
+LASTING_MS = 60_000
 UNDECIDED_MS = 2_000
 """So near to an order's end, what a query finds depends on when exactly it is asked."""
-LAST_WORDS_SECONDS = 1.0
-"""A query sent so shortly before a gate, or its worker, was killed may have died with it."""
 
 
 @dataclass
@@ -58,12 +51,18 @@ class Order:
     is_approved: bool = False
     is_stopped: bool = False
 
+    def is_in_force(self, t_ms: int) -> bool | None:
+        """Tell whether its names are to be blocked; None where that is about to change."""
+        end_ms = self.until_ms if self.is_approved and not self.is_stopped else 0
+        return None if abs(end_ms - t_ms) <= UNDECIDED_MS else end_ms > t_ms
+
 
 class Actors:
     """Threads that act; `rest` lets them finish what they are at, and `go` on."""
 
-    def __init__(self, installation: Installation, seed: int) -> None:
+    def __init__(self, installation: Installation, invariants: Invariants, seed: int) -> None:
         self.installation = installation
+        self._invariants = invariants
         self.orders: list[Order] = []
         # Names of its own for each order: what was stopped within a month would be held.
         self._numbers = itertools.count()
@@ -106,12 +105,23 @@ class Actors:
     def expected(self) -> dict[str, bool]:
         """Return which of the newest names are blocked now, but for those about to change."""
         now = now_ms()
-        expected = {}
-        for order in self.orders[-LOOKED_AT:]:
-            end_ms = order.until_ms if order.is_approved and not order.is_stopped else 0
-            if abs(end_ms - now) > UNDECIDED_MS:
-                expected.update(dict.fromkeys(order.names, end_ms > now))
-        return expected
+        newest = [(order, order.is_in_force(now)) for order in self.orders[-LOOKED_AT:]]
+        return {
+            name: is_blocked
+            for order, is_blocked in newest
+            if is_blocked is not None
+            for name in order.names
+        }
+
+    def lasting(self, is_blocked: bool) -> list[str]:
+        """Return the newest names whose answer nobody changes unless somebody acts."""
+        last_ms = now_ms() + LASTING_MS
+        return [
+            name
+            for order in self.orders[-LOOKED_AT:]
+            if (order.is_stopped if not is_blocked else order.is_in_force(last_ms))
+            for name in order.names
+        ]
 
     def _run(self, chance: random.Random) -> None:
         try:
@@ -178,6 +188,7 @@ class Actors:
 
     def _stop(self, order: Order) -> None:
         person = self.installation.land.oversight
+        self._invariants.forget(order.names)
         stop = self.installation.stopping(order.ref, person)
         if self._insist(lambda: self.installation.submit(person, "stop", stop)):
             order.is_stopped = True
@@ -188,78 +199,3 @@ class Actors:
             return insist(call)
         except RefusedError:  # such as: the order has ended meanwhile
             return None
-
-
-@dataclass
-class Watch:
-    """What the client saw that it should not have seen."""
-
-    wrong: list[str] = field(default_factory=list)
-    downtimes: list[tuple[float, float]] = field(default_factory=list)
-    """When the gate or its workers were killed, and when it served again (monotonic)."""
-
-    def see(self, qname: str, answer: Answer) -> None:
-        is_right = (
-            answer.is_blocked if qname in BLOCKED else answer.addresses == (address_of(qname),)
-        )
-        if not is_right:
-            self.wrong.append(f"{qname}: {answer}")
-
-    def is_excused(self, sent_at: float) -> bool:
-        return any(
-            killed_at - LAST_WORDS_SECONDS <= sent_at <= back_at
-            for killed_at, back_at in self.downtimes
-        )
-
-
-class Killer:
-    """Kills at random moments and starts again; every choice comes from the seed."""
-
-    VICTIMS = (
-        ("control",),
-        ("node",),
-        ("gate",),
-        ("control", "node"),
-        ("node", "gate"),
-        ("control", "gate"),
-        ("control", "node", "gate"),
-        ("redis",),
-        ("control", "redis"),
-        ("workers",),
-    )
-
-    def __init__(self, installation: Installation, watch: Watch, seed: int) -> None:
-        self._installation = installation
-        self._watch = watch
-        self._chance = random.Random(seed)
-
-    def strike(self) -> str:
-        """Kill some programs, leave them dead for a while, start them, and say what was done."""
-        time.sleep(self._chance.uniform(0.0, 0.7))
-        victims = self._chance.choice(self.VICTIMS)
-        killed_at = time.monotonic()
-        for victim in self._chance.sample(victims, len(victims)):
-            if victim == "workers":
-                for program in self._installation.programs.values():
-                    program.kill_workers()
-            else:
-                self._end(victim)
-                time.sleep(self._chance.uniform(0.0, 0.1))
-        dead_seconds = self._chance.uniform(0.0, 0.5)
-        time.sleep(dead_seconds)
-        for victim in self._chance.sample(victims, len(victims)):
-            if victim != "workers":
-                self._installation.start(victim)
-        if "gate" in victims or "workers" in victims:  # its own workers are among those killed
-            self._installation.wait_until(self._installation.gate_status, "the gate serves again")
-            self._watch.downtimes.append((killed_at, time.monotonic()))
-        return f"{'+'.join(victims)} dead for {dead_seconds * 1_000:.0f} ms"
-
-    def _end(self, victim: str) -> None:
-        """Kill a program, or now and then tell it to end, which it must do in order."""
-        program = self._installation.programs.get(victim)
-        if program is not None and self._chance.random() < TOLD:
-            code = program.stop()
-            assert code == 0, f"{victim} was told to end, and ended with {code}"
-        else:
-            self._installation.kill(victim)

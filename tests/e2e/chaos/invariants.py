@@ -1,0 +1,173 @@
+"""What must hold whatever happens to an installation, in one place.
+
+All the time a client asks: for names that are always blocked, and for names that must never be,
+among them those of an order with one signature, and those that an intruder orders. Whenever
+everything has come to rest the ledger, the feed, the node and the resolver must agree.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from enforcer.app.audit import open_ledger
+from enforcer.backends.feed_format import (
+    CHECKPOINT_FIELD,
+    ENTRY_FIELD,
+    FeedKeys,
+    claimed_size,
+    stream_floor,
+    stream_id,
+)
+from enforcer.core.order import OrderRef
+from enforcer.core.tile import TILE_WIDTH
+from tests.e2e.dns import Answer, Questions, address_of
+from tests.e2e.installation import ORIGIN, Installation
+
+if TYPE_CHECKING:
+    from tests.e2e.chaos.load import Actors
+
+BLOCKED = [f"b{at}.always.example.org" for at in range(3)]
+FREE = [f"f{at}.never.example.org" for at in range(3)]
+PROPOSED = [f"p{at}.one-signature.example.org" for at in range(2)]
+FORGED = [f"x{at}.forged.example.org" for at in range(2)]
+"""What an intruder orders."""
+
+PER_SECOND = 100
+WATCHED_MAX = 12
+"""So many names of orders that came under load are asked for all the time, beside those above."""
+LAST_WORDS_SECONDS = 1.0
+"""A query sent so shortly before a gate, or its worker, was killed may have died with it."""
+
+
+def exact(names: Iterable[str]) -> bytes:
+    return b"".join(f"exact {name}\n".encode() for name in sorted(names))
+
+
+@dataclass
+class Invariants:
+    """What holds of one installation; `see` hears every answer that the client gets."""
+
+    installation: Installation
+    always: set[str] = field(default_factory=lambda: set(BLOCKED))
+    never: set[str] = field(default_factory=lambda: {*FREE, *PROPOSED, *FORGED})
+    wrong: list[str] = field(default_factory=list)
+    downtimes: list[tuple[float, float]] = field(default_factory=list)
+    """When the gate or its workers were killed, and when it served again (monotonic)."""
+    asked: int = 0
+    _candidates: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
+
+    def begin(self) -> tuple[OrderRef, OrderRef]:
+        """Have the lasting order in force, and the one with one signature proposed."""
+        installation = self.installation
+        always = installation.order(exact(BLOCKED))
+        proposed = installation.propose(exact(PROPOSED))
+        installation.wait_until(lambda: installation.is_blocked(*BLOCKED), "blocking begins")
+        return always, proposed
+
+    @contextmanager
+    def watched(self) -> Iterator[Questions]:
+        """Ask all the time; at the end no query may be unanswered but those of a killed gate."""
+        names = [*BLOCKED, *FREE, *PROPOSED, *FORGED]
+        with self.installation.questions(names, PER_SECOND, on_answer=self.see) as questions:
+            self._questions = questions
+            yield questions
+        lost = [each for each in questions.unanswered if not self._is_excused(each.at)]
+        assert not lost, f"{len(lost)} queries lost while the gate ran: {lost[:5]}"
+        assert not self.wrong, self.wrong[:5]
+        self.asked = len(questions.asked)
+
+    def see(self, qname: str, answer: Answer) -> None:
+        """Take an answer; one about a name that somebody is about to change is let pass."""
+        is_right = (
+            (answer.is_blocked and not answer.addresses)
+            if qname in self.always
+            else (answer.addresses == (address_of(qname),) and not answer.is_blocked)
+            if qname in self.never
+            else True
+        )
+        if not is_right:
+            self.wrong.append(f"{qname}: {answer}")
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Hear that somebody acts on these names: what is answered for them may change."""
+        for each in (self.always, self.never, *self._candidates):
+            each.difference_update(names)
+
+    @contextmanager
+    def gate_down(self) -> Iterator[None]:
+        """Excuse queries while the gate or its workers are killed, until it serves again."""
+        killed_at = time.monotonic()
+        yield
+        self.installation.wait_until(self.installation.gate_status, "the gate serves again")
+        self.downtimes.append((killed_at, time.monotonic()))
+
+    def check_rest(self, actors: Actors) -> None:
+        """Check what must hold whenever everything has come to rest."""
+        installation = self.installation
+        installation.check_answers()
+        distinct = {recorded.index for recorded in installation.answered}
+        assert len(distinct) == installation.ledger_size(), "an act was recorded twice, or unasked"
+        for name, is_blocked in actors.expected().items():
+            # The node may have read an order before it had fetched its list: that is soon done.
+            installation.wait_until(
+                lambda name=name, is_blocked=is_blocked: (
+                    installation.is_blocked(name) == is_blocked
+                ),
+                f"{name} blocked: {is_blocked}",
+            )
+        installation.wait_until(lambda: not self.feed_differs(), "the feed is the ledger's")
+        status = installation.node_status()
+        assert not status["ledger"]["ineffective"], "an unlawful act is in the ledger"
+        assert not status["ledger"]["split_views"]
+        assert not self.wrong, self.wrong[:5]
+        self._watch_more(actors)
+
+    def feed_differs(self) -> str:
+        """Say what of the feed is not the ledger's: head, stream or bundles; empty: nothing."""
+        keys = FeedKeys(ORIGIN)
+        with (
+            open_ledger(self.installation.files.ledger, self.installation.trust) as ledger,
+            self.installation.feed() as feed,
+        ):
+            note = ledger.checkpoint_note
+            size = claimed_size(note)
+            if feed.get(keys.head) != note:
+                return "its head"
+            floor = stream_floor(size)
+            leaves = list(ledger.entries(floor, size))
+            stream = feed.xrange(keys.log)
+            ids = [stream_id(at).encode() for at in range(floor, size)]
+            if [identity for identity, _ in stream] != ids:
+                return "which entries its stream has"
+            if [fields[ENTRY_FIELD] for _, fields in stream] != leaves:
+                return "the entries in its stream"
+            if claimed_size(stream[-1][1][CHECKPOINT_FIELD]) != size:
+                return "the last checkpoint in its stream"
+            for at in range(size // TILE_WIDTH):
+                if feed.get(keys.bundle(at)) != ledger.bundle(at, TILE_WIDTH):
+                    return f"its bundle {at}"
+        return ""
+
+    def _watch_more(self, actors: Actors) -> None:
+        """Ask from now on for what has answered the same at two rests.
+
+        Not at once: a gate that is killed within a second of a change begins with the table
+        before, until its node finds that.
+        """
+        seen = set(actors.lasting(True)), set(actors.lasting(False))
+        blocked, free = (before & now for before, now in zip(self._candidates, seen, strict=True))
+        self._candidates = seen
+        self.always = {*BLOCKED, *blocked}
+        self.never = {*FREE, *PROPOSED, *FORGED, *free}
+        more = [*sorted(blocked)[: WATCHED_MAX // 2], *sorted(free)[: WATCHED_MAX // 2]]
+        self._questions.names = [*BLOCKED, *FREE, *PROPOSED, *FORGED, *more]
+
+    def _is_excused(self, sent_at: float) -> bool:
+        return any(
+            killed_at - LAST_WORDS_SECONDS <= sent_at <= back_at
+            for killed_at, back_at in self.downtimes
+        )

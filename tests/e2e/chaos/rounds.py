@@ -1,0 +1,101 @@
+"""Rounds of load and chaos on one installation, each ending with everything in step again.
+
+CHAOS_SEED, printed when a run begins, repeats all choices of one. A run that fails leaves its
+folder, and says where it is and how to run it again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from tests.e2e.chaos.accidents import Accidents
+from tests.e2e.chaos.invariants import Invariants
+from tests.e2e.chaos.killer import Killer
+from tests.e2e.chaos.load import Actors
+from tests.e2e.chaos.thief import Thief
+from tests.e2e.installation import Installation
+
+Deed = Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """Those who do what a round is about, on one installation under load."""
+
+    chance: random.Random
+    killer: Killer
+    accidents: Accidents
+    thief: Thief
+
+    def any(self) -> str:
+        """Do one deed of those that there are, killing four times in five."""
+        return self.chance.choices((self.killer, self.accidents, self.thief), weights=(8, 1, 1))[
+            0
+        ].strike()
+
+
+def chosen_seed() -> int:
+    return int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+def run(
+    installation: Installation,
+    seed: int,
+    deeds: Callable[[Chaos], Iterable[Deed]],
+    *,
+    audit_every: int = 0,
+    again: str = "",
+) -> None:
+    """Have one round for each deed; `again` is the command line that runs this seed once more."""
+    print(f"CHAOS_SEED={seed}", flush=True)
+    try:
+        _run(installation, seed, deeds, audit_every)
+    except BaseException:
+        installation.is_kept = True
+        print(f"left for you to look at: {installation.directory}", flush=True)
+        print(f"once more: CHAOS_SEED={seed} {again}", flush=True)
+        raise
+
+
+def _run(
+    installation: Installation,
+    seed: int,
+    deeds: Callable[[Chaos], Iterable[Deed]],
+    audit_every: int,
+) -> None:
+    invariants = Invariants(installation)
+    always, proposed = invariants.begin()
+    chance = random.Random(seed)
+    chaos = Chaos(
+        chance,
+        Killer(installation, invariants, chance),
+        Accidents(installation, chance),
+        Thief(installation, always, proposed, chance),
+    )
+    rounds = 0
+    with Actors(installation, invariants, seed) as actors, invariants.watched():
+        for rounds, deed in enumerate(deeds(chaos), 1):
+            began = time.monotonic()
+            actors.go()
+            done = deed()
+            actors.rest()
+            installation.mend()
+            invariants.check_rest(actors)
+            if audit_every and rounds % audit_every == 0:
+                installation.audit()
+            seconds = time.monotonic() - began
+            print(
+                f"round {rounds}: {done}; {installation.ledger_size()} entries, "
+                f"{len(installation.answered)} answers, {seconds:.1f} s",
+                flush=True,
+            )
+    assert invariants.asked > rounds * 20
+
+
+def times(count: int, deed: Callable[[Chaos], Deed]) -> Callable[[Chaos], Iterator[Deed]]:
+    """Return the deed so many times."""
+    return lambda chaos: (deed(chaos) for _ in range(count))

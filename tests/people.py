@@ -17,6 +17,7 @@ from typing import TypeVar
 from enforcer.backends import sealing
 from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
 from enforcer.core import age, fields
+from enforcer.core.attested import AttestationsRecorded
 from enforcer.core.entry import Entry, encode, parse
 from enforcer.core.envelope import Envelope, sign
 from enforcer.core.fold import Effect, apply
@@ -250,6 +251,28 @@ class Land:
         self.leaves.append(leaf)
         self.effects.append(effect)
         return effect
+
+    def attested(self, **changes: object) -> AttestationsRecorded:
+        """Return the entry of an interval in which no node said anything; not recorded yet."""
+        size = self.state.size
+        recorded = AttestationsRecorded(
+            ledger_origin=self.origin,
+            request_id=request_id(),
+            valid_until_ms=self.now_ms + DAY_MS,
+            from_ms=max(self.state.attested_until_ms, self.now_ms - 600_000),
+            until_ms=self.now_ms,
+            ledger_size=size,
+            read_from_size=size,
+            node_count=0,
+            root_sha256=sha256(b"").hexdigest(),
+            batch_sha256=sha256(b"a batch").hexdigest(),
+            exception_count=0,
+            exceptions=(),
+        )
+        return replace(recorded, **changes)
+
+    def record_attested(self, by: Person | None = None, **changes: object) -> Effect:
+        return self.record(seal(self.attested(**changes), (by or self.control).key))
 
     def order(
         self, targets: bytes = b"exact bad.example.org\n", **changes: object

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from enforcer.cli.output import counted, when
+from enforcer.core.attested import AttestationsRecorded
 from enforcer.core.entry import AnyPayload, RootAct
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
@@ -77,6 +78,8 @@ def sentence(payload: AnyPayload) -> str:
         return _root_sentence(payload)
     if isinstance(payload, OrderLife):
         return _order_sentence(payload)
+    if isinstance(payload, AttestationsRecorded):
+        return f"Records what {counted(payload.node_count, 'node')} attested; it changes no order."
     return _after_sentence(payload)
 
 
@@ -86,7 +89,19 @@ def lines(payload: AnyPayload) -> dict[str, str | None]:
         return _root_lines(payload)
     if isinstance(payload, OrderLife):
         return _order_lines(payload)
+    if isinstance(payload, AttestationsRecorded):
+        return _attested_lines(payload)
     return _after_lines(payload)
+
+
+def _attested_lines(payload: AttestationsRecorded) -> dict[str, str | None]:
+    named = [f"{each.node_id}: {each.kind.name}" for each in payload.exceptions]
+    unnamed = payload.exception_count - len(named)
+    return {
+        "received": f"{when(payload.from_ms)} to {when(payload.until_ms)}",
+        "exceptions": "\n".join([*named, *([f"and {unnamed} more"] if unnamed else [])]) or None,
+        "batch": f"SHA-256 {payload.batch_sha256}, root {payload.root_sha256}",
+    }
 
 
 def order_lines(order: OrderProposed) -> dict[str, str | None]:

@@ -21,6 +21,9 @@ from enforcer.core.table import OrderRow, digest_beside
 from enforcer.errors import InputError
 
 OMISSIONS_MAX: Final = 100
+EFFECTS_MAX: Final = 100
+EFFECT_AGE_MS_MAX: Final = 3_600_000
+"""So long a node goes on saying when its enforcement of an order changed."""
 
 CLOCKS_APART_MS_MAX: Final = 120_000
 """How far the clock of an honest node may be ahead of the ledger's."""
@@ -69,6 +72,25 @@ class Omission:
 
 
 @dataclass(frozen=True, slots=True)
+class EffectTime:
+    """When this node's enforcement of one order changed, by reading gate and firewall back.
+
+    The later of the two times says how it stands; they may lie a moment after ``t_ms``.
+    """
+
+    order_index: EntryIndex
+    in_force_at_ms: UnixMs | None
+    """When gate and firewall held it; null: before what the node remembers."""
+    out_at_ms: UnixMs | None
+    """When it was gone from one of them, whatever ended it; null: it was not."""
+
+    @property
+    def changed_at_ms(self) -> int:
+        """The later of the two."""
+        return max(self.in_force_at_ms or 0, self.out_at_ms or 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Attestation(Payload):
     """One node's signed word; ``request_id`` is new each time."""
 
@@ -96,6 +118,8 @@ class Attestation(Payload):
     """The first of them; `table_digest` leaves out all."""
     ineffective: Annotated[tuple[EntryIndex, ...], Items(0, OMISSIONS_MAX)]
     """Entries that broke a rule and had no effect here (the first of them)."""
+    effects: Annotated[tuple[EffectTime, ...], Items(0, EFFECTS_MAX)] = ()
+    """Orders whose enforcement changed in the last hour, ascending (the newest of them)."""
 
 
 def enforced_rows(rows: Iterable[OrderRow], omissions: Iterable[Omission]) -> list[OrderRow]:

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias, get_args
 
 from enforcer.core import envelope as dsse
 from enforcer.core import fields
+from enforcer.core.attested import AttestationsRecorded
 from enforcer.core.envelope import Envelope
 from enforcer.core.fields import Json, UnixMs
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
@@ -61,9 +62,10 @@ OrderAct: TypeAlias = (
     | OrderResumed
 )
 """What names an order that was proposed before."""
-AnyPayload: TypeAlias = RootAct | OrderProposed | OrderAct
+AnyPayload: TypeAlias = RootAct | OrderProposed | OrderAct | AttestationsRecorded
 KINDS: Final[dict[str, type[AnyPayload]]] = {
-    kind.TYPE: kind for kind in (*get_args(RootAct), OrderProposed, *get_args(OrderAct))
+    kind.TYPE: kind
+    for kind in (*get_args(RootAct), OrderProposed, *get_args(OrderAct), AttestationsRecorded)
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from enforcer.core.attested import AttestationsRecorded
 from enforcer.core.entry import AnyPayload, Entry
 from enforcer.core.envelope import key_id
 from enforcer.core.fold_orders import change_order, hold_what_rests_on, propose
@@ -80,6 +81,8 @@ def _step(
     index = state.size
     state.size += 1
     state.recorded_at_ms = entry.recorded_at_ms
+    if refusal is not None or entry.kind != AttestationsRecorded.__name__:
+        state.news_size, state.news_at_ms = state.size, entry.recorded_at_ms
     return Effect(index, entry.recorded_at_ms, entry.kind, refusal, order_index)
 
 
@@ -107,6 +110,9 @@ def _commit(state: State, payload: AnyPayload, entry: Entry) -> int | None:
             return None
         case LogKeyRotated():
             state.log_vkey, state.log_key_index = payload.log_vkey, state.size
+            return None
+        case AttestationsRecorded():
+            state.attested_until_ms = payload.until_ms
             return None
         case OrderProposed():
             propose(state, payload, entry)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, TypeAlias, assert_never
 
+from enforcer.core import judge_attested as attested
 from enforcer.core import judge_holds as holds
 from enforcer.core import judge_orders as orders
 from enforcer.core import judge_publication as publication
 from enforcer.core import judge_remedies as remedies
 from enforcer.core import judge_roots as roots
+from enforcer.core.attested import AttestationsRecorded
 from enforcer.core.entry import AnyPayload, RootAct, parse_payload
 from enforcer.core.envelope import Envelope
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
@@ -59,6 +61,7 @@ OneSignerAct: TypeAlias = (
     | AppealDecided
     | OrderSuspended
     | OrderResumed
+    | AttestationsRecorded
 )
 """What one person or the control plane signs alone, but for a stop."""
 
@@ -144,6 +147,8 @@ def _judge_persons_act(
             remedies.judge_suspension(state, payload, signer)
         case OrderResumed():
             remedies.judge_resumption(state, payload, signer)
+        case AttestationsRecorded():
+            attested.judge_attested(state, payload, signer, recorded_at_ms)
         case _:
             assert_never(payload)
 

@@ -228,6 +228,12 @@ class State:
     size: int = 0
     recorded_at_ms: int = 0
     """Time of the last entry; the next one's cannot be before it."""
+    news_size: int = 0
+    """``size`` less the last entries that only record attestations: they are no news to a node."""
+    news_at_ms: int = 0
+    """When the last entry that is news was recorded."""
+    attested_until_ms: int = 0
+    """Up to when attestations were received that are recorded."""
     policy: PolicyRecord | None = None
     pinned: frozenset[str] = frozenset()
     """Hashes of all that policies have ever pinned: what was judged by it is judged again."""

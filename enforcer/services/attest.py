@@ -14,8 +14,15 @@ from typing import Final
 import structlog
 
 from enforcer.core import fields
-from enforcer.core.attestation import OMISSIONS_MAX, Attestation, GateState, Omission
-from enforcer.core.envelope import format_envelope, key_id, sign
+from enforcer.core.attestation import (
+    OMISSIONS_MAX,
+    Attestation,
+    EffectTime,
+    GateState,
+    Omission,
+    parse_attestation,
+)
+from enforcer.core.envelope import format_envelope, key_id, parse_envelope, sign
 from enforcer.core.firewall import FirewallState
 from enforcer.core.policy import DAY_MS
 from enforcer.errors import EnforcerError
@@ -46,7 +53,8 @@ class FirewallWord:
 class Claim:
     """What an attestation says besides its time; a new one is made when it changes."""
 
-    ledger_size: int
+    news_size: int
+    """What attestations are recorded by is no news: else each word would bring another."""
     digest: str
     gate: GateState
     firewall: FirewallWord
@@ -64,13 +72,32 @@ class Attester:
         self._control = control
         self._files = files
         self._claim: Claim | None = None
+        self._effects: frozenset[EffectTime] = frozenset()
         self._made_at_ms = 0
         self._newest: bytes | None = None
         self.key_id: Final = key_id(signer.public_key)
         self._wake = asyncio.Event()
 
+    def remembered(self, origin: str) -> tuple[EffectTime, ...]:
+        """Return the times of effect that an earlier process attested last; it reads the disk."""
+        try:
+            kept = self._files.read(ATTESTATION_FILE)
+            attestation = parse_attestation(parse_envelope(kept)) if kept is not None else None
+        except EnforcerError as error:
+            _log.warning("cannot read the attestation that was kept", problem=error.message)
+            return ()
+        if attestation is None or attestation.ledger_origin != origin:
+            return ()
+        return attestation.effects if attestation.node_id == self._node_id else ()
+
     def is_due(
-        self, plan: Plan, gate: GateState, firewall: FirewallWord, *, is_settled: bool
+        self,
+        plan: Plan,
+        gate: GateState,
+        firewall: FirewallWord,
+        effects: tuple[EffectTime, ...] = (),
+        *,
+        is_settled: bool,
     ) -> bool:
         """Tell whether there is something new to say, or a minute is over.
 
@@ -80,10 +107,16 @@ class Attester:
         is_old = not 0 <= plan.t_ms - self._made_at_ms < INTERVAL_MS
         said = self._claim.omissions if self._claim is not None else ()
         is_news = bool(set(plan.omissions) - set(said))
-        return is_old or is_news or (is_settled and _claim(plan, gate, firewall) != self._claim)
+        is_other = _claim(plan, gate, firewall) != self._claim or not self._effects >= set(effects)
+        return is_old or is_news or (is_settled and is_other)
 
     def attest(
-        self, plan: Plan, gate: GateState, firewall: FirewallWord, ineffective: tuple[int, ...]
+        self,
+        plan: Plan,
+        gate: GateState,
+        firewall: FirewallWord,
+        ineffective: tuple[int, ...],
+        effects: tuple[EffectTime, ...] = (),
     ) -> None:
         """Sign what holds now, keep it, and have it delivered."""
         attestation = Attestation(
@@ -104,11 +137,13 @@ class Attester:
             omission_count=plan.omission_count,
             omissions=plan.omissions,
             ineffective=ineffective,
+            effects=effects,
         )
         identity = key_id(self._signer.public_key)
         envelope = sign(Attestation.TYPE, fields.dump(attestation), [(identity, self._signer.sign)])
         self._newest = format_envelope(envelope)
         self._claim = _claim(plan, gate, firewall)
+        self._effects = frozenset(effects)
         self._made_at_ms = plan.t_ms
         self._wake.set()
         try:
@@ -136,4 +171,4 @@ class Attester:
 
 
 def _claim(plan: Plan, gate: GateState, firewall: FirewallWord) -> Claim:
-    return Claim(plan.ledger_size, plan.digest, gate, firewall, plan.omissions)
+    return Claim(plan.news_size, plan.digest, gate, firewall, plan.omissions)

@@ -53,6 +53,7 @@ class TimeAudit:
             yield _other_time(claim, words)
         elif self._is_ahead(claim):
             self._ahead.append(claim)
+        yield from _check_effects(state, claim)
 
     def believe(self, claim: Claim) -> None:
         """Take note of the time of one that is signed, and has read this history."""
@@ -70,6 +71,22 @@ class TimeAudit:
 
     def _is_ahead(self, claim: Claim) -> bool:
         return claim.attestation.t_ms > self.as_of_ms + CLOCKS_APART_MS_MAX
+
+
+def _check_effects(state: State, claim: Claim) -> Iterator[Finding]:
+    """Check that no order took effect before it could, or later than the node's own time."""
+    latest_ms = claim.attestation.t_ms + CLOCKS_APART_MS_MAX
+    for effect in claim.attestation.effects:
+        order = state.orders.get(effect.order_index)
+        if order is None or order.approved_at_ms is None:
+            yield _other_time(claim, f"no order of entry {effect.order_index} was approved by then")
+            continue
+        from_ms = max(order.approved_at_ms, order.payload.not_before_ms)
+        for at_ms in filter(None, (effect.in_force_at_ms, effect.out_at_ms)):
+            if not from_ms <= at_ms <= latest_ms:
+                words = f"that entry {effect.order_index} took effect or ended {utc(at_ms)}"
+                yield _other_time(claim, f"{words}, and it was to block from {utc(from_ms)}")
+                break
 
 
 def _other_time(claim: Claim, words: str) -> Finding:

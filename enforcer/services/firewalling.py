@@ -110,6 +110,11 @@ class Firewalling:
         return frozenset(row.index for row in held.rows) if held is not None else frozenset()
 
     @property
+    def enforced(self) -> frozenset[int] | None:
+        """The orders that the kernel took last, by entry index; None: it does not answer."""
+        return self.held_rows if self._link.held is not None else None
+
+    @property
     def local(self) -> LocalLayer:
         """What the operator's own protections are, as an attestation names them."""
         if not self._protected or not self.is_real:

@@ -23,6 +23,7 @@ from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError
 from enforcer.ports import ControlLink, FeedSource, KeptFiles
 from enforcer.services.attest import Attester, FirewallWord
+from enforcer.services.effect_times import EffectTimes, enforced_by
 from enforcer.services.enforce import Enforcer
 from enforcer.services.firewalling import Firewalling
 from enforcer.services.follow import Follower
@@ -85,6 +86,7 @@ class Node:
         self._files = files
         self._pace = pace
         self._applying = Applying()
+        self._effects = EffectTimes()
         self._shown: Plan | None = None  # the last that the gate was compared with
         self._changed = asyncio.Event()
         self._lists_wanted = asyncio.Event()
@@ -173,6 +175,8 @@ class Node:
         await asyncio.to_thread(self._replica.restore, progress)
         self._time.raise_to(self._replica.state.recorded_at_ms)
         await asyncio.to_thread(self._stops.restore, self._replica.state)
+        origin = self._replica.state.origin
+        self._effects.remember(await asyncio.to_thread(self._attester.remembered, origin))
         held = self._enforcer.held.protections
         wanted = self._wanted()
         if self._firewall is not None:
@@ -250,6 +254,7 @@ class Node:
             self._round += 1
             if self._enforcer.report is None:
                 await self._enforcer.ask()
+                self._look()  # what it held before anything was done to it
             moment = self._time.moment()
             plan = self._plan(moment.t_ms)
             if plan is None:
@@ -262,6 +267,7 @@ class Node:
                 plan = await self._enforcer.bring(plan, moment)
                 self._heed_gate(planned, plan)
                 self._applying.end(self._enforcer.report)
+                self._look()
                 state = self._enforcer.state(plan)
             self._shown = plan
             told = self._enforcer.attested(plan) if plan is not None else None
@@ -276,6 +282,15 @@ class Node:
             except TimeoutError:
                 continue
 
+    def _look(self) -> None:
+        """Note which orders are enforced now, and which are no more."""
+        report = self._enforcer.report
+        if report is None:
+            return
+        t_ms, firewall = self._time.now_ms(), self._firewall
+        at_firewall = firewall.enforced if firewall is not None else frozenset()
+        self._effects.look(t_ms, *enforced_by(report, t_ms, at_firewall))
+
     async def _tell(self) -> None:
         """Attest what the gate has of the newest plan, and show the status."""
         while True:
@@ -286,14 +301,16 @@ class Node:
             if plan is not None and self._firewall is not None:
                 firewall = self._firewall.word(plan)
                 is_settled = is_settled and self._firewall.is_settled(plan)
+                self._look()
+            effects = self._effects.newest(self._time.now_ms())
             if plan is not None and self._attester.is_due(
-                plan, state, firewall, is_settled=is_settled
+                plan, state, firewall, effects, is_settled=is_settled
             ):
                 # Before the word is out: a clock stepped back must not take it back.
                 await asyncio.to_thread(self._time.keep)
                 # The replica may be ahead of what is attested.
                 known = tuple(at for at in self._replica.ineffective if at < plan.ledger_size)
-                self._attester.attest(plan, state, firewall, known)
+                self._attester.attest(plan, state, firewall, known, effects)
             await self._show(plan, state)
 
     def _heed_gate(self, planned: Plan, brought: Plan) -> None:

@@ -71,6 +71,8 @@ class Plan:
     """Orders in force by the ledger that are not enforced here."""
     omissions: tuple[Omission, ...]
     """The first of them, as many as an attestation can name."""
+    news_size: int
+    """``ledger_size`` less the last entries that only record attestations."""
     attested_rows: tuple[OrderRow, ...]
     """The ledger's rows in force at ``t_ms``, without all that are omitted."""
     unwitnessed: int = 0
@@ -218,6 +220,7 @@ def make_plan(
     return Plan(
         origin=state.origin,
         ledger_size=state.size,
+        news_size=state.news_size,
         root=root,
         t_ms=t_ms,
         policy=state.policy,

@@ -40,6 +40,7 @@ def test_the_kinds_are_a_closed_list():
         "AppealDecided",
         "AppealFiled",
         "AssessmentRecorded",
+        "AttestationsRecorded",
         "HoldLifted",
         "KeyRegistered",
         "KeyRevoked",

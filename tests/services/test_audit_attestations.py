@@ -10,6 +10,7 @@ from enforcer.app.audit import audit_directory
 from enforcer.core.attestation import (
     CLOCKS_APART_MS_MAX,
     OMISSIONS_MAX,
+    EffectTime,
     GateState,
     NotEnforced,
     Omission,
@@ -447,3 +448,23 @@ def test_a_firewall_that_others_altered_is_noted_each_time_more(archive):
     found = archive.audit()
     assert {each.code for each in found} == {Code.FIREWALL_ALTERED}
     assert [each.words.split()[-2] for each in found] == ["2", "3"]
+
+
+@pytest.mark.parametrize("early_ms", [0, 1])
+def test_no_order_can_have_taken_effect_before_it_could(archive, early_ms):
+    ref = archive.land.in_force_order(TARGETS)
+    at_ms = archive.land.order_record(ref).approved_at_ms - early_ms
+    archive.attest(effects=(EffectTime(ref.entry_index, at_ms, None),))
+    archive.write()
+    findings = archive.audit()
+    assert [each.code for each in findings] == [Code.ATTESTED_OTHER_TIME] * early_ms
+
+
+def test_no_effect_is_later_than_the_node_s_own_time_or_of_what_is_no_order(archive):
+    ref = archive.land.in_force_order(TARGETS)
+    late_ms = archive.land.now_ms + CLOCKS_APART_MS_MAX + 1
+    archive.attest(effects=(EffectTime(ref.entry_index, None, late_ms),))
+    archive.write()
+    assert only(archive.audit(), Code.ATTESTED_OTHER_TIME)
+    archive.attest(effects=(EffectTime(1, archive.land.now_ms, None),))
+    assert "no order of entry 1" in only(archive.audit(), Code.ATTESTED_OTHER_TIME).words

@@ -1,0 +1,81 @@
+"""When each order came to be enforced at this node, and ceased to: by what is really held.
+
+Gate and firewall are looked at after whatever was done to them; nothing is taken from a plan.
+Always true: what was held already when the node looked first has no time, unless the node's last
+attestation named it; and what cannot be looked at stays as it was known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from enforcer.core.attestation import (
+    CLOCKS_APART_MS_MAX,
+    EFFECT_AGE_MS_MAX,
+    EFFECTS_MAX,
+    EffectTime,
+)
+from enforcer.core.table import IpMeasure, OrderRow
+from enforcer.ports import GateMode, GateReport
+
+
+class EffectTimes:
+    """The changes of the last hour at one node."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, OrderRow] | None = None
+        """What was enforced at the last look, by entry index."""
+        self._times: dict[int, EffectTime] = {}
+
+    def remember(self, times: Iterable[EffectTime]) -> None:
+        """Take in what an earlier process of this node attested."""
+        self._times = {each.order_index: each for each in times}
+
+    def look(
+        self, t_ms: int, enforced: Mapping[int, OrderRow], unknown: Collection[int] = ()
+    ) -> None:
+        """Take in what is enforced at `t_ms`; of the orders in `unknown` nobody can say."""
+        held, now = self._held, dict(enforced)
+        if held is None:
+            self._held = now
+            return
+        for index in unknown:
+            if index in held:
+                now.setdefault(index, held[index])
+        for index in now.keys() - held.keys():
+            self._times[index] = EffectTime(index, t_ms, None)
+        for index in held.keys() - now.keys():
+            out_at_ms = min(t_ms, held[index].until_ms)  # a gate ends what has expired by itself
+            former = self._times.get(index, EffectTime(index, None, None))
+            self._times[index] = replace(former, out_at_ms=out_at_ms)
+        self._held = now
+
+    def newest(self, t_ms: int) -> tuple[EffectTime, ...]:
+        """Return what an attestation at `t_ms` says of them, ascending, and forget the rest.
+
+        Also what a clock that was far ahead, and has been set right, gave a time to come.
+        """
+        since_ms, until_ms = t_ms - EFFECT_AGE_MS_MAX, t_ms + CLOCKS_APART_MS_MAX
+        recent = [each for each in self._times.values() if since_ms < each.changed_at_ms < until_ms]
+        recent.sort(key=lambda each: (each.changed_at_ms, each.order_index))
+        self._times = {each.order_index: each for each in recent[-EFFECTS_MAX:]}
+        return tuple(self._times[index] for index in sorted(self._times))
+
+
+def enforced_by(
+    report: GateReport, t_ms: int, at_firewall: Collection[int] | None
+) -> tuple[dict[int, OrderRow], frozenset[int]]:
+    """Return the orders that are enforced in all that they say, and those that nobody can tell of.
+
+    `at_firewall` are the orders that the firewall holds; None: it does not answer.
+    """
+    if report.mode is not GateMode.ENFORCE:
+        return {}, frozenset()
+    rows = {row.index: row for row in report.rows if row.is_in_force(t_ms)}
+    by_address = {index for index, row in rows.items() if row.ip_measure is not IpMeasure.NONE}
+    if at_firewall is None:
+        absent, unknown = by_address, frozenset(by_address)
+    else:
+        absent, unknown = by_address - set(at_firewall), frozenset()
+    return {index: row for index, row in rows.items() if index not in absent}, unknown

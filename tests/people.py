@@ -469,13 +469,24 @@ class Land:
         )
         return self.record(seal(act, (by or self.oversight).key))
 
-    def suspend(self, ref: OrderRef, by: Person | None = None) -> Effect:
-        act = self.act(OrderSuspended, ref, reason_sha256=None)
-        return self.record(seal(act, (by or self.officer).key))
+    def suspending(self, ref: OrderRef, **changes: object) -> OrderSuspended:
+        return self.act(
+            OrderSuspended, ref, **({"until_ms": None, "reason_sha256": None} | changes)
+        )
+
+    def resuming(self, ref: OrderRef, suspension_sha256: str, **changes: object) -> OrderResumed:
+        fields = {"suspension_sha256": suspension_sha256, "reason_sha256": None}
+        return self.act(OrderResumed, ref, **(fields | changes))
+
+    def suspend(self, ref: OrderRef, by: Person | None = None, **changes: object) -> Effect:
+        return self.record(seal(self.suspending(ref, **changes), (by or self.officer).key))
 
     def resume(self, ref: OrderRef, by: Person | None = None) -> Effect:
-        act = self.act(OrderResumed, ref, reason_sha256=None)
-        return self.record(seal(act, (by or self.officer).key))
+        """End the suspension that holds, or one that there never was."""
+        person = by or self.officer
+        held = self.order_record(ref).suspension(person.operator, self.now_ms)
+        act = self.resuming(ref, held.payload_sha256 if held else DOCUMENT)
+        return self.record(seal(act, person.key))
 
     # What the roots do besides.
 

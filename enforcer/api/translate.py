@@ -8,7 +8,7 @@ from typing import Final
 from enforcer.core.envelope import Envelope, parse_envelope
 from enforcer.core.receipt import Receipt
 from enforcer.core.standing import Standing
-from enforcer.core.state import PolicyRecord
+from enforcer.core.state import PolicyRecord, Suspension
 from enforcer.errors import InputError
 from enforcer.services.guards import Held
 from enforcer.services.ledger import Recorded
@@ -112,11 +112,24 @@ def order_to_message(
             )
             for appeal in record.appeals[-RECORDS_SHOWN_MAX:]
         ],
-        suspended_by=sorted(record.suspended_by),
+        suspensions=[
+            suspension_to_message(each) for each in record.suspensions if each.holds(view.at_ms)
+        ],
         reviews=view.reviews[-RECORDS_SHOWN_MAX:],
         until_ms=record.until_ms,
         list_secret=record.list_secret or "",
         cosigner_person_id=record.cosigner.person_id if record.cosigner else "",
+    )
+
+
+def suspension_to_message(suspension: Suspension) -> order_pb2.OrderSuspension:
+    """Write whose suspension holds."""
+    return order_pb2.OrderSuspension(
+        operator=suspension.operator,
+        payload_sha256=suspension.payload_sha256,
+        person_id=suspension.person_id,
+        since_ms=suspension.since_ms,
+        until_ms=suspension.until_ms,
     )
 
 

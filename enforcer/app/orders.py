@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -52,8 +52,8 @@ class KnownOrder:
     """The decision that it rests on now."""
     holds: tuple[Guard, ...] = ()
     """What must be lifted."""
-    suspended_by: tuple[str, ...] = ()
-    """Operators."""
+    suspensions: Mapping[str, str] = field(default_factory=dict)
+    """Operator that does not enforce it -> the payload's hash of its suspension."""
     cosigner: str | None = None
     """Who signed for oversight that the targets stay hidden."""
     list_secret: str | None = None
@@ -63,7 +63,7 @@ class KnownOrder:
         """Return where it stands, as words."""
         return {
             "status": self.status,
-            "suspended by": ", ".join(self.suspended_by) or None,
+            "suspended by": ", ".join(self.suspensions) or None,
             "signed by": ", ".join(self.signers),
             "hidden by": self.cosigner,
             "published": "yes: everybody can open the list" if self.list_secret else None,
@@ -82,7 +82,7 @@ class KnownOrder:
             "register_url": self.register_url,
             "decision_kind": self.decision_kind,
             "holds": [guard.name for guard in self.holds],
-            "suspended_by": list(self.suspended_by),
+            "suspended_by": list(self.suspensions),
             "cosigner": self.cosigner,
             "list_secret": self.list_secret,
             "payload": to_plain(self.payload),
@@ -119,7 +119,7 @@ def known_order(order: order_pb2.Order, order_id: str) -> KnownOrder:
         order.register_url,
         order_pb2.DecisionKind.Name(order.decision_kind).removeprefix("DECISION_KIND_"),
         _guards(order.holds),
-        tuple(order.suspended_by),
+        {each.operator: each.payload_sha256 for each in order.suspensions},
         order.cosigner_person_id or None,
         order.list_secret or None,
     )
@@ -211,7 +211,7 @@ def find_in_ledger(
         url,
         record.decision_kind.name,
         tuple(sorted(record.holds)),
-        tuple(sorted(record.suspended_by)),
+        {each.operator: each.payload_sha256 for each in record.suspensions},
         record.cosigner.person_id if record.cosigner else None,
         record.list_secret,
     )

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from enforcer.cli import order_holds, order_pairs, order_remedies, order_sealed
+from enforcer.cli import order_holds, order_pairs, order_remedies, order_sealed, order_suspend
 from enforcer.cli.lists import split
 from enforcer.cli.order_flow import (
     Entry,
@@ -164,8 +164,8 @@ app.command("review")(order_remedies.review)
 app.command("notify")(order_remedies.notify)
 app.command("appeal")(order_remedies.appeal)
 app.command("decide-appeal")(order_remedies.decide_appeal)
-app.command("suspend")(order_remedies.suspend)
-app.command("resume")(order_remedies.resume)
+app.command("suspend")(order_suspend.suspend)
+app.command("resume")(order_suspend.resume)
 app.command("show")(show)
 
 

@@ -1,4 +1,4 @@
-"""``enforcer order review|notify|appeal|decide-appeal|suspend|resume``: what follows a block."""
+"""``enforcer order review|notify|appeal|decide-appeal``: what follows a block."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from enforcer.core.remedy import (
     AppealFiled,
     AppealOutcome,
     NotificationSent,
-    OrderResumed,
-    OrderSuspended,
     Recipient,
     ReviewDone,
 )
@@ -75,18 +73,3 @@ def decide_appeal(
         "outcome": choice(AppealOutcome, outcome, "outcome").name,
         "decision_sha256": decision,
     }
-
-
-@brings(OrderSuspended, "Suspended.")
-def suspend(*, reason: Reason = None) -> Values:
-    """Take an order out on the own network, where all see it.
-
-    For its safety officer. The suspension stands in the ledger.
-    """
-    return {"reason_sha256": Written(reason)}
-
-
-@brings(OrderResumed, "Resumed.")
-def resume(*, reason: Reason = None) -> Values:
-    """End a suspension on the own network."""
-    return {"reason_sha256": Written(reason)}

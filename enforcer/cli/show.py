@@ -220,7 +220,8 @@ def _after_sentence(payload: After) -> str:
                 else "Dismisses the appeal: the order stays as it is."
             )
         case OrderSuspended():
-            return "Suspends the order on the own network alone."
+            end = "" if payload.until_ms is None else f" until {when(payload.until_ms)}"
+            return f"Suspends the order on the own network alone{end}."
         case OrderResumed():
             return "Ends the suspension on the own network."
 
@@ -312,8 +313,14 @@ def _order_lines(payload: OrderLife) -> dict[str, str | None]:
 
 def _after_lines(payload: After) -> dict[str, str | None]:
     match payload:
-        case OrderSuspended() | OrderResumed():
+        case OrderSuspended():
             return {**_ref(payload.order), "reason": _document(payload.reason_sha256)}
+        case OrderResumed():
+            return {
+                **_ref(payload.order),
+                "suspension": payload.suspension_sha256,
+                "reason": _document(payload.reason_sha256),
+            }
         case OrderHeld():
             return {
                 **_ref(payload.order),

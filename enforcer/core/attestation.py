@@ -66,8 +66,17 @@ class Omission:
 
     order_index: EntryIndex
     reason: NotEnforced
-    stop_payload_sha256: Sha256 | None
-    """The stop that was obeyed before it was logged."""
+    act_payload_sha256: Sha256 | None
+    """The stop that was obeyed before it was logged, or the suspension."""
+    since_ms: UnixMs
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """A suspension that the ledger has, and that its officer has ended here ahead of it."""
+
+    order_index: EntryIndex
+    act_payload_sha256: Sha256
     since_ms: UnixMs
 
 
@@ -120,6 +129,8 @@ class Attestation(Payload):
     """Entries that broke a rule and had no effect here (the first of them)."""
     effects: Annotated[tuple[EffectTime, ...], Items(0, EFFECTS_MAX)] = ()
     """Orders whose enforcement changed in the last hour, ascending (the newest of them)."""
+    resumed: Annotated[tuple[Resumption, ...], Items(0, OMISSIONS_MAX)] = ()
+    """Orders enforced here though the ledger has them as suspended, ascending (the first)."""
 
 
 def enforced_rows(rows: Iterable[OrderRow], omissions: Iterable[Omission]) -> list[OrderRow]:

@@ -36,7 +36,7 @@ from enforcer.core.remedy import (
     OrderSuspended,
     ReviewDone,
 )
-from enforcer.core.state import Appeal, Grant, Lift, OrderRecord, Signer, State
+from enforcer.core.state import Appeal, Grant, Lift, OrderRecord, Signer, State, Suspension
 
 
 def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
@@ -97,11 +97,7 @@ def change_order(state: State, act: OrderAct, entry: Entry) -> None:
         case AppealDecided():
             _decide(state, order, act, entry)
         case OrderSuspended() | OrderResumed():
-            own = {_operator(state, entry.envelope)}
-            is_suspended = isinstance(act, OrderSuspended)
-            others = order.suspended_by - own
-            operators = others | own if is_suspended else others
-            state.orders[order.index] = replace(order, suspended_by=operators)
+            _suspend_or_resume(state, order, act, entry)
         case NotificationSent():
             pass  # that it was recorded is all
 
@@ -229,6 +225,26 @@ def _decide(state: State, order: OrderRecord, act: AppealDecided, entry: Entry) 
         _stop(state, act.order.order_id, entry)
 
 
+def _suspend_or_resume(
+    state: State, order: OrderRecord, act: OrderSuspended | OrderResumed, entry: Entry
+) -> None:
+    (signature,) = entry.envelope.signatures
+    signer = state.keys[signature.key_id].registration
+    operator = signer.operator or ""
+    suspensions = tuple(each for each in order.suspensions if each.operator != operator)
+    if isinstance(act, OrderSuspended):
+        own = Suspension(
+            operator=operator,
+            payload_sha256=entry.envelope.payload_sha256,
+            person_id=signer.person_id or "",
+            since_ms=entry.recorded_at_ms,
+            until_ms=act.until_ms,
+            reason_sha256=act.reason_sha256,
+        )
+        suspensions = (*suspensions, own)
+    state.orders[order.index] = replace(order, suspensions=suspensions)
+
+
 def _stop(state: State, order_id: str, entry: Entry) -> None:
     """End every version of the order: a stop is of what is ordered, not of one wording."""
     for index in state.versions[order_id]:
@@ -262,11 +278,6 @@ def _put(state: State, order: OrderRecord) -> None:
 
 def _role(state: State, key_id: str) -> Role:
     return state.keys[key_id].registration.role
-
-
-def _operator(state: State, envelope: Envelope) -> str:
-    (signature,) = envelope.signatures
-    return state.keys[signature.key_id].registration.operator or ""
 
 
 def _signers(state: State, envelope: Envelope) -> tuple[Signer, ...]:

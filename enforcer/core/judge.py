@@ -144,9 +144,9 @@ def _judge_persons_act(
         case AppealDecided():
             remedies.judge_decision(state, payload, signer)
         case OrderSuspended():
-            remedies.judge_suspension(state, payload, signer)
+            remedies.judge_suspension(state, payload, signer, recorded_at_ms)
         case OrderResumed():
-            remedies.judge_resumption(state, payload, signer)
+            remedies.judge_resumption(state, payload, signer, recorded_at_ms)
         case AttestationsRecorded():
             attested.judge_attested(state, payload, signer, recorded_at_ms)
         case _:

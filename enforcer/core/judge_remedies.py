@@ -120,7 +120,9 @@ def judge_decision(state: State, payload: AppealDecided, signer: KeyRecord) -> N
         )
 
 
-def judge_suspension(state: State, payload: OrderSuspended, signer: KeyRecord) -> None:
+def judge_suspension(
+    state: State, payload: OrderSuspended, signer: KeyRecord, recorded_at_ms: int
+) -> None:
     """Check that a safety officer suspends an order that is not suspended there.
 
     Raises:
@@ -128,27 +130,43 @@ def judge_suspension(state: State, payload: OrderSuspended, signer: KeyRecord) -
     """
     order = _order_of_officer(state, payload.order, signer)
     check_meets(OrderSuspended, "suspended", order)
-    if signer.registration.operator in order.suspended_by:
+    if order.suspension(signer.registration.operator, recorded_at_ms) is not None:
         raise ConflictError(
             f"{signer.registration.operator} has suspended the order already",
-            advice="Nothing needs to be done.",
+            advice="Nothing needs to be done; for another end, resume it first.",
             field="order",
+        )
+    if payload.until_ms is not None and payload.until_ms <= recorded_at_ms:
+        raise field_error(
+            "until_ms", "the suspension would have ended already", "Give a later end, or none."
         )
 
 
-def judge_resumption(state: State, payload: OrderResumed, signer: KeyRecord) -> None:
-    """Check that a safety officer ends a suspension on the same network.
+def judge_resumption(
+    state: State, payload: OrderResumed, signer: KeyRecord, recorded_at_ms: int
+) -> None:
+    """Check that a safety officer ends the suspension that holds on the same network.
+
+    It names that one: so an old resumption, kept back, ends no later suspension.
 
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
     order = _order_of_officer(state, payload.order, signer)
     check_meets(OrderResumed, "resumed", order)
-    if signer.registration.operator not in order.suspended_by:
+    suspension = order.suspension(signer.registration.operator, recorded_at_ms)
+    if suspension is None:
         raise ConflictError(
             f"{signer.registration.operator} has not suspended the order",
             advice="Nothing needs to be done.",
             field="order",
+        )
+    if suspension.payload_sha256 != payload.suspension_sha256:
+        raise ConflictError(
+            f"the order is suspended by {suspension.payload_sha256[:16]}…, and this is an answer "
+            f"to {payload.suspension_sha256[:16]}…",
+            advice="Read the order again, and end the suspension that holds now.",
+            field="suspension_sha256",
         )
 
 

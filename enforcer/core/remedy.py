@@ -90,14 +90,18 @@ class OrderSuspended(Payload):
     TYPE: ClassVar = "application/vnd.enforcer.order-suspended.v1+json"
 
     order: OrderRef
+    until_ms: UnixMs | None
+    """When it ends by itself; None: with the order, or by a resumption."""
     reason_sha256: Sha256 | None
 
 
 @dataclass(frozen=True, slots=True)
 class OrderResumed(Payload):
-    """The suspension on the own network ends."""
+    """The suspension on the own network ends: the one that it names, and no later one."""
 
     TYPE: ClassVar = "application/vnd.enforcer.order-resumed.v1+json"
 
     order: OrderRef
+    suspension_sha256: Sha256
+    """The payload's hash of the suspension."""
     reason_sha256: Sha256 | None

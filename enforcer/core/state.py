@@ -101,6 +101,24 @@ class Appeal:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspension:
+    """One operator's word that it does not enforce an order on its own network."""
+
+    operator: str
+    payload_sha256: str
+    """By which a resumption names it."""
+    person_id: str
+    since_ms: int
+    until_ms: int | None
+    """When it ends by itself; None: with the order."""
+    reason_sha256: str | None
+
+    def holds(self, t_ms: int) -> bool:
+        """Tell whether it has not ended by itself."""
+        return self.until_ms is None or t_ms < self.until_ms
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """The act by which an order last came to block, or to go on: what limits are judged at."""
 
@@ -147,8 +165,17 @@ class OrderRecord:
     assessments: tuple[int, ...] = ()
     """Entry indices of the recorded assessments."""
     appeals: tuple[Appeal, ...] = ()
-    suspended_by: frozenset[str] = frozenset()
-    """Operators that do not enforce it on their own network."""
+    suspensions: tuple[Suspension, ...] = ()
+    """The last of each operator, unless it was resumed; one may have ended by its time."""
+
+    def suspension(self, operator: str | None, t_ms: int) -> Suspension | None:
+        """Return the suspension that holds on an operator's network; None: there is none."""
+        of_operator = (each for each in self.suspensions if each.operator == operator)
+        return next((each for each in of_operator if each.holds(t_ms)), None)
+
+    def suspended_by(self, t_ms: int) -> frozenset[str]:
+        """Return the operators that do not enforce it on their own network."""
+        return frozenset(each.operator for each in self.suspensions if each.holds(t_ms))
 
     @property
     def lifted(self) -> frozenset[Guard]:

@@ -136,6 +136,7 @@ class Attester:
             curtailed=firewall.curtailed[:OMISSIONS_MAX],
             omission_count=plan.omission_count,
             omissions=plan.omissions,
+            resumed=plan.resumed[:OMISSIONS_MAX],
             ineffective=ineffective,
             effects=effects,
         )

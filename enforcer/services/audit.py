@@ -251,7 +251,7 @@ class Audit:
             yield from self._check_effect(effect, entry)
             if index == 0 and self._state.policy is None:
                 yield Finding(Code.NO_POLICY, "entry 0 does not adopt a policy", index)
-            yield from attestations.record(effect, entry)
+            yield from attestations.record(self._state, effect, entry)
             yield from checkpoints.check(index + 1, root)
             yield from attestations.check(self._state, root)
             self._progress("replay entries", index + 1, size)

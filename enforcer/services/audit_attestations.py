@@ -51,10 +51,10 @@ class AttestationAudit:
         self._omissions = OmissionAudit(witness_quorum=witness_quorum)
         self._firewalls = FirewallAudit(lists)
 
-    def record(self, effect: Effect, entry: Entry) -> Iterator[Finding]:
+    def record(self, state: State, effect: Effect, entry: Entry) -> Iterator[Finding]:
         """Remember what later checks need of an entry that was just folded, and check its time."""
         yield from self._times.record(effect)
-        self._omissions.record(effect, entry)
+        self._omissions.record(state, effect, entry)
         if not effect.is_effective:
             self._ineffective.append(effect.index)
         elif effect.kind == KeyRevoked.__name__:

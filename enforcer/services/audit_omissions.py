@@ -15,8 +15,9 @@ from enforcer.core.entry import Entry
 from enforcer.core.fold import Effect
 from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderStopped
-from enforcer.core.state import State, in_force
-from enforcer.services.audit_claims import Claim, operator_of
+from enforcer.core.state import State
+from enforcer.services.audit_claims import Claim
+from enforcer.services.audit_suspensions import SuspensionAudit
 from enforcer.services.findings import Code, Finding, utc
 
 STOP_LOGGED_MS_MAX: Final = 3_600_000
@@ -32,9 +33,11 @@ class OmissionAudit:
         """Payload hash of each stop in the ledger -> (entry index, time)."""
         self._unlogged: dict[str, tuple[Omission, str]] = {}
         """Payload hash of a stop that was obeyed before it was logged -> who said so first."""
+        self._suspensions = SuspensionAudit()
 
-    def record(self, effect: Effect, entry: Entry) -> None:
-        """Remember a stop that was just folded."""
+    def record(self, state: State, effect: Effect, entry: Entry) -> None:
+        """Remember a stop, or what a safety officer did, that was just folded."""
+        self._suspensions.record(state, effect, entry)
         if effect.is_effective and effect.kind == OrderStopped.__name__:
             stop = entry.envelope.payload_sha256
             self._stops[stop] = (effect.index, effect.recorded_at_ms)
@@ -55,13 +58,14 @@ class OmissionAudit:
             if omission not in off:
                 yield from self._check_omission(state, who, omission, claim)
         if not off:
-            yield from _check_suspensions(state, who, claim)
+            yield from self._suspensions.check_ignored(state, who, claim)
 
     def finish(self, state: State, as_of_ms: int) -> Iterator[Finding]:
         """Look for each stop that a node obeyed in the ledger, within the hour (law 1).
 
         Whatever else stopped the same order does as well: after it the ledger takes no more.
         """
+        yield from self._suspensions.finish(state, as_of_ms)
         for stop, (omission, place) in self._unlogged.items():
             index, deadline_ms = omission.order_index, omission.since_ms + STOP_LOGGED_MS_MAX
             words = f"the stop {stop[:16]}… of the order in entry {index}"
@@ -93,7 +97,7 @@ class OmissionAudit:
         order = state.orders.get(omission.order_index)
         name = order.payload.order_id if order else f"entry {omission.order_index}, no order"
         place = claim.place
-        if (problem := self._unfounded(state, omission, claim)) is not None:
+        if (problem := self._unfounded(state, who, omission, claim)) is not None:
             yield Finding(
                 Code.OMISSION_UNFOUNDED,
                 f"{who} does not enforce {name}: {omission.reason.name}, but {problem}",
@@ -109,7 +113,7 @@ class OmissionAudit:
                 place,
             )
             return
-        stop = omission.stop_payload_sha256
+        stop = omission.act_payload_sha256
         if stop is None:
             yield Finding(
                 Code.STOP_UNLOGGED,
@@ -122,37 +126,17 @@ class OmissionAudit:
         if known is None or omission.since_ms < known[0].since_ms:
             self._unlogged[stop] = (omission, place)
 
-    def _unfounded(self, state: State, omission: Omission, claim: Claim) -> str | None:
+    def _unfounded(self, state: State, who: str, omission: Omission, claim: Claim) -> str | None:
         """Say what contradicts the reason that a node gave; None: nothing that is known here."""
         if omission.since_ms > claim.attestation.t_ms:
             return f"since {utc(omission.since_ms)}, which is after it says so"
-        order = state.orders.get(omission.order_index)
-        suspended_by = order.suspended_by if order is not None else ()
-        if (
-            omission.reason is NotEnforced.SUSPENDED
-            and operator_of(state, claim) not in suspended_by
+        if omission.reason is NotEnforced.SUSPENDED and not self._suspensions.is_founded(
+            state, omission, who, claim
         ):
             return "no safety officer of its network suspended it"
         if omission.reason is NotEnforced.UNWITNESSED and not self._witness_quorum:
             return "the trust file names no quorum of witnesses to wait for"
         return None
-
-
-def _check_suspensions(state: State, who: str, claim: Claim) -> Iterator[Finding]:
-    """Check that what a safety officer suspended is not enforced on that network."""
-    attestation = claim.attestation
-    omitted = {each.order_index for each in attestation.omissions}
-    if attestation.omission_count != len(omitted):
-        return  # not all of them are named
-    operator = operator_of(state, claim)
-    for row in in_force(state, attestation.t_ms):
-        if row.index not in omitted and operator in state.orders[row.index].suspended_by:
-            yield Finding(
-                Code.SUSPENSION_IGNORED,
-                f"{who} enforces {row.order_id}, which a safety officer of its network suspended",
-                row.index,
-                claim.place,
-            )
 
 
 def _other_stop(state: State, order_index: int) -> tuple[int, int] | None:

@@ -11,12 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 
-from enforcer.core.attestation import OMISSIONS_MAX, NotEnforced, Omission, enforced_rows
+from enforcer.core.attestation import (
+    OMISSIONS_MAX,
+    NotEnforced,
+    Omission,
+    Resumption,
+    enforced_rows,
+)
 from enforcer.core.life import OrderStatus
 from enforcer.core.policy import Pins, PolicyAdopted
-from enforcer.core.state import OrderRecord, PolicyRecord, State
+from enforcer.core.state import OrderRecord, PolicyRecord, State, Suspension
 from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, LocalLayer, OrderRow, table_digest
 from enforcer.services.kept_stops import KeptStop
 
@@ -40,6 +47,23 @@ class Protections:
     def pinned_by(cls, policy: PolicyAdopted) -> Protections:
         """Return what a policy pins."""
         return cls(policy.pins.protected_core, policy.pins.protected_names)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWord:
+    """What the network's safety officers have said of an order ahead of the ledger."""
+
+    suspension: Suspension | None
+    """The one that holds; None: it was resumed."""
+    act_payload_sha256: str
+    """The act that says so."""
+    since_ms: int
+    """When it came."""
+
+    def holds(self, t_ms: int) -> Suspension | None:
+        """Return the suspension, unless it has ended by itself."""
+        suspension = self.suspension
+        return suspension if suspension is not None and suspension.holds(t_ms) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +104,11 @@ class Plan:
     what they rest on."""
     local: LocalLayer = NO_LOCAL_LAYER
     """What the operator protects from orders on this host."""
-    witnessed_ends_ms: tuple[int, ...] = ()
-    """When rows of the table end unless witnesses see their extensions by then."""
+    other_changes_ms: tuple[int, ...] = ()
+    """When the plan changes besides: a row ends unless witnesses see its extension by then, or an
+    order that is suspended begins to block again."""
+    resumed: tuple[Resumption, ...] = ()
+    """Orders that are enforced here ahead of the ledger, which has them as suspended."""
 
     @cached_property
     def in_force(self) -> tuple[OrderRow, ...]:
@@ -110,6 +137,7 @@ class Plan:
             omission_count=self.omission_count + len(more),
             omissions=tuple(omissions[:OMISSIONS_MAX]),
             attested_rows=tuple(row for row in self.attested_rows if row.index not in absent),
+            resumed=tuple(each for each in self.resumed if each.order_index not in absent),
         )
 
     def enforcing_nothing(self, reason: NotEnforced, since_ms: int) -> Plan:
@@ -128,13 +156,14 @@ class Plan:
             omission_count=self.omission_count + len(more),
             omissions=(*stops, *more, *others)[:OMISSIONS_MAX],
             attested_rows=(),
+            resumed=(),
         )
 
     @cached_property
     def next_change_ms(self) -> int | None:
         """When the next order begins or ends by itself."""
         times = [time for row in self.rows for time in (row.from_ms, row.until_ms)]
-        times += self.witnessed_ends_ms
+        times += self.other_changes_ms
         return min((time for time in times if time > self.t_ms), default=None)
 
 
@@ -176,6 +205,7 @@ def make_plan(
     witnessed_until_ms: Mapping[int, int] | None = None,
     objects: Callable[[OrderRecord, Pins], bool | None] = lambda _order, _pins: False,
     operator: str | None = None,
+    said: Mapping[int, LocalWord] = MappingProxyType({}),
     blocks_addresses: bool = False,
     local: LocalLayer = NO_LOCAL_LAYER,
 ) -> Plan | None:
@@ -185,7 +215,8 @@ def make_plan(
     `witnessed_until_ms` says of orders that were changed by entries which too few witnesses have
     seen, by entry index, until when the entries before those block them; 0: not at all.
     `objects` tells whether guards stand against an order, None while nobody has looked;
-    `operator` is whose network this node belongs to. `blocks_addresses` tells whether it has a
+    `operator` is whose network this node belongs to, and `said` what its safety officers have said
+    of orders ahead of the ledger, by entry index. `blocks_addresses` tells whether it has a
     firewall, and `local` what that lets pass.
     """
     seen_until_ms = witnessed_until_ms or {}
@@ -200,6 +231,8 @@ def make_plan(
     at_gate = {row.index for row in held.rows} | held.at_firewall
     rows: list[OrderRow] = []
     omissions: list[Omission] = []
+    resumed: list[Resumption] = []
+    suspension_ends_ms: list[int] = []
     unwitnessed = 0
     in_force = [row for row in lasting if row.is_in_force(t_ms)]
     for row in lasting:
@@ -208,14 +241,22 @@ def make_plan(
         has_all = row.index in at_gate or (has_order_list(row) and not is_frozen)
         order = state.orders[row.index]
         objected = objects(order, state.policy.payload.pins)
-        barred = _barred(order, operator, objected=objected)
+        logged, word = order.suspension(operator, t_ms), said.get(row.index)
+        suspension = logged if word is None else word.holds(t_ms)
+        if suspension is not None and suspension.until_ms is not None:
+            suspension_ends_ms.append(suspension.until_ms)
         has_all = has_all and (objected is not None or row.index in at_gate)
         can = can_enforce(row, blocks_addresses=blocks_addresses)
-        is_possible = can and has_all and is_seen and barred is None
+        is_possible = can and has_all and is_seen and suspension is None and not objected
         if stop is None and is_possible:
             rows.append(row)
+            if word is not None and logged is not None and row.is_in_force(t_ms):
+                since_ms = min(word.since_ms, t_ms)
+                resumed.append(Resumption(row.index, word.act_payload_sha256, since_ms))
+        elif row.is_in_force(t_ms) and stop is None and suspension is not None:
+            omissions.append(_suspended(row, suspension, t_ms))
         elif row.is_in_force(t_ms):
-            omissions.append(_omission(row, stop, barred, t_ms, is_seen=is_seen, can=can))
+            omissions.append(_omission(row, stop, t_ms, is_seen=is_seen, can=can, bars=objected))
         unwitnessed += stop is None and not is_seen
     return Plan(
         origin=state.origin,
@@ -232,9 +273,11 @@ def make_plan(
         attested_rows=tuple(enforced_rows(in_force, omissions)),
         unwitnessed=unwitnessed,
         local=local,
-        witnessed_ends_ms=tuple(
-            seen_until_ms[row.index] for row in rows if row.index in seen_until_ms
+        other_changes_ms=(
+            *(seen_until_ms[row.index] for row in rows if row.index in seen_until_ms),
+            *suspension_ends_ms,
         ),
+        resumed=tuple(resumed),
     )
 
 
@@ -256,29 +299,25 @@ def can_enforce(row: OrderRow, *, blocks_addresses: bool) -> bool:
     return blocks_addresses or row.ip_measure is IpMeasure.NONE
 
 
-def _barred(
-    order: OrderRecord, operator: str | None, *, objected: bool | None
-) -> NotEnforced | None:
-    """Return why an order is not to be enforced here, whatever is at hand; None: it may be."""
-    if operator is not None and operator in order.suspended_by:
-        return NotEnforced.SUSPENDED
-    return NotEnforced.GUARD if objected else None
+def _suspended(row: OrderRow, suspension: Suspension, t_ms: int) -> Omission:
+    since_ms = max(row.from_ms, min(suspension.since_ms, t_ms))
+    return Omission(row.index, NotEnforced.SUSPENDED, suspension.payload_sha256, since_ms)
 
 
 def _omission(
     row: OrderRow,
     stop: KeptStop | None,
-    barred: NotEnforced | None,
     t_ms: int,
     *,
     is_seen: bool,
     can: bool,
+    bars: bool | None,
 ) -> Omission:
     if stop is not None:
         since_ms = min(stop.received_at_ms, t_ms)  # the clock may have been far ahead then
         return Omission(row.index, NotEnforced.STOPPED_UNLOGGED, stop.sha256, since_ms)
-    if barred is not None:
-        return Omission(row.index, barred, None, row.from_ms)
+    if bars:
+        return Omission(row.index, NotEnforced.GUARD, None, row.from_ms)
     if not is_seen:
         return Omission(row.index, NotEnforced.UNWITNESSED, None, row.from_ms)
     reason = NotEnforced.LIST_MISSING if can else NotEnforced.CANNOT_ENFORCE

@@ -37,7 +37,7 @@ def plan(
 ) -> Plan:
     """Plan the probe of one order at the network of `operator`, if one is named."""
     stands = standing(order, t_ms)
-    is_suspended = operator is not None and operator in order.suspended_by
+    is_suspended = order.suspension(operator, t_ms) is not None
     is_in_force = stands is Standing.IN_FORCE
     names: list[Name] = []
     because = None

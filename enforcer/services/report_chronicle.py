@@ -86,7 +86,7 @@ class Chronicle:
                 yield Fact(What.NOW_WAITING, t_ms, index, order)
             for guard in sorted(order.holds):
                 yield Fact(What.NOW_HELD, t_ms, index, order, {"guard": guard.name})
-            for operator in sorted(order.suspended_by):
+            for operator in sorted(order.suspended_by(t_ms)):
                 yield Fact(What.NOW_SUSPENDED, t_ms, index, order, {"operator": operator})
         for order in state.orders.values():
             for appeal in order.appeals:

@@ -166,10 +166,12 @@ async def test_what_follows_a_block_is_shown_with_it(founded, tmp_path):
         sent_at_ms=land.now_ms,
         files=[DOCUMENT],
     )
-    await act(founded, OrderSuspended, ref, land.officer, reason_sha256=None)
+    await act(founded, OrderSuspended, ref, land.officer, until_ms=None, reason_sha256=None)
     order = await read(founded, ref)
-    assert (list(order.reviews), list(order.suspended_by)) == ([review.index], ["isp-1"])
-    await act(founded, OrderResumed, ref, land.officer, reason_sha256=None)
+    (suspension,) = order.suspensions
+    assert (list(order.reviews), suspension.operator) == ([review.index], "isp-1")
+    named = suspension.payload_sha256
+    await act(founded, OrderResumed, ref, land.officer, suspension_sha256=named, reason_sha256=None)
     filed = await act(
         founded, AppealFiled, ref, land.oversight, statement_sha256=SHA256, files=[DOCUMENT]
     )
@@ -186,7 +188,7 @@ async def test_what_follows_a_block_is_shown_with_it(founded, tmp_path):
     (appeal,) = order.appeals
     assert (appeal.entry_index, appeal.decided_index) == (filed.index, decided.index)
     assert appeal.outcome == order_pb2.APPEAL_OUTCOME_GRANTED
-    assert list(order.suspended_by) == []
+    assert list(order.suspensions) == []
     assert order.status == order_pb2.ORDER_STATUS_STOPPED
     assert not in_force(land.state, land.now_ms)
 

@@ -298,6 +298,7 @@ def test_a_suspension_by_the_operator_of_the_network_counts(archive, isp, probe)
         request_id=request_id(),
         valid_until_ms=land.now_ms + DAY_MS,
         order=ref,
+        until_ms=None,
         reason_sha256=None,
     )
     assert land.record(seal(act, officer.key)).is_effective

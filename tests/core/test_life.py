@@ -354,13 +354,40 @@ def test_a_suspension_is_one_operators_and_ends_where_it_began():
     land = fresh()
     ref = land.in_force_order()
     assert land.suspend(ref).is_effective
-    assert land.order_record(ref).suspended_by == {"isp-1"}
+    assert land.order_record(ref).suspended_by(land.now_ms) == {"isp-1"}
     assert not land.suspend(ref).is_effective
     assert "has not suspended" in land.resume(ref, land.other_officer).refusal.message
     assert land.suspend(ref, land.other_officer).is_effective
     assert land.resume(ref).is_effective
-    assert land.order_record(ref).suspended_by == {"isp-2"}
+    assert land.order_record(ref).suspended_by(land.now_ms) == {"isp-2"}
     assert in_force(land.state, land.now_ms)
+
+
+def test_a_suspension_ends_by_itself_and_can_then_be_made_anew():
+    land = fresh()
+    ref = land.in_force_order()
+    end_ms = land.now_ms + 10_000
+    assert land.suspend(ref, until_ms=land.now_ms).refusal.data["field"] == "until_ms"
+    assert land.suspend(ref, until_ms=end_ms).is_effective
+    assert land.order_record(ref).suspended_by(end_ms - 1) == {"isp-1"}
+    assert land.order_record(ref).suspended_by(end_ms) == frozenset()
+    assert not land.suspend(ref).is_effective
+    land.now_ms = end_ms
+    assert "has not suspended" in land.resume(ref).refusal.message
+    assert land.suspend(ref).is_effective
+
+
+def test_a_resumption_that_was_kept_back_ends_no_later_suspension():
+    land = fresh()
+    ref = land.in_force_order()
+    suspension = seal(land.suspending(ref), land.officer.key)
+    assert land.record(suspension).is_effective
+    kept_back = seal(land.resuming(ref, suspension.payload_sha256), land.officer.key)
+    assert land.resume(ref).is_effective
+    assert land.suspend(ref).is_effective
+    assert land.record(kept_back).refusal.data["field"] == "suspension_sha256"
+    assert not land.record(suspension).is_effective
+    assert land.order_record(ref).suspended_by(land.now_ms) == {"isp-1"}
 
 
 def test_nobody_but_a_safety_officer_suspends():

@@ -420,11 +420,11 @@ async def test_a_withheld_stop_is_obeyed_attested_and_an_hour_later_a_violation(
         await until(lambda: not world.gate.blocks("bad.example.org"))
         await until(lambda: stopped_here(world) == [ref.entry_index])
         (omission,) = world.attested.omissions
-    assert omission.stop_payload_sha256 == parse_envelope(stop).payload_sha256
+    assert omission.act_payload_sha256 == parse_envelope(stop).payload_sha256
     assert audited(world, after_ms=0) == []
     (finding,) = audited(world, after_ms=HOUR_MS + 1_000)
     assert (finding.code, finding.index) == (Code.STOP_UNLOGGED, ref.entry_index)
-    assert omission.stop_payload_sha256[:16] in finding.words
+    assert omission.act_payload_sha256[:16] in finding.words
 
 
 async def test_a_stop_cut_off_the_ledger_again_is_a_rollback_to_both(world):

@@ -238,7 +238,7 @@ class Three:
         omissions = tuple(
             Omission(row.index, NotEnforced.SUSPENDED, None, row.from_ms)
             for row in in_force(state, then.t_ms)
-            if operator in state.orders[row.index].suspended_by
+            if operator in state.orders[row.index].suspended_by(then.t_ms)
         )
         digest = then.table_digest
         if omissions:

@@ -25,8 +25,10 @@ from enforcer.app.control import ControlPlane, serving
 from enforcer.backends.certificate_request import Holder
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.collateral_scan import scan_collateral
+from enforcer.backends.delta_files import DeltaFiles
 from enforcer.backends.guard_scan import scan_guards
 from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.list_delta import diff
 from enforcer.backends.list_sealed import open_here
 from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedPublisher
 from enforcer.backends.own_sealing import OwnSealing
@@ -45,6 +47,7 @@ from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
 from enforcer.ports import CollateralWork, GuardJob
 from enforcer.services.assessments import Assessments
+from enforcer.services.deltas import Deltas
 from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.list_secrets import ListSecrets
@@ -108,6 +111,7 @@ class PlainListWork:
 
     def __init__(self) -> None:
         self.scans: list[GuardJob] = []
+        self.diffs: list[tuple[str, str]] = []
         self._one_at_a_time = asyncio.Lock()
 
     async def check_list(self, path: Path) -> ListSummary:
@@ -115,6 +119,10 @@ class PlainListWork:
 
     async def open_list(self, sealed: Path, secret: str, sha256: str):
         return await asyncio.to_thread(open_here, sealed, secret, sha256)
+
+    async def diff_lists(self, base: Path, path: Path, to: Path) -> bool:
+        self.diffs.append((base.name, path.name))
+        return await asyncio.to_thread(diff, base, path, to)
 
     async def scan_collateral(self, work: CollateralWork) -> CollateralFound:
         return await asyncio.to_thread(scan_collateral, work)
@@ -164,10 +172,12 @@ class Desk:
         self.ledger = await Ledger.open(
             self.files, trust_of(self.land), verify, sealing, self.clock
         )
-        self.publication = Publication(
-            MemoryFeedPublisher(self.feed), self.ledger, opened.lists, self.interval_seconds
-        )
         self.work = PlainListWork()
+        publisher = MemoryFeedPublisher(self.feed)
+        deltas = Deltas(publisher, opened.lists, DeltaFiles(self.path / "deltas"), self.work)
+        self.publication = Publication(
+            publisher, self.ledger, opened.lists, deltas, self.interval_seconds
+        )
         self.wraps = opened.wraps
         own = self.land.control
         self.sealing = OwnSealing(own.encryption)

@@ -179,7 +179,7 @@ class World:
                 control=self.control,
                 receiver=self.receiver,
             )
-            lists = ListKeeper(ledger.lists, self.work, source, self.control, sealed)
+            lists = ListKeeper(ledger.lists, self.work, source, self.control, sealed, source)
             trust = replace(trust_of(self.land, self.log), witnesses=self.witnesses)
             time = NodeTime(self.clock, files)
             firewall = self._firewall_of(lists, time)

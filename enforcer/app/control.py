@@ -31,6 +31,7 @@ from enforcer.app.standby_settings import settings_of
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.control_marks import SERVING, Mark, MarkFile
+from enforcer.backends.delta_files import DeltaFiles
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
@@ -49,6 +50,7 @@ from enforcer.ports import Clock, FeedPublisher, ListWork, WitnessLink
 from enforcer.services.assessments import Assessments
 from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
+from enforcer.services.deltas import Deltas
 from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger
 from enforcer.services.list_secrets import ListSecrets
@@ -156,7 +158,11 @@ async def serving(
         async with (
             ledger,
             Publication(
-                feed, ledger, files.lists, config.reconcile_interval_seconds
+                feed,
+                ledger,
+                files.lists,
+                Deltas(feed, files.lists, DeltaFiles(config.ledger_dir / "deltas"), work),
+                config.reconcile_interval_seconds,
             ) as publication,
             AsyncExitStack() as stack,
         ):

@@ -146,7 +146,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             control=control,
             receiver=receiver,
         )
-        lists = ListKeeper(ledger.lists, checking, source, control, sealed)
+        lists = ListKeeper(ledger.lists, checking, source, control, sealed, source)
         gate = GateClient(config.gate_socket)
         firewall = firewall_of(config, gate, lists, node_time, stack)
         yield Node(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -19,7 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
-from enforcer.backends import collateral_scan, guard_groups, guard_scan, list_sealed, list_tasks
+from enforcer.backends import (
+    collateral_scan,
+    guard_groups,
+    guard_scan,
+    list_delta,
+    list_sealed,
+    list_tasks,
+)
 from enforcer.backends.list_export import Writing
 from enforcer.backends.list_format import Reading
 from enforcer.backends.list_report import NormaliseReport
@@ -139,6 +146,26 @@ class ListWorker:
             UnavailableError: the worker died, a list cannot be read, or memory has run out.
         """
         return await self._run(guard_groups.group_lists, paths, salted)
+
+    async def diff_lists(self, base: Path, path: Path, to: Path) -> bool:
+        """Write what a list differs in from another; see :mod:`list_delta`.
+
+        Raises:
+            IntegrityError: a list does not have the SHA-256 that names it.
+            UnavailableError: the worker died, or a file cannot be read or written.
+        """
+        return await self._run(list_delta.diff, base, path, to)
+
+    async def patch_list(self, base: Path, delta: AsyncIterator[bytes], target: Path) -> None:
+        """Make a list of another and a delta; see :mod:`list_delta`.
+
+        Raises:
+            InputError: it is no delta of this base.
+            IntegrityError: the base, or what was made, has not the SHA-256 that names it.
+            UnavailableError: the worker died, or a file cannot be read or written.
+        """
+        async with list_delta.spooled(delta, target.parent) as changes:
+            await self._run(list_delta.patch, base, changes, target)
 
     async def scan_collateral(self, work: CollateralWork) -> CollateralFound:
         """Compare an order's list with all that is known; see :mod:`collateral_scan`.

@@ -8,6 +8,7 @@ is believed: sizes are only claimed, until somebody checks a signature.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import Note
 from enforcer.core.tile import BUNDLE_BYTES_MAX, ENTRY_BYTES_MAX
 from enforcer.errors import IntegrityError, NotFoundError
+from enforcer.ports import Delta
 
 STREAM_ENTRIES_MIN: Final = 512
 """The stream is cut at multiples of this, so it keeps this many and at most twice as many."""
@@ -41,7 +43,7 @@ NODE_COMMANDS: Final = ("getrange", "xrange", "xread", "xrevrange", "ping")
 """All that a node's Redis user needs; none of them writes."""
 PUBLISHER_COMMANDS: Final = (
     *("ping", "info", "multi", "exec", "del", "set", "getrange", "strlen"),
-    *("xadd", "xlen", "xrange", "xtrim"),
+    *("xadd", "xlen", "xrange", "xtrim", "scan"),
 )
 """All that the control plane's Redis user needs."""
 
@@ -56,6 +58,11 @@ class FeedKeys:
     def prefix(self) -> str:
         """What every key of the feed begins with."""
         return f"feed:{{{self.origin}}}:"
+
+    @property
+    def glob(self) -> str:
+        """What Redis finds all keys of the feed by."""
+        return escaped(self.prefix) + "*"
 
     @property
     def head(self) -> str:
@@ -81,22 +88,42 @@ class FeedKeys:
         """Return the key of a full entry bundle (C2SP tlog-tiles)."""
         return f"{self.prefix}bundle:{index}"
 
-    def manifest(self, list_sha256: str) -> str:
-        """Return the key that says how long a list is; written when all its chunks are there."""
-        return f"{self.prefix}list:{list_sha256}"
+    def manifest(self, name: str) -> str:
+        """Return the key that says how long a list is; written when all its chunks are there.
 
-    def chunk(self, list_sha256: str, at: int) -> str:
-        """Return the key of one chunk of a target list."""
-        return f"{self.prefix}list:{list_sha256}:{at}"
+        `name` is its SHA-256, or a delta's name.
+        """
+        return f"{self.prefix}list:{name}"
+
+    def chunk(self, name: str, at: int) -> str:
+        """Return the key of one chunk of a target list, or of a delta."""
+        return f"{self.prefix}list:{name}:{at}"
+
+    def list_of(self, key: str) -> str | None:
+        """Return the SHA-256 or the delta's name that a key is about; None: it is of no list.
+
+        Of a wrap it is the sealed list's.
+        """
+        kind, _, rest = key.removeprefix(self.prefix).partition(":")
+        if not key.startswith(self.prefix) or kind not in ("list", "wrap"):
+            return None
+        sha256, *parts = rest.split(":")
+        is_delta = kind == "list" and parts[:1] == ["from"] and len(parts) > 1
+        return delta_name((sha256, parts[1])) if is_delta else sha256
 
     def wrap(self, sealed_sha256: str, key_id: str) -> str:
         """Return the key of a sealed list's wrap for one receiver."""
         return f"{self.prefix}wrap:{sealed_sha256}:{key_id}"
 
 
+def delta_name(delta: Delta) -> str:
+    """Return under what name a delta stands beside the lists."""
+    return ":from:".join(delta)
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """How many bytes a target list has."""
+    """How many bytes a target list, or a delta, has."""
 
     size_bytes: int
 
@@ -119,14 +146,14 @@ class Manifest:
         return b'{"bytes":%d,"chunks":%d}' % (self.size_bytes, self.chunks)
 
     @classmethod
-    def parse(cls, data: bytes) -> Manifest | None:
+    def parse(cls, data: bytes, size_bytes_max: int = LIST_BYTES_MAX) -> Manifest | None:
         """Read a manifest; None for what is none, or of a list that cannot be."""
         try:
             plain = json.loads(data)
             size_bytes = plain["bytes"]
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
-        if type(size_bytes) is not int or not 0 < size_bytes <= LIST_BYTES_MAX:
+        if type(size_bytes) is not int or not 0 < size_bytes <= size_bytes_max:
             return None
         made = cls(size_bytes)
         return made if made.format() == data else None
@@ -188,8 +215,12 @@ def publisher_acl(origin: str) -> tuple[str, ...]:
 
 
 def _acl(origin: str, commands: Sequence[str]) -> tuple[str, ...]:
-    keys = FeedKeys(origin).prefix.replace("[", "\\[")
-    return ("-@all", *(f"+{command}" for command in commands), f"~{keys}*")
+    return ("-@all", *(f"+{command}" for command in commands), f"~{FeedKeys(origin).glob}")
+
+
+def escaped(text: str) -> str:
+    """Return a pattern of Redis that fits this text alone."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", text)
 
 
 def no_wrap(sealed_sha256: str) -> NotFoundError:

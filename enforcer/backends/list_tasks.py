@@ -209,7 +209,7 @@ def split_list(path_in: Path, path_guards: Path, path_out: Path) -> SplitReport:
         path_guards.open("rb") as guards,
         durable.reporting(path_in, "read"),
         path_in.open("rb") as source,
-        _replacing(durable.temporary_of(path_out), path_out) as to,
+        replacing(durable.temporary_of(path_out), path_out) as to,
     ):
         return split(source, guards, to)
 
@@ -224,12 +224,12 @@ def _rewritten(
         report_to = None
         if report_path is not None:
             temporary = durable.temporary_of(report_path)
-            report_to = stack.enter_context(_replacing(temporary, report_path))
+            report_to = stack.enter_context(replacing(temporary, report_path))
         try:
             with (
                 durable.reporting(path_in, "read"),
                 path_in.open("rb") as source,
-                _replacing(durable.temporary_of(path_out), path_out) as to,
+                replacing(durable.temporary_of(path_out), path_out) as to,
             ):
                 return work(source, to, report_to)
         except InputError as error:
@@ -278,7 +278,7 @@ def verified(
 
 
 @contextmanager
-def _replacing(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
+def replacing(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
     """Open `temporary`, for this user alone, and let it take `path`'s place at the end."""
     with durable.reporting(path, "write"):
         try:

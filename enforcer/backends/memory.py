@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from enforcer._native.probe import Table
-from enforcer.backends import collateral_scan, guard_groups, guard_scan, list_sealed, list_tasks
+from enforcer.backends import (
+    collateral_scan,
+    guard_groups,
+    guard_scan,
+    list_delta,
+    list_sealed,
+    list_tasks,
+)
 from enforcer.backends.sealed_table import SealedFile
 from enforcer.core.collateral import CollateralFound
 from enforcer.core.guard import GuardScan
@@ -107,6 +114,26 @@ class InlineListWork:
         self.bases.append(job)
         await self.may_compile.wait()
         return await asyncio.to_thread(list_tasks.compile_here, job)
+
+    async def diff_lists(self, base: Path, path: Path, to: Path) -> bool:
+        """Write what a list differs in from another.
+
+        Raises:
+            IntegrityError: a list does not have the hash that names it.
+        """
+        self._check_away()
+        return await asyncio.to_thread(list_delta.diff, base, path, to)
+
+    async def patch_list(self, base: Path, delta: AsyncIterator[bytes], target: Path) -> None:
+        """Make a list of another and a delta.
+
+        Raises:
+            InputError: it is no delta of this base.
+            IntegrityError: the base, or what was made, has not the hash that names it.
+        """
+        self._check_away()
+        async with list_delta.spooled(delta, target.parent) as changes:
+            await asyncio.to_thread(list_delta.patch, base, changes, target)
 
     async def scan_collateral(self, work: CollateralWork) -> CollateralFound:
         """Compare an order's list with all that is known of addresses.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 
 from enforcer.backends.feed_format import (
@@ -22,7 +22,14 @@ from enforcer.backends.feed_format import (
 )
 from enforcer.core.tile import TILE_WIDTH, decode_bundle
 from enforcer.errors import ConflictError, IntegrityError, NotFoundError, UnavailableError
-from enforcer.ports import Contents, FeedUpdate, LedgerFiles, Reconciliation
+from enforcer.ports import (
+    NO_DELTAS,
+    Contents,
+    Delta,
+    FeedUpdate,
+    LedgerFiles,
+    Reconciliation,
+)
 
 
 class MemoryFeed:
@@ -32,6 +39,8 @@ class MemoryFeed:
         self.is_away = False
         self.refused = 0
         """How many calls found it away."""
+        self.reconciled = 0
+        """How often it was compared with a ledger."""
         self.clear()
         self._changed = asyncio.Event()
 
@@ -42,6 +51,7 @@ class MemoryFeed:
         self.log: dict[int, StreamEntry] = {}
         self.bundles: dict[int, bytes] = {}
         self.lists: dict[str, bytes] = {}
+        self.deltas: dict[Delta, bytes] = {}
         self.wraps: dict[tuple[str, str], bytes] = {}
         self.stops: list[bytes] = []
 
@@ -99,6 +109,11 @@ class MemoryFeedPublisher:
         self._feed.check()
         self._feed.lists[sha256] = await asyncio.to_thread(path.read_bytes)
 
+    async def put_delta(self, sha256: str, base_sha256: str, path: Path) -> None:
+        """Make a delta readable."""
+        self._feed.check()
+        self._feed.deltas[sha256, base_sha256] = await asyncio.to_thread(path.read_bytes)
+
     async def put_wrap(self, sealed_sha256: str, key_id: str, document: bytes) -> None:
         """Make a wrap readable."""
         self._feed.check()
@@ -111,7 +126,11 @@ class MemoryFeedPublisher:
         self._feed.wake()
 
     async def reconcile(
-        self, ledger: LedgerFiles, lists: Contents, wanted: Sequence[str]
+        self,
+        ledger: LedgerFiles,
+        lists: Contents,
+        wanted: Sequence[str],
+        deltas: Mapping[Delta, Path] = NO_DELTAS,
     ) -> Reconciliation:
         """Compare the feed with the ledger and write again what is missing or differs."""
         self._feed.check()
@@ -141,10 +160,35 @@ class MemoryFeedPublisher:
         ]
         for each in missing:
             await self.put_list(each, lists.path(each))
+        self._feed.reconciled += 1
+        differing = [
+            each
+            for each, path in deltas.items()
+            if self._feed.deltas.get(each) != path.read_bytes()
+        ]
+        for delta in differing:
+            await self.put_delta(*delta, deltas[delta])
         self._feed.wake()
         return Reconciliation(
-            0 if is_right else size - floor, len(wrong), len(missing), was_forged=was_forged
+            0 if is_right else size - floor,
+            len(wrong),
+            len(missing) + len(differing),
+            was_forged=was_forged,
         )
+
+    async def keep_lists(self, lists: Collection[str], deltas: Collection[Delta]) -> int:
+        """Remove all lists, deltas and wraps but those of `lists`, and `deltas`; say how many."""
+        self._feed.check()
+        old = [
+            *(self._feed.lists.pop(each) for each in self._feed.lists.keys() - set(lists)),
+            *(self._feed.deltas.pop(each) for each in self._feed.deltas.keys() - set(deltas)),
+            *(
+                self._feed.wraps.pop(each)
+                for each in list(self._feed.wraps)
+                if each[0] not in lists
+            ),
+        ]
+        return len(old)
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""
@@ -228,6 +272,23 @@ class MemoryFeedSource:
         data = self._feed.lists[sha256]
         for at in range(0, len(data), CHUNK_BYTES):
             yield data[at : at + CHUNK_BYTES]
+
+    async def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from another.
+
+        Raises:
+            NotFoundError: the feed does not have it.
+        """
+        self._feed.check()
+        if (sha256, base_sha256) not in self._feed.deltas:
+            raise NotFoundError(f"the feed has no delta to {sha256}", advice="Take the list.")
+        data = self._feed.deltas[sha256, base_sha256]
+        for at in range(0, len(data), CHUNK_BYTES):
+            yield data[at : at + CHUNK_BYTES]
+
+    def count_fault(self, what: str) -> None:
+        """Count that something in the feed turned out to be wrong when it was used."""
+        self._faults[what] += 1
 
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver.

@@ -121,20 +121,23 @@ class FeedAudit:
                     wrong.add(index)
         return sorted(wrong)
 
-    async def has_list(self, redis: Redis, digest: str, path: Path) -> bool:
-        """Tell whether manifest and chunks of a list are there; one chunk is read, in turn."""
+    async def has_list(self, redis: Redis, name: str, path: Path) -> bool:
+        """Tell whether manifest and chunks of a list are there; one chunk is read, in turn.
+
+        `name` is its SHA-256, or a delta's name.
+        """
         manifest = Manifest.of(path)
         async with redis.pipeline(transaction=False) as turn:
-            turn.getrange(self._keys.manifest(digest), 0, MANIFEST_BYTES_MAX)
+            turn.getrange(self._keys.manifest(name), 0, MANIFEST_BYTES_MAX)
             for at in range(manifest.chunks):
-                turn.strlen(self._keys.chunk(digest, at))
+                turn.strlen(self._keys.chunk(name, at))
             held, *lengths = await turn.execute(raise_on_error=False)
         if held != manifest.format():
             return False
         if lengths != [manifest.chunk_bytes(at) for at in range(manifest.chunks)]:
             return False
         at = self._next_chunk = (self._next_chunk + 1) % manifest.chunks
-        chunk = await redis_read.value(redis, self._keys.chunk(digest, at), CHUNK_BYTES)
+        chunk = await redis_read.value(redis, self._keys.chunk(name, at), CHUNK_BYTES)
         return chunk == (await asyncio.to_thread(_read_chunk, path, at))
 
     def _strange(self, head: bytes) -> StreamVerdict:

@@ -8,13 +8,14 @@ covers them appear together, and no entry leaves the stream before its bundle is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
+from enforcer.backends import redis_read
 from enforcer.backends.feed_format import (
     CHECKPOINT_FIELD,
     CHUNK_BYTES,
@@ -24,6 +25,7 @@ from enforcer.backends.feed_format import (
     FeedKeys,
     Manifest,
     claimed_size,
+    delta_name,
     stream_floor,
     stream_id,
 )
@@ -32,7 +34,7 @@ from enforcer.backends.redis_connection import RedisLink
 from enforcer.backends.redis_place import RedisPlace
 from enforcer.core.tile import TILE_WIDTH, encode_bundle
 from enforcer.errors import ConflictError, InputError
-from enforcer.ports import Contents, LedgerFiles, Reconciliation
+from enforcer.ports import NO_DELTAS, Contents, Delta, LedgerFiles, Reconciliation
 
 OLDEST_VERSION: Final = (6, 2)  # XTRIM MINID
 
@@ -107,13 +109,11 @@ class RedisFeedPublisher:
 
     async def put_list(self, sha256: str, path: Path) -> None:
         """Write a target list in chunks, and its manifest when they are all there."""
-        manifest = Manifest.of(path)
-        async with self._link.use("write a target list") as redis:
-            with path.open("rb") as file:
-                for at in range(manifest.chunks):
-                    chunk = await asyncio.to_thread(file.read, CHUNK_BYTES)
-                    await redis.set(self._keys.chunk(sha256, at), chunk)
-            await redis.set(self._keys.manifest(sha256), manifest.format())
+        await self._put(sha256, path)
+
+    async def put_delta(self, sha256: str, base_sha256: str, path: Path) -> None:
+        """Write a delta as a list is written, under its own name."""
+        await self._put(delta_name((sha256, base_sha256)), path)
 
     async def put_wrap(self, sealed_sha256: str, key_id: str, document: bytes) -> None:
         """Write a wrap."""
@@ -128,12 +128,16 @@ class RedisFeedPublisher:
             )
 
     async def reconcile(
-        self, ledger: LedgerFiles, lists: Contents, wanted: Sequence[str]
+        self,
+        ledger: LedgerFiles,
+        lists: Contents,
+        wanted: Sequence[str],
+        deltas: Mapping[Delta, Path] = NO_DELTAS,
     ) -> Reconciliation:
         """Compare the feed with the ledger and write again what is missing or differs.
 
-        Every entry of the stream is compared, every bundle and wanted list is looked for, and
-        each call reads back a few of those whole.
+        Every entry of the stream is compared, every bundle, wanted list and delta is looked for,
+        and each call reads back a few of those whole.
 
         Raises:
             InputError: this Redis cannot carry a feed (:meth:`check_server`).
@@ -149,15 +153,36 @@ class RedisFeedPublisher:
                 found = await self._audit.compare_stream(redis, ledger, size, note)
                 if not found.is_right:
                     await self._rebuild(redis, ledger, size, note)
-                missing = [each for each in wanted if not await self._has_list(redis, lists, each)]
-            for each in missing:
-                await self.put_list(each, lists.path(each))
+                paths = {each: lists.path(each) for each in wanted if lists.has(each)}
+                paths |= {delta_name(delta): path for delta, path in deltas.items()}
+                missing = [
+                    name
+                    for name, path in paths.items()
+                    if not await self._audit.has_list(redis, name, path)
+                ]
+            for name in missing:
+                await self._put(name, paths[name])
             return Reconciliation(
                 entries=0 if found.is_right else size - stream_floor(size),
                 bundles=bundles,
                 lists=len(missing),
                 was_forged=found.is_forged,
             )
+
+    async def keep_lists(self, lists: Collection[str], deltas: Collection[Delta]) -> int:
+        """Remove all lists, deltas and wraps but those of `lists` and `deltas`; count the keys."""
+        kept = {*lists, *map(delta_name, deltas)}
+        count = 0
+        async with self._link.use("look for what nobody needs any more") as redis:
+            cursor = 0
+            while True:
+                cursor, keys = await redis_read.scanned(redis, cursor, self._keys.glob)
+                names = {key: self._keys.list_of(key) for key in keys}
+                old = [key for key, name in names.items() if name is not None and name not in kept]
+                if old:
+                    count += await redis.delete(*old)
+                if cursor == 0:
+                    return count
 
     async def close(self) -> None:
         """Close the connections."""
@@ -208,11 +233,15 @@ class RedisFeedPublisher:
             await redis.set(self._keys.bundle(index), bundle)
         return len(wrong)
 
-    async def _has_list(self, redis: Redis, lists: Contents, digest: str) -> bool:
-        """Tell whether a list is there; one that this control plane lacks is left alone."""
-        return not lists.has(digest) or await self._audit.has_list(
-            redis, digest, lists.path(digest)
-        )
+    async def _put(self, name: str, path: Path) -> None:
+        """Write a list, or a delta, in chunks, and its manifest when they are all there."""
+        manifest = Manifest.of(path)
+        async with self._link.use("write a target list") as redis:
+            with path.open("rb") as file:
+                for at in range(manifest.chunks):
+                    chunk = await asyncio.to_thread(file.read, CHUNK_BYTES)
+                    await redis.set(self._keys.chunk(name, at), chunk)
+            await redis.set(self._keys.manifest(name), manifest.format())
 
 
 class BundleTail:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 Message: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 """A stream's message: its id and its fields."""
+
+KEYS_SCANNED: Final = 1_000
+"""Keys that Redis looks at before it answers."""
 
 
 class GarbageError(Exception):
@@ -54,6 +57,13 @@ async def messages_after(
         answer = await redis.xread({key: after}, count=count, block=max(wait_ms, 1))
     streams = cast("list[tuple[bytes, list[Message]]]", answer)
     return streams[0][1] if streams else []
+
+
+async def scanned(redis: Redis, cursor: int, pattern: str) -> tuple[int, list[str]]:
+    """Return some of the keys that fit, and where to go on; 0: that was all."""
+    answer = await redis.scan(cursor, match=pattern, count=KEYS_SCANNED)
+    after, keys = cast("tuple[int, list[bytes]]", answer)
+    return int(after), [key.decode("utf-8", "replace") for key in keys]
 
 
 async def last_id(redis: Redis, key: str) -> bytes | None:

@@ -20,6 +20,7 @@ from enforcer.backends.feed_format import (
     CHECKPOINT_BYTES_MAX,
     CHUNK_BYTES,
     ENVELOPE_FIELD,
+    LIST_BYTES_MAX,
     MANIFEST_BYTES_MAX,
     READ_ENTRIES_MAX,
     STOP_BYTES_MAX,
@@ -29,6 +30,7 @@ from enforcer.backends.feed_format import (
     Manifest,
     StreamEntry,
     claimed_size,
+    delta_name,
     no_wrap,
     read_entry,
     stream_id,
@@ -37,6 +39,7 @@ from enforcer.backends.redis_connection import BLOCK_MS_MAX, RedisLink
 from enforcer.backends.redis_place import RedisPlace
 from enforcer.backends.redis_read import GarbageError, Message
 from enforcer.backends.sealing import WRAP_BYTES_MAX
+from enforcer.core.list_delta import DELTA_BYTES_MAX
 from enforcer.core.tile import BUNDLE_BYTES_MAX, TILE_WIDTH, decode_bundle, encode_bundle
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.ports import FeedUpdate
@@ -122,18 +125,21 @@ class RedisFeedSource:
         Raises:
             NotFoundError: the feed does not have it, or not all of it.
         """
-        text = await self._get(self._keys.manifest(sha256), MANIFEST_BYTES_MAX)
-        manifest = Manifest.parse(text) if text is not None else None
-        if text is not None and manifest is None:
-            self._fault("a target list's manifest is none")
-        if manifest is None:
-            raise _no_list(sha256)
-        for at in range(manifest.chunks):
-            chunk = await self._get(self._keys.chunk(sha256, at), CHUNK_BYTES)
-            if chunk is None or len(chunk) != manifest.chunk_bytes(at):
-                self._fault("a chunk of a target list is missing or of another length")
-                raise _no_list(sha256)
+        async for chunk in self._chunks(sha256, LIST_BYTES_MAX):
             yield chunk
+
+    async def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from another.
+
+        Raises:
+            NotFoundError: the feed does not have it, or not all of it.
+        """
+        async for chunk in self._chunks(delta_name((sha256, base_sha256)), DELTA_BYTES_MAX):
+            yield chunk
+
+    def count_fault(self, what: str) -> None:
+        """Count that something in the feed turned out to be wrong when it was used."""
+        self._fault(what)
 
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver.
@@ -149,6 +155,21 @@ class RedisFeedSource:
     async def close(self) -> None:
         """Close the connections."""
         await self._link.close()
+
+    async def _chunks(self, name: str, size_bytes_max: int) -> AsyncIterator[bytes]:
+        """Yield a list, or a delta, of at most that length."""
+        text = await self._get(self._keys.manifest(name), MANIFEST_BYTES_MAX)
+        manifest = Manifest.parse(text, size_bytes_max) if text is not None else None
+        if text is not None and manifest is None:
+            self._fault("a target list's manifest is none")
+        if manifest is None:
+            raise _no_list(name)
+        for at in range(manifest.chunks):
+            chunk = await self._get(self._keys.chunk(name, at), CHUNK_BYTES)
+            if chunk is None or len(chunk) != manifest.chunk_bytes(at):
+                self._fault("a chunk of a target list is missing or of another length")
+                raise _no_list(name)
+            yield chunk
 
     async def _collect(self, size: int, end: int, note: bytes) -> FeedUpdate | None:
         """Gather the entries from `size` to `end`, or the first of them; None at a gap."""
@@ -277,9 +298,9 @@ def _order(identity: bytes) -> tuple[int, int]:
     return int(milliseconds), int(sequence)
 
 
-def _no_list(sha256: str) -> NotFoundError:
+def _no_list(name: str) -> NotFoundError:
     return NotFoundError(
-        f"the feed does not have the target list {sha256}",
+        f"the feed does not have the target list {name}",
         advice="Ask the control plane for it.",
         field="target_list_sha256",
     )

@@ -90,7 +90,10 @@ def _commit(state: State, payload: AnyPayload, entry: Entry) -> int | None:
     """Make the change that a judged payload asks for; return the order it concerns."""
     match payload:
         case PolicyAdopted():
-            state.policy = PolicyRecord(state.size, payload, entry.envelope.payload_sha256)
+            former_pins = state.policy.payload.pins if state.policy is not None else None
+            state.policy = PolicyRecord(
+                state.size, payload, entry.envelope.payload_sha256, former_pins
+            )
             state.pinned |= set(payload.pins.lists)
             return None
         case KeyRegistered():

@@ -48,6 +48,8 @@ class PolicyRecord:
     index: int
     payload: PolicyAdopted
     payload_sha256: str
+    former_pins: Pins | None = None
+    """What the policy before it pinned."""
 
     @property
     def ref(self) -> PolicyRef:

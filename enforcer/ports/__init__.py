@@ -6,7 +6,15 @@ nothing has changed. Implementations are in ``backends``; the in-memory ones the
 same contracts, and the same tests run on both.
 """
 
-from enforcer.ports.feed import FeedPublisher, FeedSource, FeedUpdate, Reconciliation
+from enforcer.ports.feed import (
+    NO_DELTAS,
+    Delta,
+    DeltaSource,
+    FeedPublisher,
+    FeedSource,
+    FeedUpdate,
+    Reconciliation,
+)
 from enforcer.ports.firewall import (
     Firewall,
     FirewallChange,
@@ -25,6 +33,7 @@ from enforcer.ports.links import ControlLink, WitnessLink
 from enforcer.ports.lists import (
     CollateralWork,
     CompileJob,
+    DeltaFiles,
     GuardJob,
     ListWork,
     OpenedList,
@@ -36,12 +45,16 @@ from enforcer.ports.resolver import DnsReply, ResolverUnderTest, Silence, Transp
 from enforcer.ports.traffic import DnsMessage, FlowIndex, LineIndex, Octets
 
 __all__ = [
+    "NO_DELTAS",
     "Clock",
     "CollateralWork",
     "CompileJob",
     "ContentWriter",
     "Contents",
     "ControlLink",
+    "Delta",
+    "DeltaFiles",
+    "DeltaSource",
     "DnsMessage",
     "DnsReply",
     "FeedPublisher",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
 from enforcer.ports.ledger import Contents, LedgerFiles
 
@@ -31,8 +31,14 @@ class Reconciliation:
     entries: int
     bundles: int
     lists: int
+    """Lists and deltas."""
     was_forged: bool
     """Something stood in the feed that the ledger does not hold."""
+
+
+Delta: TypeAlias = tuple[str, str]
+"""What a list differs in from another: by its own SHA-256, and that one's."""
+NO_DELTAS: Final[Mapping[Delta, Path]] = {}
 
 
 class FeedPublisher(Protocol):
@@ -52,6 +58,9 @@ class FeedPublisher(Protocol):
     async def put_list(self, sha256: str, path: Path) -> None:
         """Make a target list readable before an order that needs it is published."""
 
+    async def put_delta(self, sha256: str, base_sha256: str, path: Path) -> None:
+        """Make readable what a list differs in from the one that it follows."""
+
     async def put_wrap(self, sealed_sha256: str, key_id: str, document: bytes) -> None:
         """Make a wrap readable before an order that needs it is published."""
 
@@ -59,11 +68,22 @@ class FeedPublisher(Protocol):
         """Show readers a signed stop that is not in the ledger yet."""
 
     async def reconcile(
-        self, ledger: LedgerFiles, lists: Contents, wanted: Sequence[str]
+        self,
+        ledger: LedgerFiles,
+        lists: Contents,
+        wanted: Sequence[str],
+        deltas: Mapping[Delta, Path] = NO_DELTAS,
     ) -> Reconciliation:
         """Compare the feed with the ledger and write what is missing or differs.
 
-        `wanted` are the hashes of the target lists that nodes need now.
+        `wanted` are the hashes of the target lists that nodes need now, `deltas` where those are
+        that should be there.
+        """
+
+    async def keep_lists(self, lists: Collection[str], deltas: Collection[Delta]) -> int:
+        """Remove all lists, deltas and wraps but those of `lists`, and `deltas`; say how many keys.
+
+        `lists` are the hashes of the files that lists travel as.
         """
 
 
@@ -99,3 +119,17 @@ class FeedSource(Protocol):
         Raises:
             NotFoundError: the feed does not have it.
         """
+
+
+class DeltaSource(Protocol):
+    """Where a node asks for what a list differs in; nothing that it returns is to be believed."""
+
+    def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from one that is at hand.
+
+        Raises:
+            NotFoundError: it is not there.
+        """
+
+    def count_fault(self, what: str) -> None:
+        """Count that something in there turned out to be wrong when it was used."""

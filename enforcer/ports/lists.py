@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from enforcer.core.guard import GuardScan
 from enforcer.core.guard_facts import GuardFacts
 from enforcer.core.table import OrderRow
 from enforcer.core.target import ListSummary
+from enforcer.ports.feed import Delta
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,27 @@ class ListWork(Protocol):
             InputError: a list is not canonical.
         """
 
+    async def diff_lists(self, base: Path, path: Path, to: Path) -> bool:
+        """Write to `to` what the list at `path` differs in from that at `base`.
+
+        Both are checked lists, named by their SHA-256. False, and nothing is written: the list
+        is short, or differs in too much.
+
+        Raises:
+            IntegrityError: a list does not have its hash.
+        """
+
+    async def patch_list(self, base: Path, delta: AsyncIterator[bytes], target: Path) -> None:
+        """Make the list that `target` names of the one at `base` and a delta.
+
+        Nobody vouches for the delta. What `delta` raises is raised.
+
+        Raises:
+            InputError: it is no delta of this base.
+            IntegrityError: the base, or what was made, has not its hash (``expected``); nothing
+                is kept.
+        """
+
     async def group_lists(
         self, paths: Mapping[str, Path], salted: frozenset[str]
     ) -> dict[str, int]:
@@ -153,3 +175,16 @@ class ListWork(Protocol):
 
     async def compile_overlay(self, job: CompileJob) -> tuple[SealedTable, TableStats]:
         """Compile an overlay, at once, whatever else is being worked on; as `compile` otherwise."""
+
+
+class DeltaFiles(Protocol):
+    """A control plane's deltas on disk; any may get lost, and is made again."""
+
+    def path(self, delta: Delta) -> Path:
+        """Return where a delta is, or would be."""
+
+    def has(self, delta: Delta) -> bool:
+        """Tell whether a delta is here."""
+
+    def keep_only(self, deltas: Collection[Delta]) -> None:
+        """Remove all others."""

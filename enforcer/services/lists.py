@@ -9,7 +9,7 @@ and no other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +17,11 @@ import structlog
 
 from enforcer.core.sealed import SealedList
 from enforcer.core.table import OrderRow
-from enforcer.errors import EnforcerError, InputError, NotFoundError
-from enforcer.ports import Contents, ControlLink, FeedSource, ListWork, OpenedList
+from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
+from enforcer.ports import Contents, ControlLink, DeltaSource, FeedSource, ListWork, OpenedList
 from enforcer.services.sealed_lists import SealedKeeper
+
+NO_BASES: Final[Mapping[str, str]] = {}
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -34,9 +36,13 @@ class ListKeeper:
         source: FeedSource,
         control: ControlLink,
         sealed: SealedKeeper,
+        deltas: DeltaSource | None = None,
     ) -> None:
+        """Take the parts; `deltas` where the feed has what lists differ in."""
         self._contents = contents
         self._keeper = sealed
+        self._deltas = deltas
+        self._bases: Mapping[str, str] = {}
         self._sealed: dict[str, list[SealedList]] = {}
         self._opened: dict[str, OpenedList] = {}
         self._work = work
@@ -62,9 +68,18 @@ class ListKeeper:
         """Return how many targets a list has; None where it is not at hand."""
         return self._counts.get(sha256)
 
-    def expect(self, sealed: dict[str, list[SealedList]], wanted: Collection[str]) -> None:
-        """Hear which lists are sealed, and close what was opened and is not wanted any more."""
+    def expect(
+        self,
+        sealed: dict[str, list[SealedList]],
+        wanted: Collection[str],
+        bases: Mapping[str, str] = NO_BASES,
+    ) -> None:
+        """Hear which lists are sealed, and close what was opened and is not wanted any more.
+
+        `bases` says which list each of the wanted follows, by SHA-256.
+        """
         self._sealed = sealed
+        self._bases = bases
         for sha256 in self._opened.keys() - set(wanted):
             self._close(sha256)
 
@@ -111,7 +126,7 @@ class ListKeeper:
             return True
         if sha256 in self._unusable:
             return False
-        if await self._fetch_any(sha256):
+        if await self._patch(sha256) or await self._fetch_any(sha256):
             is_good = await self._check(sha256)
             if not is_good:
                 self._unusable.add(sha256)
@@ -141,6 +156,34 @@ class ListKeeper:
         opened = self._opened.pop(sha256, None)
         if opened is not None:
             opened.close()
+
+    async def _patch(self, sha256: str) -> bool:
+        """Make a list of the one that it follows and what it differs in; tell whether that worked.
+
+        It is kept under its hash alone, so whatever else comes out was wrong in the feed, unless
+        the base was altered here.
+        """
+        base = self._bases.get(sha256)
+        if self._deltas is None or base is None or not self._contents.has(base):
+            return False
+        try:
+            await self._work.patch_list(
+                self._contents.path(base),
+                self._deltas.delta_chunks(sha256, base),
+                self._contents.path(sha256),
+            )
+        except NotFoundError:
+            return False
+        except (InputError, IntegrityError) as error:
+            if error.data.get("expected") != base:
+                self._deltas.count_fault("a delta is not that of the list that it names")
+            _log.warning("made no list of its delta", list=sha256, problem=error.message)
+            return False
+        except EnforcerError as error:
+            _log.warning("made no list of its delta", list=sha256, problem=error.message)
+            return False
+        _log.info("made a list of its delta", list=sha256, base=base)
+        return True
 
     async def _fetch_any(self, sha256: str) -> bool:
         """Fetch a file from wherever it is; tell whether that worked."""

@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from enforcer.core import list_delta
 from enforcer.core.attestation import GateState
 from enforcer.core.sealed import by_list
 from enforcer.core.state import State
@@ -409,7 +410,7 @@ class Node:
         """Return the lists to have at hand, when the keeper has heard which of them are sealed."""
         state = self._replica.state
         wanted = [*wanted_lists(state, self._time.now_ms()), *self._scans.limits.wanted]
-        self._lists.expect(by_list(state), wanted)
+        self._lists.expect(by_list(state), wanted, list_delta.bases(state, set(wanted)))
         return wanted
 
     async def _fetch_lists(self) -> None:

@@ -13,10 +13,12 @@ from typing import Final, TypeVar
 
 import structlog
 
+from enforcer.core import list_delta
 from enforcer.core.entry import AnyPayload, parse_payload
 from enforcer.core.envelope import Envelope
 from enforcer.core.guard import Guard
 from enforcer.core.guard_data import PINNED_LINES_MAX
+from enforcer.core.guard_facts import NO_PINS
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
 from enforcer.core.order import (
@@ -29,7 +31,7 @@ from enforcer.core.order import (
     OrderRef,
     OrderRejected,
 )
-from enforcer.core.policy import PolicyAdopted
+from enforcer.core.policy import Pins, PolicyAdopted
 from enforcer.core.remedy import (
     AppealDecided,
     AppealFiled,
@@ -146,7 +148,8 @@ class Orders:
             return Proposed(None, held)
         await side_files.keep(self._side, documents)
         await self._wrapping.wrap_for(order, blocks=False)
-        await self._publication.bring_list(order.list_file_sha256)
+        base = list_delta.base_of(self._ledger.state, order)
+        await self._publication.bring_list(order.list_file_sha256, base)
         if held is None:
             return Proposed(await self._ledger.record(envelope), None)
         await self._guards.keep(held)
@@ -321,7 +324,17 @@ class Orders:
         if validate_only:
             return None
         await side_files.keep(self._side, documents)
+        if isinstance(payload, PolicyAdopted):
+            await self._bring_pinned(payload.pins)
         return await self._ledger.record(envelope, check=check)
+
+    async def _bring_pinned(self, pins: Pins) -> None:
+        """Put what is newly pinned into the feed, with what it differs in."""
+        policy = self._ledger.state.policy
+        former = policy.payload.pins if policy is not None else NO_PINS
+        bases = list_delta.bases_of_pins(former, pins)
+        for sha256 in set(pins.lists) - set(former.lists):
+            await self._publication.bring_list(sha256, bases.get(sha256))
 
     async def _check_targets(self, order: OrderProposed) -> None:
         """Check that the list is here and that the order says of it what it is."""

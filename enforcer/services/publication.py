@@ -13,19 +13,22 @@ from typing import Final, Self
 
 import structlog
 
+from enforcer.core import list_delta
 from enforcer.core.entry import parse_payload
 from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.order import OrderApproved
-from enforcer.core.policy import PolicyAdopted
+from enforcer.core.policy import DAY_MS, PolicyAdopted
 from enforcer.core.state import State
 from enforcer.errors import ConflictError, EnforcerError
 from enforcer.ports import Contents, FeedPublisher
+from enforcer.services.deltas import Deltas
 from enforcer.services.ledger import Appended, Ledger
 
 ENTRIES_UNPUBLISHED_MAX: Final = 1_024
 """More than this are not kept in memory: comparing finds them in the ledger."""
 
 LAST_SECONDS_MAX: Final = 2
+TIDY_SECONDS: Final = 3_600.0
 
 log: Final = structlog.get_logger()
 
@@ -34,15 +37,26 @@ class Publication:
     """The feed of one ledger; use it as a context manager, inside that of the ledger."""
 
     def __init__(
-        self, feed: FeedPublisher, ledger: Ledger, lists: Contents, interval_seconds: float
+        self,
+        feed: FeedPublisher,
+        ledger: Ledger,
+        lists: Contents,
+        deltas: Deltas,
+        interval_seconds: float,
     ) -> None:
         self._feed = feed
         self._ledger = ledger
         self._lists = lists
+        self._deltas = deltas
+        self._making: asyncio.Task[None] | None = None
+        self._tidied_at: float | None = None
+        """When the feed was last rid of what nobody needs, by the loop's clock."""
         self._interval_seconds = interval_seconds
         self._waiting: list[Appended] = []
         self._brought: set[str] = set()
         """Lists that were put into the feed by this process."""
+        self._fresh: set[str] = set()
+        """Those of them that were put there since it was last tidied: acts may name them soon."""
         self._tell_mended: list[Callable[[], None]] = []
         self._tell_compared: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
@@ -65,8 +79,10 @@ class Publication:
         self._wake.set()
         if self.task is not None:
             await asyncio.wait([self.task], timeout=LAST_SECONDS_MAX)
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+        tasks = [task for task in (self.task, self._making) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def on_mended(self, tell: Callable[[], None]) -> None:
         """Have `tell` called when something was missing or wrong in the feed; it must not wait."""
@@ -76,8 +92,13 @@ class Publication:
         """Have `tell` called each time that the feed was compared; it must not wait."""
         self._tell_compared.append(tell)
 
-    async def bring_list(self, sha256: str) -> None:
-        """Put a list into the feed before anybody needs it; failing is no harm."""
+    async def bring_list(self, sha256: str, base_sha256: str | None = None) -> None:
+        """Put a list into the feed before anybody needs it; failing is no harm.
+
+        With the list that it follows, also what it differs in.
+        """
+        if base_sha256 is not None:
+            await self._deltas.bring(sha256, base_sha256)
         try:
             await self._put_list(sha256)
         except EnforcerError as error:
@@ -101,6 +122,8 @@ class Publication:
     async def _run(self) -> None:
         while not self._is_closing:
             await self._compare()
+            if not self.is_mending:
+                await self._tidy()
             await self._publish_for(self._interval_seconds)
 
     async def _compare(self) -> None:
@@ -110,8 +133,11 @@ class Publication:
             self._waiting.clear()
             size = self._ledger.files.size
             wanted = wanted_lists(self._ledger.state, self._ledger.now_ms())
+            bases = list_delta.bases(self._ledger.state, set(wanted))
             try:
-                found = await self._feed.reconcile(self._ledger.files, self._lists, wanted)
+                found = await self._feed.reconcile(
+                    self._ledger.files, self._lists, wanted, self._deltas.made(bases)
+                )
             except EnforcerError as error:
                 self._is_away(error)
                 return
@@ -121,6 +147,7 @@ class Publication:
             for tell in self._tell_compared:
                 tell()
             if found.entries or found.bundles or found.lists or found.was_forged:
+                self._brought.clear()  # what acts may name next may be gone as well
                 for tell in self._tell_mended:
                     tell()
             if found.entries or found.bundles or found.lists:
@@ -129,8 +156,30 @@ class Publication:
                 )
             if found.was_forged:
                 log.error("feed_was_forged")
+            if self._making is None or self._making.done():
+                self._making = asyncio.create_task(self._deltas.bring_all(bases))
             # What was appended meanwhile was not kept for publishing.
             self.is_mending = self._ledger.files.size != size
+
+    async def _tidy(self) -> None:
+        """At times, remove from the feed the lists of orders that ended long ago."""
+        now = asyncio.get_running_loop().time()
+        if self._tidied_at is not None and now < self._tidied_at + TIDY_SECONDS:
+            return
+        state, t_ms = self._ledger.state, self._ledger.now_ms()
+        kept = kept_lists(state, t_ms) | self._fresh
+        bases = list_delta.bases(state, kept)
+        self._fresh.clear()
+        try:
+            await self._deltas.keep_only(bases)
+            removed = await self._feed.keep_lists(kept, bases.items())
+        except EnforcerError as error:
+            self._is_away(error)
+            return
+        self._brought &= kept | self._fresh
+        self._tidied_at = now
+        if removed:
+            log.info("feed_tidied", keys=removed)
 
     async def _publish_for(self, seconds: float) -> None:
         """Publish what comes; return when the time is over, or the feed holds something else."""
@@ -168,6 +217,7 @@ class Publication:
         await self._feed.publish(waiting[0].first_index, leaves, waiting[-1].checkpoint_note)
 
     async def _put_list(self, sha256: str) -> None:
+        self._fresh.add(sha256)
         await self._feed.put_list(sha256, self._lists.path(sha256))
         self._brought.add(sha256)
 
@@ -177,6 +227,16 @@ def wanted_lists(state: State, t_ms: int) -> list[str]:
     wanted = _pinned_lists(state.policy.payload) if state.policy is not None else []
     live = (state.orders[index] for index, (until_ms, _) in state.live.items() if until_ms > t_ms)
     return list(dict.fromkeys([*wanted, *(order.payload.list_file_sha256 for order in live)]))
+
+
+def kept_lists(state: State, t_ms: int) -> set[str]:
+    """Return the lists that stay in the feed: each until a day after its last order has ended."""
+    ends = (
+        (order.until_ms if order.ended_at_ms is None else order.ended_at_ms, order)
+        for order in state.orders.values()
+    )
+    lately = {order.payload.list_file_sha256 for end_ms, order in ends if end_ms > t_ms - DAY_MS}
+    return lately | set(wanted_lists(state, t_ms))
 
 
 def _lists_needed(state: State, appended: Sequence[Appended]) -> Iterator[str]:

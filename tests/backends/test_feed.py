@@ -13,6 +13,10 @@ from enforcer.errors import ConflictError, NotFoundError
 from tests.backends.feed_world import SOON_MS, read_all
 
 
+async def whole(chunks):
+    return b"".join([chunk async for chunk in chunks])
+
+
 async def test_entries_come_with_the_checkpoint_that_covers_exactly_them(medium, book, source):
     await book.add(3)
     update = await source.next(0, SOON_MS)
@@ -107,6 +111,55 @@ async def test_reconciling_refills_everything_after_a_wipe(medium, book, source)
     assert b"".join([chunk async for chunk in source.list_chunks(digest)]) == (
         b"exact bad.example.org\n"
     )
+
+
+async def test_a_delta_stands_beside_its_list_and_is_refilled(medium, book, source, tmp_path):
+    new, old = "a" * 64, "b" * 64
+    path = tmp_path / "delta"
+    path.write_bytes(b"+exact bad.example.org\n" * 100_000)
+    await book.add()
+    for wanted in ({}, {(new, old): path}):
+        found = await book.publisher.reconcile(book.files, book.files.lists, (), wanted)
+        assert found.lists == len(wanted)
+    assert await whole(source.delta_chunks(new, old)) == path.read_bytes()
+    for pair in ((old, new), (new, new)):
+        with pytest.raises(NotFoundError):
+            await whole(source.delta_chunks(*pair))
+    with pytest.raises(NotFoundError):
+        await whole(source.list_chunks(new))
+    await medium.flush()
+    await book.publisher.put_delta(new, old, path)
+    assert await whole(source.delta_chunks(new, old)) == path.read_bytes()
+    for _ in range(5):
+        found = await book.publisher.reconcile(book.files, book.files.lists, (), wanted)
+    assert found.lists == 0
+
+
+async def test_only_lists_that_are_kept_stay_with_their_deltas_and_wraps(medium, book, source):
+    kept, old = (
+        book.files.lists.put(b"exact %b.example.org\n" % (letter * 50_000))
+        for letter in (b"a", b"b")
+    )
+    await book.add(300)
+    for digest, other in ((kept, old), (old, kept)):
+        path = book.files.lists.path(digest)
+        await book.publisher.put_list(digest, path)
+        await book.publisher.put_delta(digest, other, path)
+        await book.publisher.put_wrap(digest, other, b"wrap")
+    assert await book.publisher.keep_lists([kept], [(kept, old)])
+    assert await whole(source.list_chunks(kept))
+    assert await whole(source.delta_chunks(kept, old))
+    assert await source.wrap(kept, old) == b"wrap"
+    for gone in (source.list_chunks(old), source.delta_chunks(old, kept)):
+        with pytest.raises(NotFoundError):
+            await whole(gone)
+    with pytest.raises(NotFoundError):
+        await source.wrap(old, kept)
+    assert await book.publisher.keep_lists([kept], [(kept, old)]) == 0
+    assert await read_all(source) == book.leaves
+    await book.publisher.keep_lists([], [])
+    assert not (await book.reconcile()).bundles
+    assert await read_all(source) == book.leaves
 
 
 async def test_a_wrap_is_there_for_its_receiver_alone(book, source):

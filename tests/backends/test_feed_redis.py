@@ -161,6 +161,45 @@ async def test_a_wrap_that_cannot_be_one_is_passed_over(redis, size):
     await source.close()
 
 
+@pytest.mark.parametrize(
+    ("manifest", "faults"),
+    [
+        (None, 0),
+        (b"garbage", 1),
+        (b'{"bytes":1073741824,"chunks":1024}', 1),
+        (b'{"bytes":16777217,"chunks":17}', 1),
+        (b'{"bytes":3,"chunks":1}', 1),
+        (b'{"bytes":2,"chunks":1}', 1),
+        (b'{"bytes":1048577,"chunks":2}', 1),
+    ],
+)
+async def test_a_delta_that_is_too_long_or_not_whole_is_passed_over(redis, manifest, faults):
+    source, name = redis.source(), f"{'a' * 64}:from:{'b' * 64}"
+    await redis.redis.set(KEYS.chunk(name, 0), b"+")
+    if manifest is not None:
+        await redis.redis.set(KEYS.manifest(name), manifest)
+    with pytest.raises(NotFoundError):
+        await anext(source.delta_chunks("a" * 64, "b" * 64))
+    assert sum(source.faults.values()) == faults
+    source.count_fault("a delta is none")
+    assert source.faults["a delta is none"] == 1
+    await source.close()
+
+
+async def test_nothing_but_lists_of_this_feed_is_tidied_away(redis):
+    others = ["list:" + "a" * 64, "feed:{example.org/other}:list:" + "a" * 64, "feed:x"]
+    ours = [KEYS.head, KEYS.bundle(0), f"{KEYS.prefix}lists", KEYS.prefix]
+    for key in (*others, *ours):
+        await redis.redis.set(key, b"x")
+    old = [KEYS.manifest("a" * 64), KEYS.chunk("a" * 64, 7), f"{KEYS.prefix}list:\xff:from"]
+    for key in old:
+        await redis.redis.set(key, b"x")
+    publisher = redis.publisher()
+    assert await publisher.keep_lists(["b" * 64], []) == len(old)
+    assert {key.decode() for key in await redis.redis.keys()} == {*others, *ours}
+    await publisher.close()
+
+
 async def test_a_reader_needs_only_the_rights_to_read(redis, tmp_path):
     book = Book(tmp_path / "ledger", redis.publisher())
     digest = book.files.lists.put(b"exact bad.example.org\n")

@@ -107,7 +107,7 @@ class Provider:
             control=control,
             receiver=Receiver(self._person.key.key_id, self._person.encryption_secret),
         )
-        lists = ListKeeper(ledger.lists, work, source, control, sealed)
+        lists = ListKeeper(ledger.lists, work, source, control, sealed, source)
         time = NodeTime(clock, files)
         pieces = PieceWorker()
         stack.callback(pieces.close)

@@ -1,13 +1,16 @@
 """The feed follows the ledger; the ledger never waits for it."""
 
 import asyncio
+from hashlib import sha256
 
 import pytest
 from structlog.testing import capture_logs
 
 from enforcer.core.envelope import format_envelope
+from enforcer.core.order import OrderRejected
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.errors import UnavailableError
+from enforcer.services import publication
 from enforcer.services.publication import wanted_lists
 from tests.control import TARGETS, Desk, until
 from tests.people import seal
@@ -143,3 +146,112 @@ async def test_pushing_a_stop_into_a_feed_that_is_away_says_so(desk):
     desk.feed.is_away = True
     with pytest.raises(UnavailableError):
         await desk.publication.push_stop(desk.stop_of(ref))
+
+
+LONG = [b"exact n%04d.example.org\n" % n for n in range(300)]
+OLD, NEW = b"".join(LONG), b"".join(LONG[1:])
+DELTA = b"-" + LONG[0]
+
+
+def digest(targets):
+    return sha256(targets).hexdigest()
+
+
+async def next_version(desk, ref, targets=NEW):
+    return await desk.propose(targets, order_id=ref.order_id, version=2, supersedes=ref)
+
+
+async def test_what_a_new_version_differs_in_is_in_the_feed_when_it_is_proposed(desk):
+    first = await desk.propose(OLD)
+    await desk.approve(first)
+    await next_version(desk, first)
+    assert desk.feed.deltas == {(digest(NEW), digest(OLD)): DELTA}
+
+
+async def test_so_is_what_newly_protected_names_differ_in(desk):
+    for names in (OLD, NEW):
+        await desk.bring(names)
+        pins = Pins(None, digest(names), None, None)
+        act = seal(desk.land.policy(pins=pins), *desk.land.roots[:2])
+        await desk.orders.record_root_act(act, (), validate_only=False)
+        assert desk.feed.lists[digest(names)] == names
+    assert desk.feed.deltas == {(digest(NEW), digest(OLD)): DELTA}
+
+
+async def test_a_delta_that_got_lost_is_filled_in_and_once_more_made_if_it_is_not_on_the_disk(
+    tmp_path,
+):
+    async with Desk(tmp_path / "ledger", interval_seconds=0.02) as desk:
+        await desk.found()
+        first = await desk.propose(OLD)
+        await desk.approve(first)
+        await desk.approve(await next_version(desk, first))
+        delta = {(digest(NEW), digest(OLD)): DELTA}
+        desk.feed.clear()
+        await until(lambda: desk.feed.deltas == delta)
+        assert len(desk.work.diffs) == 1
+        for path in (tmp_path / "ledger" / "deltas").iterdir():
+            path.unlink()
+        desk.feed.clear()
+        await until(lambda: desk.feed.deltas == delta)
+        assert len(desk.work.diffs) == 2
+
+
+async def test_what_differs_in_too_much_is_looked_at_once(tmp_path):
+    async with Desk(tmp_path / "ledger", interval_seconds=0.01) as desk:
+        await desk.found()
+        first = await desk.propose(OLD)
+        await desk.approve(first)
+        await desk.approve(await next_version(desk, first, b"".join(LONG[100:])))
+        reconciled = desk.feed.reconciled
+        await until(lambda: desk.feed.reconciled > reconciled + 3)
+        assert len(desk.work.diffs) == 1
+        assert not desk.feed.deltas
+
+
+@pytest.fixture
+def tidying(monkeypatch):
+    """Have the feed tidied whenever it is called."""
+    monkeypatch.setattr(publication, "TIDY_SECONDS", 0.0)
+
+
+async def test_lists_of_orders_that_ended_more_than_a_day_ago_leave_the_feed(desk, tidying):
+    land, lists = desk.land, desk.feed.lists
+    first = await desk.propose(OLD)
+    await desk.approve(first)
+    await desk.approve(await next_version(desk, first))
+    texts = [b"exact %b.example.org\n" % letter for letter in (b"a", b"b", b"c")]
+    stopped, again, _proposed = [await desk.propose(text) for text in texts]
+    twin = await desk.propose(texts[0])
+    await desk.approve(stopped)
+    await desk.stopping.stop(desk.stop_of(stopped))
+    await until(lambda: holds_all(desk))
+
+    async def tidied(days):
+        land.now_ms += days * DAY_MS
+        for _ in range(2):  # what was brought of late outlives the first
+            await desk.publication._tidy()
+        return set(lists)
+
+    assert await tidied(0) == set(map(digest, (OLD, NEW, *texts)))
+    assert await tidied(2) == set(map(digest, (NEW, *texts)))
+    assert list(desk.feed.deltas) == [(digest(NEW), digest(OLD))]
+    rejection = land.act(OrderRejected, twin, reason_sha256=None)
+    await desk.orders.reject(seal(rejection, land.approver.key), (), validate_only=False)
+    assert await tidied(0) == set(map(digest, (NEW, *texts)))
+    assert await tidied(2) == set(map(digest, (NEW, *texts[1:])))
+    await desk.approve(again)
+    assert await tidied(24) == set(map(digest, (NEW, *texts[1:])))
+    assert await tidied(29) == set()
+    assert not desk.feed.deltas
+    assert not list((desk.path / "deltas").iterdir())
+
+
+async def test_a_list_whose_order_is_about_to_be_recorded_is_not_tidied_away(desk, tidying):
+    await until(lambda: holds_all(desk))
+    await desk.bring(OLD)
+    await desk.publication.bring_list(digest(OLD))
+    await desk.publication._tidy()
+    assert digest(OLD) in desk.feed.lists
+    await desk.publication._tidy()
+    assert digest(OLD) not in desk.feed.lists

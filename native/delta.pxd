@@ -74,7 +74,9 @@ cdef inline void skip_same(diff_t *diff) noexcept nogil:
     while (
         diff.base.size_bytes - diff.at >= SAME_BYTES
         and diff.following.size_bytes - diff.following_at >= SAME_BYTES
-        and memcmp(diff.base.text + diff.at, diff.following.text + diff.following_at, SAME_BYTES) == 0
+        and memcmp(
+            diff.base.text + diff.at, diff.following.text + diff.following_at, SAME_BYTES
+        ) == 0
     ):
         size = SAME_BYTES
         while size > 0 and diff.base.text[diff.at + size - 1] != c"\n":

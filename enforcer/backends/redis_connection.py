@@ -48,7 +48,7 @@ _REMEDY: Final = (
     (AuthenticationError, "Check the user in the Redis URL and the password file."),
     (
         NoPermissionError,
-        "Give this Redis user the rights that `enforcer init` writes into node.toml.",
+        "Give this Redis user the rights that `enforcer init` writes into users.acl.",
     ),
     (OutOfMemoryError, "Raise Redis's maxmemory; the feed never evicts."),
     (MasterNotFoundError, "Check the sentinels' addresses, and the primary's name in the URL."),

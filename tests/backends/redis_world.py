@@ -89,16 +89,24 @@ class Process:
 class Installed:
     """What an installation writes for its Redis, and the two users of it."""
 
-    def __init__(self, folder: Path, scheme: str, ports: list[int], *, with_replica: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        scheme: str,
+        ports: list[int],
+        *,
+        with_replica: bool = False,
+        origin: str = ORIGIN,
+    ):
         self.folder, self.ports = folder, ports
         folder.mkdir()
-        self.authority = Authority.create(ORIGIN)
+        self.authority = Authority.create(origin)
         (folder / "ca.crt").write_bytes(self.authority.pem)
         self.scheme = scheme
         self.servers: list[Process] = []
         self.sentinels: list[Process] = []
         url = f"{scheme}://127.0.0.1:{ports[0]}"
-        self.passwords = write_redis(folder / "0", ORIGIN, url, self.authority)
+        self.passwords = write_redis(folder / "0", origin, url, self.authority)
         for number in range(1, 2 if with_replica else 1):
             (folder / str(number)).mkdir()
             for file in (folder / "0").iterdir():

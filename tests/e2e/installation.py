@@ -55,8 +55,7 @@ from tests.people import Land, Person, seal
 ORIGIN = "e2e.example.org/ledger"
 REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
 PROGRAMS = ("control", "node", "gate")
-NODE_PASSWORD = "for-reading-only"
-PUBLISHER_PASSWORD = "for-writing-the-feed"
+PASSWORDS = {"publisher": "for-writing-the-feed", "node": "for-reading-only"}
 CALL_SECONDS_MAX = 60.0
 INSIST_SECONDS_MAX = 45.0
 """Longest that a call is repeated while the control plane is away."""
@@ -106,8 +105,8 @@ class Installation:
         self.node_address = str(plan.node_listen)
         self.files = install_demo(top, plan)
         self.trust = read_trust(self.files.trust_file)
-        self._admit("control", "publisher", PUBLISHER_PASSWORD)
-        self._admit("node", "node", NODE_PASSWORD)
+        self._admit("control", "publisher")
+        self._admit("node", "node")
         self.desk.mkdir()
         self.land = self._people()
         self.programs = {name: self._program(name) for name in PROGRAMS}
@@ -115,13 +114,10 @@ class Installation:
 
     def _redis(self) -> RedisServer:
         """Return the feed's Redis, which admits its two users, and us to everything."""
-        users = {
-            "publisher": (PUBLISHER_PASSWORD, publisher_acl(ORIGIN)),
-            "node": (NODE_PASSWORD, node_acl(ORIGIN)),
-        }
+        users = {"publisher": publisher_acl(ORIGIN), "node": node_acl(ORIGIN)}
         rules = [
-            " ".join(("user", user, "on", f">{password}", *rules))
-            for user, (password, rules) in users.items()
+            " ".join(("user", user, "on", f">{PASSWORDS[user]}", *rules))
+            for user, rules in users.items()
         ]
         acl = self.directory / "redis.acl"
         acl.write_text("\n".join(("user default on nopass ~* &* +@all", *rules, "")))
@@ -131,12 +127,12 @@ class Installation:
             settings={"aclfile": str(acl)},
         )
 
-    def _admit(self, program: str, user: str, password: str) -> None:
+    def _admit(self, program: str, user: str) -> None:
         """Give a program the Redis user that it should have."""
         folder = getattr(self.files, program)
         config = folder / f"{program}.toml"
         file = folder / "redis.password"
-        file.write_text(password)
+        file.write_text(PASSWORDS[user])
         file.chmod(0o600)
         scheme, _, rest = self.redis.url.partition("://")
         text = config.read_text().replace(self.redis.url, f"{scheme}://{user}@{rest}")
@@ -326,10 +322,10 @@ class Installation:
         except UnavailableError:
             return None
 
-    def feed(self, user: str | None = None, password: str | None = None) -> redis.Redis:
+    def feed(self, user: str | None = None) -> redis.Redis:
         """Return a way into the feed's Redis: for us with all rights, else as one of its users."""
         path = self.redis.url.removeprefix("unix://")
-        return redis.Redis(unix_socket_path=path, username=user, password=password)
+        return redis.Redis(unix_socket_path=path, username=user, password=PASSWORDS.get(user))
 
     def redis_peak_mb(self) -> float:
         assert self.redis.pid is not None

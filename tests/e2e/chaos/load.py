@@ -30,6 +30,8 @@ from tests.e2e.installation import (
 from tests.people import seal
 
 ACTORS = 2
+NUMBERS = itertools.count()
+"""Names of its own for each order: what was stopped within a month would be held."""
 LOOKED_AT = 40
 """So many of the newest names are asked for after a round."""
 PAUSE_SECONDS = 0.04
@@ -64,8 +66,6 @@ class Actors:
         self.installation = installation
         self._invariants = invariants
         self.orders: list[Order] = []
-        # Names of its own for each order: what was stopped within a month would be held.
-        self._numbers = itertools.count()
         self.failures: list[BaseException] = []
         self._may_act = threading.Event()
         self._is_ending = threading.Event()
@@ -155,7 +155,7 @@ class Actors:
 
     def _propose(self, chance: random.Random) -> None:
         count = chance.randint(1, 3)
-        names = sorted(f"c{next(self._numbers)}.chaos.example.org" for _ in range(count))
+        names = sorted(f"c{next(NUMBERS)}.chaos.example.org" for _ in range(count))
         targets = b"".join(f"exact {name}\n".encode() for name in names)
         until_ms = now_ms() + chance.choice((3_000, 10_000, 600_000, 86_400_000))
         insist(lambda: self.installation.upload(targets))

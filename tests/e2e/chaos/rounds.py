@@ -26,6 +26,7 @@ Deed = Callable[[], str]
 class Chaos:
     """Those who do what a round is about, on one installation under load."""
 
+    installation: Installation
     chance: random.Random
     killer: Killer
     accidents: Accidents
@@ -71,6 +72,7 @@ def _run(
     always, proposed = invariants.begin()
     chance = random.Random(seed)
     chaos = Chaos(
+        installation,
         chance,
         Killer(installation, invariants, chance),
         Accidents(installation, chance),

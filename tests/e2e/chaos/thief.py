@@ -33,7 +33,7 @@ from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
 from enforcer.core.order import OrderProposed, OrderRef
 from tests.e2e.chaos.invariants import FORGED, exact
-from tests.e2e.installation import ORIGIN, PUBLISHER_PASSWORD, Installation, now_ms
+from tests.e2e.installation import ORIGIN, Installation, now_ms
 from tests.people import Person, seal
 
 KEYS = FeedKeys(ORIGIN)
@@ -255,7 +255,7 @@ class Thief:
 
     @contextmanager
     def _way_in(self) -> Iterator[None]:
-        with self._installation.feed("publisher", PUBLISHER_PASSWORD) as self._feed:
+        with self._installation.feed("publisher") as self._feed:
             yield
 
     def _stream(self) -> list[Message]:

@@ -62,6 +62,7 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.AuditService/GetSideFile": PERSONS,
     "/enforcer.v1.NodeService/Attest": frozenset((Role.NODE,)),
     "/enforcer.v1.NodeService/PushStop": STOPPERS | {Role.NODE},
+    "/enforcer.v1.NodeService/Sync": frozenset((Role.NODE,)),
     "/grpc.health.v1.Health/Check": ANY_CERTIFICATE,
     "/grpc.health.v1.Health/List": ANY_CERTIFICATE,
     "/grpc.health.v1.Health/Watch": ANY_CERTIFICATE,

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from enforcer.api import translate
-from enforcer.api.calls import CALL_SECONDS_MAX, STREAM_SECONDS_MAX, answer, answer_to_stream
+from enforcer.api.calls import (
+    CALL_SECONDS_MAX,
+    STREAM_SECONDS_MAX,
+    answer,
+    answer_to_stream,
+    messages,
+)
 from enforcer.api.control_reader import ControlReader, check_hash
 from enforcer.api.server import TlsFiles
 from enforcer.core.entry import parse
@@ -188,6 +194,17 @@ class ControlClient(ControlReader):
         has_proof = response.HasField("recorded")
         recorded = self._proved(envelope, response.recorded) if has_proof else None
         return Pushed(response.outcome, recorded)
+
+    def sync(
+        self, start_index: int, *, without_entries: bool = False
+    ) -> AsyncIterator[node_pb2.SyncResponse]:
+        """Stream what the feed has, for as long as it is read; nothing is verified.
+
+        Raises:
+            UnavailableError: it was cut off; go on with the index that was come to.
+        """
+        request = node_pb2.SyncRequest(start_index=start_index, without_entries=without_entries)
+        return messages(self._nodes.Sync(request))
 
     # What is believed.
 

@@ -1,6 +1,10 @@
-"""NodeService as the control plane serves it: attestations come in, stops get recorded."""
+"""NodeService as the control plane serves it: attestations and stops come in, the feed goes out."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import lru_cache
 
 from enforcer.api import translate
 from enforcer.api.access import Context
@@ -9,16 +13,20 @@ from enforcer.core.key import Role
 from enforcer.services.attestations import Attestations
 from enforcer.services.ledger import Ledger
 from enforcer.services.stopping import Stopping
+from enforcer.services.sync_feed import PIECES_KEPT_MAX, SyncFeed, SyncUpdate
 from enforcer.v1 import node_pb2, node_pb2_grpc
 
 
 class NodeService(node_pb2_grpc.NodeServiceServicer):
     """The control plane's side; see proto/enforcer/v1/node.proto for each method."""
 
-    def __init__(self, ledger: Ledger, stopping: Stopping, attestations: Attestations) -> None:
+    def __init__(
+        self, ledger: Ledger, stopping: Stopping, attestations: Attestations, feed: SyncFeed
+    ) -> None:
         self._ledger = ledger
         self._stopping = stopping
         self._attestations = attestations
+        self._feed = feed
 
     async def Attest(
         self, request: node_pb2.AttestRequest, context: Context
@@ -42,3 +50,27 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             outcome=node_pb2.STOP_OUTCOME_RECORDED,
             recorded=translate.recorded_to_message(recorded),
         )
+
+    async def Sync(
+        self, request: node_pb2.SyncRequest, context: Context
+    ) -> AsyncIterator[node_pb2.SyncResponse]:
+        """Stream what the feed has."""
+        caller = caller_of(context.auth_context(), trust_domain(self._ledger.state.origin))
+        updates = self._feed.follow(
+            caller.identity, request.start_index, with_entries=not request.without_entries
+        )
+        async with aclosing(updates):
+            async for update in updates:
+                yield _message(update)
+
+
+@lru_cache(maxsize=PIECES_KEPT_MAX)
+def _message(update: SyncUpdate) -> node_pb2.SyncResponse:
+    """Return an update's message: one for all who get the same update."""
+    return node_pb2.SyncResponse(
+        first_index=update.first_index,
+        entries=update.leaves,
+        checkpoint=update.checkpoint_note,
+        cosigned=update.cosigned_note,
+        stops=update.stops,
+    )

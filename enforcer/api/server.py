@@ -11,11 +11,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from enforcer.api.access import Access, CheckCertificate
 from enforcer.errors import UnavailableError
+from enforcer.services.sync_feed import STREAMS_MAX
 
 REQUEST_BYTES_MAX: Final = 9 << 20
 """Eight side files of 1 MiB and an envelope."""
 RESPONSE_BYTES_MAX: Final = 4 << 20
-CALLS_AT_ONCE_MAX: Final = 1_024
+CALLS_AT_ONCE_MAX: Final = 1_024 + STREAMS_MAX
+"""Streams to nodes beside the other calls, so that they never take the place of those."""
 STREAMS_PER_CONNECTION_MAX: Final = 512
 KEEPALIVE_INTERVAL_MS: Final = 30_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000

@@ -6,6 +6,7 @@ installation and, unless it is a node that passes it on, to be its signer.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from enforcer.api import translate
@@ -57,3 +58,17 @@ class StopService(node_pb2_grpc.NodeServiceServicer):
             check_signer(caller, envelope, state)
         outcome = await self._node.offer_stop(format_envelope(envelope))
         return node_pb2.PushStopResponse(outcome=_OUTCOMES[outcome])
+
+    def Sync(
+        self, request: node_pb2.SyncRequest, context: Context
+    ) -> AsyncIterator[node_pb2.SyncResponse]:
+        """Refuse: a node is nobody's feed.
+
+        Raises:
+            RefusedError: always.
+        """
+        raise RefusedError(
+            "a node does not stream the ledger",
+            advice="Ask the control plane.",
+            field="start_index",
+        )

@@ -60,6 +60,7 @@ from enforcer.services.orders import Orders
 from enforcer.services.publication import Publication
 from enforcer.services.recheck import Recheck
 from enforcer.services.stopping import Stopping
+from enforcer.services.sync_feed import SyncFeed
 from enforcer.services.uploads import Uploads
 from enforcer.services.warm_fold import Progress
 from enforcer.services.witnessing import Witnessing
@@ -82,6 +83,7 @@ class ControlPlane:
     port: int
     ledger: Ledger
     publication: Publication
+    sync: SyncFeed
     tls: LiveTls
     tasks: frozenset[asyncio.Task[None]]
     """They end only when something is broken; then the process must."""
@@ -186,8 +188,9 @@ async def serving(
                 assessments,
                 log_vkeys=seal.vkeys,
             )
-            stopping = Stopping(ledger, files.side, publication)
             cosigned = Cosigned(files, trust, verify)
+            sync = await _sync_feed(ledger, cosigned)
+            stopping = Stopping(ledger, files.side, publication, sync.show_stop)
             witnessing = await stack.enter_async_context(
                 Witnessing(
                     ledger,
@@ -211,7 +214,7 @@ async def serving(
                 AuditService(files, files.lists, files.side, files.wraps, cosigned), server.grpc
             )
             node_pb2_grpc.add_NodeServiceServicer_to_server(
-                NodeService(ledger, stopping, Attestations(ledger, kept)), server.grpc
+                NodeService(ledger, stopping, Attestations(ledger, kept), sync), server.grpc
             )
             port = await _bind(server, config, tls, seconds_max=BIND_SECONDS_MAX if taken else 0)
             late = asyncio.create_task(
@@ -227,9 +230,10 @@ async def serving(
             )
             await server.start()
             try:
-                yield ControlPlane(port, ledger, publication, tls, tasks)
+                yield ControlPlane(port, ledger, publication, sync, tls, tasks)
             finally:
                 watch.close()
+                sync.close()
                 await server.stop(GRACE_SECONDS)
                 for task in own:
                     task.cancel()
@@ -264,6 +268,14 @@ async def _show(mark: MarkFile, ledger: Ledger, settings: dict[str, str]) -> Non
     while True:
         mark.say(Mark(os.getpid(), SERVING, ledger.state.size, settings))
         await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _sync_feed(ledger: Ledger, cosigned: Cosigned) -> SyncFeed:
+    """Return what streams the feed to nodes that ask."""
+    feed = SyncFeed(ledger, lambda: cosigned.best)
+    cosigned.on_best(feed.cosigned_came)
+    await feed.restore()
+    return feed
 
 
 def _witnesses(config: ControlConfig, trust: Trust) -> dict[CosignerKey, WitnessLink]:

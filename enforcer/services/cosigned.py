@@ -8,6 +8,7 @@ where none is asked for, at least one cosignature), is on the disk, and never be
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -40,6 +41,11 @@ class Cosigned:
         self._turn = asyncio.Lock()
         self.news = asyncio.Event()
         """Set whenever `best` becomes another."""
+        self._tell: list[Callable[[], None]] = []
+
+    def on_best(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when `best` has become another; it must not wait."""
+        self._tell.append(tell)
 
     @property
     def witnesses(self) -> Witnesses:
@@ -83,6 +89,8 @@ class Cosigned:
             if self._is_better(checkpoint.size, merged):
                 await asyncio.to_thread(self._files.keep_cosigned, merged.format())
                 self.news.set()
+                for tell in self._tell:
+                    tell()
             return checkpoint
 
     def _check(self, data: bytes) -> tuple[Checkpoint, Note]:

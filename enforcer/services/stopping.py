@@ -7,7 +7,7 @@ obey it; the ledger gets it as soon as it can. Only a stop that the rules allow 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -31,10 +31,18 @@ log: Final = structlog.get_logger()
 class Stopping:
     """The way of a stop into one ledger."""
 
-    def __init__(self, ledger: Ledger, side: Contents, publication: Publication) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        side: Contents,
+        publication: Publication,
+        show: Callable[[Envelope], bool] = lambda _: False,
+    ) -> None:
+        """Take the feed, and what shows a stop to nodes beside it and tells whether any saw it."""
         self._ledger = ledger
         self._side = side
         self._publication = publication
+        self._show = show
         self._unlogged: dict[str, Envelope] = {}
         """Payload hash -> a stop that nodes have and the ledger does not."""
 
@@ -77,12 +85,13 @@ class Stopping:
             del self._unlogged[payload_sha256]
 
     async def _tell_nodes(self, envelope: Envelope) -> bool:
-        """Show nodes a stop that was judged; tell whether the feed took it."""
+        """Show nodes a stop that was judged, by every path; tell whether one took it."""
+        is_shown = self._show(envelope)
         try:
             await self._publication.push_stop(envelope)
         except EnforcerError as error:
             log.warning("stop_not_pushed", problem=error.message)
-            return False
+            return is_shown
         return True
 
     async def _unlogged_error(

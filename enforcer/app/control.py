@@ -222,9 +222,11 @@ async def serving(
             )
             watching = asyncio.create_task(tls.watch())
             recheck = Recheck(ledger, guards, KeptFiles(config.ledger_dir / "guards"))
-            checking = asyncio.create_task(recheck.run())
             showing = asyncio.create_task(_show(mark, ledger, settings_of(config, trust)))
-            own = (late, watching, checking, showing, asyncio.create_task(wrapping.run()))
+            own = (
+                *(late, watching, showing, asyncio.create_task(recheck.run())),
+                asyncio.create_task(wrapping.run()),
+            )
             tasks = frozenset(
                 filter(None, (ledger.writer, publication.task, *own, *witnessing.tasks))
             )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -137,15 +137,15 @@ class ListWorker:
         """
         return await self._run(guard_scan.scan_guards, job)
 
-    async def group_lists(
-        self, paths: Mapping[str, Path], salted: frozenset[str]
-    ) -> dict[str, int]:
+    async def near_lists(
+        self, of: Sequence[str], paths: Mapping[str, Path], salted: frozenset[str]
+    ) -> dict[str, frozenset[str]]:
         """Say which lists may share a target; see :mod:`guard_groups`.
 
         Raises:
             UnavailableError: the worker died, a list cannot be read, or memory has run out.
         """
-        return await self._run(guard_groups.group_lists, paths, salted)
+        return await self._run(guard_groups.near_lists, of, paths, salted)
 
     async def diff_lists(self, base: Path, path: Path, to: Path) -> bool:
         """Write what a list differs in from another; see :mod:`list_delta`.

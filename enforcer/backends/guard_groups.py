@@ -6,22 +6,31 @@ shares a target is in one group; what is in one group may share none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
+from enforcer._native.near import Near
 from enforcer._native.sharing import Sharing
 from enforcer.backends.list_tasks import Text, bounded_memory, mapped
 from enforcer.backends.sealing import SALT_OCTETS
 
 READ_BYTES: Final = 1 << 20
+NEAR_LISTS_MAX: Final = 16
+NEAR_LINES_MAX: Final = 10_000
+"""In all lists together that are looked up in the others."""
+
+TextOf: TypeAlias = Callable[[str], AbstractContextManager[Text | memoryview]]
 
 
-def group_lists(paths: Mapping[str, Path], salted: frozenset[str] = frozenset()) -> dict[str, int]:
-    """Return a number for each list: lists that share a target have the same.
+def near_lists(
+    of: Sequence[str], paths: Mapping[str, Path], salted: frozenset[str] = frozenset()
+) -> dict[str, frozenset[str]]:
+    """Return for each list of `of` those in `paths` that may share a target with it.
 
-    Those of `salted` begin with their salt.
+    `paths` says where each is, by SHA-256; those of `salted` begin with their salt. A few short
+    lists are looked up in the others, else all are grouped.
 
     Raises:
         UnavailableError: a list cannot be read, or memory has run out.
@@ -33,16 +42,21 @@ def group_lists(paths: Mapping[str, Path], salted: frozenset[str] = frozenset())
             yield memoryview(text)[SALT_OCTETS:] if sha256 in salted else text
 
     with bounded_memory():
-        target_count = 0
-        for sha256 in paths:
-            with text_of(sha256) as text:
-                target_count += _lines(text)
-        return grouped(list(paths), text_of, target_count)
+        if len(of) <= NEAR_LISTS_MAX:
+            counts = {sha256: _count(text_of, sha256) for sha256 in of}
+            if sum(counts.values()) <= NEAR_LINES_MAX:
+                return _near(of, paths, text_of)
+        target_count = sum(_count(text_of, sha256) for sha256 in paths)
+        groups = grouped(list(paths), text_of, target_count)
+        members: dict[int, set[str]] = {}
+        for sha256, group in groups.items():
+            members.setdefault(group, set()).add(sha256)
+        return {sha256: frozenset(members[groups[sha256]]) for sha256 in of}
 
 
 def grouped(
     lists: Sequence[str],
-    text_of: Callable[[str], AbstractContextManager[Text | memoryview]],
+    text_of: TextOf,
     target_count: int,
 ) -> dict[str, int]:
     """Return the groups of lists of so many lines in all, whose texts `text_of` gives in turn."""
@@ -54,6 +68,23 @@ def grouped(
                 with text_of(sha256) as text:
                     read(owner, text)
     return dict(zip(lists, sharing.groups(), strict=True))
+
+
+def _near(of: Sequence[str], others: Iterable[str], text_of: TextOf) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    with ExitStack() as stack:
+        short = {sha256: Near(stack.enter_context(text_of(sha256))) for sha256 in of}
+        for other in others:
+            with text_of(other) as text:
+                for sha256, near in short.items():
+                    if near.shares(text):
+                        found.setdefault(sha256, set()).add(other)
+    return {sha256: frozenset(found.get(sha256, ())) for sha256 in of}
+
+
+def _count(text_of: TextOf, sha256: str) -> int:
+    with text_of(sha256) as text:
+        return _lines(text)
 
 
 def _lines(text: Text | memoryview) -> int:

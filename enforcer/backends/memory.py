@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -80,7 +80,8 @@ class InlineListWork:
         self.bases: list[CompileJob] = []
         self.overlays: list[CompileJob] = []
         self.scans: list[GuardJob] = []
-        self.grouped: list[int] = []
+        self.compared: list[tuple[str, str]] = []
+        """Pairs of lists that were compared, by SHA-256."""
         """How many lists each grouping was of."""
 
     async def check_list(self, path: Path) -> ListSummary:
@@ -154,13 +155,13 @@ class InlineListWork:
         self.scans.append(job)
         return await asyncio.to_thread(guard_scan.scan_guards, job)
 
-    async def group_lists(
-        self, paths: Mapping[str, Path], salted: frozenset[str]
-    ) -> dict[str, int]:
+    async def near_lists(
+        self, of: Sequence[str], paths: Mapping[str, Path], salted: frozenset[str]
+    ) -> dict[str, frozenset[str]]:
         """Say which lists may share a target."""
         self._check_away()
-        self.grouped.append(len(paths))
-        return await asyncio.to_thread(guard_groups.group_lists, paths, salted)
+        self.compared += [(each, other) for each in of for other in paths]
+        return await asyncio.to_thread(guard_groups.near_lists, of, paths, salted)
 
     async def compile_overlay(self, job: CompileJob) -> tuple[SealedFile, TableStats]:
         """Compile an overlay: it waits for nothing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -157,12 +157,13 @@ class ListWork(Protocol):
                 is kept.
         """
 
-    async def group_lists(
-        self, paths: Mapping[str, Path], salted: frozenset[str]
-    ) -> dict[str, int]:
-        """Return a number for each list: lists that share a target have the same.
+    async def near_lists(
+        self, of: Sequence[str], paths: Mapping[str, Path], salted: frozenset[str]
+    ) -> dict[str, frozenset[str]]:
+        """Return for each list of `of` those in `paths` that may share a target with it.
 
-        `paths` says where each is, by SHA-256; those of `salted` begin with their salt.
+        `paths` says where each is, by SHA-256; those of `salted` begin with their salt. None that
+        shares one is left out; a list shares all of its own.
         """
 
     async def scan_collateral(self, work: CollateralWork) -> CollateralFound:

@@ -9,8 +9,9 @@ what was judged without it is judged again when it comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -19,11 +20,16 @@ from enforcer.core.guard import GuardScan
 from enforcer.core.guard_facts import NO_PINS, GuardFacts, granted_facts
 from enforcer.core.history import administrative_ms, looks_back, remembered
 from enforcer.core.life import OrderStatus
+from enforcer.core.policy import DAY_MS
 from enforcer.core.state import Grant, Lift, OrderRecord, State
 from enforcer.errors import EnforcerError
 from enforcer.ports import GuardJob, ListWork
 from enforcer.services.guarding import objections
 from enforcer.services.lists import ListKeeper
+from enforcer.services.near_lists import NearLists
+
+AHEAD_ORDERS_MAX: Final = 256
+"""So many of the newest orders are looked at while they wait for an approval."""
 
 _CLEAR: Final = GuardScan()
 
@@ -51,6 +57,7 @@ class Limits:
     def __init__(self, work: ListWork, lists: ListKeeper) -> None:
         self._work = work
         self._lists = lists
+        self._near = NearLists(work, lists)
         self._judged: dict[int, _Judged] = {}
         self._due: dict[int, tuple[OrderRecord, GuardFacts, frozenset[str]]] = {}
         """Orders that share a group with past ones, and are to be scanned."""
@@ -88,10 +95,28 @@ class Limits:
         )
         self.wanted = tuple(sorted(unread | self.unread))
         news = [each for each in news if self._lists.has(each.payload.target_list_sha256)]
-        if not news or any(map(self._lists.may_come, unread)):
-            return False
-        await self._group(state, news, past, unread)
-        return True
+        if news and not any(map(self._lists.may_come, unread)):
+            await self._group(state, news, past, unread)
+            return True
+        await self._look_ahead(state, t_ms)
+        return False
+
+    async def _look_ahead(self, state: State, t_ms: int) -> None:
+        """Compare the lists of what may be approved soon with past ones: then that is done."""
+        if state.policy is None:
+            return
+        days_max = state.policy.payload.administrative_days_max
+        grant = Grant(state.size, t_ms, days_max * DAY_MS)
+        proposed = [
+            replace(each, granted=grant)
+            for each in islice(reversed(state.orders.values()), AHEAD_ORDERS_MAX)
+            if each.status is OrderStatus.PROPOSED
+            and each.until_ms > t_ms
+            and self._lists.has(each.payload.target_list_sha256)
+        ]
+        past = remembered(state, proposed, self._past(state))
+        here = filter(self._lists.has, _lists_of(past))
+        await self._near.of(_lists_of(proposed), here)
 
     def _news(self, state: State, t_ms: int) -> Iterator[OrderRecord]:
         """Yield the orders that block or will and that are to be judged, or to be judged again."""
@@ -118,18 +143,11 @@ class Limits:
         unread: frozenset[str],
     ) -> None:
         """Find the past orders that each may share a target with."""
-        names = [each.payload.target_list_sha256 for each in (*news, *past)]
-        here = [each for each in dict.fromkeys(names) if each not in unread]
-        paths = {each: self._lists.path(each) for each in here}
-        groups = await self._work.group_lists(paths, self._lists.salted(here)) if past else {}
-        near: dict[int, list[OrderRecord]] = {}
-        for each in past:
-            group = groups.get(each.payload.target_list_sha256)
-            if group is not None:
-                near.setdefault(group, []).append(each)
+        found = await self._near.of(_lists_of(news), set(_lists_of(past)) - unread)
         for order in news:
-            group = groups.get(order.payload.target_list_sha256)
-            facts = granted_facts(state, order, near.get(group, ()) if group is not None else ())
+            near = found[order.payload.target_list_sha256]
+            among = [each for each in past if each.payload.target_list_sha256 in near]
+            facts = granted_facts(state, order, among)
             if facts is not None and facts.relations:
                 self._due[order.index] = order, facts, unread
             else:
@@ -165,3 +183,7 @@ class Limits:
         if self._summed_size != state.size:
             self._summed_size, self._past_ms = state.size, administrative_ms(state)
         return self._past_ms
+
+
+def _lists_of(orders: Iterable[OrderRecord]) -> list[str]:
+    return [each.payload.target_list_sha256 for each in orders]

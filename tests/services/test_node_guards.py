@@ -1,5 +1,6 @@
 """A node and what guards, lifts and a safety officer say of its orders."""
 
+import asyncio
 from dataclasses import replace
 from hashlib import sha256
 
@@ -9,7 +10,7 @@ from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.core.guard import Guard
 from enforcer.core.policy import DAY_MS, DecisionKind, Pins
 from enforcer.core.table import NO_LOCAL_LAYER, table_digest
-from tests.node_world import World, blocking, in_the_ledger, stays, until
+from tests.node_world import BAD, World, blocking, in_the_ledger, stays, until
 from tests.people import Land, seal
 
 NAMES = b"exact login.bank.example.com\nsubtree shop.example.com\n"
@@ -265,15 +266,38 @@ async def test_an_order_whose_past_nobody_has_looked_at_does_not_begin(world):
     land = world.land
     names = b"exact new.example.org\n"
     world.bring(names)
+    near_lists, may_look = world.work.near_lists, asyncio.Event()
+
+    async def late(*args):
+        await may_look.wait()
+        return await near_lists(*args)
+
     async with world.running():
         land.stop(await blocking(world))
+        world.work.near_lists = late
         ref = land.propose(names)
         await world.publish()
         await until(lambda: len(world.work.scans) == 2)  # by its words it may begin
-        world.work.is_away = True
         assert land.approve(ref).is_effective
         await world.publish()
         await until(lambda: omitted(world) == {ref.entry_index: NotEnforced.LIST_MISSING})
         await stays(lambda: not world.gate.blocks("new.example.org"), looks=10)
-        world.work.is_away = False
+        may_look.set()
         await until(lambda: world.gate.blocks("new.example.org"))
+
+
+async def test_what_was_compared_when_it_was_proposed_is_not_compared_again(world):
+    land = world.land
+    names = b"exact new.example.org\n"
+    async with world.running():
+        land.stop(await blocking(world))
+        ref = land.propose(names)
+        world.bring(names)
+        await world.publish()
+        pair = tuple(sha256(each).hexdigest() for each in (names, BAD))
+        await until(lambda: pair in world.work.compared)
+        world.work.compared.clear()
+        assert land.approve(ref).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks("new.example.org"))
+        assert pair not in world.work.compared

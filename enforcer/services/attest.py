@@ -73,7 +73,8 @@ class Attester:
         self._files = files
         self._claim: Claim | None = None
         self._effects: frozenset[EffectTime] = frozenset()
-        self._made_at_ms = 0
+        self._silent_since_ms: int | None = None
+        """When it said something last, or was asked first."""
         self._newest: bytes | None = None
         self.key_id: Final = key_id(signer.public_key)
         self._wake = asyncio.Event()
@@ -101,10 +102,13 @@ class Attester:
     ) -> bool:
         """Tell whether there is something new to say, or a minute is over.
 
-        Unless it is settled what gate and firewall hold, only new omissions are worth a word.
+        Unless it is settled what gate and firewall hold, only new omissions are worth a word: so a
+        node that starts does not say that its gate differs while it brings the first table.
         """
+        if self._silent_since_ms is None:
+            self._silent_since_ms = plan.t_ms
         # A clock that was far ahead may have been set right: then it is the past that is ahead.
-        is_old = not 0 <= plan.t_ms - self._made_at_ms < INTERVAL_MS
+        is_old = not 0 <= plan.t_ms - self._silent_since_ms < INTERVAL_MS
         said = self._claim.omissions if self._claim is not None else ()
         is_news = bool(set(plan.omissions) - set(said))
         is_other = _claim(plan, gate, firewall) != self._claim or not self._effects >= set(effects)
@@ -145,7 +149,7 @@ class Attester:
         self._newest = format_envelope(envelope)
         self._claim = _claim(plan, gate, firewall)
         self._effects = frozenset(effects)
-        self._made_at_ms = plan.t_ms
+        self._silent_since_ms = plan.t_ms
         self._wake.set()
         try:
             self._files.show(ATTESTATION_FILE, self._newest)

@@ -93,7 +93,7 @@ async def test_a_stop_from_any_path_is_obeyed_ahead_of_the_ledger(world):
         await node.offer_stop(world.stop_bytes(ref))
         await until(lambda: not world.blocks("192.0.2.7"))
         await until(lambda: stopped_here(world) == [ref.entry_index])
-        assert attests(world, FirewallState.HOLDS, ref.entry_index)
+        await until(lambda: attests(world, FirewallState.HOLDS, ref.entry_index))
 
 
 async def test_an_order_begins_and_ends_by_the_nodes_time_with_everything_else_away(world):

@@ -244,6 +244,18 @@ async def test_a_node_that_does_not_know_the_gates_base_ends_orders_and_calls_no
         assert world.gate.blocks("worse.example.org")
 
 
+async def test_a_node_that_starts_does_not_say_that_its_gate_differs_while_it_compiles(world):
+    world.work.may_compile.clear()
+    async with world.running():
+        await world.publish()
+        await until(lambda: world.work.bases)
+        await stays(lambda: world.attested is None)
+        world.work.may_compile.set()
+        await until(lambda: world.attested)
+        said = [parse_attestation(parse_envelope(each)) for each in world.control.attestations]
+        assert {each.gate for each in said} == {GateState.HOLDS_TABLE}
+
+
 async def test_a_gate_that_lost_its_disk_gets_base_and_overlay_from_memory(world):
     async with world.running():
         await blocking(world)

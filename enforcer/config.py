@@ -337,7 +337,8 @@ class NodeConfig(File, frozen=True, kw_only=True):
     """The node's own Ed25519 key, PEM: signs attestations."""
     encryption_key_file: Path | None = None
     """The node's own X25519 key, PEM: opens sealed lists, if it may have any."""
-    gate_socket: Path
+    gate_socket: Path | None = None
+    """Where its gate answers; null: it has none, and does nothing for orders against names."""
     redis: Redis
     control: Control
     tls: ClientTls
@@ -351,7 +352,8 @@ class NodeConfig(File, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError when the socket's path does not fit into an address."""
-        _check_socket_path(self.gate_socket, "gate_socket")
+        if self.gate_socket is not None:
+            _check_socket_path(self.gate_socket, "gate_socket")
 
 
 class BlockPage(Section, frozen=True, kw_only=True):

@@ -49,6 +49,7 @@ from enforcer.services.attest import Attester
 from enforcer.services.enforce import Enforcer
 from enforcer.services.firewalling import Firewalling, FirewallPace
 from enforcer.services.lists import ListKeeper
+from enforcer.services.no_gate import NoGate
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import Pace
@@ -122,6 +123,7 @@ class World:
         self.publisher = MemoryFeedPublisher(self.feed)
         self.control = MemoryControl()
         self.gate = MemoryGate(self.clock)
+        self.has_gate = True
         self.work = InlineListWork()
         self.firewall: FirewallMemory | None = None
         """Where the node's firewall holds what it holds; None: the node has none."""
@@ -189,18 +191,12 @@ class World:
                 time=time,
                 stops=StopKeeper(files),
                 lists=lists,
-                enforcer=Enforcer(
-                    gate=self.gate,
-                    work=self.work,
-                    lists=lists,
-                    files=files,
-                    secret=SECRET,
-                ),
+                enforcer=self._enforcer_of(lists, files),
                 attester=Attester("node-1", self.land.node.key, self.control, files),
                 source=source,
                 control=self.control,
                 files=files,
-                scans=Scans(self.work, lists),
+                scans=Scans(self.work, lists, blocks_names=self.has_gate),
                 split_views=SplitViews(trust, verify, ledger, files),
                 cosigner=self.cosigner(time),
                 firewall=firewall,
@@ -220,6 +216,11 @@ class World:
                     self.firewall.owner = None
                 if not task.cancelled():
                     task.result()
+
+    def _enforcer_of(self, lists: ListKeeper, files: KeptFiles) -> Enforcer | NoGate:
+        if not self.has_gate:
+            return NoGate()
+        return Enforcer(gate=self.gate, work=self.work, lists=lists, files=files, secret=SECRET)
 
     def _firewall_of(self, lists: ListKeeper, time: NodeTime) -> Firewalling | None:
         if self.firewall is None:

@@ -28,6 +28,7 @@ _HEALTH: Final = {
     GateState.HOLDS_TABLE: (HTTPStatus.OK, b"ok: the gate holds what the ledger says\n"),
     GateState.DIFFERS: (HTTPStatus.SERVICE_UNAVAILABLE, b"the gate holds something else\n"),
     GateState.UNREACHABLE: (HTTPStatus.SERVICE_UNAVAILABLE, b"the gate does not answer\n"),
+    GateState.NONE: (HTTPStatus.OK, b"ok: there is no gate here\n"),
 }
 
 

@@ -328,6 +328,7 @@ trust_file = "../trust.toml"
 key_file = "signing.key"
 # Opens sealed lists, in memory alone.
 encryption_key_file = "signing.age.key"
+# Without it the node has no gate: it does nothing for orders against names.
 gate_socket = "../gate/gate.sock"
 # Where this node takes stops over gRPC, beside the feed.
 {listen}

@@ -44,6 +44,7 @@ from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.services.attest import Attester
 from enforcer.services.enforce import Enforcer
 from enforcer.services.lists import ListKeeper
+from enforcer.services.no_gate import NoGate
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.replica import Replica
@@ -147,7 +148,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             receiver=receiver,
         )
         lists = ListKeeper(ledger.lists, checking, source, control, sealed, source)
-        gate = GateClient(config.gate_socket)
+        gate = GateClient(config.gate_socket) if config.gate_socket is not None else None
         firewall = firewall_of(config, gate, lists, node_time, stack)
         yield Node(
             node_id=config.node_id,
@@ -155,18 +156,16 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             time=node_time,
             stops=StopKeeper(files),
             lists=lists,
-            enforcer=Enforcer(
-                gate=gate,
-                work=compiling,
-                lists=lists,
-                files=files,
-                secret=secret,
+            enforcer=(
+                Enforcer(gate=gate, work=compiling, lists=lists, files=files, secret=secret)
+                if gate is not None
+                else NoGate()
             ),
             attester=Attester(config.node_id, key, control, files),
             source=source,
             control=control,
             files=files,
-            scans=Scans(checking, lists),
+            scans=Scans(checking, lists, blocks_names=gate is not None),
             split_views=SplitViews(trust, verify, ledger, files),
             cosigner=cosigner,
             firewall=firewall,

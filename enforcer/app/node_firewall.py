@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 def firewall_of(
     config: NodeConfig,
-    gate: GateClient,
+    gate: GateClient | None,
     lists: ListKeeper,
     node_time: NodeTime,
     stack: AsyncExitStack,
@@ -44,7 +44,7 @@ def firewall_of(
     stack.callback(work.close)
 
     async def upstreams() -> tuple[str, ...]:
-        return (await gate.status()).upstreams
+        return (await gate.status()).upstreams if gate is not None else ()
 
     return Firewalling(
         firewall=firewall,

@@ -1,7 +1,8 @@
 """What a node signs about itself: which ledger it has read and what it really enforces.
 
 An auditor recomputes ``table_digest`` from the ledger: the rows in force at ``t_ms`` after
-``ledger_size`` entries, less those listed in ``omissions``, and the local layer's digest.
+``ledger_size`` entries, less those listed in ``omissions``, and the local layer's digest. Of a node
+without a gate (``NONE``) these are the rows that need none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from enforcer.core.fields import EntryIndex, Identifier, Items, Sha256, UnixMs
 from enforcer.core.firewall import FirewallState
 from enforcer.core.payload import Payload
 from enforcer.core.state import State, in_force
-from enforcer.core.table import OrderRow, digest_beside
+from enforcer.core.table import DnsMeasure, OrderRow, digest_beside
 from enforcer.errors import InputError
 
 OMISSIONS_MAX: Final = 100
@@ -58,6 +59,8 @@ class GateState(IntEnum):
     HOLDS_TABLE = 1
     DIFFERS = 2
     UNREACHABLE = 3
+    NONE = 4
+    """There is none: of orders that need one the node does nothing, and says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,13 @@ class Attestation(Payload):
     """Orders enforced here though the ledger has them as suspended, ascending (the first)."""
 
 
+def rows_for(gate: GateState, rows: Iterable[OrderRow]) -> list[OrderRow]:
+    """Return the rows that a node speaks of: where it has no gate, those that need none."""
+    if gate is not GateState.NONE:
+        return list(rows)
+    return [row for row in rows if row.dns_measure is DnsMeasure.NONE]
+
+
 def enforced_rows(rows: Iterable[OrderRow], omissions: Iterable[Omission]) -> list[OrderRow]:
     """Return the rows without those that the omissions name."""
     absent = {omission.order_index for omission in omissions}
@@ -149,11 +159,11 @@ def expected_digest(state: State, attestation: Attestation) -> str | None:
     """
     if state.policy is None or state.size != attestation.ledger_size:
         raise ValueError("the state is not that of the attested ledger size")
-    rows = in_force(state, attestation.t_ms)
+    rows = rows_for(attestation.gate, in_force(state, attestation.t_ms))
     if any(each.reason in NOTHING_ENFORCED for each in attestation.omissions):
         if attestation.omission_count != len(rows):
             return None
-        rows = ()
+        rows = []
     elif attestation.omission_count != len(attestation.omissions):
         return None
     enforced = enforced_rows(rows, attestation.omissions)

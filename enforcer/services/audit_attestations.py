@@ -47,6 +47,8 @@ class AttestationAudit:
         """Entry index of each revocation -> its time."""
         self._newest: dict[str, Claim] = {}
         """Key id -> its newest attestation."""
+        self._gateless: set[str] = set()
+        """Key ids of nodes that said so."""
         self._times = TimeAudit(as_of_ms)
         self._omissions = OmissionAudit(witness_quorum=witness_quorum)
         self._firewalls = FirewallAudit(lists)
@@ -150,7 +152,16 @@ class AttestationAudit:
                 index,
                 place,
             )
-        if attestation.gate is not GateState.HOLDS_TABLE:
+        if attestation.gate is GateState.NONE:
+            if claim.key_id not in self._gateless:
+                self._gateless.add(claim.key_id)
+                yield Finding(
+                    Code.NO_GATE,
+                    f"{who} has no gate: orders against names are not enforced there",
+                    index,
+                    place,
+                )
+        elif attestation.gate is not GateState.HOLDS_TABLE:
             yield Finding(
                 Code.GATE_DIFFERS,
                 f"{who}, {utc(attestation.t_ms)}, says that its gate is {attestation.gate.name}",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from enforcer.core.attestation import NOTHING_ENFORCED, Attestation, enforced_rows
+from enforcer.core.attestation import NOTHING_ENFORCED, Attestation, enforced_rows, rows_for
 from enforcer.core.firewall import FirewallState
 from enforcer.core.state import State, in_force
 from enforcer.core.table import IpMeasure, OrderRow
@@ -131,5 +131,6 @@ def _addresses_enforced(state: State, attestation: Attestation) -> tuple[OrderRo
         return ()
     if attestation.omission_count != len(omissions):
         return None  # not all of them are named
-    rows = enforced_rows(in_force(state, attestation.t_ms), omissions)
+    rows = rows_for(attestation.gate, in_force(state, attestation.t_ms))
+    rows = enforced_rows(rows, omissions)
     return tuple(row for row in rows if row.ip_measure is not IpMeasure.NONE)

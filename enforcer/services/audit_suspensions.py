@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from enforcer.core.attestation import Omission, Resumption
+from enforcer.core.attestation import Omission, Resumption, rows_for
 from enforcer.core.entry import Entry
 from enforcer.core.fold import Effect
 from enforcer.core.remedy import OrderResumed, OrderSuspended
@@ -101,7 +101,7 @@ class SuspensionAudit:
         if operator is None or attestation.omission_count != len(omitted):
             return  # not all of them are named
         resumed = {each.order_index: each for each in attestation.resumed}
-        for row in in_force(state, attestation.t_ms):
+        for row in rows_for(attestation.gate, in_force(state, attestation.t_ms)):
             held = state.orders[row.index].suspension(operator, attestation.t_ms)
             if held is None or row.index in omitted:
                 continue

@@ -66,6 +66,11 @@ class Enforcer:
         """Why the gate does not hold the plan; empty when it does."""
 
     @property
+    def has_gate(self) -> bool:
+        """Whether there is a gate at all; `NoGate` is where there is none."""
+        return True
+
+    @property
     def report(self) -> GateReport | None:
         """What the gate said last, until it stops answering."""
         return self._link.report
@@ -117,10 +122,12 @@ class Enforcer:
         self._say()
         return brought
 
-    def state(self, plan: Plan) -> GateState:
-        """Say whether what the gate read back is what the plan says."""
+    def state(self, plan: Plan | None) -> GateState:
+        """Say whether what the gate read back is what the plan says; it is not while none is."""
         if self.report is None:
             return GateState.UNREACHABLE
+        if plan is None:
+            return GateState.DIFFERS
         held = tuple(row for row in self.report.rows if row.is_in_force(plan.t_ms))
         given = self._link.given
         is_right = (

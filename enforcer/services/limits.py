@@ -27,6 +27,7 @@ from enforcer.ports import GuardJob, ListWork
 from enforcer.services.guarding import objections
 from enforcer.services.lists import ListKeeper
 from enforcer.services.near_lists import NearLists
+from enforcer.services.plan import is_concerned
 
 AHEAD_ORDERS_MAX: Final = 256
 """So many of the newest orders are looked at while they wait for an approval."""
@@ -54,8 +55,10 @@ class _Judged:
 class Limits:
     """The limits on one node's orders; use it from one event loop."""
 
-    def __init__(self, work: ListWork, lists: ListKeeper) -> None:
+    def __init__(self, work: ListWork, lists: ListKeeper, *, blocks_names: bool = True) -> None:
+        """Judge all orders; without a gate (`blocks_names`) those alone that need none."""
         self._work = work
+        self._blocks_names = blocks_names
         self._lists = lists
         self._near = NearLists(work, lists)
         self._judged: dict[int, _Judged] = {}
@@ -123,6 +126,8 @@ class Limits:
         for index in state.live:
             order = state.orders[index]
             if order.status is not OrderStatus.APPROVED or order.until_ms <= t_ms:
+                continue
+            if not is_concerned(order, blocks_names=self._blocks_names):
                 continue
             judged = self._judged.get(index)
             if (

@@ -29,6 +29,7 @@ from enforcer.services.enforce import Enforcer
 from enforcer.services.firewalling import Firewalling
 from enforcer.services.follow import Follower
 from enforcer.services.lists import ListKeeper
+from enforcer.services.no_gate import NoGate
 from enforcer.services.node_status import status_text
 from enforcer.services.node_time import NodeTime
 from enforcer.services.node_view import Applying, FirewallView, NodeView, omissions_of, order_ids_of
@@ -59,7 +60,7 @@ class Node:
         time: NodeTime,
         stops: StopKeeper,
         lists: ListKeeper,
-        enforcer: Enforcer,
+        enforcer: Enforcer | NoGate,
         attester: Attester,
         source: FeedSource,
         control: ControlLink,
@@ -140,8 +141,6 @@ class Node:
         """Return what this node knows about itself and its gate, as of now."""
         plan, report = self._shown, self._enforcer.report
         firewall = self._firewall_view()
-        gate = GateState.UNREACHABLE if report is None else GateState.DIFFERS
-        wanted = wanted_lists(self._replica.state, self._time.now_ms())
         return NodeView(
             t_ms=self._time.now_ms(),
             ledger_size=self._replica.size,
@@ -157,9 +156,9 @@ class Node:
             witnessed_size=self._replica.witnessed.size,
             unwitnessed=plan.unwitnessed if plan is not None else 0,
             split_views=len(self._split_views.views),
-            missing_lists=len(self._lists.missing(wanted)),
+            missing_lists=len(self._lists.missing(self._wanted_now())),
             limits_unread=len(self._scans.limits.unread),
-            gate=self._enforcer.state(plan) if plan is not None else gate,
+            gate=self._enforcer.state(plan),
             report=report,
             order_ids=order_ids_of(self._replica.state, report, firewall),
             applied=self._applying.applied,
@@ -260,8 +259,6 @@ class Node:
             plan = self._plan(moment.t_ms)
             if plan is None:
                 await self._enforcer.ask()
-                is_there = self._enforcer.report is not None
-                state = GateState.DIFFERS if is_there else GateState.UNREACHABLE
             else:
                 self._applying.begin()
                 planned = plan
@@ -269,7 +266,7 @@ class Node:
                 self._heed_gate(planned, plan)
                 self._applying.end(self._enforcer.report)
                 self._look()
-                state = self._enforcer.state(plan)
+            state = self._enforcer.state(plan)
             self._shown = plan
             told = self._enforcer.attested(plan) if plan is not None else None
             self._to_tell = told, state, self._enforcer.is_settled
@@ -344,6 +341,7 @@ class Node:
             objects=partial(self._scans.objects, self._replica.state),
             operator=self._operator(),
             blocks_addresses=blocks_addresses,
+            blocks_names=self._enforcer.has_gate,
             local=firewall.local if firewall is not None else NO_LOCAL_LAYER,
         )
 
@@ -354,7 +352,7 @@ class Node:
 
     def _pause_seconds(self, plan: Plan | None, state: GateState) -> float:
         """Return how long nothing needs to be looked at, if nothing changes."""
-        if plan is None or state is not GateState.HOLDS_TABLE:
+        if plan is None or state not in (GateState.HOLDS_TABLE, GateState.NONE):
             return self._pace.gate_retry_seconds
         next_ms = plan.next_change_ms
         if next_ms is None:
@@ -368,7 +366,7 @@ class Node:
         return self._firewall.view(self._to_tell[0])
 
     async def _show(self, plan: Plan | None, state: GateState) -> None:
-        wanted = wanted_lists(self._replica.state, self._time.now_ms())
+        wanted = self._wanted_now()
         text = status_text(
             node_id=self._node_id,
             t_ms=self._time.now_ms(),
@@ -409,9 +407,14 @@ class Node:
     def _wanted(self) -> list[str]:
         """Return the lists to have at hand, when the keeper has heard which of them are sealed."""
         state = self._replica.state
-        wanted = [*wanted_lists(state, self._time.now_ms()), *self._scans.limits.wanted]
+        wanted = [*self._wanted_now(), *self._scans.limits.wanted]
         self._lists.expect(by_list(state), wanted, list_delta.bases(state, set(wanted)))
         return wanted
+
+    def _wanted_now(self) -> list[str]:
+        """Return the lists of what it enforces or soon may."""
+        now_ms, has_gate = self._time.now_ms(), self._enforcer.has_gate
+        return wanted_lists(self._replica.state, now_ms, blocks_names=has_gate)
 
     async def _fetch_lists(self) -> None:
         """Have every list at hand that is or will be needed; stubborn ones ever more rarely."""

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from enforcer.core.attestation import GateState
 from enforcer.services.enforce import Enforcer
 from enforcer.services.follow import FeedHealth
+from enforcer.services.no_gate import NoGate
 from enforcer.services.node_view import FirewallView
 from enforcer.services.plan import Plan
 from enforcer.services.replica import Replica
@@ -28,7 +29,7 @@ def status_text(
     faults: Mapping[str, int],
     plan: Plan | None,
     gate: GateState,
-    enforcer: Enforcer,
+    enforcer: Enforcer | NoGate,
     firewall: FirewallView,
     stops: StopKeeper,
     missing: Sequence[str],

@@ -16,15 +16,24 @@ from typing import Final
 
 from enforcer.core.attestation import (
     OMISSIONS_MAX,
+    GateState,
     NotEnforced,
     Omission,
     Resumption,
     enforced_rows,
+    rows_for,
 )
 from enforcer.core.life import OrderStatus
 from enforcer.core.policy import Pins, PolicyAdopted
 from enforcer.core.state import OrderRecord, PolicyRecord, State, Suspension
-from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, LocalLayer, OrderRow, table_digest
+from enforcer.core.table import (
+    NO_LOCAL_LAYER,
+    DnsMeasure,
+    IpMeasure,
+    LocalLayer,
+    OrderRow,
+    table_digest,
+)
 from enforcer.services.kept_stops import KeptStop
 
 PROPOSED_LISTS_MAX: Final = 64
@@ -167,20 +176,27 @@ class Plan:
         return min((time for time in times if time > self.t_ms), default=None)
 
 
-def wanted_lists(state: State, t_ms: int) -> list[str]:
+def is_concerned(order: OrderRecord, *, blocks_names: bool) -> bool:
+    """Tell whether a node ever does anything for an order: without a gate it must need none."""
+    return blocks_names or order.payload.measure.dns is DnsMeasure.NONE
+
+
+def wanted_lists(state: State, t_ms: int, *, blocks_names: bool = True) -> list[str]:
     """Return the lists to have at hand, each once: protections, blocks, then proposals.
 
-    What was sealed is for nodes only once it is approved, published or not.
+    What was sealed is for nodes only once it is approved, published or not. A node without a gate
+    does not need the lists of orders that do.
     """
     if state.policy is None:
         return []
-    rows = (row for row in state.approved_rows() if row.until_ms > t_ms)
+    rows = (row for row in _rows(state, blocks_names=blocks_names) if row.until_ms > t_ms)
     proposed = [
         order.payload.target_list_sha256
         for order in state.orders.values()
         if order.status is OrderStatus.PROPOSED
         and order.until_ms > t_ms
         and not order.payload.publication.is_sealed  # opened, it would fill memory
+        and is_concerned(order, blocks_names=blocks_names)
     ]
     return list(
         dict.fromkeys(
@@ -207,6 +223,7 @@ def make_plan(
     operator: str | None = None,
     said: Mapping[int, LocalWord] = MappingProxyType({}),
     blocks_addresses: bool = False,
+    blocks_names: bool = True,
     local: LocalLayer = NO_LOCAL_LAYER,
 ) -> Plan | None:
     """Return what to enforce; None while the ledger has no policy.
@@ -217,7 +234,8 @@ def make_plan(
     `objects` tells whether guards stand against an order, None while nobody has looked;
     `operator` is whose network this node belongs to, and `said` what its safety officers have said
     of orders ahead of the ledger, by entry index. `blocks_addresses` tells whether it has a
-    firewall, and `local` what that lets pass.
+    firewall, and `local` what that lets pass; `blocks_names` whether it has a gate: where it has
+    none, the plan speaks of no order that needs one.
     """
     seen_until_ms = witnessed_until_ms or {}
     if state.policy is None:
@@ -226,7 +244,8 @@ def make_plan(
     protections = _usable(pinned, held.protections, has_list)
     is_frozen = protections != pinned
     lasting = sorted(
-        (row for row in state.approved_rows() if row.until_ms > t_ms), key=lambda row: row.index
+        (row for row in _rows(state, blocks_names=blocks_names) if row.until_ms > t_ms),
+        key=lambda row: row.index,
     )
     at_gate = {row.index for row in held.rows} | held.at_firewall
     rows: list[OrderRow] = []
@@ -279,6 +298,11 @@ def make_plan(
         ),
         resumed=tuple(resumed),
     )
+
+
+def _rows(state: State, *, blocks_names: bool) -> list[OrderRow]:
+    gate = GateState.UNSPECIFIED if blocks_names else GateState.NONE
+    return rows_for(gate, state.approved_rows())
 
 
 def _usable(

@@ -26,6 +26,7 @@ from enforcer.core.key import Role
 from enforcer.core.state import KeyRecord, OrderRecord, State
 from enforcer.errors import EnforcerError
 from enforcer.services.audit_claims import KeptAttestation
+from enforcer.services.plan import is_concerned
 from enforcer.services.report_facts import Fact, What
 
 BY_OPERATOR: Final = NOTHING_ENFORCED | {NotEnforced.SUSPENDED}
@@ -124,13 +125,15 @@ class NodeWatch:
             _take(node, change)
         node.position, node.said = len(self._changes), said
         is_whole = said.omission_count == len(said.omissions) or _enforces_nothing(said)
-        if said.gate is GateState.HOLDS_TABLE and is_whole:
+        if said.gate in (GateState.HOLDS_TABLE, GateState.NONE) and is_whole:
             yield from _settle(state, node, t_ms, who)
 
 
 def _take(node: _Node, change: _Change) -> None:
     """Note what a change makes the node owe; `node.said` is what it said before the change."""
     index = change.order.index
+    if not is_concerned(change.order, blocks_names=node.said.gate is not GateState.NONE):
+        return
     if not change.is_stop:
         node.waiting[index] = change
         return

@@ -22,6 +22,7 @@ from enforcer.ports import GuardJob, ListWork
 from enforcer.services.guarding import objections
 from enforcer.services.limits import Limits
 from enforcer.services.lists import ListKeeper
+from enforcer.services.plan import is_concerned
 
 SCANS_KEPT_MAX: Final = 65_536
 """Beyond it, what no order needs any more is forgotten; what one needs is always kept."""
@@ -32,13 +33,15 @@ _log: Final = structlog.get_logger(__name__)
 class Scans:
     """The scans of one node; use it from one event loop."""
 
-    def __init__(self, work: ListWork, lists: ListKeeper) -> None:
+    def __init__(self, work: ListWork, lists: ListKeeper, *, blocks_names: bool = True) -> None:
+        """Look at all orders; without a gate (`blocks_names`) at those alone that need none."""
         self._work = work
         self._lists = lists
         self._scans: dict[tuple[str, Pins], GuardScan] = {}
         self._due: deque[OrderRecord] = deque()
         self._due_pins: Pins | None = None
-        self.limits = Limits(work, lists)
+        self._blocks_names = blocks_names
+        self.limits = Limits(work, lists, blocks_names=blocks_names)
 
     def objects(self, state: State, order: OrderRecord, pins: Pins) -> bool | None:
         """Tell whether a guard stands against an order; None: nobody has looked yet."""
@@ -92,6 +95,7 @@ class Scans:
             for order in state.orders.values()
             if order.status in (OrderStatus.PROPOSED, OrderStatus.APPROVED)
             and order.until_ms > t_ms
+            and is_concerned(order, blocks_names=self._blocks_names)
         ]
         if len(self._scans) > SCANS_KEPT_MAX:
             needed = {(order.payload.target_list_sha256, pins) for order in live}

@@ -231,6 +231,7 @@ async def test_health_says_whether_the_gate_holds_the_table():
             (GateState.HOLDS_TABLE, 200),
             (GateState.DIFFERS, 503),
             (GateState.UNREACHABLE, 503),
+            (GateState.NONE, 200),
         ):
             shown[0] = dataclasses.replace(VIEW, gate=gate)
             reader, writer = await asyncio.open_connection("::1", port)

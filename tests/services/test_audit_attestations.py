@@ -311,6 +311,28 @@ def test_what_a_node_says_it_does_not_enforce_is_noted(archive):
     assert worst(findings) is Severity.NOTE
 
 
+def test_a_node_without_a_gate_is_noted_once_and_speaks_of_no_names(archive):
+    land = archive.land
+    land.register(land.officer)
+    ref = land.in_force_order(TARGETS)
+    assert land.suspend(ref).is_effective  # of what it does not enforce, it ignores nothing
+    land.in_force_order(b"exact other.example.org\n")
+    digest = digest_of(land.state, ())
+    for _ in range(2):
+        land.now_ms += 1_000
+        archive.attest(table_digest=digest, gate=GateState.NONE)
+    archive.write(lists=[TARGETS, b"exact other.example.org\n"])
+    (finding,) = archive.audit()
+    assert (finding.code, finding.severity) == (Code.NO_GATE, Severity.NOTE)
+
+
+def test_a_node_without_a_gate_cannot_claim_to_enforce_what_needs_one(archive):
+    archive.land.in_force_order(TARGETS)
+    archive.attest(gate=GateState.NONE)
+    archive.write()
+    assert only(archive.audit(), Code.ATTESTED_OTHER_TABLE)
+
+
 def test_a_gate_that_was_switched_off_is_noted_once_for_all_its_orders(archive):
     ref = archive.land.in_force_order(TARGETS)
     archive.land.in_force_order(b"exact other.example.org\n")

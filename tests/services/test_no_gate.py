@@ -1,0 +1,80 @@
+"""A node without a gate does nothing for orders against names, and its word says just that."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from enforcer.backends.memory_firewall import FirewallMemory
+from enforcer.core.attestation import GateState
+from enforcer.core.firewall import FirewallState
+from enforcer.core.order import Measure
+from enforcer.core.table import DnsMeasure, IpMeasure
+from tests.node_world import BAD, World, in_the_ledger, until
+
+REJECT = Measure(DnsMeasure.NONE, IpMeasure.REJECT)
+BOTH = Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT)
+ADDRESS = b"ip 192.0.2.7\n"
+MIXED = b"exact bad.example.org\nip 192.0.2.8\n"
+
+
+def gateless(world: World) -> World:
+    world.has_gate = False
+    return world
+
+
+def attested_all(world: World) -> bool:
+    """Tell whether the last word is about the whole ledger, and what an auditor computes."""
+    said = world.attested
+    return (
+        said is not None
+        and said.gate is GateState.NONE
+        and said.ledger_size == len(world.land.leaves)
+        and said.table_digest == world.expected_digest(said)
+    )
+
+
+async def test_orders_against_names_are_neither_enforced_nor_listed_as_omitted(world):
+    async with gateless(world).running() as node:
+        await in_the_ledger(world, BAD)
+        await until(lambda: attested_all(world))
+        assert world.attested.omissions == ()
+        assert world.status["gate"]["state"] == "NONE"
+        assert world.status["gate"]["problem"] == ""
+        assert world.status["orders_in_force"] == 0
+        assert node.view().gate is GateState.NONE
+
+
+async def test_lists_that_only_a_gate_needs_are_not_fetched(world):
+    async with gateless(world).running():
+        await in_the_ledger(world, BAD)
+        world.bring(ADDRESS)
+        world.land.in_force_order(ADDRESS, measure=REJECT)
+        await world.publish()
+        lists = world.state_dir / "ledger" / "lists"
+        await until((lists / sha256(ADDRESS).hexdigest()).exists)
+        await until(lambda: attested_all(world))
+        assert not (lists / sha256(BAD).hexdigest()).exists()
+        await until(lambda: world.status["missing_lists"] == [])
+
+
+async def test_its_firewall_blocks_what_is_against_addresses_alone(world):
+    world.firewall = FirewallMemory()
+    async with gateless(world).running():
+        world.bring(ADDRESS)
+        world.bring(MIXED)
+        world.land.in_force_order(ADDRESS, measure=REJECT)
+        world.land.in_force_order(MIXED, measure=BOTH)
+        await world.publish()
+        await until(lambda: world.blocks("192.0.2.7"))
+        await until(lambda: attested_all(world) and world.attested.firewall is FirewallState.HOLDS)
+        assert not world.blocks("192.0.2.8")  # half of an order is no order's words
+        assert world.attested.omissions == ()
+
+
+async def test_a_stop_of_what_it_does_not_enforce_is_passed_on_all_the_same(world):
+    async with gateless(world).running() as node:
+        ref = await in_the_ledger(world, BAD)
+        await node.offer_stop(world.stop_bytes(ref))
+        await until(lambda: world.control.stops)
+        await until(lambda: world.status["unlogged_stops"] and attested_all(world))
+        assert world.attested.omissions == ()

@@ -79,3 +79,13 @@ def enforced_by(
     else:
         absent, unknown = by_address - set(at_firewall), frozenset()
     return {index: row for index, row in rows.items() if index not in absent}, unknown
+
+
+def enforced_alone(
+    rows: Iterable[OrderRow], t_ms: int, at_firewall: Collection[int] | None
+) -> tuple[dict[int, OrderRow], frozenset[int]]:
+    """Return the same where there is no gate, of the `rows` that a node's plan has."""
+    here = {row.index: row for row in rows if row.is_in_force(t_ms)}
+    if at_firewall is None:
+        return {}, frozenset(here)
+    return {index: row for index, row in here.items() if index in at_firewall}, frozenset()

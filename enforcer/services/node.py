@@ -24,7 +24,7 @@ from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError
 from enforcer.ports import ControlLink, FeedSource, KeptFiles
 from enforcer.services.attest import Attester, FirewallWord
-from enforcer.services.effect_times import EffectTimes, enforced_by
+from enforcer.services.effect_times import EffectTimes, enforced_alone, enforced_by
 from enforcer.services.enforce import Enforcer
 from enforcer.services.firewalling import Firewalling
 from enforcer.services.follow import Follower
@@ -283,11 +283,12 @@ class Node:
     def _look(self) -> None:
         """Note which orders are enforced now, and which are no more."""
         report = self._enforcer.report
-        if report is None:
-            return
         t_ms, firewall = self._time.now_ms(), self._firewall
         at_firewall = firewall.enforced if firewall is not None else frozenset()
-        self._effects.look(t_ms, *enforced_by(report, t_ms, at_firewall))
+        if report is not None:
+            self._effects.look(t_ms, *enforced_by(report, t_ms, at_firewall))
+        elif not self._enforcer.has_gate and self._shown is not None:
+            self._effects.look(t_ms, *enforced_alone(self._shown.rows, t_ms, at_firewall))
 
     async def _tell(self) -> None:
         """Attest what the gate has of the newest plan, and show the status."""

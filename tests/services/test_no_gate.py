@@ -67,6 +67,7 @@ async def test_its_firewall_blocks_what_is_against_addresses_alone(world):
         await world.publish()
         await until(lambda: world.blocks("192.0.2.7"))
         await until(lambda: attested_all(world) and world.attested.firewall is FirewallState.HOLDS)
+        await until(lambda: [each.out_at_ms for each in world.attested.effects] == [None])
         assert not world.blocks("192.0.2.8")  # half of an order is no order's words
         assert world.attested.omissions == ()
 

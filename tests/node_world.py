@@ -58,6 +58,7 @@ from enforcer.services.scans import Scans
 from enforcer.services.sealed_lists import SealedKeeper
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
+from enforcer.services.suspensions import SuspensionKeeper
 from enforcer.services.witness_watch import Cosigner
 from tests.people import Land, seal
 from tests.sealed import SealedText
@@ -190,6 +191,7 @@ class World:
                 replica=self.replica(trust, verify, ledger),
                 time=time,
                 stops=StopKeeper(files),
+                suspensions=SuspensionKeeper(files),
                 lists=lists,
                 enforcer=self._enforcer_of(lists, files),
                 attester=Attester("node-1", self.land.node.key, self.control, files),

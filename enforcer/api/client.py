@@ -45,6 +45,14 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class PushedSuspension:
+    """What became of a safety officer's act; ``recorded`` where the ledger has it and proved it."""
+
+    outcome: node_pb2.SuspensionOutcome.ValueType
+    recorded: Recorded | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pushed:
     """What became of a pushed stop; ``recorded`` where the ledger has it and proved it."""
 
@@ -205,6 +213,30 @@ class ControlClient(ControlReader):
         """
         request = node_pb2.SyncRequest(start_index=start_index, without_entries=without_entries)
         return messages(self._nodes.Sync(request))
+
+    async def push_suspension(
+        self,
+        envelope: Envelope,
+        side_files: Sequence[bytes] = (),
+        *,
+        seconds_max: float = CALL_SECONDS_MAX,
+    ) -> PushedSuspension:
+        """Push a safety officer's act to a control plane or straight to a node."""
+        request = node_pb2.PushSuspensionRequest(
+            envelope=format_envelope(envelope), side_files=side_files
+        )
+        response = await answer(self._nodes.PushSuspension(request, timeout=seconds_max))
+        has_proof = response.HasField("recorded")
+        recorded = self._proved(envelope, response.recorded) if has_proof else None
+        return PushedSuspension(response.outcome, recorded)
+
+    async def read_order(
+        self, order_id: str, entry_index: int | None = None, *, seconds_max: float
+    ) -> order_pb2.Order:
+        """Read an order from a node, as it has it; nothing of it is proven but its hash."""
+        request = node_pb2.ReadOrderRequest(order_id=order_id, entry_index=entry_index)
+        response = await answer(self._nodes.ReadOrder(request, timeout=seconds_max))
+        return response.order
 
     # What is believed.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from enforcer.api.client import ControlClient
 from enforcer.core.envelope import parse_envelope
@@ -21,6 +21,14 @@ class GrpcControlLink:
     async def push_stop(self, envelope: bytes) -> None:
         """Deliver a stop that this node obeys already; the receipt that comes back is verified."""
         await self._client.push_stop(parse_envelope(envelope))
+
+    async def push_suspension(self, envelope: bytes, documents: Sequence[bytes]) -> None:
+        """Deliver what this node heeds already; the receipt that comes back is verified.
+
+        Raises:
+            EnforcerError: the ledger does not have it, and why.
+        """
+        await self._client.push_suspension(parse_envelope(envelope), documents)
 
     async def add_cosignature(self, note: bytes) -> None:
         """Deliver a checkpoint with this node's own cosignature; again is no error."""

@@ -134,6 +134,11 @@ def _node_families(view: NodeView) -> Iterator[Metric]:
         view.unlogged_stops,
     )
     yield _gauge(
+        "enforcer_node_unlogged_suspensions",
+        "Safety officers' acts heeded that the ledger does not have yet.",
+        view.unlogged_suspensions,
+    )
+    yield _gauge(
         "enforcer_node_witness_quorum",
         "Witnesses that new blocks wait for; 0: UNWITNESSED.",
         view.witness_quorum,

@@ -10,8 +10,10 @@ from enforcer.api import translate
 from enforcer.api.access import Context
 from enforcer.api.identity import caller_of, check_signer, trust_domain
 from enforcer.core.key import Role
+from enforcer.errors import RefusedError
 from enforcer.services.attestations import Attestations
 from enforcer.services.ledger import Ledger
+from enforcer.services.orders import Orders
 from enforcer.services.stopping import Stopping
 from enforcer.services.sync_feed import PIECES_KEPT_MAX, SyncFeed, SyncUpdate
 from enforcer.v1 import node_pb2, node_pb2_grpc
@@ -21,9 +23,15 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     """The control plane's side; see proto/enforcer/v1/node.proto for each method."""
 
     def __init__(
-        self, ledger: Ledger, stopping: Stopping, attestations: Attestations, feed: SyncFeed
+        self,
+        ledger: Ledger,
+        orders: Orders,
+        stopping: Stopping,
+        attestations: Attestations,
+        feed: SyncFeed,
     ) -> None:
         self._ledger = ledger
+        self._orders = orders
         self._stopping = stopping
         self._attestations = attestations
         self._feed = feed
@@ -62,6 +70,36 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         async with aclosing(updates):
             async for update in updates:
                 yield _message(update)
+
+    async def PushSuspension(
+        self, request: node_pb2.PushSuspensionRequest, context: Context
+    ) -> node_pb2.PushSuspensionResponse:
+        """Record a safety officer's act; a node may pass on what one signed."""
+        state = self._ledger.state
+        envelope = translate.envelope(request.envelope)
+        caller = caller_of(context.auth_context(), trust_domain(state.origin))
+        if caller.role is not Role.NODE:
+            check_signer(caller, envelope, state)
+        recorded = await self._orders.record_suspension(envelope, request.side_files)
+        return node_pb2.PushSuspensionResponse(
+            outcome=node_pb2.SUSPENSION_OUTCOME_RECORDED,
+            recorded=translate.recorded_to_message(recorded),
+        )
+
+    async def ReadOrder(
+        self, request: node_pb2.ReadOrderRequest, context: Context
+    ) -> node_pb2.ReadOrderResponse:
+        """Refuse: that is for nodes.
+
+        Raises:
+            RefusedError: always.
+        """
+        del request, context
+        raise RefusedError(
+            "the control plane answers for orders elsewhere",
+            advice="Call OrderService.GetOrder.",
+            field="order_id",
+        )
 
 
 @lru_cache(maxsize=PIECES_KEPT_MAX)

@@ -1,4 +1,4 @@
-"""NodeService as a node serves it: stops reach it when Redis and the control plane do not.
+"""NodeService as a node serves it: it is reached when Redis and the control plane are not.
 
 Obeys nothing but the signature in the envelope; who brings it needs a certificate of this
 installation and, unless it is a node that passes it on, to be its signer.
@@ -17,8 +17,14 @@ from enforcer.core.key import Role
 from enforcer.errors import RefusedError
 from enforcer.services.node import Node
 from enforcer.services.stops import StopOutcome
+from enforcer.services.suspensions import SuspensionOutcome
 from enforcer.v1 import node_pb2, node_pb2_grpc
 
+_SUSPENSION_OUTCOMES: Final = {
+    SuspensionOutcome.RECORDED: node_pb2.SUSPENSION_OUTCOME_RECORDED,
+    SuspensionOutcome.HEEDED: node_pb2.SUSPENSION_OUTCOME_HEEDED,
+    SuspensionOutcome.KEPT: node_pb2.SUSPENSION_OUTCOME_KEPT,
+}
 _OUTCOMES: Final = {
     StopOutcome.RECORDED: node_pb2.STOP_OUTCOME_RECORDED,
     StopOutcome.OBEYED: node_pb2.STOP_OUTCOME_OBEYED,
@@ -72,3 +78,24 @@ class StopService(node_pb2_grpc.NodeServiceServicer):
             advice="Ask the control plane.",
             field="start_index",
         )
+
+    async def PushSuspension(
+        self, request: node_pb2.PushSuspensionRequest, context: Context
+    ) -> node_pb2.PushSuspensionResponse:
+        """Heed what a safety officer of this network signed, until the ledger has it."""
+        envelope = translate.envelope(request.envelope)
+        state = self._node.state
+        caller = caller_of(context.auth_context(), trust_domain(state.origin))
+        if caller.role is not Role.NODE:
+            check_signer(caller, envelope, state)
+        outcome = await self._node.offer_suspension(format_envelope(envelope), request.side_files)
+        return node_pb2.PushSuspensionResponse(outcome=_SUSPENSION_OUTCOMES[outcome])
+
+    async def ReadOrder(
+        self, request: node_pb2.ReadOrderRequest, context: Context
+    ) -> node_pb2.ReadOrderResponse:
+        """Read an order as this node has it."""
+        index = request.entry_index if request.HasField("entry_index") else None
+        here = await self._node.read_order(request.order_id, index)
+        order = translate.order_to_message(here.view, here.policy, here.payload)
+        return node_pb2.ReadOrderResponse(order=order)

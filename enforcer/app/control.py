@@ -214,7 +214,8 @@ async def serving(
                 AuditService(files, files.lists, files.side, files.wraps, cosigned), server.grpc
             )
             node_pb2_grpc.add_NodeServiceServicer_to_server(
-                NodeService(ledger, stopping, Attestations(ledger, kept), sync), server.grpc
+                NodeService(ledger, orders, stopping, Attestations(ledger, kept), sync),
+                server.grpc,
             )
             port = await _bind(server, config, tls, seconds_max=BIND_SECONDS_MAX if taken else 0)
             late = asyncio.create_task(

@@ -52,6 +52,7 @@ from enforcer.services.scans import Scans
 from enforcer.services.sealed_lists import SealedKeeper
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
+from enforcer.services.suspensions import SuspensionKeeper
 from enforcer.services.witness_watch import Cosigner
 from enforcer.v1 import node_pb2_grpc
 
@@ -155,6 +156,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             replica=replica,
             time=node_time,
             stops=StopKeeper(files),
+            suspensions=SuspensionKeeper(files),
             lists=lists,
             enforcer=(
                 Enforcer(gate=gate, work=compiling, lists=lists, files=files, secret=secret)

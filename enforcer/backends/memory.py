@@ -276,6 +276,7 @@ class MemoryControl:
     refuses_stops: bool = False
     attestations: list[bytes] = field(default_factory=list)
     stops: list[bytes] = field(default_factory=list)
+    suspensions: list[tuple[bytes, tuple[bytes, ...]]] = field(default_factory=list)
     cosigned: list[bytes] = field(default_factory=list)
     lists: dict[str, bytes] = field(default_factory=dict)
     wraps: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -295,6 +296,17 @@ class MemoryControl:
         if self.refuses_stops:
             raise RefusedError("the stop is refused", advice="Sign another.")
         self.stops.append(envelope)
+
+    async def push_suspension(self, envelope: bytes, documents: Sequence[bytes]) -> None:
+        """Keep a safety officer's act.
+
+        Raises:
+            RefusedError: it was told to refuse.
+        """
+        self._check_away()
+        if self.refuses_stops:
+            raise RefusedError("the act is refused", advice="Sign another.")
+        self.suspensions.append((envelope, tuple(documents)))
 
     async def add_cosignature(self, note: bytes) -> None:
         """Keep a checkpoint with a cosignature."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 
@@ -14,6 +14,13 @@ class ControlLink(Protocol):
 
     async def push_stop(self, envelope: bytes) -> None:
         """Deliver a stop that this node obeys already, so that it gets into the ledger."""
+
+    async def push_suspension(self, envelope: bytes, documents: Sequence[bytes]) -> None:
+        """Deliver a safety officer's act that this node heeds already, and its reason.
+
+        Raises:
+            EnforcerError: the ledger does not have it, and why; it may be tried again.
+        """
 
     async def add_cosignature(self, note: bytes) -> None:
         """Deliver a checkpoint with this node's own cosignature; again is no error."""

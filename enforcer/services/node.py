@@ -8,7 +8,7 @@ blocks runs in threads, work on whole lists in other processes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,19 +18,22 @@ import structlog
 
 from enforcer.core import list_delta
 from enforcer.core.attestation import GateState
+from enforcer.core.envelope import parse_envelope
 from enforcer.core.sealed import by_list
 from enforcer.core.state import State
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError
 from enforcer.ports import ControlLink, FeedSource, KeptFiles
 from enforcer.services.attest import Attester, FirewallWord
+from enforcer.services.drops import Drops
 from enforcer.services.effect_times import EffectTimes, enforced_alone, enforced_by
 from enforcer.services.enforce import Enforcer
 from enforcer.services.firewalling import Firewalling
 from enforcer.services.follow import Follower
 from enforcer.services.lists import ListKeeper
 from enforcer.services.no_gate import NoGate
-from enforcer.services.node_status import status_text
+from enforcer.services.node_orders import OrderHere, order_here
+from enforcer.services.node_status import status_text, suspensions_shown
 from enforcer.services.node_time import NodeTime
 from enforcer.services.node_view import Applying, FirewallView, NodeView, omissions_of, order_ids_of
 from enforcer.services.pace import DEFAULT_PACE, Pace
@@ -40,6 +43,9 @@ from enforcer.services.scans import Scans
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stop_paths import StopPaths
 from enforcer.services.stops import StopKeeper, StopOutcome
+from enforcer.services.suspension_paths import SuspensionPaths
+from enforcer.services.suspensions import TYPES as SUSPENSION_TYPES
+from enforcer.services.suspensions import SuspensionKeeper, SuspensionOutcome
 from enforcer.services.witness_watch import Cosigner, WitnessWatch
 
 STATUS_FILE: Final = "status.json"
@@ -59,6 +65,7 @@ class Node:
         replica: Replica,
         time: NodeTime,
         stops: StopKeeper,
+        suspensions: SuspensionKeeper,
         lists: ListKeeper,
         enforcer: Enforcer | NoGate,
         attester: Attester,
@@ -79,6 +86,7 @@ class Node:
         self._replica = replica
         self._time = time
         self._stops = stops
+        self._suspensions = suspensions
         self._lists = lists
         self._enforcer = enforcer
         self._attester = attester
@@ -108,10 +116,19 @@ class Node:
             time=time,
             source=source,
             control=control,
-            files=files,
             on_obeyed=self._stir,
             pace=pace,
         )
+        self._suspension_paths = SuspensionPaths(
+            keeper=suspensions,
+            replica=replica,
+            time=time,
+            control=control,
+            operator=self._operator,
+            on_change=self._stir,
+            pace=pace,
+        )
+        self._drops = Drops(files, self._take_drop, lambda: replica.size, pace)
         self._follower = Follower(
             replica=replica,
             time=time,
@@ -152,6 +169,7 @@ class Node:
             omissions=omissions_of(plan),
             omission_count=plan.omission_count if plan is not None else 0,
             unlogged_stops=len(self._stops.unlogged),
+            unlogged_suspensions=len(self._suspensions.kept),
             witness_quorum=self._replica.witnessed.quorum,
             witnessed_size=self._replica.witnessed.size,
             unwitnessed=plan.unwitnessed if plan is not None else 0,
@@ -174,7 +192,9 @@ class Node:
         """
         await asyncio.to_thread(self._replica.restore, progress)
         self._time.raise_to(self._replica.state.recorded_at_ms)
-        await asyncio.to_thread(self._stops.restore, self._replica.state)
+        state, moment = self._replica.state, self._time.moment()
+        await asyncio.to_thread(self._stops.restore, state)
+        await asyncio.to_thread(self._suspensions.restore, state, self._operator(), moment)
         origin = self._replica.state.origin
         self._effects.remember(await asyncio.to_thread(self._attester.remembered, origin))
         held = self._enforcer.held.protections
@@ -199,8 +219,9 @@ class Node:
                 *((self._cosigner.run,) if self._cosigner is not None else ()),
                 *((self._firewall.run,) if self._firewall is not None else ()),
                 self._paths.follow_feed,
-                self._paths.watch_drops,
                 self._paths.relay,
+                self._suspension_paths.run,
+                self._drops.watch,
                 self._attester.deliver,
             ):
                 tasks.create_task(loop())
@@ -217,11 +238,53 @@ class Node:
         """
         outcome = await self._paths.offer(envelope)
         if outcome is StopOutcome.OBEYED:
-            round_after = self._round + 1
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GATE_SECONDS_MAX), self._round_done:
-                    await self._round_done.wait_for(lambda: self._done >= round_after)
+            await self._gate_told()
         return outcome
+
+    async def offer_suspension(
+        self, envelope: bytes, documents: Sequence[bytes] = ()
+    ) -> SuspensionOutcome:
+        """Take what a safety officer of this network signed; as `offer_stop` when it is HEEDED.
+
+        Raises:
+            InputError, RefusedError, ConflictError, NotFoundError: why it is not heeded.
+            UnavailableError: too many acts wait for the ledger.
+        """
+        outcome = await self._suspension_paths.offer(envelope, documents)
+        if outcome is SuspensionOutcome.HEEDED:
+            await self._gate_told()
+        return outcome
+
+    async def read_order(self, order_id: str, entry_index: int | None) -> OrderHere:
+        """Return an order as this node has it.
+
+        Raises:
+            NotFoundError: it has read of no such order.
+            UnavailableError, IntegrityError: its copy of the ledger cannot be read.
+        """
+        return await asyncio.to_thread(
+            order_here,
+            self._replica,
+            order_id,
+            entry_index,
+            t_ms=self._time.now_ms(),
+            operator=self._operator(),
+            said=self._suspensions.said,
+        )
+
+    async def _gate_told(self) -> None:
+        """Wait until the gate was told of what is known by now, `GATE_SECONDS_MAX` at most."""
+        round_after = self._round + 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATE_SECONDS_MAX), self._round_done:
+                await self._round_done.wait_for(lambda: self._done >= round_after)
+
+    async def _take_drop(self, data: bytes, documents: Sequence[bytes]) -> None:
+        """Take an act that was put into the folder."""
+        if parse_envelope(data).payload_type in SUSPENSION_TYPES:
+            await self._suspension_paths.offer(data, documents)
+        else:
+            await self._paths.offer(data)
 
     def _warn_of_trust(self) -> None:
         """Say it when the ledger's first entry, which founds all others, is refused here."""
@@ -234,6 +297,7 @@ class Node:
 
     def _progressed(self) -> None:
         self._warn_of_trust()
+        self._suspension_paths.review()
         self._stir()
         self._lists_wanted.set()
         self._to_scan.set()
@@ -341,6 +405,7 @@ class Node:
             witnessed_until_ms=self._replica.witnessed.until_ms,
             objects=partial(self._scans.objects, self._replica.state),
             operator=self._operator(),
+            said=self._suspensions.said,
             blocks_addresses=blocks_addresses,
             blocks_names=self._enforcer.has_gate,
             local=firewall.local if firewall is not None else NO_LOCAL_LAYER,
@@ -379,6 +444,9 @@ class Node:
             enforcer=self._enforcer,
             firewall=self._firewall_view(),
             stops=self._stops,
+            suspensions=suspensions_shown(
+                self._replica.state, self._operator(), self._suspensions, self._time.now_ms()
+            ),
             missing=self._lists.missing(wanted),
             missing_sealed=self._lists.missing_sealed(wanted),
             limits_unread=sorted(self._scans.limits.unread),

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from enforcer.core.attestation import GateState
+from enforcer.core.life import ENDED
+from enforcer.core.state import State
 from enforcer.services.enforce import Enforcer
 from enforcer.services.follow import FeedHealth
 from enforcer.services.no_gate import NoGate
@@ -18,6 +20,7 @@ from enforcer.services.plan import Plan
 from enforcer.services.replica import Replica
 from enforcer.services.split_views import SplitView
 from enforcer.services.stops import StopKeeper
+from enforcer.services.suspensions import SuspensionKeeper
 
 
 def status_text(
@@ -32,6 +35,7 @@ def status_text(
     enforcer: Enforcer | NoGate,
     firewall: FirewallView,
     stops: StopKeeper,
+    suspensions: Mapping[str, object],
     missing: Sequence[str],
     missing_sealed: Sequence[str],
     limits_unread: Sequence[str],
@@ -113,11 +117,55 @@ def status_text(
             }
             for stop in stops.unlogged
         ],
+        "suspensions": suspensions,
         "missing_lists": list(missing),
         "missing_sealed_lists": list(missing_sealed),
         "limits_unread": list(limits_unread),
     }
     return json.dumps(shown, indent=2, sort_keys=True).encode("ascii") + b"\n"
+
+
+def suspensions_shown(
+    state: State, operator: str | None, keeper: SuspensionKeeper, t_ms: int
+) -> dict[str, object]:
+    """Return what the network's safety officers have said: in the ledger, and ahead of it.
+
+    Their reasons are texts of their own; here stands by which hash to find them.
+    """
+    held = []
+    for index, order in state.orders.items():
+        word = keeper.said.get(index)
+        suspension = order.suspension(operator, t_ms) if word is None else word.holds(t_ms)
+        if order.status in ENDED or order.until_ms <= t_ms or suspension is None:
+            continue
+        held.append(
+            {
+                "order_id": order.payload.order_id,
+                "order_index": index,
+                "suspension": suspension.payload_sha256,
+                "person_id": suspension.person_id,
+                "since_ms": suspension.since_ms,
+                "until_ms": suspension.until_ms,
+                "reason_sha256": suspension.reason_sha256,
+                "is_recorded": word is None,
+            }
+        )
+    waiting = [
+        {
+            "act": act.sha256,
+            "kind": type(act.payload).__name__,
+            "order_id": act.order.order_id,
+            "person_id": act.person_id,
+            "since_ms": act.received_at_ms,
+            "is_relayed": act.is_relayed,
+        }
+        for act in keeper.kept
+    ]
+    return {
+        "held": held,
+        "unlogged": waiting,
+        "dropped": [asdict(each) for each in keeper.dropped],
+    }
 
 
 def witnesses_of(replica: Replica, plan: Plan | None) -> str:

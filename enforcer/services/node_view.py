@@ -67,6 +67,8 @@ class NodeView:
     """Orders that are not enforced here, by reason; of as many as an attestation can name."""
     omission_count: int
     unlogged_stops: int
+    unlogged_suspensions: int
+    """What the network's safety officers signed and the ledger does not have."""
     witness_quorum: int
     """0: UNWITNESSED."""
     witnessed_size: int

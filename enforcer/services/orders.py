@@ -47,6 +47,7 @@ from enforcer.errors import (
     InputError,
     NotFoundError,
     RefusedError,
+    UnavailableError,
 )
 from enforcer.ports import Contents
 from enforcer.services import side_files
@@ -272,6 +273,21 @@ class Orders:
             self._ledger.judge(envelope)
             await side_files.check_here(self._side, act, documents)
         return await self._record_guarded(envelope, act, documents, validate_only=validate_only)
+
+    async def record_suspension(self, envelope: Envelope, files: Sequence[bytes]) -> Recorded:
+        """Record a safety officer's act, which nodes may heed already: also without its reason.
+
+        Raises:
+            EnforcerError: as :meth:`propose`.
+        """
+        act = expect(envelope, OrderSuspended, OrderResumed)
+        documents = side_files.check(act, files)
+        recorded = await self._ledger.record(envelope)
+        try:
+            await side_files.keep(self._side, documents)
+        except UnavailableError as error:  # the act stands; its reason can be brought again
+            log.warning("reason_not_kept", index=recorded.index, problem=error.message)
+        return recorded
 
     async def facts_of(self, order: OrderRecord) -> bytes:
         """Return the facts that an assessment of an order must name, as they are now.

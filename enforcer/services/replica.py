@@ -102,6 +102,15 @@ class Replica:
         """The Merkle root over them."""
         return self._tree.root()
 
+    def leaf(self, index: int) -> bytes:
+        """Return an entry's bytes; it blocks.
+
+        Raises:
+            UnavailableError, IntegrityError: the copy cannot be read.
+        """
+        (leaf,) = self._ledger.entries(index, index + 1)
+        return leaf
+
     @property
     def note(self) -> bytes | None:
         """The log's signed word on the copy as it is on disk."""

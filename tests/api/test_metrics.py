@@ -57,6 +57,7 @@ VIEW = NodeView(
     omissions={"LIST_MISSING": 1},
     omission_count=3,
     unlogged_stops=1,
+    unlogged_suspensions=4,
     witness_quorum=2,
     witnessed_size=11,
     unwitnessed=1,

@@ -39,6 +39,7 @@ from enforcer.services.scans import Scans
 from enforcer.services.sealed_lists import SealedKeeper
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
+from enforcer.services.suspensions import SuspensionKeeper
 from tests.backends.gate_world import Asking, GateUnderTest, Resolver, gate_folder, query
 from tests.control import LOG_VKEY, Installation, LandClock, trust_of
 from tests.node_world import Host
@@ -124,6 +125,7 @@ class Provider:
             replica=Replica(trust, verify, ledger),
             time=time,
             stops=StopKeeper(files),
+            suspensions=SuspensionKeeper(files),
             lists=lists,
             enforcer=Enforcer(
                 gate=self.gate.client,

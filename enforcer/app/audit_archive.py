@@ -80,12 +80,13 @@ class Exported:
 
 
 @dataclass(slots=True)
-class _Named:
+class Named:
     """What the entries of a ledger name."""
 
     lists: set[str] = field(default_factory=set)
     documents: set[str] = field(default_factory=set)
     restricted: set[str] = field(default_factory=set)
+    """Those of the lists that not everybody may read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def export_archive(
     kept = kept_attestations(directory / "attestations")
     notes = [read_note(path) for path in (*earlier, *earlier_in(directory))]
     ledger = open_ledger(directory, trust)
-    named = _named(ledger, progress)
+    named = named_by_entries(ledger, progress)
     done = Exported(ledger.size, ledger.root.hex())
     about = {
         "format": FORMAT,
@@ -238,9 +239,9 @@ def layout(name: str) -> int | None:
     return BUNDLE_BYTES_MAX if tile.level == BUNDLE else TILE_BYTES
 
 
-def _named(ledger: TileLedger, progress: Progress) -> _Named:
+def named_by_entries(ledger: TileLedger, progress: Progress) -> Named:
     """Read which files beside the ledger its entries name."""
-    named, public = _Named(), set()
+    named, public = Named(), set()
     sealed: dict[int, set[str]] = {}
     for done, leaf in enumerate(ledger.entries(0, ledger.size), 1):
         progress("read entries", done, ledger.size)

@@ -195,7 +195,7 @@ async def serving(
                 Witnessing(
                     ledger,
                     cosigned,
-                    _witnesses(config, trust),
+                    witness_links(config, trust),
                     feed,
                     config.reconcile_interval_seconds,
                 )
@@ -281,8 +281,12 @@ async def _sync_feed(ledger: Ledger, cosigned: Cosigned) -> SyncFeed:
     return feed
 
 
-def _witnesses(config: ControlConfig, trust: Trust) -> dict[CosignerKey, WitnessLink]:
-    """Return the way to each witness that is to be asked."""
+def witness_links(config: ControlConfig, trust: Trust) -> dict[CosignerKey, WitnessLink]:
+    """Return the way to each witness that is to be asked.
+
+    Raises:
+        InputError: the trust file does not name one of them.
+    """
     keys = {key.name: key for key in trust.witnesses.keys}
     for each in config.witnesses:
         if each.name not in keys:

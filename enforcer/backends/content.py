@@ -141,6 +141,17 @@ class ContentStore:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
+    def is_whole(self, sha256: str) -> bool:
+        """Tell whether a file that is here hashes to its name; it is read from its beginning.
+
+        Raises:
+            InputError, NotFoundError, UnavailableError: as :meth:`chunks`.
+        """
+        hashed = hashlib.sha256()
+        for chunk in self.chunks(sha256):
+            hashed.update(chunk)
+        return hashed.hexdigest() == sha256
+
     def remove(self, sha256: str) -> None:
         """Forget the file of that SHA-256; one that is not here is no error.
 

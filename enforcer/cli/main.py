@@ -17,6 +17,7 @@ from enforcer.cli import (
     gate,
     init,
     key,
+    ledger,
     lists,
     order,
     pki,
@@ -58,6 +59,7 @@ app.add_typer(order.app, name="order")
 app.add_typer(lists.app, name="list")
 audit.app.command("witness")(witness.witness)
 app.add_typer(audit.app, name="audit")
+app.add_typer(ledger.app, name="ledger")
 app.command("check")(check.check)
 app.command("flows")(flows.flows)
 app.command("status")(status.status)

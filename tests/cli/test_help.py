@@ -30,6 +30,7 @@ def test_the_readme_lists_every_group_of_commands():
         "enforcer node",
         "enforcer gate",
         "enforcer audit",
+        "enforcer ledger",
     }
 
 

@@ -1,0 +1,311 @@
+"""``enforcer ledger restore``: a ledger made anew from copies, and what shows that none is missing.
+
+The fullest copy is verified leaf by leaf and audited; receipts and witnesses say how much the log
+had. Nothing stands at the target before all of that is done, and a copy that lacks an entry
+that anybody named never does. What no copy has is told, with what follows.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from enforcer.app.audit import Finding, Summary, audit_directory, open_ledger
+from enforcer.app.audit_archive import ledger_copy
+from enforcer.app.ledger_copying import Copied, copy_beside, copy_entries, other_files
+from enforcer.backends import durable
+from enforcer.backends.kept_files import KeptFiles
+from enforcer.backends.keys import verify
+from enforcer.backends.tiles import TileLedger
+from enforcer.core.cosignature import CosignerKey
+from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey
+from enforcer.core.receipt import RECEIPT_BYTES_MAX
+from enforcer.core.trust import Trust
+from enforcer.errors import (
+    ConflictError,
+    EnforcerError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+)
+from enforcer.ports import WitnessLink
+from enforcer.services.audit import Progress
+from enforcer.services.findings import Code
+from enforcer.services.ledger_copies import (
+    Answer,
+    Claim,
+    Copy,
+    ask_witness,
+    check_nothing_missing,
+    claim_of_receipt,
+    claims_of_note,
+    fullest,
+    is_proven,
+)
+
+UNFINISHED: Final = ".restoring"
+"""Where a ledger is made, below the directory where it is to be."""
+FATAL: Final = frozenset((Code.LEDGER_DAMAGED, Code.ROLLED_BACK, Code.FORKED, Code.LOG_KEY))
+"""What no control plane can go on from; other findings are of the ledger as it always was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a restoration is to go by."""
+
+    sources: Sequence[Path]
+    to: Path
+    links: Mapping[CosignerKey, WitnessLink]
+    """The way to each witness that can be asked."""
+    cosigned: Sequence[Path] = ()
+    """Checkpoints that witnesses cosigned last, as their operators gave them."""
+    receipts: Sequence[Path] = ()
+    """Folders with receipts that callers kept."""
+    unproven: str = ""
+    """Why it is to be restored although witnesses cannot show that nothing is missing."""
+
+
+@dataclass(slots=True)
+class Restored:
+    """What was restored, and what shows that it is all."""
+
+    source: str
+    size: int
+    root: str
+    answers: dict[str, Answer]
+    receipts: int
+    is_proven: bool
+    left_out: list[str] = field(default_factory=list)
+    """Sources that could not be used, each with the reason."""
+    copied: Copied = field(default_factory=Copied)
+    summary: Summary | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A copy that was opened and is whole."""
+
+    copy: Copy
+    files: TileLedger
+    others: list[Path]
+    """What lies beside it, relative to its directory."""
+
+
+async def restore(wanted: Wanted, trust: Trust, now_ms: int, progress: Progress) -> Restored:
+    """Make the ledger at `wanted.to`.
+
+    Raises:
+        ConflictError: there is something already.
+        NotFoundError, UnavailableError: nothing can be read, or the disk did not take it.
+        IntegrityError: all copies are damaged, or two histories were shown.
+        RefusedError: entries that the log had are missing, or nobody can tell and no reason was
+            given. Nothing was made in any of these cases.
+    """
+    _check_free(wanted.to)
+    with ExitStack() as stack:
+        opened, left_out = _open(wanted.sources, trust, stack, progress)
+        best = fullest([source.copy for source in opened])
+        answers = await _answers(wanted, best, trust, now_ms)
+        claims = [answer.claim for answer in answers.values() if answer.claim is not None]
+        receipts = _receipts(wanted.receipts, best, trust)
+        check_nothing_missing(best, [*claims, *receipts], only_signed=bool(wanted.unproven))
+        proven = is_proven(trust.witnesses, answers)
+        if not proven and not wanted.unproven:
+            raise _unproven(trust, answers)
+        done = Restored(
+            best.place,
+            best.files.size,
+            best.files.root.hex(),
+            answers,
+            len(receipts),
+            proven,
+            left_out,
+        )
+        with _made_whole(wanted.to) as fresh:
+            _copy(opened, best, fresh, trust, done.copied, progress)
+            done.summary, findings = audit_directory(
+                fresh, trust, as_of_ms=now_ms, progress=progress
+            )
+            done.findings = list(findings)
+            _check_audit(done.findings)
+            record = json.dumps(_record(done, wanted, now_ms), indent=2).encode()
+            KeptFiles(fresh / "restored").write(f"{now_ms}.json", record + b"\n")
+    return done
+
+
+def _check_free(to: Path) -> None:
+    if (to / UNFINISHED).is_dir():
+        return
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise ConflictError(
+            f"there is something in {to} already",
+            advice="Move it away and keep it: it may have entries that no copy has. Then repeat, "
+            "with it as one of the sources.",
+            path=str(to),
+        )
+
+
+def _open(
+    sources: Sequence[Path], trust: Trust, stack: ExitStack, progress: Progress
+) -> tuple[list[_Source], list[str]]:
+    """Open and verify every source; return those that are whole, and what is wrong with others."""
+    opened: list[_Source] = []
+    left_out = []
+    first: EnforcerError | None = None
+    for source in sources:
+        try:
+            directory = stack.enter_context(ledger_copy(source, progress)).directory
+            if not (directory / "checkpoint").exists() and (directory / "ledger").is_dir():
+                directory /= "ledger"  # a node's state directory
+            others = other_files(directory)
+            files = stack.enter_context(open_ledger(directory, trust))
+            files.verify_all(partial(progress, f"verify {source.name}"))
+        except EnforcerError as error:
+            left_out.append(f"{source}: {error.message}")
+            first = first or error
+            continue
+        opened.append(_Source(Copy(str(source), files), files, others))
+    if not opened and first is not None:
+        raise first
+    return opened, left_out
+
+
+async def _answers(wanted: Wanted, best: Copy, trust: Trust, now_ms: int) -> dict[str, Answer]:
+    """Ask every witness that can be asked; of others take what they cosigned last."""
+    answers = {
+        key.name: Answer(key.name, None, "nothing says where it is asked")
+        for key in trust.witnesses.keys
+    }
+    for path in wanted.cosigned:
+        note = durable.read_file(path, size_bytes_max=NOTE_BYTES_MAX)
+        for answer in claims_of_note(str(path), note, trust, verify):
+            known = answers[answer.witness].claim
+            if answer.claim and (known is None or answer.claim.size > known.size):
+                answers[answer.witness] = answer
+    for key, link in wanted.links.items():
+        answer = await ask_witness(key, link, best, verify, now_ms)
+        if answer.claim is not None or answers[key.name].claim is None:
+            answers[key.name] = answer
+    return answers
+
+
+def _receipts(folders: Sequence[Path], best: Copy, trust: Trust) -> list[Claim]:
+    """Check every receipt in the folders."""
+    claims = []
+    for folder in folders:
+        found = sorted(folder.rglob("*.tlog-proof")) if folder.is_dir() else [folder]
+        if not found:
+            raise NotFoundError(
+                f"there is no receipt (*.tlog-proof) in {folder}",
+                advice="Name the folder where receipts were kept, or leave --receipts out.",
+                path=str(folder),
+            )
+        for path in found:
+            data = durable.read_file(path, size_bytes_max=RECEIPT_BYTES_MAX)
+            claims.append(claim_of_receipt(str(path), data, best, trust, verify))
+    return claims
+
+
+def _unproven(trust: Trust, answers: Mapping[str, Answer]) -> RefusedError:
+    needed = len(trust.witnesses.keys) - trust.witnesses.quorum + 1
+    silent = [f"{each.witness}: {each.problem}" for each in answers.values() if not each.claim]
+    words = (
+        f"{needed} witnesses must say how much they have seen; of these none knows or answers: "
+        f"{'; '.join(silent)}"
+        if trust.witnesses.quorum
+        else "the trust file names no witness, so nobody can tell how much the log had"
+    )
+    return RefusedError(
+        f"it cannot be shown that nothing is missing: {words}",
+        advice="Get what they cosigned last (--cosigned), or restore by receipts alone and say "
+        'why: --unproven "…". That is kept beside the ledger.',
+        needed=needed,
+    )
+
+
+@contextmanager
+def _made_whole(to: Path) -> Iterator[Path]:
+    """Give a directory whose content is in `to` when the block ends well; else nothing is there.
+
+    `begun` comes first and `checkpoint` last: killed in between, no control plane takes what is
+    there for a ledger that is still to begin, and the next restoration clears it away.
+    """
+    fresh = to / UNFINISHED
+    if fresh.exists():
+        _clear(to)
+    durable.make_directory(fresh)
+    try:
+        yield fresh
+        first, last = fresh / "begun", fresh / "checkpoint"
+        rest = sorted(path for path in fresh.iterdir() if path not in (first, last))
+        with durable.reporting(to, "put in place"):
+            for path in (first, *rest, last):
+                path.rename(to / path.name)
+                durable.sync_directory(to)
+            fresh.rmdir()
+        durable.sync_directory(to)
+    except BaseException:
+        _clear(to)
+        raise
+
+
+def _clear(to: Path) -> None:
+    """Take away what a restoration left, and `checkpoint` before all else."""
+    durable.remove_quietly(to / "checkpoint")
+    for path in sorted(to.iterdir(), key=lambda path: path.name == UNFINISHED):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            durable.remove_quietly(path)
+
+
+def _copy(
+    sources: Sequence[_Source],
+    best: Copy,
+    to: Path,
+    trust: Trust,
+    copied: Copied,
+    progress: Progress,
+) -> None:
+    """Copy the best, and what it lacks beside its entries from the others."""
+    key = VerifierKey.parse(trust.log_vkey)
+    with TileLedger.open(to, origin=trust.origin, vkey=key, verify=verify, writer=True) as target:
+        for source in sorted(sources, key=lambda each: each.copy is not best):
+            copy_beside(source.files, source.others, to, copied, replace=False)
+            if source.copy is best:
+                copy_entries(source.files, target, copied, progress)
+    copied.damaged = tuple(name for name in copied.damaged if not (to / name).exists())
+
+
+def _check_audit(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        if finding.code in FATAL:
+            raise IntegrityError(
+                f"the restored ledger is no good: {finding.words}",
+                advice="Give another copy as a SOURCE, and keep this one as evidence.",
+                problem=finding.code.name,
+            )
+
+
+def _record(done: Restored, wanted: Wanted, now_ms: int) -> dict[str, object]:
+    """Return what is kept of it beside the ledger."""
+    return {
+        "restored_at_ms": now_ms,
+        "source": done.source,
+        "size": done.size,
+        "root": done.root,
+        "is_proven": done.is_proven,
+        "receipts": done.receipts,
+        "unproven": wanted.unproven,
+        "witnesses": {
+            name: answer.claim.size if answer.claim else answer.problem
+            for name, answer in done.answers.items()
+        },
+    }

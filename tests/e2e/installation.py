@@ -151,7 +151,11 @@ class Installation:
         folder = getattr(self.files, name)
         enforcer = Path(sys.executable).with_name("enforcer")
         command = [str(enforcer), name, "--config", str(folder / f"{name}.toml")]
-        return Program(name, command, self.directory / f"{name}.log")
+        return Program(name, command, self.directory / f"{name}.log", self._env(name))
+
+    def _env(self, _name: str) -> dict[str, str]:
+        """Return what a program's environment has beside our own."""
+        return {}
 
     # Its life.
 
@@ -353,9 +357,10 @@ class Installation:
 
     # What must be true at the end.
 
-    def audit(self) -> Summary:
-        """Audit the ledger's directory offline; only notes may be found."""
-        summary, findings = audit_directory(self.files.ledger, self.trust, as_of_ms=now_ms())
+    def audit(self, ahead_ms: int = 0) -> Summary:
+        """Audit the ledger's directory offline, as of so much later; only notes may be found."""
+        as_of_ms = now_ms() + ahead_ms
+        summary, findings = audit_directory(self.files.ledger, self.trust, as_of_ms=as_of_ms)
         grave = [each for each in findings if each.severity is not Severity.NOTE]
         assert not grave, "\n".join(map(str, grave))
         return summary

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,9 +20,17 @@ TAIL_LINES = 15
 class Program:
     """One program; the same object can be started again after it was killed or stopped."""
 
-    def __init__(self, name: str, command: Sequence[str], log_file: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log_file: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take what to run; `env` comes beside our own."""
         self.name = name
         self.log_file = log_file
+        self._env = {**os.environ, **(env or {})}
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,6 +53,7 @@ class Program:
                 stdout=log,
                 stderr=log,
                 cwd=self.log_file.parent,
+                env=self._env,
                 start_new_session=True,
             )
 

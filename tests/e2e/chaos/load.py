@@ -36,7 +36,7 @@ LOOKED_AT = 40
 """So many of the newest names are asked for after a round."""
 PAUSE_SECONDS = 0.04
 """Between two acts of one actor: a bounded rate."""
-LASTING_MS = 60_000
+LASTING_MS = 300_000
 UNDECIDED_MS = 2_000
 """So near to an order's end, what a query finds depends on when exactly it is asked."""
 
@@ -53,10 +53,10 @@ class Order:
     is_approved: bool = False
     is_stopped: bool = False
 
-    def is_in_force(self, t_ms: int) -> bool | None:
-        """Tell whether its names are to be blocked; None where that is about to change."""
+    def is_in_force(self, t_ms: int, undecided_ms: int) -> bool | None:
+        """Tell whether its names are to be blocked; None where that changes so near to `t_ms`."""
         end_ms = self.until_ms if self.is_approved and not self.is_stopped else 0
-        return None if abs(end_ms - t_ms) <= UNDECIDED_MS else end_ms > t_ms
+        return None if abs(end_ms - t_ms) <= undecided_ms else end_ms > t_ms
 
 
 class Actors:
@@ -64,6 +64,7 @@ class Actors:
 
     def __init__(self, installation: Installation, invariants: Invariants, seed: int) -> None:
         self.installation = installation
+        self.undecided_ms = UNDECIDED_MS
         self._invariants = invariants
         self.orders: list[Order] = []
         self.failures: list[BaseException] = []
@@ -105,7 +106,9 @@ class Actors:
     def expected(self) -> dict[str, bool]:
         """Return which of the newest names are blocked now, but for those about to change."""
         now = now_ms()
-        newest = [(order, order.is_in_force(now)) for order in self.orders[-LOOKED_AT:]]
+        newest = [
+            (order, order.is_in_force(now, self.undecided_ms)) for order in self.orders[-LOOKED_AT:]
+        ]
         return {
             name: is_blocked
             for order, is_blocked in newest
@@ -119,7 +122,7 @@ class Actors:
         return [
             name
             for order in self.orders[-LOOKED_AT:]
-            if (order.is_stopped if not is_blocked else order.is_in_force(last_ms))
+            if (order.is_stopped if not is_blocked else order.is_in_force(last_ms, 0))
             for name in order.names
         ]
 

@@ -49,12 +49,16 @@ def run(
     deeds: Callable[[Chaos], Iterable[Deed]],
     *,
     audit_every: int = 0,
+    clocks_apart_ms: int = 0,
     again: str = "",
 ) -> None:
-    """Have one round for each deed; `again` is the command line that runs this seed once more."""
+    """Have one round for each deed; `again` is the command line that runs this seed once more.
+
+    What ends within `clocks_apart_ms` more than usual is not looked at.
+    """
     print(f"CHAOS_SEED={seed}", flush=True)
     try:
-        _run(installation, seed, deeds, audit_every)
+        _run(installation, seed, deeds, audit_every, clocks_apart_ms)
     except BaseException:
         installation.is_kept = True
         print(f"left for you to look at: {installation.directory}", flush=True)
@@ -67,6 +71,7 @@ def _run(
     seed: int,
     deeds: Callable[[Chaos], Iterable[Deed]],
     audit_every: int,
+    clocks_apart_ms: int,
 ) -> None:
     invariants = Invariants(installation)
     always, proposed = invariants.begin()
@@ -79,7 +84,9 @@ def _run(
         Thief(installation, always, proposed, chance),
     )
     rounds = 0
-    with Actors(installation, invariants, seed) as actors, invariants.watched():
+    actors = Actors(installation, invariants, seed)
+    actors.undecided_ms += clocks_apart_ms
+    with actors, invariants.watched():
         for rounds, deed in enumerate(deeds(chaos), 1):
             began = time.monotonic()
             actors.go()

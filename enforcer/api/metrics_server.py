@@ -15,21 +15,14 @@ from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from enforcer.api.health import health
 from enforcer.api.http_served import TEXT, http_served, send
 from enforcer.api.metrics import expose
-from enforcer.core.attestation import GateState
 from enforcer.services.node_view import NodeView
 
 REQUEST_SECONDS_MAX: Final = 5.0
 ANSWER_SECONDS_MAX: Final = 30.0
 CONNECTIONS_MAX: Final = 16
-
-_HEALTH: Final = {
-    GateState.HOLDS_TABLE: (HTTPStatus.OK, b"ok: the gate holds what the ledger says\n"),
-    GateState.DIFFERS: (HTTPStatus.SERVICE_UNAVAILABLE, b"the gate holds something else\n"),
-    GateState.UNREACHABLE: (HTTPStatus.SERVICE_UNAVAILABLE, b"the gate does not answer\n"),
-    GateState.NONE: (HTTPStatus.OK, b"ok: there is no gate here\n"),
-}
 
 
 @asynccontextmanager
@@ -89,6 +82,6 @@ class _Shown:
             body = await asyncio.to_thread(expose, self._view())
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, body
         if path == b"/health":
-            status, body = _HEALTH[self._view().gate]
+            status, body = health(self._view())
             return status, TEXT, body
         return HTTPStatus.NOT_FOUND, TEXT, b"there is /metrics and /health\n"

@@ -75,6 +75,8 @@ class NftFirewall:
         """Held by the thread that works: a call that is given up is not undone."""
         self._reader: NftSocket | None = None
         self._reading = threading.Lock()
+        self._cutter: NftSocket | None = None
+        self._cutting = threading.Lock()
         self._commits = 0
         """Changes of pieces so far, counted under `_turn`: what was read across one counts not."""
 
@@ -106,8 +108,8 @@ class NftFirewall:
         await self._run(lambda kernel: self._change(kernel, lambda at: lease(at, lease_seconds)))
 
     async def cut(self, pieces: Pieces) -> int:
-        """End the tracked connections to and from `pieces`."""
-        return await self._run(lambda kernel: nft_connections.cut(kernel, pieces))
+        """End the tracked connections to and from `pieces`, by a socket beside."""
+        return await asyncio.to_thread(self._cut_beside, pieces)
 
     async def read(self) -> FirewallHolding:
         """Read the whole table, by a socket beside: no change waits for that."""
@@ -131,14 +133,18 @@ class NftFirewall:
 
     def _work(self, work: Callable[[NftSocket], T], *, opens: bool) -> T:
         with self._turn:
-            if self._kernel is None:
-                if not opens:
-                    raise ConflictError("the firewall is not claimed", advice="Claim it first.")
+            if self._kernel is None and opens:
                 self._kernel = self._opened()
+            kernel = self._check_claimed()
             try:
-                return work(self._kernel)
+                return work(kernel)
             except OSError as error:
                 raise _translated(error) from error
+
+    def _check_claimed(self) -> NftSocket:
+        if self._kernel is None:
+            raise ConflictError("the firewall is not claimed", advice="Claim it first.")
+        return self._kernel
 
     def _close(self) -> None:
         with self._turn:
@@ -149,6 +155,10 @@ class NftFirewall:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
+        with self._cutting:
+            if self._cutter is not None:
+                self._cutter.close()
+                self._cutter = None
 
     def _claim(self, kernel: NftSocket, lease_seconds: int) -> FirewallHolding:
         table = read_table(kernel)
@@ -235,13 +245,22 @@ class NftFirewall:
         now = kernel.generation()
         self._generation = now if self._is_owned or not before else before + 1
 
+    def _cut_beside(self, pieces: Pieces) -> int:
+        with self._cutting:
+            with self._turn:
+                self._check_claimed()
+                if self._cutter is None:
+                    self._cutter = self._opened()
+            try:
+                return nft_connections.cut(self._cutter, pieces)
+            except OSError as error:
+                raise _translated(error) from error
+
     def _read_beside(self) -> FirewallHolding:
         with self._reading:
             for _ in range(READ_TRIES_MAX):
                 with self._turn:
-                    if self._kernel is None:
-                        raise ConflictError("the firewall is not claimed", advice="Claim it first.")
-                    port, commits = self._kernel.port, self._commits
+                    port, commits = self._check_claimed().port, self._commits
                     if self._reader is None:
                         self._reader = self._opened()
                 try:

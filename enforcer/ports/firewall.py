@@ -67,7 +67,7 @@ class Firewall(Protocol):
     source is; of local packets only the other side's address counts. REJECT tells who sends to
     the address (ICMP administratively prohibited); what comes from it is dropped. All stays when
     this process ends, until the lease has run out: then everything passes. Calls queue, but for
-    `read`, which no other waits for.
+    `read` and `cut`, which no other waits for.
     UnavailableError names what is missing: rights, the kernel's part, memory.
     """
 

@@ -22,6 +22,7 @@ from enforcer.ports import (
     FirewallHolding,
     PieceWork,
 )
+from enforcer.services.firewall_cutting import ConnectionCutter
 
 CHANGES_MAX: Final = 3
 """So often a change is tried that meets others' changes; then all is put in again."""
@@ -49,6 +50,7 @@ class FirewallLink:
         """What the kernel cannot do of what was asked of it."""
         self.counts: Mapping[int, FirewallCount] = {}
         """What each order has stopped, by its entry index, when it was counted last."""
+        self.cutter = ConnectionCutter(firewall, work, lambda: self.held)
 
     async def claim(self, lease_seconds: int) -> None:
         """Make it ours and learn what it holds, as an earlier process left it.
@@ -64,7 +66,7 @@ class FirewallLink:
         self.held, self.is_proven, self.flaw = None, False, ""
 
     async def bring(self, content: FirewallContent, lease_seconds: int) -> bool:
-        """Have it hold `content`, and cut what is newly blocked; tell whether that was a change.
+        """Have it hold `content`, and what is newly blocked be cut; tell whether that was a change.
 
         Raises:
             UnavailableError: it did not take it.
@@ -84,10 +86,10 @@ class FirewallLink:
             except ConflictError:
                 self._drifted(await self._firewall.read())
                 continue
-            await self._firewall.cut(added)
+            self.cutter.add(added)
             return True
         await self._give(content, self._firewall.replace(content, lease_seconds))
-        await self._firewall.cut(content.pieces)
+        self.cutter.add(content.pieces)
         return True
 
     async def renew(self, lease_seconds: int) -> None:

@@ -87,6 +87,8 @@ class Firewalling:
         self._unproven_at: float | None = None
         self._planned: Plan | None = None
         self._recipe: Recipe | None = None
+        self._right_at = seconds()
+        """When it was last seen to hold what it should."""
         self._is_busy = True
         self._check_at = self._count_at = self._retry_at = -inf
         self._lease_ends_at = -inf
@@ -144,6 +146,7 @@ class Firewalling:
 
     async def run(self) -> None:
         """Keep it in step; it never returns."""
+        cutting = asyncio.create_task(self._link.cutter.run())
         try:
             while True:
                 self._wake.clear()
@@ -161,7 +164,7 @@ class Firewalling:
                 except TimeoutError:
                     continue
         finally:
-            for task in (self._looking, self._proving):
+            for task in (self._looking, self._proving, cutting):
                 if task is not None:
                     task.cancel()
             await self._pieces.close()
@@ -181,19 +184,22 @@ class Firewalling:
         held = self._link.held
         if held is None:
             return FirewallWord(FirewallState.UNAVAILABLE, self._link.repairs)
+        is_known = self._link.is_proven and self._digest_of[0] is held
         is_right = (
             not self.problem
-            and self._link.is_proven
+            and is_known
             and held.rows == self._expected(plan)
             and self._recipe is not None
             and self._is_exact()
             and not (held.rows and plan.is_frozen)
-            and self._digest_of[0] is held
             and plan.local == self.local
         )
-        state = FirewallState.HOLDS if is_right else FirewallState.DIFFERS
-        digest = self._digest_of[1] if is_right else None
-        return FirewallWord(state, self._link.repairs, digest, self._curtailed(held))
+        curtailed = self._curtailed(held)
+        if not is_right:
+            return FirewallWord(FirewallState.DIFFERS, self._link.repairs, None, curtailed)
+        self._right_at = self._seconds()
+        digest = self._digest_of[1]
+        return FirewallWord(FirewallState.HOLDS, self._link.repairs, digest, curtailed)
 
     def view(self, plan: Plan | None) -> FirewallView:
         """Return what it holds and has stopped, for whoever shows it."""
@@ -202,6 +208,7 @@ class Firewalling:
         return FirewallView(
             state=word.state,
             problem=self.problem,
+            unproven_seconds=self._seconds() - self._right_at,
             is_real=self.is_real,
             orders=len(held.rows),
             pieces=len(held.pieces),

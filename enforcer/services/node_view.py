@@ -35,6 +35,9 @@ class FirewallView:
 
     state: FirewallState = FirewallState.NONE
     problem: str = ""
+    """Why it does not hold what it should, where that is known."""
+    unproven_seconds: float = 0.0
+    """How long it has not been known to hold what it should."""
     is_real: bool = False
     """Whether packets are touched; a dry run only says what it would do."""
     orders: int = 0

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from enforcer._native import counts
 from enforcer.api import metrics, metrics_server
+from enforcer.api.health import health
 from enforcer.api.metrics import expose
 from enforcer.api.metrics_server import metrics_served
 from enforcer.app.dashboard import dashboard
@@ -239,6 +240,29 @@ async def test_health_says_whether_the_gate_holds_the_table():
             writer.write(b"GET /health HTTP/1.0\r\n\r\n")
             assert int((await reader.read()).split()[1]) == status
             writer.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({}, 200, "ok: the firewall holds what the ledger says"),
+        ({"state": FirewallState.DIFFERS}, 200, "was changed, and is being read back"),
+        ({"state": FirewallState.DIFFERS, "unproven_seconds": 61.0}, 503, "does not hold what"),
+        ({"state": FirewallState.DIFFERS, "problem": "no room"}, 503, "ledger says: no room"),
+        ({"state": FirewallState.UNAVAILABLE, "problem": "no rights"}, 503, "answer: no rights"),
+        ({"state": FirewallState.NONE, "is_real": False}, 200, "ok: the gate"),
+    ],
+)
+def test_health_says_whether_the_firewall_holds_the_orders(changes, status, words):
+    firewall = dataclasses.replace(VIEW.firewall, **changes)
+    said, body = health(dataclasses.replace(VIEW, firewall=firewall))
+    assert said == status
+    assert words in body.decode()
+    assert body.startswith(b"ok: the gate holds what the ledger says\n")
+
+
+def test_a_gate_that_differs_is_not_healthy_beside_a_firewall_that_holds():
+    assert health(dataclasses.replace(VIEW, gate=GateState.DIFFERS))[0] == 503
 
 
 async def test_a_head_request_gets_no_body(port):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.backends import nft_firewall
+from enforcer.backends import nft_connections, nft_firewall
 from enforcer.backends.nft_dump import Found, read_all
 from enforcer.backends.nft_firewall import NO_OWNERS, NftFirewall
 from enforcer.backends.nft_socket import NftSocket, away
@@ -297,6 +297,23 @@ async def test_an_open_connection_stops_and_is_forgotten(world):
         assert counts[5].packets >= 1
         server.close()
         other_server.close()
+
+
+async def test_a_change_does_not_wait_until_connections_are_cut(world, monkeypatch):
+    began, may_end = threading.Event(), threading.Event()
+
+    def slow(kernel, pieces):
+        began.set()
+        assert may_end.wait(20)
+        return 7
+
+    monkeypatch.setattr(nft_connections, "cut", slow)
+    cutting = asyncio.create_task(world.firewall.cut(CONTENT.pieces))
+    await asyncio.to_thread(began.wait)
+    await world.firewall.replace(FirewallContent((FIVE,), nets(("192.0.2.7/32", 5))), HOUR_SECONDS)
+    assert await world.sent_to("192.0.2.7") is REJECT
+    may_end.set()
+    assert await cutting == 7
 
 
 async def test_cutting_where_nothing_is_tracked_cuts_nothing(world):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from enforcer.api.health import health
 from enforcer.app.audit import audit_directory
 from enforcer.backends.memory_firewall import FirewallMemory, MemoryFirewall
 from enforcer.core.attestation import GateState, NotEnforced
@@ -20,7 +21,7 @@ from enforcer.core.policy import Pins
 from enforcer.core.table import DnsMeasure, IpMeasure, LocalLayer
 from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import FirewallCount, GateMode
-from enforcer.services import firewalling
+from enforcer.services import firewall_cutting, firewalling
 from enforcer.services.findings import Code
 from enforcer.services.firewalling import LEASE_GRACE_SECONDS, FirewallPace
 from tests.node_world import World, cannot, stays, stopped_here, trust_of, until
@@ -33,6 +34,9 @@ TARGETS = b"ip 192.0.2.7\nnet 2001:db8:7::/48\n"
 INNER = b"ip 198.51.100.9\n"
 OUTER = b"net 198.51.100.0/24\n"
 NOTHING = FirewallCount(0, 0)
+UNWELL = (
+    b"ok: the gate holds what the ledger says\nthe firewall does not answer: the firewall is away\n"
+)
 SLOW = FirewallPace(3_600.0, count_seconds=3_600.0)
 """Nothing is looked at but what is told to have changed."""
 
@@ -252,7 +256,7 @@ async def test_what_is_broken_around_the_rules_is_put_in_anew(world):
 
 
 async def test_a_firewall_that_is_away_keeps_what_it_had_and_is_attested_as_away(world):
-    async with world.running():
+    async with world.running() as node:
         ref = order(world)
         await world.publish()
         await until(lambda: attests(world))
@@ -260,10 +264,12 @@ async def test_a_firewall_that_is_away_keeps_what_it_had_and_is_attested_as_away
         await until(lambda: attests(world, FirewallState.UNAVAILABLE))
         assert world.blocks("192.0.2.7")
         assert world.status["firewall"]["problem"] == "the firewall is away"
+        assert health(node.view()) == (503, UNWELL)
         world.land.stop(ref)
         await world.publish()
         world.firewall.is_away = False
         await until(lambda: attests(world) and not world.blocks("192.0.2.7"))
+        assert health(node.view())[0] == 200
 
 
 async def test_a_node_that_finds_no_firewall_at_its_start_enforces_names_all_the_same(world):
@@ -475,6 +481,49 @@ async def test_a_stop_does_not_wait_until_much_is_read_back(world, monkeypatch):
         may_end.set()
         await until(lambda: attests(world))
         assert world.attested.repairs == 0
+
+
+async def test_nothing_waits_until_connections_are_cut(world, monkeypatch):
+    cut, may_cut = MemoryFirewall.cut, asyncio.Event()
+
+    async def slow(self, pieces):
+        await may_cut.wait()
+        return await cut(self, pieces)
+
+    monkeypatch.setattr(MemoryFirewall, "cut", slow)
+    async with world.running():
+        order(world)
+        await world.publish()
+        await until(lambda: world.blocks("192.0.2.7") and attests(world))
+        ref = order(world, INNER)
+        await world.publish()
+        await until(lambda: world.blocks("198.51.100.9") and attests(world))
+        world.land.stop(ref)
+        await world.publish()
+        await until(lambda: not world.blocks("198.51.100.9") and attests(world))
+        assert not world.firewall.cuts
+        may_cut.set()
+        await until(lambda: world.firewall.cuts)
+        networks = map(ip_network, ("192.0.2.7/32", "2001:db8:7::/48"))
+        first = world.firewall.content.rows[0].index
+        assert world.firewall.cuts == [pack_pieces((each, first) for each in networks)]
+
+
+async def test_connections_that_cannot_be_cut_are_tried_again(world, monkeypatch):
+    monkeypatch.setattr(firewall_cutting, "RETRY_SECONDS", 0.01)
+    cut, failures = MemoryFirewall.cut, [UnavailableError("no memory", advice="Wait.")] * 3
+
+    async def failing(self, pieces):
+        if failures:
+            raise failures.pop()
+        return await cut(self, pieces)
+
+    monkeypatch.setattr(MemoryFirewall, "cut", failing)
+    async with world.running():
+        order(world)
+        await world.publish()
+        await until(lambda: attests(world) and world.firewall.cuts)
+        assert len(world.firewall.cuts) == 1
 
 
 @pytest.mark.parametrize("error", [UnavailableError, InputError])

@@ -116,7 +116,7 @@ class FeedAudit:
         for _ in range(min(count, BUNDLES_READ_MAX)):
             index = self._next_bundle = (self._next_bundle + 1) % count
             if index not in wrong:
-                held = await redis_read.value(redis, self._keys.bundle(index), BUNDLE_BYTES_MAX)
+                held = await _held(redis, self._keys.bundle(index), BUNDLE_BYTES_MAX)
                 if held != await asyncio.to_thread(ledger.bundle, index, TILE_WIDTH):
                     wrong.add(index)
         return sorted(wrong)
@@ -137,7 +137,7 @@ class FeedAudit:
         if lengths != [manifest.chunk_bytes(at) for at in range(manifest.chunks)]:
             return False
         at = self._next_chunk = (self._next_chunk + 1) % manifest.chunks
-        chunk = await redis_read.value(redis, self._keys.chunk(name, at), CHUNK_BYTES)
+        chunk = await _held(redis, self._keys.chunk(name, at), CHUNK_BYTES)
         return chunk == (await asyncio.to_thread(_read_chunk, path, at))
 
     def _strange(self, head: bytes) -> StreamVerdict:
@@ -167,6 +167,14 @@ class FeedAudit:
             if sha256(entry.checkpoint).digest() != note:
                 return _FORGED
         return _RIGHT
+
+
+async def _held(redis: Redis, key: str, size_bytes_max: int) -> bytes | None:
+    """Return a key's value; None where somebody has put another kind of key there since."""
+    try:
+        return await redis_read.value(redis, key, size_bytes_max)
+    except GarbageError:
+        return None
 
 
 def _read_chunk(path: Path, at: int) -> bytes:

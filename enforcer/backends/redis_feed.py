@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from redis.typing import EncodableT, FieldT
 
 from enforcer.backends import redis_read
@@ -122,10 +123,18 @@ class RedisFeedPublisher:
 
     async def push_stop(self, envelope: bytes) -> None:
         """Add a signed stop to the stream that every node obeys at once."""
+        fields: dict[FieldT, EncodableT] = {ENVELOPE_FIELD: envelope}
         async with self._link.use("publish a stop") as redis:
-            await redis.xadd(
-                self._keys.stops, {ENVELOPE_FIELD: envelope}, maxlen=STOPS_MAX, approximate=False
-            )
+            try:
+                await redis.xadd(self._keys.stops, fields, maxlen=STOPS_MAX, approximate=False)
+            except ResponseError as error:
+                if type(error) is not ResponseError:  # such as: no right to, no memory for it
+                    raise
+                # Somebody has put another kind of key there, or the last of all ids.
+                async with redis.pipeline(transaction=True) as turn:
+                    turn.delete(self._keys.stops)
+                    turn.xadd(self._keys.stops, fields)
+                    await turn.execute()
 
     async def reconcile(
         self,

@@ -9,7 +9,7 @@ from hashlib import sha256
 import pytest
 from redis.asyncio import Redis
 
-from enforcer.backends import feed_format
+from enforcer.backends import feed_format, redis_audit
 from enforcer.backends.feed_format import node_acl
 from enforcer.backends.redis_connection import RedisLink
 from enforcer.backends.redis_feed import RedisFeedPublisher
@@ -296,6 +296,50 @@ async def test_stops_in_a_stream_made_anew_are_read_from_its_beginning(redis):
     await stops.aclose()
     await publisher.close()
     await source.close()
+
+
+LAST = "18446744073709551615"
+
+
+@pytest.mark.parametrize("spoiled", ["another kind", "the last id"])
+async def test_a_stream_of_stops_that_takes_none_is_made_anew(redis, spoiled):
+    publisher, source = redis.publisher(), redis.source()
+    await publisher.push_stop(b"first")
+    stops = source.stops()
+    assert await anext(stops) == b"first"
+    if spoiled == "another kind":
+        await redis.redis.set(KEYS.stops, b"x")
+    else:
+        await redis.redis.xadd(KEYS.stops, {"envelope": b"last"}, id=f"{LAST}-{LAST}")
+        assert await anext(stops) == b"last"
+    await publisher.push_stop(b"second")
+    async with asyncio.timeout(10):
+        assert await anext(stops) == b"second"
+    await stops.aclose()
+    await publisher.close()
+    await source.close()
+
+
+async def test_keys_that_become_another_kind_while_they_are_compared_are_mended(redis, tmp_path):
+    """Whoever does that all the time must not end the control plane's comparing."""
+    publisher = redis.publisher()
+    book = Book(tmp_path / "ledger", publisher)
+    digest = book.files.lists.put(b"exact bad.example.org\n")
+    await book.add(300)
+    await book.reconcile(digest)
+    spoiled = [KEYS.bundle(0), KEYS.chunk(digest, 0)]
+    for key in spoiled:
+        await redis.redis.delete(key)
+        await redis.redis.xadd(key, {"x": b"x"})
+
+    audit, held = publisher._audit, redis_audit._held
+    async with publisher._link.use("compare") as client:
+        for key in spoiled:
+            assert await held(client, key, 1 << 20) is None
+        assert await audit.wrong_bundles(client, book.files, 1) == [0]
+    found = await book.reconcile(digest)
+    assert (found.bundles, found.lists) == (1, 1)
+    await publisher.close()
 
 
 async def test_the_stream_of_stops_is_bounded(redis):

@@ -157,17 +157,14 @@ async def serving(
             files, trust, verify, seal, clock or SystemClock(), progress, warm
         )
         seal.check(ledger.state)
-        async with (
-            ledger,
-            Publication(
+        async with ledger, AsyncExitStack() as stack:
+            publication = Publication(
                 feed,
                 ledger,
                 files.lists,
                 Deltas(feed, files.lists, DeltaFiles(config.ledger_dir / "deltas"), work),
                 config.reconcile_interval_seconds,
-            ) as publication,
-            AsyncExitStack() as stack,
-        ):
+            )
             secrets = ListSecrets(
                 ledger, files.lists, files.wraps, work, sealing, signing_key.key_id
             )
@@ -189,6 +186,7 @@ async def serving(
                 log_vkeys=seal.vkeys,
             )
             cosigned = Cosigned(files, trust, verify)
+            cosigned.fence.on_replaced(ledger.replace_by)
             sync = await _sync_feed(ledger, cosigned)
             stopping = Stopping(ledger, files.side, publication, sync.show_stop)
             witnessing = await stack.enter_async_context(
@@ -200,34 +198,28 @@ async def serving(
                     config.reconcile_interval_seconds,
                 )
             )
+            if taken is None:
+                await witnessing.first_word()  # who was replaced publishes and records nothing
+            await stack.enter_async_context(publication)
             reader = OrderReader(ledger)
             watch = OrderWatch(ledger, reader)
             kept = KeptFiles(config.ledger_dir / "attestations")
             server = Server(trust_domain(trust.origin), tls.check_peer)
-            order_pb2_grpc.add_OrderServiceServicer_to_server(
-                OrderService(ledger, orders, stopping, reader, watch, uploads, guards), server.grpc
-            )
-            trust_pb2_grpc.add_TrustServiceServicer_to_server(
-                TrustService(ledger, orders, reader, sealing.recipient), server.grpc
-            )
-            audit_pb2_grpc.add_AuditServiceServicer_to_server(
-                AuditService(files, files.lists, files.side, files.wraps, cosigned), server.grpc
-            )
-            node_pb2_grpc.add_NodeServiceServicer_to_server(
+            _add_services(
+                server,
+                OrderService(ledger, orders, stopping, reader, watch, uploads, guards),
+                TrustService(ledger, orders, reader, sealing.recipient),
+                AuditService(files, files.lists, files.side, files.wraps, cosigned),
                 NodeService(ledger, orders, stopping, Attestations(ledger, kept), sync),
-                server.grpc,
             )
             port = await _bind(server, config, tls, seconds_max=BIND_SECONDS_MAX if taken else 0)
-            late = asyncio.create_task(
-                _every(config.reconcile_interval_seconds, stopping.record_unlogged)
-            )
-            watching = asyncio.create_task(tls.watch())
             recheck = Recheck(ledger, guards, KeptFiles(config.ledger_dir / "guards"))
-            showing = asyncio.create_task(_show(mark, ledger, settings_of(config, trust)))
-            own = (
-                *(late, watching, showing, asyncio.create_task(recheck.run())),
-                asyncio.create_task(wrapping.run()),
+            beside = (
+                _every(config.reconcile_interval_seconds, stopping.record_unlogged),
+                _show(mark, ledger, settings_of(config, trust)),
+                *(tls.watch(), recheck.run(), wrapping.run()),
             )
+            own = [asyncio.create_task(each) for each in beside]
             tasks = frozenset(
                 filter(None, (ledger.writer, publication.task, *own, *witnessing.tasks))
             )
@@ -241,6 +233,15 @@ async def serving(
                 for task in own:
                     task.cancel()
                 await asyncio.gather(*own, return_exceptions=True)
+
+
+def _add_services(
+    server: Server, order: OrderService, trust: TrustService, audit: AuditService, node: NodeService
+) -> None:
+    order_pb2_grpc.add_OrderServiceServicer_to_server(order, server.grpc)
+    trust_pb2_grpc.add_TrustServiceServicer_to_server(trust, server.grpc)
+    audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, server.grpc)
+    node_pb2_grpc.add_NodeServiceServicer_to_server(node, server.grpc)
 
 
 def _open(path: Path, trust: Trust, lock: DirectoryLock | None) -> TileLedger:
@@ -269,7 +270,8 @@ async def _bind(server: Server, config: ControlConfig, tls: LiveTls, *, seconds_
 async def _show(mark: MarkFile, ledger: Ledger, settings: dict[str, str]) -> None:
     """Say that this process serves, again and again: a standby hears when it falls silent."""
     while True:
-        mark.say(Mark(os.getpid(), SERVING, ledger.state.size, settings))
+        problem = ledger.replaced.message if ledger.replaced is not None else ""
+        mark.say(Mark(os.getpid(), SERVING, ledger.state.size, settings, problem))
         await asyncio.sleep(BEAT_SECONDS)
 
 

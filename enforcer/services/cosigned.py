@@ -19,6 +19,7 @@ from enforcer.core.note import Note, Verify
 from enforcer.core.trust import Trust
 from enforcer.errors import ConflictError, IntegrityError, RefusedError
 from enforcer.ports import LedgerFiles
+from enforcer.services.fence import Fence
 
 GATHERED_MAX: Final = 32
 """Checkpoints that are being gathered for, the newest ones: witnesses may be apart by so many."""
@@ -38,6 +39,8 @@ class Cosigned:
         self._verify = verify
         self._gathered: dict[int, Note] = {}
         """Size -> the log's own line, and those of named witnesses that hold."""
+        self.fence = Fence(trust.witnesses)
+        """Whether they have left this ledger for another."""
         self._turn = asyncio.Lock()
         self.news = asyncio.Event()
         """Set whenever `best` becomes another."""
@@ -80,7 +83,19 @@ class Cosigned:
             UnavailableError: it could not be kept.
         """
         async with self._turn:
-            checkpoint, note = await asyncio.to_thread(self._check, data)
+            checkpoint, note, cosigners = await asyncio.to_thread(self._open, data)
+            try:
+                await asyncio.to_thread(self._check, checkpoint, note)
+            except (ConflictError, IntegrityError):
+                self.fence.is_elsewhere(cosigners)
+                raise
+            if not cosigners:
+                raise RefusedError(
+                    "no witness that the trust file names has cosigned this",
+                    advice="Have the roots name the witness in trust.toml, under [witnesses].",
+                    field="checkpoint",
+                )
+            self.fence.is_here(cosigners)
             known = self._gathered.get(checkpoint.size)
             merged = with_lines(known, note.signatures) if known is not None else note
             self._gathered[checkpoint.size] = merged
@@ -93,10 +108,20 @@ class Cosigned:
                     tell()
             return checkpoint
 
-    def _check(self, data: bytes) -> tuple[Checkpoint, Note]:
-        """Return the checkpoint, and the note with those lines alone that count."""
+    def _open(self, data: bytes) -> tuple[Checkpoint, Note, frozenset[CosignerKey]]:
+        """Return the checkpoint, the note with those lines alone that count, and whose they are."""
         key = self._trust.key_of(data)
         checkpoint = open_checkpoint(data, self._trust.origin, key, self._verify)
+        note = Note.parse(data)
+        cosigners = frozenset(self._witnesses.cosigned(note, self._verify))
+        # While the log changes its key it signs with both, and readers may ask for either.
+        own = [line for line in note.signatures if line.name == key.name]
+        own.sort(key=lambda line: not line.is_of(key))
+        lines = [line for line in note.signatures if any(map(line.is_of, cosigners))]
+        return checkpoint, with_lines(Note(note.text, ()), own[:LOG_LINES_MAX] + lines), cosigners
+
+    def _check(self, checkpoint: Checkpoint, note: Note) -> None:
+        """Refuse a checkpoint of another history than this ledger's."""
         if checkpoint.size > self._files.size:
             raise ConflictError(
                 f"the checkpoint covers {checkpoint.size} entries, and this ledger has "
@@ -104,11 +129,9 @@ class Cosigned:
                 advice="Look where the others are: this ledger was rolled back, or it is another.",
                 size=self._files.size,
             )
-        note = Note.parse(data)
-        cosigners = self._witnesses.cosigned(note, self._verify)
         root = self._files.root_at(checkpoint.size)
         if root != checkpoint.root:
-            _log.error("split_view", ledger_size=checkpoint.size, note=data.decode())
+            _log.error("split_view", ledger_size=checkpoint.size, note=note.format().decode())
             raise IntegrityError(
                 f"the log signed two histories of {checkpoint.size} entries",
                 advice="Keep both checkpoints: together they prove it.",
@@ -116,17 +139,6 @@ class Cosigned:
                 expected=root.hex(),
                 got=checkpoint.root.hex(),
             )
-        if not cosigners:
-            raise RefusedError(
-                "no witness that the trust file names has cosigned this",
-                advice="Have the roots name the witness in trust.toml, under [witnesses].",
-                field="checkpoint",
-            )
-        # While the log changes its key it signs with both, and readers may ask for either.
-        own = [line for line in note.signatures if line.name == key.name]
-        own.sort(key=lambda line: not line.is_of(key))
-        lines = [line for line in note.signatures if any(map(line.is_of, cosigners))]
-        return checkpoint, with_lines(Note(note.text, ()), own[:LOG_LINES_MAX] + lines)
 
     def _is_better(self, size: int, note: Note) -> bool:
         """Tell whether a note that was gathered is to take the place of the best one."""

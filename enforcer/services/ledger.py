@@ -104,6 +104,8 @@ class Ledger:
         self._ahead = state.copy()
         self._seal = seal
         self._time = LedgerTime(clock)
+        self.replaced: UnavailableError | None = None
+        """Why nothing is recorded here any more: another has the ledger; see `replace_by`."""
         self._tell: list[Callable[[Appended], None]] = []
         self._waiting = WaitingActs()
         self._wake = asyncio.Event()
@@ -136,7 +138,7 @@ class Ledger:
         warm = warm or WarmFold(trust, verify)
         await asyncio.to_thread(warm.advance, files, progress)
         ledger = cls(files, warm.state, warm.history, seal, clock)
-        ledger._clock_fault()
+        ledger._fault()
         return ledger
 
     async def __aenter__(self) -> Self:
@@ -154,6 +156,10 @@ class Ledger:
     def on_append(self, tell: Callable[[Appended], None]) -> None:
         """Have `tell` called after each append, before its acts are answered; it must not wait."""
         self._tell.append(tell)
+
+    def replace_by(self, error: UnavailableError) -> None:
+        """Record nothing from now on, and answer every new act with the error."""
+        self.replaced = error
 
     def now_ms(self) -> int:
         """Return the time that an act recorded now would get."""
@@ -208,8 +214,10 @@ class Ledger:
         index, is_repeated = await act.answer
         return await self._prove(index, is_repeated=is_repeated)
 
-    def _clock_fault(self) -> UnavailableError | None:
-        """Return, and log, why nothing can be recorded by this machine's clock."""
+    def _fault(self) -> UnavailableError | None:
+        """Return why nothing can be recorded: this was replaced, or the clock; log the latter."""
+        if self.replaced is not None:
+            return self.replaced
         fault = self._time.fault(self.state.recorded_at_ms)
         if fault is not None:
             log.error("clock_wrong", problem=fault.message, advice=fault.advice)
@@ -236,7 +244,7 @@ class Ledger:
     def _next_group(self) -> _Group:
         """Take what is to be recorded together, in order; answer what cannot be."""
         group = _Group()
-        fault = self._clock_fault()
+        fault = self._fault()
         if fault is not None:
             for act in self._waiting.take():
                 act.fail(fault)

@@ -127,9 +127,12 @@ class Publication:
             await self._publish_for(self._interval_seconds)
 
     async def _compare(self) -> None:
-        """Have the feed compared with the ledger, until it has all of it or is away."""
+        """Have the feed compared with the ledger, until it has all of it or is away.
+
+        One that was replaced leaves the feed to the other: the two would never be in step.
+        """
         self.is_mending = True
-        while self.is_mending:
+        while self.is_mending and self._ledger.replaced is None:
             self._waiting.clear()
             size = self._ledger.files.size
             wanted = wanted_lists(self._ledger.state, self._ledger.now_ms())
@@ -208,7 +211,7 @@ class Publication:
 
     async def _publish(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting:
+        if not waiting or self._ledger.replaced is not None:
             return
         for sha256 in _lists_needed(self._ledger.state, waiting):
             if sha256 not in self._brought:

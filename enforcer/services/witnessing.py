@@ -33,6 +33,8 @@ from enforcer.services.ledger import Ledger
 ROUND_SECONDS_MAX: Final = 2.0
 RETRY_SECONDS: Final = 0.2
 RETRY_SECONDS_MAX: Final = 30.0
+NOT_EXTENDED_STATUS: Final = 422
+"""C2SP tlog-witness: the proof does not lead from what the witness cosigned."""
 LINES_MAX: Final = 16
 """Lines that a witness's answer may have."""
 
@@ -51,6 +53,8 @@ class AskedWitness:
         self._problem = ""
         self._pause_seconds = 0.0
         self._not_before_seconds = 0.0
+        self.is_elsewhere = False
+        """It has seen another history, or more than there is here; its own word."""
         self.task: asyncio.Task[bytes | None] | None = None
 
     def is_free(self, now_seconds: float) -> bool:
@@ -63,6 +67,7 @@ class AskedWitness:
         try:
             cosigned = await self._ask(note)
         except EnforcerError as error:
+            self.is_elsewhere = error.data.get("problem") == "split view"
             if error.message != self._problem:
                 self._problem = error.message
                 is_grave = isinstance(error, IntegrityError)
@@ -73,7 +78,7 @@ class AskedWitness:
             )
             self._not_before_seconds = asyncio.get_running_loop().time() + self._pause_seconds
             return None
-        self._problem, self._pause_seconds = "", 0.0
+        self._problem, self._pause_seconds, self.is_elsewhere = "", 0.0, False
         return cosigned
 
     async def _ask(self, note: bytes) -> bytes:
@@ -90,12 +95,7 @@ class AskedWitness:
                     advice="It is asked again with a newer checkpoint.",
                 ) from error
             if at > size or at == self._size:
-                raise IntegrityError(
-                    f"the witness has seen another history, of {at} entries",
-                    advice="Ask its operator for both checkpoints: this ledger was forked or "
-                    "rolled back.",
-                    problem="split view",
-                ) from error
+                raise _other_history(at) from error
             if at < self._size and self._shown is not None:
                 # It has forgotten what it cosigned. Its own line tells it so.
                 await self._add(at, self._size, self._shown)
@@ -103,16 +103,30 @@ class AskedWitness:
                     f"the witness went back from {self._size} entries to {at}",
                     advice="Ask its operator: its memory was lost or restored.",
                 ) from error
-            answer = await self._add(at, size, note)
+            answer = await self._add_again(at, size, note)
         cosigned = with_lines(Note.parse(note), self._lines(answer)).format()
         self._size, self._shown = size, cosigned
         return cosigned
+
+    async def _add_again(self, at: int, size: int, note: bytes) -> bytes:
+        """Show the way from where the witness says that it is."""
+        try:
+            return await self._add(at, size, note)
+        except ConflictError as error:
+            if at == size == error.data.get("size"):  # as many entries, and still not these
+                raise _other_history(at) from error
+            raise
 
     async def _add(self, old_size: int, size: int, note: bytes) -> bytes:
         proof: tuple[bytes, ...] = ()
         if 0 < old_size < size:
             proof = await asyncio.to_thread(self._files.consistency_proof, old_size, size)
-        return await self._link.add_checkpoint(AddCheckpoint(old_size, proof, note).format())
+        try:
+            return await self._link.add_checkpoint(AddCheckpoint(old_size, proof, note).format())
+        except RefusedError as error:
+            if error.data.get("status") != NOT_EXTENDED_STATUS:
+                raise
+            raise _other_history(old_size) from error  # our proof is good, so its past is another
 
     def _lines(self, answer: bytes) -> list[SignatureLine]:
         """Return the lines of the answer that say they are this witness's."""
@@ -144,6 +158,7 @@ class Witnessing:
         self._interval_seconds = interval_seconds
         self._asked = [AskedWitness(key, link, ledger.files) for key, link in links.items()]
         self._wake = asyncio.Event()
+        self._asked_once = asyncio.Event()
         self.tasks: frozenset[asyncio.Task[None]] = frozenset()
         """They end only with this object."""
 
@@ -163,11 +178,19 @@ class Witnessing:
             task.cancel()
         await asyncio.gather(*self.tasks, *asking, return_exceptions=True)
 
+    async def first_word(self) -> None:
+        """Wait until witnesses have said what they have seen, or did not for a moment.
+
+        Whoever serves before that may answer acts that no witness will ever take.
+        """
+        await self._asked_once.wait()
+
     async def _ask_on(self) -> None:
         while True:
             note = self._files.checkpoint_note
             if self._asked and note is not None:
                 await self._round(note)
+            self._asked_once.set()
             is_done = note == self._files.checkpoint_note and self._is_done(note)
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if is_done else RETRY_SECONDS):
@@ -201,6 +224,8 @@ class Witnessing:
 
     async def _bring(self, witness: AskedWitness, note: bytes) -> bytes | None:
         cosigned = await witness.ask(note)
+        if witness.is_elsewhere:
+            self._cosigned.fence.is_elsewhere((witness.key,))
         if cosigned is not None:
             try:
                 await self._cosigned.add(cosigned)
@@ -215,7 +240,7 @@ class Witnessing:
             self._cosigned.news.clear()
             best = self._cosigned.best
             try:
-                if best is not None:
+                if best is not None and self._cosigned.fence.error is None:
                     await self._feed.show_cosigned(best)
                 problem = ""
             except EnforcerError as error:
@@ -225,6 +250,14 @@ class Witnessing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval_seconds):
                     await self._cosigned.news.wait()
+
+
+def _other_history(size: int) -> IntegrityError:
+    return IntegrityError(
+        f"the witness has seen another history, of {size} entries",
+        advice="Ask its operator for both checkpoints: this ledger was forked or rolled back.",
+        problem="split view",
+    )
 
 
 def _size(note: bytes) -> int:

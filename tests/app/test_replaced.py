@@ -1,0 +1,182 @@
+"""A ledger that was restored elsewhere, and its former control plane, which comes back."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from enforcer.api.witness_server import witness_served
+from enforcer.app.control import serving, witness_links
+from enforcer.app.ledger_restore import Wanted, restore
+from enforcer.backends.control_marks import serving as mark_of
+from enforcer.backends.keys import PrivateKey
+from enforcer.backends.memory_feed import MemoryFeedPublisher
+from enforcer.config import AskedWitness, Url
+from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.note import Note
+from enforcer.errors import IntegrityError, UnavailableError
+from tests.control import (
+    LOG_VKEY,
+    REASONS,
+    Installation,
+    LandClock,
+    founding_acts,
+    trust_of,
+    until,
+    with_reasons,
+)
+from tests.people import seal
+from tests.witnesses import named, open_witness
+
+KEYS = [PrivateKey.generate() for _ in range(3)]
+WITNESSES = named(KEYS, 2)
+NOW_MS = 1_790_000_000_000  # what the witnesses' clock shows
+
+
+class Country:
+    """One ledger's keys, feed and three witnesses over HTTP; hosts with a control plane each."""
+
+    def __init__(self, directory: Path, ports: list[int]) -> None:
+        self.directory = directory
+        self.here = Installation(directory)
+        self.land = self.here.land
+        self.trust = replace(trust_of(self.land), witnesses=WITNESSES)
+        asked = [
+            AskedWitness(name=key.name, url=Url(f"http://127.0.0.1:{port}/"))
+            for key, port in zip(WITNESSES.keys, ports, strict=True)
+        ]
+        self.config = msgspec.structs.replace(
+            self.here.config, witnesses=tuple(asked), reconcile_interval_seconds=0.1
+        )
+
+    def on(self, host: str):
+        return msgspec.structs.replace(self.config, ledger_dir=self.directory / host)
+
+    @asynccontextmanager
+    async def running(self, host: str):
+        """Run the control plane of a host."""
+        async with serving(
+            self.on(host),
+            self.trust,
+            MemoryFeedPublisher(self.here.feed),
+            self.here.work,
+            clock=LandClock(self.land),
+        ) as control:
+            yield control
+
+    async def restored(self, host: str, *sources: str):
+        wanted = Wanted(
+            [self.directory / each for each in sources],
+            self.directory / host,
+            witness_links(self.config, self.trust),
+        )
+        return await restore(wanted, self.trust, NOW_MS, lambda *_: None)
+
+    def client(self, control, person):
+        return self.here.connect(
+            self.here.issue(person.role, person.person_id), self.trust, control.port
+        )
+
+    async def found(self, control) -> None:
+        self.land.state = control.ledger.state
+        async with self.client(control, self.land.proposer) as client:
+            for act in founding_acts(self.land):
+                await client.record_root_act(act)
+            path = self.directory / "targets.txt"
+            path.write_bytes(b"exact bad.example.org\nsubtree worse.example.org\n")
+            await client.upload_targets(path)
+
+    async def propose(self, control):
+        act = seal(with_reasons(self.land), self.land.proposer.key)
+        async with self.client(control, self.land.proposer) as client:
+            return await client.propose(act, [REASONS])
+
+    def witnessed(self) -> int:
+        """Return how many entries nodes may rest on, as the feed shows it."""
+        note = self.here.feed.cosigned
+        return Checkpoint.parse(Note.parse(note).text).size if note else 0
+
+    def shown(self) -> int:
+        head = self.here.feed.head
+        return Checkpoint.parse(Note.parse(head).text).size if head else 0
+
+
+@pytest.fixture
+async def country(tmp_path):
+    async with AsyncExitStack() as stack:
+        ports = [
+            await stack.enter_async_context(
+                witness_served(
+                    open_witness(tmp_path / f"w{at}", LOG_VKEY, key, WITNESSES.keys[at].name),
+                    "127.0.0.1",
+                    0,
+                )
+            )
+            for at, key in enumerate(KEYS)
+        ]
+        yield Country(tmp_path, ports)
+
+
+async def test_a_former_primary_that_comes_back_takes_no_act_and_leaves_the_feed_alone(country):
+    async with country.running("old") as old:
+        await country.found(old)
+        await until(lambda: country.witnessed() == 7)
+    done = await country.restored("new", "old")
+    assert done.is_proven
+    async with country.running("new") as new:
+        country.land.state = new.ledger.state
+        await country.propose(new)
+        await until(lambda: country.witnessed() == new.ledger.state.size == country.shown())
+        # Now the old host is back, with all that it had, and the same address for all it knows.
+        async with country.running("old") as old:
+            assert old.ledger.replaced is not None
+            with pytest.raises(UnavailableError, match="was replaced"):
+                await country.propose(old)
+            mark = mark_of(country.directory / "old")
+            assert "was replaced" in mark.problem
+            await country.propose(new)
+            await until(lambda: country.witnessed() == new.ledger.state.size == country.shown())
+            assert old.ledger.state.size == 7
+
+
+async def test_of_two_that_run_at_once_the_one_without_witnesses_finds_out_by_its_next_append(
+    country,
+):
+    async with country.running("old") as old:
+        await country.found(old)
+        await until(lambda: country.witnessed() == 7)
+        await country.restored("new", "old")
+        async with country.running("new") as new:
+            country.land.state = new.ledger.state
+            await country.propose(new)
+            await until(lambda: country.witnessed() == 8)
+            # The old one has no way to know yet: it answers, and nothing comes of it.
+            await country.propose(old)
+            await until(lambda: old.ledger.replaced is not None)
+            with pytest.raises(UnavailableError, match="was replaced"):
+                await country.propose(old)
+            assert country.witnessed() == 8
+            await country.propose(new)
+            await until(lambda: country.witnessed() == new.ledger.state.size)
+            await until(lambda: country.shown() == new.ledger.state.size)
+        # What the old one has beyond is another history, and no source to restore from.
+    with pytest.raises(IntegrityError, match="contradict"):
+        await country.restored("third", "new", "old")
+
+
+async def test_without_witnesses_that_answer_a_control_plane_starts_all_the_same(country):
+    async with country.running("old") as old:
+        await country.found(old)
+    away = [
+        AskedWitness(name=each.name, url=Url("http://127.0.0.1:1/"))
+        for each in country.config.witnesses
+    ]
+    country.config = msgspec.structs.replace(country.config, witnesses=tuple(away))
+    async with country.running("old") as old:
+        country.land.state = old.ledger.state
+        await country.propose(old)
+        assert old.ledger.replaced is None

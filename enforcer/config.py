@@ -433,6 +433,8 @@ class ClientConfig(File, frozen=True, kw_only=True):
     trust_file: Path
     key_file: Path
     """The person's own Ed25519 key, PEM."""
+    nodes: Annotated[tuple[Address, ...], Meta(max_length=10_000)] = ()
+    """A safety officer's own nodes, where suspensions are brought to at once."""
 
 
 def read(path: Path, kind: type[T]) -> T:

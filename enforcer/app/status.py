@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +15,13 @@ from enforcer.backends import durable
 from enforcer.backends.control_marks import SERVING, marks
 from enforcer.backends.gate_socket import GateClient
 from enforcer.core.checkpoint import Checkpoint
-from enforcer.errors import IntegrityError, NotFoundError
+from enforcer.errors import EnforcerError, IntegrityError, NotFoundError
 from enforcer.ports import GateReport
+from enforcer.services.side_files import SALT_BYTES
+from enforcer.services.suspensions import REASON_OCTETS_MAX, REASONS_FOLDER
 
 STATUS_BYTES_MAX: Final = 16 << 20
+_HASH: Final = re.compile("[0-9a-f]{64}")
 SILENT_SECONDS_MAX: Final = 30
 """A node that runs writes every few seconds."""
 
@@ -113,6 +117,7 @@ def node_status(state_dir: Path) -> dict[str, object]:
             advice="Restart the node, it writes it anew.",
             path=str(path),
         )
+    _add_reasons(state_dir, shown)
     if age_seconds <= SILENT_SECONDS_MAX:
         return {"state": "RUNNING", **shown}
     return {
@@ -121,6 +126,22 @@ def node_status(state_dir: Path) -> dict[str, object]:
         "advice": f"Start it (enforcer node); if it runs, see its log, and the disk of {path}.",
         **shown,
     }
+
+
+def _add_reasons(state_dir: Path, shown: dict[str, object]) -> None:
+    """Add why safety officers suspended orders, as far as the node was told; see the side files."""
+    suspensions = shown.get("suspensions")
+    held = suspensions.get("held") if isinstance(suspensions, dict) else None
+    for each in held if isinstance(held, list) else ():
+        name = each.get("reason_sha256")
+        if not isinstance(name, str) or _HASH.fullmatch(name) is None:
+            continue
+        try:
+            path = state_dir / REASONS_FOLDER / name
+            document = durable.read_file(path, size_bytes_max=REASON_OCTETS_MAX)
+        except EnforcerError:
+            continue  # it came by the ledger alone, which has no texts
+        each["why"] = document[SALT_BYTES:].decode("utf-8", "replace")
 
 
 async def gate_status(socket: Path) -> dict[str, object]:

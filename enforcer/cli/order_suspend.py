@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+from rich.markup import escape
 
-from enforcer.cli.order_flow import Options, Reason, known, say, show_order, signed, with_client
-from enforcer.cli.output import now_ms
+from enforcer.cli.order_flow import Options, Reason, say, show_order, signed, with_client
+from enforcer.cli.output import emit_json, err, now_ms, out
 from enforcer.cli.shared_options import with_options
-from enforcer.cli.signing import confirm
+from enforcer.cli.signing import confirm, tell
 from enforcer.cli.words import time_of
-from enforcer.errors import ConflictError, InputError
+from enforcer.errors import EnforcerError, UnavailableError
 
 if TYPE_CHECKING:
     from enforcer.api.client import ControlClient
-    from enforcer.app.orders import KnownOrder
+    from enforcer.app.people import Person
+    from enforcer.app.suspending import Said
+    from enforcer.core.envelope import Envelope
+    from enforcer.core.remedy import OrderResumed, OrderSuspended
+
+Node: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="Push it to this node, beside those of client.toml; may be repeated."),
+]
+Drop: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Write it for nodes without a network: into their folder `stops`."),
+]
+LedgerCopy: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Find the order in this copy of the ledger; nobody is asked."),
+]
 
 
 @with_options(Options)
@@ -26,31 +46,32 @@ def suspend(
     until: Annotated[
         str | None, typer.Option(help="When it ends by itself: +2d, a date; else with the order.")
     ] = None,
+    node: Node = None,
+    drop: Drop = None,
+    ledger: LedgerCopy = None,
 ) -> None:
     """Take an order out on the own network, where all see it.
 
-    For its safety officer. The suspension stands in the ledger.
+    For its safety officer. All nodes of client.toml lift it at once, with the control plane or
+    without; the suspension stands in the ledger as soon as that can be reached.
     """
     from enforcer.app.order_acts import Documents, about
     from enforcer.app.people import Person
+    from enforcer.app.suspending import first_known
     from enforcer.core.remedy import OrderSuspended
 
     person, documents, now = Person.load(options.config, options.key), Documents(), now_ms()
-    values = {
-        "until_ms": time_of(until, now, "until") if until else None,
-        "reason_sha256": documents.text(reason),
-    }
+    nodes = _nodes(person, node)
+    until_ms = time_of(until, now, "until") if until else None
+    why = documents.text(reason)
 
-    async def run(client: ControlClient) -> None:
-        order, _ = await known(client, options.order_id, options.entry)
-        payload = about(OrderSuspended, person.trust.origin, order, "", now, **values)
+    async def make() -> OrderSuspended:
+        order = await first_known(person, nodes, options.order_id, options.entry, ledger)
         show_order(order)
-        confirm(payload, yes=options.yes)
-        act = signed(payload, person)
-        proof = await client.record_act(act, documents.files, validate_only=options.validate_only)
-        say("Suspended.", proof, options.receipt, as_json=options.as_json)
+        origin = person.trust.origin
+        return about(OrderSuspended, origin, order, "", now, until_ms=until_ms, reason_sha256=why)
 
-    with_client(person, run)
+    _bring(options, person, nodes, asyncio.run(make()), documents.files, drop, "Suspended.")
 
 
 @with_options(Options)
@@ -59,50 +80,105 @@ def resume(
     *,
     reason: Reason = None,
     operator: Annotated[
-        str | None, typer.Option(help="Whose suspension, where several operators have one.")
+        str | None, typer.Option(help="Whose suspension, where no node of your own can tell.")
     ] = None,
+    node: Node = None,
+    drop: Drop = None,
+    ledger: LedgerCopy = None,
 ) -> None:
-    """End a suspension on the own network."""
+    """End a suspension on the own network.
+
+    It goes the ways of the suspension, and names it.
+    """
     from enforcer.app.order_acts import Documents, about
     from enforcer.app.people import Person
+    from enforcer.app.suspending import suspended
     from enforcer.core.remedy import OrderResumed
 
     person, documents, now = Person.load(options.config, options.key), Documents(), now_ms()
+    nodes = _nodes(person, node)
     why = documents.text(reason)
 
-    async def run(client: ControlClient) -> None:
-        order, _ = await known(client, options.order_id, options.entry)
-        payload = about(
-            OrderResumed,
-            person.trust.origin,
-            order,
-            "",
-            now,
-            suspension_sha256=_suspension_of(order, operator),
-            reason_sha256=why,
+    async def make() -> OrderResumed:
+        order, named = await suspended(
+            person, nodes, options.order_id, options.entry, ledger, operator
         )
         show_order(order)
-        confirm(payload, yes=options.yes)
-        act = signed(payload, person)
-        proof = await client.record_act(act, documents.files, validate_only=options.validate_only)
-        say("Resumed.", proof, options.receipt, as_json=options.as_json)
+        origin = person.trust.origin
+        return about(
+            OrderResumed, origin, order, "", now, suspension_sha256=named, reason_sha256=why
+        )
+
+    _bring(options, person, nodes, asyncio.run(make()), documents.files, drop, "Resumed.")
+
+
+def _nodes(person: Person, more: Sequence[str] | None) -> list[str]:
+    """Return the addresses of all nodes to reach, each once."""
+    return list(dict.fromkeys([*map(str, person.config.nodes), *(more or ())]))
+
+
+def _bring(
+    options: Options,
+    person: Person,
+    nodes: Sequence[str],
+    payload: OrderSuspended | OrderResumed,
+    documents: Sequence[bytes],
+    drop: Path | None,
+    done: str,
+) -> None:
+    """Have it signed, bring it everywhere, and say what came of it."""
+    from enforcer.app.suspending import push, write_drop
+
+    confirm(payload, yes=options.yes)
+    act = signed(payload, person)
+    if options.validate_only:
+        _validate(options, person, act, documents, done)
+        return
+    dropped = write_drop(drop, act, documents) if drop is not None else None
+    if dropped is not None:
+        err().print(f"[green]{escape(str(dropped))}[/]: written")
+    said = asyncio.run(push(person, nodes, act, documents))
+    _tell(options, said, dropped, done)
+
+
+def _validate(
+    options: Options, person: Person, act: Envelope, documents: Sequence[bytes], done: str
+) -> None:
+    async def run(client: ControlClient) -> None:
+        proof = await client.record_act(act, documents, validate_only=True)
+        say(done, proof, options.receipt, as_json=options.as_json)
 
     with_client(person, run)
 
 
-def _suspension_of(order: KnownOrder, operator: str | None) -> str:
-    """Return the suspension that an act ends, by its payload's hash."""
-    if operator is None and len(order.suspensions) > 1:
-        raise InputError(
-            f"{', '.join(order.suspensions)} have suspended {order.ref.order_id}",
-            advice="Say whose suspension ends: --operator.",
-            field="operator",
-        )
-    found = order.suspensions.get(operator or next(iter(order.suspensions), ""))
-    if found is None:
-        raise ConflictError(
-            f"{operator or 'nobody'} has suspended {order.ref.order_id}",
-            advice="Nothing needs to be done.",
-            field="operator",
-        )
-    return found
+def _tell(options: Options, said: Said, dropped: Path | None, done: str) -> None:
+    """Say node by node what became of it, and whether it is recorded.
+
+    Raises:
+        EnforcerError: nobody took it: why the control plane did not.
+        typer.Exit: neither the ledger nor all nodes have it.
+    """
+    shown: dict[str, str] = {}
+    for address, outcome in said.nodes.items():
+        if isinstance(outcome, EnforcerError):
+            shown[address] = outcome.message
+            err().print(f"[yellow]{escape(address)}[/] did not take it: {escape(outcome.message)}")
+        else:
+            shown[address] = outcome
+            err().print(f"[green]{escape(address)}[/]: {escape(outcome)}")
+    more: Mapping[str, object] = {"nodes": shown, "drop": str(dropped) if dropped else None}
+    if said.recorded is not None:
+        tell(done, said.recorded, options.receipt, as_json=options.as_json, more=more)
+        return
+    problem = said.problem
+    if problem is not None and not said.taken and dropped is None:
+        raise problem
+    why = problem.message if problem is not None else "it gave no proof"
+    err().print(f"[yellow]The control plane did not record it:[/] {escape(why)}")
+    if options.as_json:
+        emit_json({"entry_index": None, "problem": why, **more})
+    elif said.taken:
+        out().print(f"[green]{done}[/] At {len(said.taken)} of {len(said.nodes)} nodes; they bring")
+        out().print("it to the ledger as soon as the control plane answers.")
+    if not said.is_everywhere:
+        raise typer.Exit(UnavailableError.exit_code)

@@ -74,6 +74,8 @@ def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
             by_entry = {f"order in entry {index}": count for index, count in value.items()}
             what = "stopped by " if prefix.startswith("firewall") else "answers by "
             lines += _flat(by_entry, f"{prefix}{what}")
+        elif name == "suspensions" and isinstance(value, dict):
+            lines += _suspensions(value)
         elif isinstance(value, dict):
             lines += _flat(value, f"{prefix}{name}.")
         elif isinstance(value, list):
@@ -84,3 +86,25 @@ def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
         elif value not in (None, "", 0):
             lines.append((f"  {prefix}{name}", escape(str(value))))
     return lines
+
+
+def _suspensions(said: dict[str, list[dict[str, object]]]) -> list[tuple[str, str]]:
+    """Return who suspended what, since when, why, and whether the ledger has it."""
+    lines = []
+    for each in said.get("held", ()):
+        until_ms = each.get("until_ms")
+        words = [
+            f"by {each['person_id']} since {when(int(str(each['since_ms'])))}",
+            f"until {when(until_ms)}" if isinstance(until_ms, int) else "",
+            "" if each["is_recorded"] else "not in the ledger yet",
+            str(each.get("why", "")),
+        ]
+        shown = escape("; ".join(filter(None, words)))
+        lines.append((f"  suspended: {each['order_id']}", shown))
+    resumed = (each for each in said.get("unlogged", ()) if each["kind"] == "OrderResumed")
+    dropped = said.get("dropped", ())
+    return [
+        *lines,
+        *((f"  resumed: {each['order_id']}", "not in the ledger yet") for each in resumed),
+        *((f"  dropped: {each['order_id']}", escape(str(each["why"]))) for each in dropped),
+    ]

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from enforcer.app.demo_land import (
     SECOND_APPROVER,
     acts_of,
 )
+from enforcer.app.demo_stage import free_port
 from enforcer.backends.keys import PrivateKey
 from enforcer.cli.order_show import lift_words
 from enforcer.core.guard import OUTCOMES, Outcome
@@ -205,6 +208,56 @@ def test_a_safety_officer_suspends_an_order_where_everybody_sees_it(run, stage, 
     assert shown(run, stage, identity)["suspended_by"] == []
     refused = run("order", "suspend", identity, "-c", stage.person(APPROVER), "--yes")
     assert (refused.code, "APPROVER" in refused.error[0]) == (5, True)
+    acts(OVERSIGHT, "stop", identity)
+
+
+@pytest.fixture
+def cut_off(stage):
+    """Return the officer's client.toml where no control plane answers, and one node does."""
+    config = Path(stage.person(OFFICER))
+    text = re.sub('address = ".*"', f'address = "127.0.0.1:{free_port()}"', config.read_text())
+    path = config.with_name("cut-off.toml")
+    nodes = json.dumps([str(stage.node_address), f"127.0.0.1:{free_port()}"])
+    path.write_text(f"nodes = {nodes}\n{text}")
+    return path
+
+
+def test_a_safety_officer_suspends_on_the_own_nodes_without_the_control_plane(
+    run, stage, proposed, acts, cut_off, tmp_path
+):
+    identity = proposed()
+
+    def by_all():
+        return shown(run, stage, identity)["suspended_by"]
+
+    acts(APPROVER, "approve", identity)
+    read = shown(run, stage, identity)["history"][-1]["entry_index"] + 1
+    stage.wait_until("the node reads it", lambda: stage.holds(read), 10)
+    why = "It breaks our own mail."
+    by = ("-c", cut_off, "--yes", "--json")
+    said = run("order", "suspend", identity, "--reason", why, "--drop", tmp_path / "drop", *by)
+    assert said.code == 6  # one of its nodes is away, and so is the ledger
+    here, away = said.json["nodes"].values()
+    assert (here, said.json["entry_index"]) == ("heeded", None)
+    assert "cannot be reached" in away
+    assert len(list((tmp_path / "drop").iterdir())) == 2
+    node = stage.installation.node / "node.toml"
+
+    def told():
+        return run("status", "--node", node).out
+
+    stage.wait_until("it is shown", lambda: f"suspended: {identity}" in told(), 10)
+    assert why in told()
+
+    # The node brings it to the ledger, with its reason.
+    stage.wait_until("it is recorded", lambda: by_all() == ["isp"], 10)
+    assert shown(run, stage, identity)["history"][-1]["why"] == why
+
+    said = run("order", "resume", identity, *by)
+    assert next(iter(said.json["nodes"].values())) == "heeded"
+    stage.wait_until("it is resumed", lambda: by_all() == [], 10)
+    again = run("order", "resume", identity, *by)
+    assert (again.code, f"nobody has suspended {identity}" in again.error[-1]) == (3, True)
     acts(OVERSIGHT, "stop", identity)
 
 

@@ -150,7 +150,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         )
         lists = ListKeeper(ledger.lists, checking, source, control, sealed, source)
         gate = GateClient(config.gate_socket) if config.gate_socket is not None else None
-        firewall = firewall_of(config, gate, lists, node_time, stack)
+        firewall = firewall_of(config, gate, lists, node_time, files, stack)
         yield Node(
             node_id=config.node_id,
             replica=replica,

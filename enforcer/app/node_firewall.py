@@ -7,16 +7,21 @@ configuration names, and the resolvers that the gate says it asks.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
 
+from enforcer.app.redis_place import place_of
 from enforcer.backends.address_pieces import PieceWorker
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.dry_firewall import DryFirewall
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.host_networks import HostNetworks
+from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.nft_firewall import NftFirewall
+from enforcer.backends.redis_machines import machines
+from enforcer.backends.told_hosts import Teller, ToldHosts
 from enforcer.config import NodeConfig
 from enforcer.ports import Firewall
 from enforcer.services.firewalling import Firewalling, FirewallPace
@@ -31,6 +36,7 @@ def firewall_of(
     gate: GateClient | None,
     lists: ListKeeper,
     node_time: NodeTime,
+    files: KeptFiles,
     stack: AsyncExitStack,
 ) -> Firewalling | None:
     """Return what keeps this host's firewall, if the configuration names one; `stack` ends it."""
@@ -43,14 +49,12 @@ def firewall_of(
     work = PieceWorker()
     stack.callback(work.close)
 
-    async def upstreams() -> tuple[str, ...]:
-        return (await gate.status()).upstreams if gate is not None else ()
-
+    told = ToldHosts(files, _tellers(config, gate))
     return Firewalling(
         firewall=firewall,
         work=work,
         lists=lists,
-        own=HostNetworks(protect=part.protect, hosts=hosts_of(config), upstreams=upstreams),
+        own=HostNetworks(protect=part.protect, hosts=hosts_of(config), told=told),
         node_time=node_time,
         pace=FirewallPace(part.check_seconds, part.lease_seconds),
         is_real=is_real,
@@ -60,7 +64,7 @@ def firewall_of(
 def hosts_of(config: NodeConfig) -> set[str]:
     """Return the machines that a node cannot do without, and where it is reached itself.
 
-    Behind sentinels the primary's address is theirs to tell: `protect` is for that.
+    Behind sentinels the servers' addresses are theirs to tell.
     """
     redis = urlsplit(config.redis.url).hostname
     named = [each.host for each in (config.listen, config.metrics_listen) if each is not None]
@@ -68,6 +72,20 @@ def hosts_of(config: NodeConfig) -> set[str]:
     if redis is not None and not config.redis.sentinels:
         named.append(redis)
     return {config.control.address.host, *named}
+
+
+def _tellers(config: NodeConfig, gate: GateClient | None) -> dict[str, Teller]:
+    """Return who names machines that change, for as long as this node runs."""
+    tellers: dict[str, Teller] = {}
+    if gate is not None:
+        tellers["gate"] = partial(_upstreams, gate)
+    if config.redis.sentinels:
+        tellers["sentinels"] = partial(machines, place_of(config.redis))
+    return tellers
+
+
+async def _upstreams(gate: GateClient) -> tuple[str, ...]:
+    return (await gate.status()).upstreams
 
 
 def _tell(words: str) -> None:

@@ -23,7 +23,6 @@ from enforcer.errors import UnavailableError
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 RESOLV_BYTES_MAX: Final = 65_536
-UPSTREAMS_SECONDS_MAX: Final = 2.0
 FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 FAR: Final = {4: ip_address("192.0.2.1"), 6: ip_address("2001:db8::1")}
 """Addresses that only a default route leads to (RFC 5737, RFC 3849)."""
@@ -39,17 +38,16 @@ class HostNetworks:
         *,
         protect: Iterable[str],
         hosts: Collection[str],
-        upstreams: Callable[[], Awaitable[Iterable[str]]],
+        told: Callable[[], Awaitable[Iterable[str]]],
     ) -> None:
         """Take the operator's prefixes, and hosts by name or address.
 
-        `upstreams` tells the resolvers behind the gate; it may raise UnavailableError.
+        `told` tells more of them each time, such as the resolvers behind the gate.
         """
         self._protect = [ip_network(each) for each in protect]
         self._hosts = frozenset(hosts)
-        self._upstreams = upstreams
+        self._told = told
         self._found: dict[str, frozenset[Address]] = {}
-        self._resolvers: tuple[Address, ...] = ()
 
     async def networks(self) -> tuple[Network, ...]:
         """Return the operator's own addresses and prefixes, sorted, none inside another.
@@ -57,16 +55,11 @@ class HostNetworks:
         Raises:
             UnavailableError: the kernel does not tell this host's addresses.
         """
-        try:
-            async with asyncio.timeout(UPSTREAMS_SECONDS_MAX):
-                self._resolvers = tuple(map(ip_address, await self._upstreams()))
-        except (TimeoutError, UnavailableError):
-            pass  # those that it told before stay; a gate that is away asks none
-        return await asyncio.to_thread(self._look)
+        return await asyncio.to_thread(self._look, self._hosts.union(await self._told()))
 
-    def _look(self) -> tuple[Network, ...]:
-        far = {*self._resolvers, *_nameservers()}
-        for host in self._hosts:
+    def _look(self, hosts: Collection[str]) -> tuple[Network, ...]:
+        far = _nameservers()
+        for host in hosts:
             far |= self._addresses_of(host)
         try:
             with IPRoute() as kernel:

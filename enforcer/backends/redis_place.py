@@ -74,11 +74,17 @@ class RedisPlace:
             return Redis.from_url(self.url, password=self.password, **settings)
         return self._managed(self.sentinels, found, settings)
 
+    def sentinel_clients(self, parser: type) -> list[Redis]:
+        """Return a client for each sentinel, reading with `parser`; none where there are none."""
+        if self.sentinels is None:
+            return []
+        return self._clients_of(self.sentinels, _settings(parser, self._secured()))
+
     @property
     def words(self) -> str:
         """The place in words, for people."""
         if self.sentinels is not None:
-            return f"the primary {self._primary()} of {len(self.sentinels.addresses)} sentinels"
+            return f"the primary {self.primary} of {len(self.sentinels.addresses)} sentinels"
         found = parse_url(self.url)
         host = found.get("host", "localhost")
         return str(found.get("path") or f"{host} port {found.get('port', REDIS_PORT)}")
@@ -86,18 +92,13 @@ class RedisPlace:
     def _managed(
         self, sentinels: Sentinels, found: Mapping[str, Any], settings: dict[str, Any]
     ) -> Redis:
-        if "path" in found or "port" in found or not self._primary():
+        if "path" in found or "port" in found or not self.primary:
             raise self._error("with sentinels it names the primary, and no port")
         is_secured = self.url.startswith("rediss://")
-        asked: dict[str, Any] = {"username": sentinels.user, "password": sentinels.password}
-        kind = SSLConnection if is_secured else Connection
         knowing = Sentinel(())  # its own clients would take replies of any size
-        knowing.sentinels = [
-            Redis.from_pool(ConnectionPool(kind, host=host, port=port, **asked, **settings))
-            for host, port in sentinels.addresses
-        ]
+        knowing.sentinels = self._clients_of(sentinels, settings)
         pool = SentinelConnectionPool(
-            self._primary(),
+            self.primary,
             knowing,
             is_master=not self.is_read_only,
             ssl=is_secured,
@@ -108,8 +109,17 @@ class RedisPlace:
         )
         return Redis.from_pool(pool)
 
-    def _primary(self) -> str:
-        """Return the host as it is written; a URL's own would be in lower case."""
+    def _clients_of(self, sentinels: Sentinels, settings: Mapping[str, Any]) -> list[Redis]:
+        asked: dict[str, Any] = {"username": sentinels.user, "password": sentinels.password}
+        kind = SSLConnection if self.url.startswith("rediss://") else Connection
+        return [
+            Redis.from_pool(ConnectionPool(kind, host=host, port=port, **asked, **settings))
+            for host, port in sentinels.addresses
+        ]
+
+    @property
+    def primary(self) -> str:
+        """The host as it is written, by which sentinels know the primary; case counts."""
         return self.url.partition("://")[2].rpartition("@")[2].partition("/")[0]
 
     def _secured(self) -> dict[str, Any]:

@@ -97,6 +97,8 @@ class Firewalling:
         """What was read back last, and its digest."""
         self._without: frozenset[int] = frozenset()
         self._is_off = False
+        self._has_gate = self._must_look = False
+        """Whether the gate is there, and whether the host is to be looked at now."""
         self._said = ""
         self.problem = "nothing was brought yet"
         """Why it does not hold what it should; empty when it does."""
@@ -128,12 +130,15 @@ class Firewalling:
         """Have it look again at once: something has changed."""
         self._wake.set()
 
-    def heed_gate(self, without: frozenset[int], *, is_off: bool) -> None:
+    def heed_gate(self, without: frozenset[int], *, is_off: bool, is_here: bool) -> None:
         """Hear which orders the gate has to leave out, and whether it blocks nothing at all.
 
-        What the node attests as not enforced is not enforced here either.
+        What the node attests as not enforced is not enforced here either. A gate that has just
+        come may ask other resolvers than before, which are protected at once.
         """
-        if (without, is_off) != (self._without, self._is_off):
+        has_come, self._has_gate = is_here and not self._has_gate, is_here
+        self._must_look = self._must_look or has_come
+        if has_come or (without, is_off) != (self._without, self._is_off):
             self._without, self._is_off = without, is_off
             self._wake.set()
 
@@ -227,7 +232,8 @@ class Firewalling:
         is_due = now >= self._check_at
         if self._protected is None:
             self._protected = await self._own.networks()
-        elif is_due and self._looking is None:
+        elif (is_due or self._must_look) and self._looking is None:
+            self._must_look = False
             self._looking = asyncio.create_task(self._look_at_host())
         plan = self._planned = self.plan()
         if plan is None:

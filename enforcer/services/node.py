@@ -381,7 +381,8 @@ class Node:
         if self._firewall is not None:
             absent = {row.index for row in planned.rows} - {row.index for row in brought.rows}
             is_off = self._enforcer.attested(brought) is not brought
-            self._firewall.heed_gate(frozenset(absent), is_off=is_off)
+            is_here = self._enforcer.report is not None
+            self._firewall.heed_gate(frozenset(absent), is_off=is_off, is_here=is_here)
 
     def _firewall_plan(self) -> Plan | None:
         """Return what the firewall goes by; also where it only says what it would do."""

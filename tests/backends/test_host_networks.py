@@ -11,7 +11,6 @@ import sys
 import pytest
 
 from enforcer.backends.host_networks import HostNetworks
-from enforcer.errors import UnavailableError
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("ip"),
@@ -22,13 +21,13 @@ LOOKING = """
 import asyncio, json, sys
 from enforcer.backends.host_networks import HostNetworks
 
-async def upstreams():
+async def told():
     return ["203.0.113.53", "127.0.0.1"]
 
 made = HostNetworks(
     protect=["198.51.100.0/28", "198.51.100.4"],
     hosts=["198.51.100.200", "2001:db8:9::1", "127.0.0.1", "nowhere.invalid"],
-    upstreams=upstreams,
+    told=told,
 )
 print(json.dumps(list(map(str, asyncio.run(made.networks())))))
 """
@@ -67,16 +66,14 @@ def test_a_host_protects_what_it_is_what_it_needs_and_the_way_there():
     assert "cannot protect a host" in said.stdout + said.stderr
 
 
-async def test_a_gate_that_is_away_leaves_the_resolvers_that_it_told_before():
-    told = [("203.0.113.53",), UnavailableError("it is away", advice="Start it.")]
+async def test_what_others_tell_is_protected_by_name_or_address():
+    told = [{"203.0.113.53"}, {"203.0.113.54", "localhost"}]
 
-    async def upstreams():
-        said = told.pop(0)
-        if isinstance(said, Exception):
-            raise said
-        return said
+    async def telling():
+        return told.pop(0)
 
-    host = HostNetworks(protect=[], hosts=[], upstreams=upstreams)
-    first = await host.networks()
-    assert "203.0.113.53/32" in map(str, first)
-    assert await host.networks() == first
+    host = HostNetworks(protect=[], hosts=[], told=telling)
+    assert "203.0.113.53/32" in map(str, await host.networks())
+    second = set(map(str, await host.networks()))
+    assert "203.0.113.54/32" in second
+    assert "203.0.113.53/32" not in second

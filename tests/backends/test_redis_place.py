@@ -12,6 +12,7 @@ from enforcer.app.redis_place import place_of
 from enforcer.backends.keys import PrivateKey
 from enforcer.backends.pki import Authority
 from enforcer.backends.redis_feed import RedisFeedPublisher
+from enforcer.backends.redis_machines import machines
 from enforcer.backends.redis_place import RedisPlace, RedisTls, Sentinels
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.config import Address, ControlConfig, NodeConfig, read
@@ -159,6 +160,13 @@ async def test_sentinels_that_know_no_such_primary_are_said_so(watched, stack):
         await source.head()
     assert "primary another of 3 sentinels" in caught.value.message
     assert "sentinels" in caught.value.advice
+
+
+async def test_all_machines_that_sentinels_name_are_told(watched):
+    assert await machines(watched.place(NODE, behind=True)) == {"127.0.0.1"}
+    nowhere = RedisPlace("redis://another", sentinels=watched.place(NODE, behind=True).sentinels)
+    with pytest.raises(UnavailableError, match="knows another"):
+        await machines(nowhere)
 
 
 async def test_a_primary_that_was_demoted_is_left_at_once(watched, stack, tmp_path):

@@ -369,6 +369,19 @@ async def test_new_addresses_of_the_host_are_protected_while_it_runs(world):
         await until(lambda: attests(world))
 
 
+async def test_what_a_gate_asks_is_protected_when_it_comes_and_not_a_minute_later(world):
+    world.firewall_pace = SLOW
+    world.gate.is_away = True
+    async with world.running():
+        order(world)
+        await world.publish()
+        await until(lambda: world.blocks("192.0.2.7"))
+        world.host.own = ("192.0.2.7/32",)
+        await stays(lambda: world.blocks("192.0.2.7"), looks=5)
+        world.gate.is_away = False
+        await until(lambda: not world.blocks("192.0.2.7"))
+
+
 async def test_an_order_that_new_protections_object_to_is_taken_out(world):
     async with world.running():
         ref = order(world, OUTER)

@@ -20,11 +20,9 @@ import structlog
 from enforcer.api.client import ControlClient
 from enforcer.api.control_link import GrpcControlLink
 from enforcer.api.identity import trust_domain
-from enforcer.api.metrics_server import metrics_served
 from enforcer.api.server import Server
 from enforcer.api.stop_service import StopService
 from enforcer.app.live_tls import LiveTls
-from enforcer.app.node_firewall import firewall_of
 from enforcer.app.redis_place import place_of
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
@@ -59,6 +57,8 @@ from enforcer.v1 import node_pb2_grpc
 SECRET_BYTES: Final = 16
 HASH_KEY_FILE: Final = "hash-secret"
 GRACE_SECONDS: Final = 1
+WORKER_SECONDS: Final = 30.0
+"""So long a worker for lists may have nothing to do: then what it has grown to is given back."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -78,9 +78,7 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
     loop.add_signal_handler(signal.SIGHUP, tls.wake)
     async with assembled(config, tls) as node:
         await node.start(progress)
-        shown = config.metrics_listen
-        place = (shown.host, shown.port) if shown is not None else None
-        async with _listening(config, node, tls), metrics_served(place, node.view):
+        async with _listening(config, node, tls), _shown(config, node):
             notify_ready("follows the ledger")
             working = {asyncio.create_task(node.run()), asyncio.create_task(tls.watch())}
             ending = asyncio.create_task(told.wait())
@@ -134,8 +132,8 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         tls.taken = client.use
         control = GrpcControlLink(client)
         # Two processes: a table, and so a stop, never waits for a list to be checked.
-        checking = await stack.enter_async_context(ListWorker())
-        compiling = await stack.enter_async_context(ListWorker())
+        checking = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
+        compiling = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
         replica = Replica(trust, verify, ledger)
         node_time = NodeTime(SystemClock(), files)
         own = trust.witnesses.key_of(key.public_key)
@@ -150,7 +148,11 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         )
         lists = ListKeeper(ledger.lists, checking, source, control, sealed, source)
         gate = GateClient(config.gate_socket) if config.gate_socket is not None else None
-        firewall = firewall_of(config, gate, lists, node_time, files, stack)
+        firewall = None
+        if config.firewall.backend != "none":
+            from enforcer.app.node_firewall import firewall_of
+
+            firewall = firewall_of(config, gate, lists, node_time, files, stack)
         yield Node(
             node_id=config.node_id,
             replica=replica,
@@ -211,6 +213,19 @@ def read_secret(path: Path) -> bytes:
             path=str(path),
         )
     return secret
+
+
+@asynccontextmanager
+async def _shown(config: NodeConfig, node: Node) -> AsyncIterator[None]:
+    """Serve /metrics and /health, if the configuration says where."""
+    at = config.metrics_listen
+    if at is None:
+        yield
+        return
+    from enforcer.api.metrics_server import metrics_served
+
+    async with metrics_served((at.host, at.port), node.view):
+        yield
 
 
 @asynccontextmanager

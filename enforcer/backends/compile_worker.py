@@ -4,7 +4,7 @@ A list of millions of targets neither blocks the event loop nor grows the memory
 or the control plane. One job at a time, in order; overlays alone, which are small, are compiled
 in this process. A worker that dies fails the jobs it had; the next call starts another one. So
 does a sealed list, which anybody may have made, that is not open in time. A worker ends with its
-parent, however that ends.
+parent, however that ends; and, where that is wanted, when it has had nothing to do for a while.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ from enforcer.ports import CollateralWork, CompileJob, GuardJob, TableStats
 OPEN_SECONDS_MAX: Final = 120.0
 """For a sealed list: many times what the longest that there can be takes."""
 
+SHORT_BYTES_MAX: Final = 1 << 16
+"""A list of so much is checked in a millisecond: no process is started for it."""
+
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
 
@@ -51,8 +54,12 @@ class ListWorker:
     Use it from one event loop. Leaving it as a context manager closes it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, idle_seconds: float | None = None) -> None:
+        """Make one whose process ends after `idle_seconds` without a job; None: never."""
         self._executor: ProcessPoolExecutor | None = None
+        self._idle_seconds = idle_seconds
+        self._jobs = 0
+        self._resting: asyncio.TimerHandle | None = None
         # Not one of the loop's threads, which may all be waiting for a slow disk.
         self._thread = ThreadPoolExecutor(1, "overlay")
 
@@ -76,12 +83,15 @@ class ListWorker:
         await self._run(os.getpid)
 
     async def check_list(self, path: Path) -> ListSummary:
-        """Check a canonical target list.
+        """Check a canonical target list; a short one in a thread of this process.
 
         Raises:
             InputError: the first line that is wrong (``line``, ``column``).
             UnavailableError: the worker died, or the file cannot be read.
         """
+        if await asyncio.to_thread(_is_short, path):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, list_tasks.check_list, path)
         return await self._run(list_tasks.check_list, path)
 
     async def open_list(
@@ -212,6 +222,7 @@ class ListWorker:
     async def close(self) -> None:
         """Finish the job at hand, drop those that wait, and end the process."""
         self._thread.shutdown(wait=False)
+        self._stay()
         executor, self._executor = self._executor, None
         if executor is not None:
             await asyncio.to_thread(executor.shutdown, cancel_futures=True)
@@ -220,6 +231,8 @@ class ListWorker:
         self, task: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs
     ) -> _Result:
         executor = self._started()
+        self._stay()
+        self._jobs += 1
         try:
             return await asyncio.wrap_future(executor.submit(task, *args, **kwargs))
         except BrokenProcessPool as error:
@@ -232,6 +245,24 @@ class ListWorker:
                 f"out-of-memory messages, and for a sealed list that takes {OPEN_SECONDS_MAX:.0f} "
                 "seconds to open.",
             ) from error
+        finally:
+            self._jobs -= 1
+            if not self._jobs and self._idle_seconds is not None and self._executor is executor:
+                loop = asyncio.get_running_loop()
+                self._resting = loop.call_later(self._idle_seconds, self._rest)
+
+    def _stay(self) -> None:
+        """Do not end the process, if that was about to be."""
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+
+    def _rest(self) -> None:
+        """End the process that has nothing to do; the next job starts another."""
+        self._resting = None
+        executor, self._executor = self._executor, None
+        if executor is not None and not self._jobs:
+            executor.shutdown(wait=False)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
@@ -243,3 +274,11 @@ class ListWorker:
                 initargs=(os.getpid(),),
             )
         return self._executor
+
+
+def _is_short(path: Path) -> bool:
+    """Tell whether a list is short; one that cannot be looked at is for the worker to tell."""
+    try:
+        return path.stat().st_size <= SHORT_BYTES_MAX
+    except OSError:
+        return False

@@ -98,6 +98,7 @@ class Node:
         self._applying = Applying()
         self._effects = EffectTimes()
         self._shown: Plan | None = None  # the last that the gate was compared with
+        self._planned_size = self._planned_at_ms = 0  # its ledger size, and since when
         self._changed = asyncio.Event()
         self._lists_wanted = asyncio.Event()
         self._round = 0  # of `_enforce`; a plan made in a later one knows what came before it
@@ -331,6 +332,8 @@ class Node:
                 self._applying.end(self._enforcer.report)
                 self._look()
             state = self._enforcer.state(plan)
+            if plan is not None and plan.ledger_size != self._planned_size:
+                self._planned_size, self._planned_at_ms = plan.ledger_size, self._time.now_ms()
             self._shown = plan
             told = self._enforcer.attested(plan) if plan is not None else None
             self._to_tell = told, state, self._enforcer.is_settled
@@ -441,6 +444,7 @@ class Node:
             feed=self._follower.health,
             faults=self._source.faults,
             plan=plan,
+            planned_at_ms=self._planned_at_ms,
             gate=state,
             enforcer=self._enforcer,
             firewall=self._firewall_view(),

@@ -31,6 +31,7 @@ def status_text(
     feed: FeedHealth,
     faults: Mapping[str, int],
     plan: Plan | None,
+    planned_at_ms: int,
     gate: GateState,
     enforcer: Enforcer | NoGate,
     firewall: FirewallView,
@@ -97,6 +98,7 @@ def status_text(
         },
         # The ledger may be further on than the plan that the gate was compared with.
         "planned_size": plan.ledger_size if plan is not None else 0,
+        "planned_at_ms": planned_at_ms,
         "table_digest": plan.digest if plan is not None else None,
         "orders_in_force": len(plan.in_force) if plan is not None else 0,
         "waiting_for_witnesses": plan.unwitnessed if plan is not None else 0,

@@ -27,6 +27,7 @@ from enforcer.core.target import TargetKind
 from enforcer.core.verdict import Cause
 from enforcer.errors import InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, SealedTable
+from tests.node_world import until
 from tests.tables import SECRET, order_row, target_list
 
 LIST = target_list("exact www.example.com", "subtree example.org")
@@ -122,6 +123,34 @@ async def test_every_job_that_waited_for_a_killed_worker_is_told(job: CompileJob
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(results[-1], UnavailableError)
         assert await worker.compile(job)
+
+
+async def test_a_worker_that_has_nothing_to_do_ends_and_comes_back(job: CompileJob):
+    async with ListWorker(idle_seconds=0.05) as worker:
+        await asyncio.gather(worker.compile(job), worker.compile(job))
+        pid = worker_pid(worker)
+        await until(lambda: not Path(f"/proc/{pid}").exists())
+        assert worker._executor is None
+        await worker.compile(job)
+        assert worker_pid(worker) != pid
+
+
+async def test_a_worker_that_is_needed_again_stays(job: CompileJob):
+    async with ListWorker(idle_seconds=60.0) as worker:
+        await worker.compile(job)
+        pid, due = worker_pid(worker), worker._resting
+        await worker.compile(job)
+        assert worker_pid(worker) == pid
+        assert due.cancelled()
+
+
+async def test_a_short_list_needs_no_process(tmp_path: Path):
+    (tmp_path / "list").write_bytes(LIST)
+    async with ListWorker() as worker:
+        assert (await worker.check_list(tmp_path / "list")).target_count == 2
+        with pytest.raises(UnavailableError):
+            await worker.check_list(tmp_path / "absent")
+        assert worker._executor is not None  # for the one that could not be looked at
 
 
 async def test_an_overlay_does_not_wait_for_threads_that_wait_for_a_disk(job: CompileJob):

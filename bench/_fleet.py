@@ -1,0 +1,180 @@
+"""An installation with many nodes: one with a gate, the others light, all over TLS to one Redis.
+
+Light nodes are the real `enforcer node`, without a gate: each follows, proves, keeps and attests,
+and compiles no table. Everything that was started ends with the context.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from enforcer.app.acts import signed, write_act
+from enforcer.app.keys import KeyRequest, make_request, new_key, registration
+from enforcer.app.pki import certify
+from enforcer.app.redis_files import write_redis
+from enforcer.backends import durable
+from enforcer.backends.authority_files import AuthorityFiles
+from enforcer.backends.keys import PrivateKey
+from enforcer.backends.redis_server import RedisServer
+from enforcer.core.key import Role
+from enforcer.core.policy import DAY_MS
+from tests.e2e.installation import ORIGIN, PASSWORDS, Installation, free_ports, now_ms
+from tests.e2e.programs import Program
+
+CLOCK_TICKS = 100
+START_SECONDS_MAX = 300.0
+STEP_SECONDS_MAX = 60.0
+PART = 10
+"""So many programs are started at once."""
+
+
+class Fleet(Installation):
+    """An installation with `count` light nodes beside the one that has a gate."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        super().__init__()
+
+    def _prepare(self, changes: dict[str, Any]) -> None:
+        super()._prepare(changes)
+        top = self.files.directory
+        authority = AuthorityFiles(self.files.authority).load(None)
+        (port,) = free_ports(1)
+        self._redis_port = port
+        self._redis_url = f"rediss://node@127.0.0.1:{port}"
+        tls = self.directory / "redis-tls"
+        write_redis(tls, ORIGIN, f"rediss://127.0.0.1:{port}", authority)
+        self.redis = RedisServer(
+            self.directory / "redis",
+            unixsocket=self.directory / "redis.sock",
+            settings={
+                "aclfile": str(self.directory / "redis.acl"),
+                "tls-port": str(port),
+                "tls-cert-file": str(tls / "tls.crt"),
+                "tls-key-file": str(tls / "tls.key"),
+                "tls-ca-cert-file": str(tls / "ca.crt"),
+                "tls-auth-clients": "no",
+            },
+        )
+        config = self.files.node / "node.toml"
+        config.write_text(self._over_tls(config.read_text()))
+        roots = [PrivateKey.load(top / "roots" / f"root-{number}.key") for number in (1, 2)]
+        self.light = [f"light-{number:04}" for number in range(self._count)]
+        for name in self.light:
+            asked = self._equip(name, config.read_text())
+            act = signed(registration(asked, now_ms(), now_ms() + 30 * DAY_MS), *roots)
+            write_act(top / "acts" / f"5-{name}-KeyRegistered.json", act)
+            command = [str(Path(sys.executable).with_name("enforcer")), "node", "--config"]
+            command.append(str(self._place(name) / "node.toml"))
+            self.programs[name] = Program(name, command, self.directory / f"{name}.log")
+
+    def _over_tls(self, text: str) -> str:
+        return re.sub(r'url = "unix://.*"', f'url = "{self._redis_url}"\nca = "../ca/ca.crt"', text)
+
+    def _place(self, name: str) -> Path:
+        return self.files.directory / "nodes" / name
+
+    def _equip(self, name: str, text: str) -> KeyRequest:
+        """Write a light node's folder, and return what the roots are to register."""
+        place = self._place(name)
+        place.mkdir(parents=True)
+        new_key(place / "signing.key")
+        asked = make_request(place / "signing.key", ORIGIN, Role.NODE, name, operator="isp")
+        files = AuthorityFiles(self.files.authority)
+        durable.write_file(place / "tls.crt", certify(asked, files, files.load(None)))
+        durable.write_file(
+            place / "redis.password", PASSWORDS["node"].encode(), mode=durable.PRIVATE_MODE
+        )
+        text = re.sub("^(gate_socket|listen) = .*$", "", text, flags=re.MULTILINE)
+        text = text.replace('"../', '"../../').replace('"node-1"', json.dumps(name))
+        text = re.sub("^node_id = .*$", f"node_id = {json.dumps(name)}", text, flags=re.MULTILINE)
+        (place / "node.toml").write_text(text)
+        return asked
+
+    def mend(self) -> None:
+        """Wait until every node is in step, besides what `Installation` waits for."""
+        super().mend()
+        self.wait_until(self.is_whole_in_step, "every node is in step", START_SECONDS_MAX)
+
+    # What can be seen.
+
+    def light_status(self, name: str) -> dict[str, Any]:
+        """Return what a light node says of itself; empty before it says anything."""
+        path = self._place(name) / "state" / "status.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def is_whole_in_step(self) -> bool:
+        """Tell whether all nodes have planned by the whole ledger."""
+        size = self.ledger_size()
+        return self.is_in_step() and all(
+            self.light_status(name).get("planned_size") == size for name in self.light
+        )
+
+    def planned_at_ms(self, size: int) -> list[int]:
+        """Return when each light node had its plan of just `size` entries, once all have it."""
+        found: dict[str, int] = {}
+        deadline = time.monotonic() + STEP_SECONDS_MAX
+        while len(found) < len(self.light):
+            for name in self.light:
+                if name not in found:
+                    status = self.light_status(name)
+                    if status.get("planned_size") == size:
+                        found[name] = status["planned_at_ms"]
+            if time.monotonic() > deadline:
+                late = sorted(set(self.light) - set(found))
+                raise SystemExit(f"not within {STEP_SECONDS_MAX} s at {size} entries: {late}")
+            time.sleep(0.05)
+        return list(found.values())
+
+    def traffic(self) -> tuple[int, int]:
+        """Return the octets that nodes have got from Redis and sent to it, TLS's own included."""
+        command = ["ss", "-Htin", f"sport = :{self._redis_port}"]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return sum_of("bytes_sent", text), sum_of("bytes_received", text)
+
+
+def sum_of(what: str, text: str) -> int:
+    """Return the sum of a number that ss(8) tells of each connection."""
+    return sum(map(int, re.findall(rf"\b{what}:(\d+)", text)))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process and of its live and ended children."""
+    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = sum(map(int, parts[11:15])) / CLOCK_TICKS
+    return own + sum(map(cpu_seconds, children(pid)))
+
+
+def memory_mb(pid: int, field: str = "Pss") -> float:
+    """Return a process's and its children's share of memory in MB of 10^6 octets.
+
+    PSS: what is shared counts for each by its part.
+    """
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    match = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
+    own = int(match[1]) * 1_024 / 1e6 if match else 0.0
+    return own + sum(memory_mb(child, field) for child in children(pid))
+
+
+def children(pid: int) -> list[int]:
+    """Return the live children of a process, whichever of its threads made them."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += map(int, thread.read_text().split())
+    return found
+
+
+def wait_until(holds: Callable[[], object], seconds: float = STEP_SECONDS_MAX) -> None:
+    """Wait until it holds, looking often."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not within {seconds} s: {holds}")
+        time.sleep(0.02)

@@ -147,11 +147,12 @@ class Installation:
         land.state = State(ORIGIN, self.trust.roots, verify)
         return land
 
-    def _program(self, name: str) -> Program:
+    def _program(self, name: str, called: str = "") -> Program:
+        called = called or name
         folder = getattr(self.files, name)
         enforcer = Path(sys.executable).with_name("enforcer")
         command = [str(enforcer), name, "--config", str(folder / f"{name}.toml")]
-        return Program(name, command, self.directory / f"{name}.log", self._env(name))
+        return Program(called, command, self.directory / f"{called}.log", self._env(called))
 
     def _env(self, _name: str) -> dict[str, str]:
         """Return what a program's environment has beside our own."""

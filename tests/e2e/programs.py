@@ -34,6 +34,10 @@ class Program:
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
 
+    def add(self, *words: str) -> None:
+        """Have more words behind its command line, from the next start on."""
+        self._command += words
+
     @property
     def pid(self) -> int:
         assert self._process is not None, f"{self.name} was never started"

@@ -115,13 +115,11 @@ class Invariants:
         installation = self.installation
         installation.check_answers()
         assert not self._unasked(), "an act was recorded twice, or unasked"
-        for name, is_blocked in actors.expected().items():
+        for order, name in actors.newest():
             # The node may have read an order before it had fetched its list: that is soon done.
             installation.wait_until(
-                lambda name=name, is_blocked=is_blocked: (
-                    installation.is_blocked(name) == is_blocked
-                ),
-                f"{name} blocked: {is_blocked}",
+                lambda order=order, name=name: actors.agrees(order, installation.is_blocked(name)),
+                f"{name} as ordered: {order}",
             )
         installation.wait_until(lambda: not self.feed_differs(), "the feed is the ledger's")
         status = installation.node_status()

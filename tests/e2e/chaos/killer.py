@@ -33,17 +33,28 @@ class Killer:
         ("control", "redis", "node", "gate"),
     )
 
+    STANDBY = (
+        ("standby",),
+        ("control",),
+        ("control", "standby"),
+        ("standby", "redis"),
+        ("control", "node", "gate"),
+    )
+    """Beside the others, where there are two control planes."""
+
     def __init__(
         self, installation: Installation, invariants: Invariants, chance: random.Random
     ) -> None:
         self._installation = installation
         self._invariants = invariants
         self._chance = chance
+        has_standby = "standby" in installation.programs
+        self._victims = self.VICTIMS + (self.STANDBY if has_standby else ())
 
     def strike(self) -> str:
         """Kill some programs, leave them dead for a while, start them, and say what was done."""
         time.sleep(self._chance.uniform(0.0, BEFORE_SECONDS_MAX))
-        return self.kill(*self._chance.choice(self.VICTIMS))
+        return self.kill(*self._chance.choice(self._victims))
 
     def kill(self, *victims: str) -> str:
         """Kill these, one soon after the other, and start them in another order."""

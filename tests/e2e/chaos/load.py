@@ -103,18 +103,13 @@ class Actors:
         if self.failures:
             raise self.failures[0]
 
-    def expected(self) -> dict[str, bool]:
-        """Return which of the newest names are blocked now, but for those about to change."""
-        now = now_ms()
-        newest = [
-            (order, order.is_in_force(now, self.undecided_ms)) for order in self.orders[-LOOKED_AT:]
-        ]
-        return {
-            name: is_blocked
-            for order, is_blocked in newest
-            if is_blocked is not None
-            for name in order.names
-        }
+    def newest(self) -> list[tuple[Order, str]]:
+        """Return the newest names, each with its order."""
+        return [(order, name) for order in self.orders[-LOOKED_AT:] for name in order.names]
+
+    def agrees(self, order: Order, is_blocked: bool) -> bool:
+        """Tell whether an order's name may be answered so now; any way where that is to change."""
+        return order.is_in_force(now_ms(), self.undecided_ms) in (None, is_blocked)
 
     def lasting(self, is_blocked: bool) -> list[str]:
         """Return the newest names whose answer nobody changes unless somebody acts."""

@@ -1,7 +1,8 @@
 """Everything killed -9 at random moments under load: nothing answered is lost, blocking goes on.
 
 A few rounds run with all tests, a thousand with ``make long``, on one new installation for each
-fifty. CHAOS_SEED and CHAOS_ROUNDS repeat a run; what each round did is printed.
+fifty; every second one has a standby control plane. CHAOS_SEED and CHAOS_ROUNDS repeat a run; what
+each round did is printed.
 """
 
 import os
@@ -9,6 +10,7 @@ import os
 import pytest
 
 from tests.e2e.chaos.rounds import chosen_seed, run, times
+from tests.e2e.chaos.standby import WithStandby
 from tests.e2e.installation import Installation
 
 ROUNDS_LONG = 1_000
@@ -39,7 +41,7 @@ def test_killed_a_thousand_times_nothing_answered_is_lost(capsys: pytest.Capture
     with capsys.disabled():
         while left > 0:
             rounds = min(left, ROUNDS_OF_ONE)
-            with Installation() as installation:
+            with (WithStandby if seed % 2 else Installation)() as installation:
                 run(
                     installation,
                     seed,

@@ -138,7 +138,9 @@ class Follower:
         """Tell whether nothing came because there is nothing, or because something is wrong."""
         note = await self._source.head()
         if note is None:
-            self._is(FeedState.STALE, "the feed has no head")
+            self._is(
+                FeedState.STALE, f"the feed has no head of the ledger {self._replica.state.origin}"
+            )
             return
         try:
             checkpoint = self._replica.prove_head(note)

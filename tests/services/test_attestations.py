@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from enforcer.backends.kept_files import KeptFiles
+from enforcer.backends.keys import PrivateKey
 from enforcer.core.attestation import CLOCKS_APART_MS_MAX, Attestation, GateState
-from enforcer.core.envelope import format_envelope
+from enforcer.core.envelope import Signature, format_envelope
 from enforcer.core.firewall import FirewallState
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import ConflictError, InputError, IntegrityError, RefusedError
@@ -76,6 +77,18 @@ async def test_a_node_that_has_read_more_than_there_is_shows_a_rolled_back_ledge
 async def test_a_person_s_key_does_not_attest(desk):
     with pytest.raises(RefusedError, match="not that of the node"):
         await receive(desk, key=desk.land.oversight.key)
+
+
+@pytest.mark.parametrize("forger", ["a stranger", "a stranger under the node's name"])
+async def test_a_forged_word_is_refused_and_nothing_of_it_is_kept(desk, tmp_path, forger):
+    stranger = PrivateKey.generate()
+    envelope = seal(attestation(desk), stranger)
+    if forger != "a stranger":
+        borrowed = Signature(desk.land.node.key.key_id, envelope.signatures[0].octets)
+        envelope = replace(envelope, signatures=(borrowed,))
+    with pytest.raises(RefusedError, match=r"not registered|not valid"):
+        await desk.attestations.receive(envelope, "node-1")
+    assert not list((tmp_path / "attestations").rglob("*.json"))
 
 
 async def test_a_node_attests_for_itself_alone(desk):

@@ -115,7 +115,8 @@ async def test_a_wiped_feed_changes_nothing_and_is_followed_again(world):
     async with world.running():
         await blocking(world)
         world.feed.clear()
-        assert "no head" in await feed_is(world, "STALE")
+        await until(lambda: "no head" in world.status["feed"]["reason"])
+        assert world.status["feed"]["state"] == "STALE"
         assert world.gate.blocks("bad.example.org")
         await world.mend()
         await feed_is(world, "OK")

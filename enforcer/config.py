@@ -271,6 +271,8 @@ class ControlConfig(File, frozen=True, kw_only=True):
     redis: Redis
     reconcile_interval_seconds: Annotated[float, Meta(ge=0.1, le=3_600)] = 5.0
     """How often the feed is compared with the ledger."""
+    attestations_interval_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+    """How often what nodes attested is recorded, if they said anything."""
     witnesses: Annotated[tuple[AskedWitness, ...], Meta(max_length=WITNESSES_MAX)] = ()
     """Who is asked for a cosignature after each append; nodes bring theirs by themselves."""
 

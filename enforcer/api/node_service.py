@@ -10,8 +10,9 @@ from enforcer.api import translate
 from enforcer.api.access import Context
 from enforcer.api.identity import caller_of, check_signer, trust_domain
 from enforcer.core.key import Role
-from enforcer.errors import RefusedError
+from enforcer.errors import InputError, RefusedError
 from enforcer.services.attestations import Attestations
+from enforcer.services.fleet import Outcome
 from enforcer.services.ledger import Ledger
 from enforcer.services.orders import Orders
 from enforcer.services.stopping import Stopping
@@ -41,7 +42,11 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     ) -> node_pb2.AttestResponse:
         """Check and keep what a node says about itself."""
         caller = caller_of(context.auth_context(), trust_domain(self._ledger.state.origin))
-        await self._attestations.receive(translate.envelope(request.envelope), caller.identity)
+        try:
+            envelope = translate.envelope(request.envelope)
+        except InputError as error:
+            raise self._attestations.refused(Outcome.MALFORMED, error) from error
+        await self._attestations.receive(envelope, caller.identity)
         return node_pb2.AttestResponse()
 
     async def PushStop(

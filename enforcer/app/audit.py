@@ -14,6 +14,7 @@ from typing import Final
 
 from enforcer.app.audit_files import DiskDocuments, DiskLists
 from enforcer.backends import durable
+from enforcer.backends.batch_files import BatchFiles
 from enforcer.backends.guard_store import GuardStore
 from enforcer.backends.keys import verify
 from enforcer.backends.ledger_lists import LedgerLists
@@ -94,8 +95,9 @@ def audit_directory(
     documents = DiskDocuments(ledger.side)
     beside = LedgerLists(ledger.lists, ledger.wraps, identity)
     lists, guards = DiskLists(beside), GuardStore(beside)
+    batches, pieces = BatchFiles(directory / "batches"), PieceStore(beside)
     evidence = Evidence(
-        ledger, lists, documents, guards, guards, PieceStore(beside), attestations, notes
+        ledger, lists, documents, guards, guards, pieces, batches, attestations, notes
     )
     audit = Audit(evidence, trust, verify, as_of_ms, progress, must_open=must_open)
     return audit.summary, audit.findings()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
@@ -28,9 +28,12 @@ from enforcer.app.audit import (
     read_note,
 )
 from enforcer.backends.archive import ABOUT, Content, unpack, write_archive
+from enforcer.backends.batch_files import batch_name
 from enforcer.backends.content import MARK
 from enforcer.backends.sealing import WRAP_BYTES_MAX
 from enforcer.backends.tiles import LIST_BYTES_MAX, SIDE_BYTES_MAX, TileLedger
+from enforcer.core.attested import AttestationsRecorded
+from enforcer.core.batch import BATCH_BYTES_MAX
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.entry import AnyPayload, parse, parse_payload
 from enforcer.core.note import NOTE_BYTES_MAX, Note
@@ -40,6 +43,7 @@ from enforcer.core.tile import BUNDLE, BUNDLE_BYTES_MAX, TILE_BYTES, Tile, width
 from enforcer.core.trust import Trust
 from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.services.audit import Progress
+from enforcer.services.audit_claims import KeptAttestation
 from enforcer.services.findings import Code, Finding
 from enforcer.services.side_files import named_by
 
@@ -54,6 +58,7 @@ _SIZES: Final = (
     (re.compile("checkpoints/[0-9]{1,16}-[0-9a-f]{16}"), NOTE_BYTES_MAX),
     (re.compile("cosigned"), NOTE_BYTES_MAX),
     (re.compile(_ATTESTATION), ATTESTATION_BYTES_MAX),
+    (re.compile(r"batches/[0-9]{16}-[0-9a-f]{64}\.zlib"), BATCH_BYTES_MAX),
     (re.compile("lists/[0-9a-f]{64}"), LIST_BYTES_MAX),
     (re.compile("wraps/[0-9a-f]{64}/[0-9a-f]{64}"), WRAP_BYTES_MAX),
     (re.compile("side/[0-9a-f]{64}"), SIDE_BYTES_MAX),
@@ -87,6 +92,8 @@ class Named:
     documents: set[str] = field(default_factory=set)
     restricted: set[str] = field(default_factory=set)
     """Those of the lists that not everybody may read yet."""
+    batches: set[str] = field(default_factory=set)
+    """Names of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +137,12 @@ def export_archive(
     }
 
     def members() -> Iterator[tuple[str, Content]]:
-        for attestation in kept:  # ascending by place, that is by name
-            if re.fullmatch(_ATTESTATION, attestation.place):
-                try:
-                    envelope = attestation.read()
-                except NotFoundError:
-                    continue
-                done.attestations += 1
-                yield attestation.place, envelope
+        for name, envelope in _attestations(kept):
+            done.attestations += 1
+            yield name, envelope
+        for name in sorted(named.batches):
+            if (path := directory / "batches" / name).is_file():
+                yield f"batches/{name}", path
         yield "checkpoint", ledger.checkpoint_note or b""
         for name, note in sorted({_note_name(note): note for note in notes}.items()):
             done.checkpoints += 1
@@ -255,12 +260,21 @@ def named_by_entries(ledger: TileLedger, progress: Progress) -> Named:
         if isinstance(payload, OrderProposed) and payload.publication.is_sealed:
             named.restricted |= lists
             sealed[done - 1] = lists
+        elif isinstance(payload, AttestationsRecorded):
+            named.batches.add(batch_name(payload.until_ms, payload.batch_sha256))
         elif isinstance(payload, OrderPublished):
             public |= sealed.get(payload.order.entry_index, set())
         else:
             public |= lists
     named.restricted -= public
     return named
+
+
+def _attestations(kept: Sequence[KeptAttestation]) -> Iterator[tuple[str, bytes]]:
+    for attestation in kept:  # ascending by place, that is by name
+        if re.fullmatch(_ATTESTATION, attestation.place):
+            with suppress(NotFoundError):  # a live control plane drops the oldest
+                yield attestation.place, attestation.read()
 
 
 def _lists_of(payload: AnyPayload) -> set[str]:

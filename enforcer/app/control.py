@@ -23,6 +23,7 @@ from enforcer.api.identity import trust_domain
 from enforcer.api.node_service import NodeService
 from enforcer.api.order_service import OrderService, TrustService
 from enforcer.api.server import Server
+from enforcer.app.control_fleet import FleetParts, fleet_of
 from enforcer.app.live_tls import LiveTls
 from enforcer.app.log_keys import LogKeys
 from enforcer.app.redis_place import place_of
@@ -48,7 +49,6 @@ from enforcer.core.trust import Trust
 from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import Clock, FeedPublisher, ListWork, WitnessLink
 from enforcer.services.assessments import Assessments
-from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
 from enforcer.services.deltas import Deltas
 from enforcer.services.guards import Guards
@@ -84,6 +84,7 @@ class ControlPlane:
     ledger: Ledger
     publication: Publication
     sync: SyncFeed
+    nodes: FleetParts
     tls: LiveTls
     tasks: frozenset[asyncio.Task[None]]
     """They end only when something is broken; then the process must."""
@@ -203,14 +204,14 @@ async def serving(
             await stack.enter_async_context(publication)
             reader = OrderReader(ledger)
             watch = OrderWatch(ledger, reader)
-            kept = KeptFiles(config.ledger_dir / "attestations")
+            nodes = await stack.enter_async_context(fleet_of(ledger, config, signing_key))
             server = Server(trust_domain(trust.origin), tls.check_peer)
             _add_services(
                 server,
                 OrderService(ledger, orders, stopping, reader, watch, uploads, guards),
                 TrustService(ledger, orders, reader, sealing.recipient),
                 AuditService(files, files.lists, files.side, files.wraps, cosigned),
-                NodeService(ledger, orders, stopping, Attestations(ledger, kept), sync),
+                NodeService(ledger, orders, stopping, nodes.attestations, sync),
             )
             port = await _bind(server, config, tls, seconds_max=BIND_SECONDS_MAX if taken else 0)
             recheck = Recheck(ledger, guards, KeptFiles(config.ledger_dir / "guards"))
@@ -221,11 +222,11 @@ async def serving(
             )
             own = [asyncio.create_task(each) for each in beside]
             tasks = frozenset(
-                filter(None, (ledger.writer, publication.task, *own, *witnessing.tasks))
+                filter(None, (ledger.writer, publication.task, *own, nodes.task, *witnessing.tasks))
             )
             await server.start()
             try:
-                yield ControlPlane(port, ledger, publication, sync, tls, tasks)
+                yield ControlPlane(port, ledger, publication, sync, nodes, tls, tasks)
             finally:
                 watch.close()
                 sync.close()

@@ -73,6 +73,7 @@ class KeptFiles:
         """
         path = self.path(name)
         temporary = durable.temporary_of(path)
+        durable.make_directory(path.parent)
         with self._turn, durable.reporting(path, "write"):
             temporary.write_bytes(data)
             temporary.replace(path)

@@ -154,6 +154,9 @@ def _show(summary: Summary, findings: list[Finding], as_of_ms: int) -> None:
             "documents": f"{summary.documents} here, and as they were; "
             f"{summary.documents_erased} erased by law, {summary.documents_absent} not here",
             "attestations": f"{summary.attestations} by {counted(summary.nodes, 'node')}",
+            "recorded": f"{counted(summary.batches, 'interval')} of attestations checked again"
+            if summary.batches
+            else None,
             "firewalls": f"{counted(summary.firewalls, 'content')} computed again"
             if summary.firewalls
             else None,
@@ -184,6 +187,7 @@ def _emit(summary: Summary, findings: list[Finding], severity: str, as_of_ms: in
             "documents_absent": summary.documents_absent,
             "attestations": summary.attestations,
             "nodes": summary.nodes,
+            "batches": summary.batches,
             "firewalls": summary.firewalls,
             "witness_quorum": summary.witness_quorum,
             "witnessed_size": summary.witnessed_size,

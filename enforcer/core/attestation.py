@@ -154,10 +154,10 @@ def expected_digest(state: State, attestation: Attestation) -> str | None:
 
     Of the local layer the digest is the node's word: what it protects is its operator's to show.
     None where more orders are omitted than an attestation can name, unless all are: nobody can
-    recompute that. `state` must have been folded to exactly ``attestation.ledger_size`` entries
-    and have a policy.
+    recompute that. `state` must have been folded to ``attestation.ledger_size`` entries, or further
+    by entries that are no news, and have a policy.
     """
-    if state.policy is None or state.size != attestation.ledger_size:
+    if state.policy is None or not state.news_size <= attestation.ledger_size <= state.size:
         raise ValueError("the state is not that of the attested ledger size")
     rows = rows_for(attestation.gate, in_force(state, attestation.t_ms))
     if any(each.reason in NOTHING_ENFORCED for each in attestation.omissions):

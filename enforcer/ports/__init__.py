@@ -6,6 +6,7 @@ nothing has changed. Implementations are in ``backends``; the in-memory ones the
 same contracts, and the same tests run on both.
 """
 
+from enforcer.ports.batches import Batches
 from enforcer.ports.feed import (
     NO_DELTAS,
     Delta,
@@ -46,6 +47,7 @@ from enforcer.ports.traffic import DnsMessage, FlowIndex, LineIndex, Octets
 
 __all__ = [
     "NO_DELTAS",
+    "Batches",
     "Clock",
     "CollateralWork",
     "CompileJob",

@@ -28,7 +28,7 @@ from enforcer.core.state import in_force
 from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
 from enforcer.errors import Datum, EnforcerError, InputError, IntegrityError, NotFoundError
-from enforcer.ports import LedgerFiles
+from enforcer.ports import Batches, LedgerFiles
 from enforcer.services.audit_assessments import CollateralScan, DocumentContent, judge_assessment
 from enforcer.services.audit_attestations import AttestationAudit
 from enforcer.services.audit_checkpoints import CheckpointAudit
@@ -105,6 +105,7 @@ class Evidence:
     guards: ListGuards
     collateral: CollateralScan
     pieces: ListPieces
+    batches: Batches
     attestations: Sequence[KeptAttestation] = ()
     earlier_checkpoints: Sequence[bytes] = ()
     """Signed notes that the auditor, or somebody else, kept from before."""
@@ -140,6 +141,8 @@ class Summary:
     """Those that are not in this copy, and nothing says why."""
     attestations: int = 0
     nodes: int = 0
+    batches: int = 0
+    """Recorded batches of attestations that are here, and what was signed."""
     firewalls: int = 0
     """Different contents of firewalls that were computed again and compared."""
     witness_quorum: int = 0
@@ -203,6 +206,7 @@ class Audit:
             return
         attestations = AttestationAudit(
             self.evidence.attestations,
+            self.evidence.batches,
             self.evidence.pieces,
             self._as_of_ms,
             witness_quorum=self.trust.witnesses.quorum,
@@ -224,6 +228,7 @@ class Audit:
         summary = self.summary
         summary.recorded_at_ms = self._state.recorded_at_ms
         summary.orders_in_force = len(in_force(self._state, self._as_of_ms))
+        summary.batches = attestations.batches.count
         summary.attestations, summary.nodes = attestations.count, len(attestations.nodes)
 
     def _replay(self, attestations: AttestationAudit) -> Iterator[Finding]:
@@ -238,6 +243,7 @@ class Audit:
             earlier=self.evidence.earlier_checkpoints,
         )
         yield from checkpoints.begin()
+        attestations.batches.expect(ledger)
         yield from attestations.check(self._state, self._tree.root())
         for leaf in ledger.entries(0, size):
             index = self._state.size

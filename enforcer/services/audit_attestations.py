@@ -8,21 +8,25 @@ checked once the key is there. Refuses nothing: everything wrong is a finding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop, heappush
 
 from enforcer.core.attestation import (
     NOTHING_ENFORCED,
     OMISSIONS_MAX,
     GateState,
-    expected_digest,
 )
 from enforcer.core.entry import Entry
+from enforcer.core.envelope import Envelope
 from enforcer.core.fold import Effect
 from enforcer.core.key import KeyRevoked
 from enforcer.core.state import State
+from enforcer.ports import Batches
+from enforcer.services.audit_batches import BatchAudit
 from enforcer.services.audit_claims import Claim, KeptAttestation, forged, read_claim
 from enforcer.services.audit_firewalls import FirewallAudit, ListPieces
 from enforcer.services.audit_omissions import OmissionAudit
 from enforcer.services.audit_times import TimeAudit
+from enforcer.services.digests import Digests
 from enforcer.services.findings import Code, Finding, utc
 
 
@@ -32,6 +36,7 @@ class AttestationAudit:
     def __init__(
         self,
         kept: Sequence[KeptAttestation],
+        batches: Batches,
         lists: ListPieces,
         as_of_ms: int,
         *,
@@ -39,7 +44,12 @@ class AttestationAudit:
     ) -> None:
         self.count = 0
         self.nodes: set[str] = set()
-        self._waiting = sorted(kept, key=lambda each: (-each.ledger_size, each.place))
+        self.batches = BatchAudit(batches, digests := Digests(), as_of_ms)
+        self._digests = digests
+        self._waiting: list[tuple[int, str, KeptAttestation | Claim]] = [
+            (each.ledger_size, each.place, each) for each in kept
+        ]
+        heapify(self._waiting)
         self._unsigned: list[Claim] = []
         """Those whose key is not registered yet at their size."""
         self._ineffective: list[int] = []
@@ -64,11 +74,20 @@ class AttestationAudit:
 
     def check(self, state: State, root: bytes) -> Iterator[Finding]:
         """Check every attestation that is for exactly this size and this root."""
-        while self._waiting and self._waiting[-1].ledger_size <= state.size:
-            claim = read_claim(self._waiting.pop())
+        for said in self.batches.open(state.size):
+            if isinstance(said, Finding):
+                yield said
+            else:
+                heappush(self._waiting, (said.attestation.ledger_size, said.place, said))
+        seen: set[Envelope] = set()
+        while self._waiting and self._waiting[0][0] <= state.size:
+            claim = _claim(heappop(self._waiting)[2])
             if isinstance(claim, Finding):
                 yield claim
                 continue
+            if claim.envelope in seen:
+                continue  # kept as a file, and recorded in a batch
+            seen.add(claim.envelope)
             self.count += 1
             self.nodes.add(claim.attestation.node_id)
             if claim.key_id in state.keys:
@@ -80,14 +99,15 @@ class AttestationAudit:
                 self._unsigned.append(claim)
             yield from self._times.check(state, claim)
             yield from self._check_content(state, root, claim)
+        yield from self.batches.judge(state)
 
     def finish(self, state: State) -> Iterator[Finding]:
         """Check what only the end of the ledger can tell."""
         yield from self._times.finish(state)
         for unsigned in self._unsigned:
             yield from self._check_signature(state, unsigned)
-        for kept in reversed(self._waiting):
-            claim = read_claim(kept)
+        for size, place, kept in sorted(self._waiting):
+            claim = _claim(kept)
             if isinstance(claim, Finding):
                 yield claim
                 continue
@@ -96,10 +116,11 @@ class AttestationAudit:
             if not forgeries:
                 yield Finding(
                     Code.ROLLED_BACK,
-                    f"{claim.attestation.node_id} has read {kept.ledger_size} entries, "
+                    f"{claim.attestation.node_id} has read {size} entries, "
                     f"this ledger has {state.size}",
-                    place=kept.place,
+                    place=place,
                 )
+        yield from self.batches.finish()
         yield from self._check_revocations(state)
         yield from self._omissions.finish(state, self._times.as_of_ms)
         if self.count == 0:
@@ -185,7 +206,7 @@ class AttestationAudit:
                 index,
                 place,
             )
-        elif state.policy is None or attestation.table_digest != expected_digest(
+        elif state.policy is None or attestation.table_digest != self._digests.expected(
             state, attestation
         ):
             yield Finding(
@@ -205,3 +226,8 @@ class AttestationAudit:
                     index,
                     claim.place,
                 )
+
+
+def _claim(kept: KeptAttestation | Claim) -> Claim | Finding:
+    """Return what was claimed; of a file, read now."""
+    return kept if isinstance(kept, Claim) else read_claim(kept)

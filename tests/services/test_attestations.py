@@ -6,13 +6,29 @@ import pytest
 
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey
-from enforcer.core.attestation import CLOCKS_APART_MS_MAX, Attestation, GateState
+from enforcer.core.attestation import (
+    CLOCKS_APART_MS_MAX,
+    Attestation,
+    EffectTime,
+    GateState,
+    NotEnforced,
+    Omission,
+)
+from enforcer.core.batch import PAYLOAD_BYTES_MAX
 from enforcer.core.envelope import Signature, format_envelope
 from enforcer.core.firewall import FirewallState
 from enforcer.core.table import NO_LOCAL_LAYER
-from enforcer.errors import ConflictError, InputError, IntegrityError, RefusedError
+from enforcer.errors import (
+    ConflictError,
+    EnforcerError,
+    InputError,
+    IntegrityError,
+    RefusedError,
+    UnavailableError,
+)
 from enforcer.services import attestations as attestations_module
 from enforcer.services.attestations import Attestations
+from enforcer.services.fleet import Fleet, Outcome
 from tests.control import Desk
 from tests.people import ORIGIN, request_id, seal
 
@@ -21,7 +37,9 @@ from tests.people import ORIGIN, request_id, seal
 async def desk(tmp_path):
     async with Desk(tmp_path / "ledger") as desk:
         await desk.found()
-        desk.attestations = Attestations(desk.ledger, KeptFiles(tmp_path / "attestations"))
+        desk.fleet = Fleet()
+        kept = KeptFiles(tmp_path / "attestations")
+        desk.attestations = Attestations(desk.ledger, kept, desk.fleet)
         yield desk
 
 
@@ -132,7 +150,96 @@ async def test_another_payload_is_no_attestation(desk):
 
 async def test_of_each_node_the_last_are_kept(desk, tmp_path, monkeypatch):
     monkeypatch.setattr(attestations_module, "KEPT_PER_NODE_MAX", 3)
-    for t_ms in (5, 100_000, 20, 3):
+    for t_ms in (3, 5, 20, 100_000):
         await receive(desk, t_ms=t_ms)
     names = sorted(path.name for path in (tmp_path / "attestations" / "node-1").iterdir())
     assert [int(name.partition("-")[0]) for name in names] == [5, 20, 100_000]
+
+
+async def test_of_many_nodes_fewer_are_kept_of_each(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr(attestations_module, "KEPT_MAX", 3)
+    for t_ms in (3, 5, 20, 100_000):
+        await receive(desk, t_ms=t_ms)
+    assert len(list((tmp_path / "attestations" / "node-1").iterdir())) == 3
+
+
+async def test_an_older_word_than_the_newest_is_refused_whoever_replays_it(desk, tmp_path):
+    old = seal(attestation(desk, t_ms=5), desk.land.node.key)
+    await desk.attestations.receive(old, "node-1")
+    newest = await receive(desk, t_ms=9)
+    earlier = {"ledger_size": 3, "root_sha256": desk.files.root_at(3).hex()}
+    for again in (old, seal(attestation(desk, t_ms=9, **earlier), desk.land.node.key)):
+        with pytest.raises(ConflictError, match="has attested at 9"):
+            await desk.attestations.receive(again, "node-1")
+    assert desk.fleet.words["node-1"].attestation == newest
+    assert len(list((tmp_path / "attestations" / "node-1").iterdir())) == 2
+
+
+async def test_one_that_is_too_long_for_a_batch_is_refused(desk):
+    curtailed = tuple(range(100))
+    omissions = tuple(
+        Omission(index, NotEnforced.STOPPED_UNLOGGED, "f" * 64, desk.land.now_ms)
+        for index in range(100)
+    )
+    effects = tuple(EffectTime(2**50 + at, 2**50, 2**50) for at in range(100))
+    longest = {"curtailed": curtailed, "ineffective": curtailed, "omissions": omissions}
+    await receive(desk, **longest, effects=effects, omission_count=100)
+    long = seal(attestation(desk), desk.land.node.key)
+    too_long = replace(long, payload=long.payload + b" " * PAYLOAD_BYTES_MAX)
+    with pytest.raises(InputError, match="over 32768"):
+        await desk.attestations.receive(too_long, "node-1")
+
+
+async def test_everything_that_is_refused_is_counted_by_why(desk):
+    land, now_ms = desk.land, desk.ledger.now_ms()
+    await receive(desk, t_ms=5)
+    good = attestation(desk)
+    tries = {
+        Outcome.MALFORMED: seal(land.order(), land.node.key),
+        Outcome.FOREIGN: seal(replace(good, ledger_origin="example.org/o"), land.node.key),
+        Outcome.AHEAD: seal(replace(good, t_ms=now_ms + 300_000), land.node.key),
+        Outcome.UNREGISTERED: seal(good, PrivateKey.generate()),
+        Outcome.OLDER: seal(replace(good, t_ms=4), land.node.key),
+        Outcome.ROLLED_BACK: seal(replace(good, ledger_size=99), land.node.key),
+        Outcome.SPLIT_VIEW: seal(replace(good, root_sha256="0" * 64), land.node.key),
+    }
+    for envelope in tries.values():
+        with pytest.raises(EnforcerError):
+            await desk.attestations.receive(envelope, "node-1")
+    with pytest.raises(RefusedError):
+        await desk.attestations.receive(seal(good, land.node.key), "node-2")
+    counted = dict.fromkeys((*tries, Outcome.MISNAMED, Outcome.TAKEN), 1)
+    assert desk.fleet.outcomes == counted
+    assert desk.fleet.split_views.keys() == {"node-1"}
+    land.now_ms += 1_000
+    await receive(desk)
+    assert not desk.fleet.split_views, "it has read our history after all"
+
+
+async def test_a_disk_that_takes_nothing_is_said_and_the_word_does_not_count(desk, tmp_path):
+    (tmp_path / "attestations" / "node-1").write_text("a file where the folder belongs")
+    with pytest.raises(UnavailableError):
+        await receive(desk)
+    assert desk.fleet.words == {}
+    assert desk.fleet.outcomes == {Outcome.UNKEPT: 1}
+
+
+async def test_after_a_start_the_newest_that_was_kept_whole_is_known_again(desk, tmp_path):
+    await receive(desk, t_ms=5)
+    newest = await receive(desk, t_ms=9)
+    folder = tmp_path / "attestations" / "node-1"
+    (folder / f"{10:016}-7.json").write_bytes(b"")  # as a machine leaves it that lost its power
+    (folder / f"{11:016}-7.json").write_bytes(b"garbage")
+    again = Attestations(desk.ledger, KeptFiles(tmp_path / "attestations"), fleet := Fleet())
+    await again.restore()
+    assert fleet.words["node-1"].attestation == newest
+    assert len(list(folder.iterdir())) == 2, "what nobody can read is no evidence"
+
+
+async def test_what_was_kept_in_another_node_s_name_is_not_taken_up(desk, tmp_path):
+    folder = tmp_path / "attestations" / "node-1"
+    folder.mkdir(parents=True)
+    forged = seal(attestation(desk), PrivateKey.generate())
+    (folder / f"{9:016}-7.json").write_bytes(format_envelope(forged))
+    await desk.attestations.restore()
+    assert desk.fleet.words == {}

@@ -1,0 +1,128 @@
+"""The fleet as the control plane knows it: each node's newest word, and what was refused.
+
+Memory is bounded: one word a node, of at most 64 KiB. Nothing here judges whether a node may
+speak: what is taken was checked before. What is shown of an order is computed when it is asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from enforcer.core.attestation import Attestation
+from enforcer.core.attested import LAG_MS_MAX, Exceptional
+from enforcer.core.envelope import Envelope
+from enforcer.core.state import State
+from enforcer.services.digests import Digests
+from enforcer.services.exceptions import exception_of, exceptions, nodes_of
+
+SPLIT_VIEW_MS: Final = 3_600_000
+"""So long a node that showed another history is an exception, unless it attests this one again."""
+
+
+class Outcome(IntEnum):
+    """What became of an attestation that somebody brought."""
+
+    UNSPECIFIED = 0
+    TAKEN = 1
+    REPEATED = 2
+    """The very same was here: no error."""
+    MALFORMED = 3
+    MISNAMED = 4
+    """Of another node than the one that brought it."""
+    FOREIGN = 5
+    """About another ledger."""
+    AHEAD = 6
+    """Of a time that is to come."""
+    UNREGISTERED = 7
+    """Not signed by the node's registered key."""
+    OLDER = 8
+    """The node has said something newer: this one was replayed, or its clock was set back."""
+    ROLLED_BACK = 9
+    """The node has read more than this ledger has."""
+    SPLIT_VIEW = 10
+    """The node has read another history."""
+    BEHIND = 11
+    """The node had long since had more to read."""
+    UNKEPT = 12
+    """The disk did not take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One attestation that was taken."""
+
+    attestation: Attestation
+    envelope: Envelope
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStanding:
+    """One node at a time."""
+
+    node_id: str
+    word: Word | None
+    """Its newest; None: nothing was taken of it."""
+    exception: Exceptional | None
+    is_live: bool
+    """It was heard within `LAG_MS_MAX`."""
+
+
+class Fleet:
+    """The nodes of one ledger; use it from one event loop."""
+
+    def __init__(self) -> None:
+        self.words: dict[str, Word] = {}
+        """Node id -> its newest word."""
+        self.split_views: dict[str, int] = {}
+        """Node id -> when it showed another history last."""
+        self.outcomes: Counter[Outcome] = Counter()
+        self.digests = Digests()
+        self._tell: list[Callable[[Word], None]] = []
+
+    def on_word(self, tell: Callable[[Word], None]) -> None:
+        """Have `tell` called for each word that is taken; it must not wait."""
+        self._tell.append(tell)
+
+    def take(self, word: Word) -> None:
+        """Take in a node's newest word."""
+        node_id = word.attestation.node_id
+        self.words[node_id] = word
+        self.split_views.pop(node_id, None)
+        for tell in self._tell:
+            tell(word)
+
+    def forget(self, registered: Collection[str]) -> None:
+        """Forget the nodes that are registered no more."""
+        for known in (self.words, self.split_views):
+            for node_id in known.keys() - set(registered):
+                del known[node_id]
+
+    def exceptions(self, state: State, at_ms: int) -> dict[str, Exceptional]:
+        """Return the nodes that are exceptions now, sorted by kind and node id."""
+        words = {node_id: word.attestation for node_id, word in self.words.items()}
+        return exceptions(state, words, at_ms, self.digests, self.split_since(at_ms))
+
+    def split_since(self, at_ms: int) -> set[str]:
+        """Return the nodes that showed another history, and not this one since."""
+        return {
+            node for node, seen_ms in self.split_views.items() if seen_ms > at_ms - SPLIT_VIEW_MS
+        }
+
+    def nodes(self, state: State, at_ms: int) -> list[str]:
+        """Return the ids of all nodes that are registered or have spoken, sorted."""
+        return sorted(nodes_of(state, at_ms) | self.words.keys())
+
+    def standing(self, state: State, node_id: str, at_ms: int) -> NodeStanding:
+        """Return how one node stands."""
+        word = self.words.get(node_id)
+        said = word.attestation if word is not None else None
+        kind = exception_of(state, said, at_ms, self.digests)
+        if node_id in self.split_since(at_ms):
+            kind = Exceptional.SPLIT_VIEW
+        is_live = word is not None and word.received_at_ms >= at_ms - LAG_MS_MAX
+        return NodeStanding(node_id, word, kind, is_live)

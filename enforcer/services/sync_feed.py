@@ -99,13 +99,24 @@ class SyncFeed:
         Raises:
             IntegrityError, UnavailableError: the ledger cannot be read.
         """
-        size = self._ledger.state.size
         since_ms = self._ledger.now_ms() - STOPS_SHOWN_MS
-        first = max(size - LOOKED_BACK_MAX, 0)
-        leaves = await asyncio.to_thread(lambda: list(self._ledger.files.entries(first, size)))
-        entries = [entry for entry in map(parse, leaves) if entry.recorded_at_ms >= since_ms]
-        for entry in _stops_in(entries):
+        for entry in _stops_in(await asyncio.to_thread(self._entries_since, since_ms)):
             self._add_stop(entry.recorded_at_ms, format_envelope(entry.envelope))
+
+    def _entries_since(self, since_ms: int) -> list[Entry]:
+        """Return the last entries recorded since then; read from the end, so a start is short."""
+        end = self._ledger.state.size
+        first = max(end - LOOKED_BACK_MAX, 0)
+        found: list[Entry] = []
+        while end > first:
+            start = max((end - 1) // TILE_WIDTH * TILE_WIDTH, first)
+            entries = list(map(parse, self._ledger.files.entries(start, end)))
+            late = [entry for entry in entries if entry.recorded_at_ms >= since_ms]
+            found[:0] = late
+            if len(late) < len(entries):
+                break
+            end = start
+        return found
 
     def close(self) -> None:
         """Let every stream go: this process ends, and nodes go on elsewhere or later."""

@@ -29,7 +29,7 @@ from tests.control import (
     with_reasons,
 )
 from tests.e2e.installation import free_ports
-from tests.people import seal
+from tests.people import Land, seal
 
 SECONDS_MAX = 30.0
 
@@ -55,9 +55,9 @@ class ControlPlane:
     def pid(self):
         return self.child.pid
 
-    async def hear(self, *events):
+    async def hear(self, *events, seconds_max=SECONDS_MAX):
         """Return the next log line of one of the events."""
-        async with asyncio.timeout(SECONDS_MAX):
+        async with asyncio.timeout(seconds_max):
             while line := await self.child.stderr.readline():
                 if not line.startswith(b"{"):
                     self.said.append(line)
@@ -77,8 +77,8 @@ class ControlPlane:
 class Host:
     """A host with one ledger, and control planes that are started on it."""
 
-    def __init__(self, directory):
-        self.here = Installation(directory)
+    def __init__(self, directory, land=None):
+        self.here = Installation(directory, land or Land())
         self.land = self.here.land
         (self.port,) = free_ports(1)
         self.config_file = self.here.write_config()
@@ -92,14 +92,14 @@ class Host:
         self.started.append(await ControlPlane(config_file or self.config_file).start())
         return self.started[-1]
 
-    async def serving(self):
+    async def serving(self, seconds_max=SECONDS_MAX):
         process = await self.run()
-        await process.hear("control_serves")
+        await process.hear("control_serves", seconds_max=seconds_max)
         return process
 
-    async def warm(self):
+    async def warm(self, seconds_max=SECONDS_MAX):
         process = await self.run()
-        await process.hear("standby_warm")
+        await process.hear("standby_warm", seconds_max=seconds_max)
         return process
 
     def keep(self, recorded):
@@ -110,10 +110,15 @@ class Host:
         async with self.here.client(self.land.proposer) as client:
             for act in founding_acts(self.land):
                 self.keep(await client.record_root_act(act))
-            path = self.here.directory / "targets.txt"
-            path.write_bytes(TARGETS)
-            await client.upload_targets(path)
+        await self.bring(TARGETS)
         self.land.state = self.read()[1]
+
+    async def bring(self, targets):
+        """Upload a list."""
+        path = self.here.directory / "targets.txt"
+        path.write_bytes(targets)
+        async with self.here.client(self.land.proposer) as client:
+            await client.upload_targets(path)
 
     def read(self):
         """Read the ledger from its files, as an auditor does."""

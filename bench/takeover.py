@@ -1,0 +1,109 @@
+"""A control plane dies under load: how long until its standby has answered an act.
+
+Two real `enforcer control --standby` on one ledger of 10,000 and of 100,000 entries, gRPC with
+mTLS, no Redis. Two people propose and approve without a pause; the one that serves is killed
+(SIGKILL) at a random moment, and an act that waits is sent every five milliseconds over a fresh
+connection until it is answered. The time is from the kill to that answer; a cold start is the same
+with the other process started at the kill. TAKEOVER_ENTRIES, TAKEOVER_ROUNDS and TAKEOVER_COLD say
+how many of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter, time_ns
+
+from bench import Row, audit, median_row
+from enforcer.errors import UnavailableError
+from tests.app.test_standby import ControlPlane, Host, work
+from tests.control import LOG_KEY, REASONS, TARGETS
+from tests.ledgers import Archive
+from tests.people import Land
+
+ENTRIES = tuple(map(int, os.environ.get("TAKEOVER_ENTRIES", "10000,100000").split(",")))
+ROUNDS = int(os.environ.get("TAKEOVER_ROUNDS", "11"))
+COLD = int(os.environ.get("TAKEOVER_COLD", "3"))
+LOAD_SECONDS = 1.5
+FOLD_SECONDS_MAX = 900.0
+RETRY_SECONDS = 0.005
+WORKERS = 2
+
+
+def run() -> list[Row]:
+    rows: list[Row] = []
+    for entries in ENTRIES:
+        with tempfile.TemporaryDirectory(prefix="enforcer-bench-") as name:
+            rows += asyncio.run(measured(Path(name), entries))
+    return rows
+
+
+async def measured(directory: Path, entries: int) -> list[Row]:
+    """Take over again and again, warm and cold, on one ledger."""
+    host = Host(directory, land_of(directory / "ledger", entries))
+    chance = random.Random(20_301)
+    what = f"{entries:,} entries"
+    try:
+        serves = await host.serving(FOLD_SECONDS_MAX)
+        await host.bring(TARGETS)
+        warm, cold = [], []
+        for _ in range(ROUNDS):
+            standby = await host.warm(FOLD_SECONDS_MAX)
+            warm.append(await killed_and_answered(host, serves, standby, chance))
+            serves = standby
+        for _ in range(COLD):
+            cold.append(await killed_and_answered(host, serves, None, chance))
+            serves = host.started[-1]
+        host.check()
+    finally:
+        for process in host.started:
+            await process.kill()
+    ratio = median(cold) / median(warm)
+    return [
+        median_row(f"{what}: kill to the standby's first answer", warm, "ms"),
+        Row(f"{what}: the longest of them", max(warm), "ms", len(warm)),
+        median_row(f"{what}: kill to a cold start's first answer", cold, "ms"),
+        Row(f"{what}: cold start / standby", ratio, "times"),
+    ]
+
+
+def land_of(path: Path, entries: int) -> Land:
+    """Write a ledger as an authority fills it in weeks, the last entry of now."""
+    audit.ENTRIES = entries
+    now_ms = time_ns() // 1_000_000
+    land = Land.founded(now_ms=now_ms - (entries + 1_000) * audit.ENTRY_MS)
+    audit.fill(Archive(path, land, log_key=LOG_KEY))
+    land.now_ms = now_ms
+    return land
+
+
+async def killed_and_answered(
+    host: Host, serves: ControlPlane, standby: ControlPlane | None, chance: random.Random
+) -> float:
+    """Kill who serves while people work; return after how many ms an act was answered."""
+    people = [asyncio.ensure_future(work(host, at, chance)) for at in range(WORKERS)]
+    await asyncio.sleep(LOAD_SECONDS + chance.uniform(0, 0.2))
+    act = host.proposal("after the kill")
+    os.kill(serves.pid, signal.SIGKILL)
+    began = perf_counter()
+    if standby is None:
+        await host.run()
+    while True:
+        async with host.here.client(host.land.proposer) as client:
+            try:
+                host.keep(await client.propose(act, [REASONS]))
+                break
+            except UnavailableError:
+                await asyncio.sleep(RETRY_SECONDS)
+    took_ms = 1_000 * (perf_counter() - began)
+    for person in people:
+        person.cancel()
+    await asyncio.gather(*people, return_exceptions=True)
+    await serves.kill()
+    await (standby or host.started[-1]).hear("control_serves", seconds_max=FOLD_SECONDS_MAX)
+    return took_ms

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from enforcer.backends import durable
+from enforcer.errors import UnavailableError
 
 FOLDER: Final = "control"
 MARK_BYTES: Final = 8_192
@@ -54,28 +55,23 @@ class MarkFile:
     """The mark of this process; a context manager that takes it away."""
 
     def __init__(self, ledger_dir: Path) -> None:
-        """Make it, empty; those of dead processes go.
-
-        Raises:
-            UnavailableError: it cannot be made.
-        """
+        """Make it once something is said; those of dead processes go."""
         folder = ledger_dir / FOLDER
-        durable.make_directory(folder)
         for path, _ in _found(folder):
             if (descriptor := _of_the_dead(path)) is not None:
                 durable.remove_quietly(path)
                 os.close(descriptor)
         self._path = folder / f"{secrets.token_hex(8)}.json"
-        # Locked under a name that nobody looks for, so nobody can take it for a dead one's.
-        hidden = durable.temporary_of(self._path)
-        with durable.reporting(self._path, "make"):
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self._descriptor = os.open(hidden, flags, durable.PUBLIC_MODE)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            hidden.rename(self._path)
+        self._descriptor = -1
 
     def say(self, mark: Mark) -> None:
-        """Say it now; failing is no harm, as then this process is taken for a silent one."""
+        """Say it now; failing is no harm, as then this process is taken for a silent one.
+
+        A ledger is opened and served on a full disk, too.
+        """
+        if self._descriptor < 0:
+            with suppress(OSError, UnavailableError):
+                self._make()
         changes = {"problem": mark.problem[:PROBLEM_CHARACTERS_MAX], "beat_ms": _boot_ms()}
         said = json.dumps(asdict(mark) | changes).encode()
         # In its place: a full disk takes that too. A torn one is read again.
@@ -88,6 +84,19 @@ class MarkFile:
             durable.remove_quietly(self._path)
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _make(self) -> None:
+        durable.make_directory(self._path.parent)
+        # Locked under a name that nobody looks for, so nobody can take it for a dead one's.
+        hidden = durable.temporary_of(self._path)
+        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, durable.PUBLIC_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            hidden.rename(self._path)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
 
     def __enter__(self) -> Self:
         return self

@@ -107,3 +107,10 @@ def test_on_a_full_disk_nothing_is_restored_and_the_former_backup_stays(run, con
     )
     assert done.stdout.split() == ["code", "6", "0"], done
     assert "Free space" in done.stderr
+
+
+def test_where_nobody_serves_the_ledger_status_says_so(run, config):
+    said = run("status", "--standby", config)
+    assert said.code == 6
+    assert "no process serves the ledger" in said.out
+    assert "enforcer control --standby" in said.out

@@ -22,10 +22,11 @@ WORDS = {
     "links_unknown": "packets of a link type that is not known",
     "cut": "a capture ends in the middle of a packet",
     "bad_lines": "lines are wrong",
-    "lists_missing": "lists of orders are not here",
+    "lists_missing": "lists of orders are not here, or are restricted",
     "unproven": "flows came from a blocked address, and nothing shows whether anybody got them",
     "nothing_seen": "no flow and no message was there to look at",
 }
+MISSING_SHOWN_MAX = 20
 PHASES = {
     "BEFORE": "before it was in force",
     "AT_EDGE": "at its beginning or end",
@@ -165,6 +166,13 @@ def _show(found: Found) -> None:
         words = WORDS.get(reason, reason.replace("_", " ").replace("export ", "exports: "))
         err().print(
             f"[yellow]not everything was seen:[/] {escape(words)}" + f" ({count})" * (count > 0)
+        )
+    if checked.missing:
+        ids = ", ".join(each.order.payload.order_id for each in checked.missing[:MISSING_SHOWN_MAX])
+        more = len(checked.missing) - MISSING_SHOWN_MAX
+        err().print(
+            f"[yellow]not looked at:[/] {escape(ids)}{f' and {more} more' * (more > 0)}. Copy "
+            "their lists as well; what is restricted opens with --identity, for whom it was sealed."
         )
     for path, (line, problem) in found.first_bad_lines.items():
         err().print(f"[yellow]{escape(path)} line {line}:[/] {escape(problem)}")

@@ -7,6 +7,7 @@ a few lines that read the wire form afresh.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,9 @@ from tests.tables import compile_bytes, order_row
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 VECTORS: Final = Path(__file__).parent.parent / "vectors" / "packets"
+ROOT: Final = Path(__file__).resolve().parents[2]
+DATA: Final = Path(os.environ.get("ENFORCER_DATA") or ROOT.parent / "shared" / "data")
+"""More of real exporters' packets, where it is there."""
 TARGETS: Final = b"ip 198.51.100.66\nnet 2001:db8:bad::/48\nsubtree blocked.example\n"
 BLOCKED_NAME: Final = dns.name.from_text("blocked.example")
 BLOCKED_NETWORKS: Final = (ip_network("198.51.100.66/32"), ip_network("2001:db8:bad::/48"))
@@ -229,9 +233,10 @@ def flows(wire: bytes) -> None:
     assert decoder.template_count <= 4
 
 
-def exports_of(folder: Path) -> list[bytes]:
-    """Return the flow exports in a folder, in order."""
-    return [path.read_bytes() for path in sorted(folder.glob("*.dat"))]
+def exports_of(*folders: Path) -> list[bytes]:
+    """Return the flow exports in folders, in order; what is not there has none."""
+    paths = {path.name: path for folder in folders for path in sorted(folder.glob("*.dat"))}
+    return [path.read_bytes() for path in paths.values()]
 
 
 def packets_of(*folders: Path) -> list[bytes]:
@@ -275,6 +280,6 @@ ALL: Final[dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]]
     "table": (table, lambda: [table_bytes()]),
     "targets": (targets, lambda: [TARGETS]),
     "netlink": (netlink, dumps_by_hand),
-    "flows": (flows, lambda: exports_of(VECTORS.parent / "netflow")),
+    "flows": (flows, lambda: exports_of(VECTORS.parent / "netflow", DATA / "netflow")),
 }
 """Each target with its corpus."""

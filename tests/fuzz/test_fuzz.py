@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.mutate import mutants
-from tests.fuzz.targets import ALL
+from tests.fuzz.targets import ALL, DATA
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MUTANTS = 1_500
@@ -84,6 +84,7 @@ def run_sanitised(copy: Path, *words: str) -> None:
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
         "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
         "PYTHONPATH": str(copy),
+        "ENFORCER_DATA": str(DATA),
     }
     ran = subprocess.run(
         [sys.executable, *words], cwd=copy, env=env, capture_output=True, text=True, check=False

@@ -26,6 +26,28 @@ EVENTS = (
     "UK 2008 (IWF/Wikipedia)",
 )
 """What went wrong with blocking systems: none may drop out."""
+SOFTWARE = (
+    "CrowdSec: lifetimes",
+    "CrowdSec: a prefix",
+    "nft: merged",
+    "pyroute2: a set dump",
+    "ExaBGP, GoBGP",
+    "PowerDNS, Unbound: one bad line",
+    "AdGuard Home, PowerDNS: memory",
+    "Unbound, AdGuard: stall",
+    "PowerDNS: a new block",
+    "PowerDNS #16935",
+    "BIND CVE-2026-11331",
+    "Unbound CVE-2026-50243",
+    "BIND: DO=1",
+    "blocky",
+    "A Redis-only blocklist",
+    "Redis: reading past XTRIM",
+    "redis-py: a client behind sentinels",
+    "CT log Yeti 2022",
+    "CoreDNS",
+)
+"""What went wrong with software of the same kind, by how its row begins."""
 
 
 def found_in(path: Path) -> set[str]:
@@ -34,6 +56,13 @@ def found_in(path: Path) -> set[str]:
 
 def test_no_event_of_a_blocking_system_is_left_out():
     assert tuple(event for event, _, _ in ROWS)[: len(EVENTS)] == EVENTS
+
+
+def test_no_event_of_software_of_the_same_kind_is_left_out():
+    rows = [event for event, _, _ in ROWS][len(EVENTS) :]
+    assert len(rows) == len(SOFTWARE)
+    for row, begins in zip(rows, SOFTWARE, strict=True):
+        assert row.startswith(begins), begins
 
 
 @pytest.mark.parametrize(("event", "tests"), [(event, tests) for event, _, tests in ROWS])

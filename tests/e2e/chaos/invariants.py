@@ -44,6 +44,8 @@ OWN_KINDS = {kind.__name__ for kind in (OrderHeld, AttestationsRecorded)}
 PER_SECOND = 100
 WATCHED_MAX = 12
 """So many names of orders that came under load are asked for all the time, beside those above."""
+SETTLED_SECONDS = 4.0
+"""Longer than a gate may take to have a table on its disk."""
 LAST_WORDS_SECONDS = 1.0
 """A query sent so shortly before a gate, or its worker, was killed may have died with it."""
 
@@ -63,7 +65,8 @@ class Invariants:
     downtimes: list[tuple[float, float]] = field(default_factory=list)
     """When the gate or its workers were killed, and when it served again (monotonic)."""
     asked: int = 0
-    _candidates: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
+    _seen: tuple[dict[str, float], dict[str, float]] = field(default_factory=lambda: ({}, {}))
+    """Since when names of orders were found to be blocked, and free, at each rest."""
 
     def begin(self) -> tuple[OrderRef, OrderRef]:
         """Have the lasting order in force, and the one with one signature proposed."""
@@ -99,8 +102,11 @@ class Invariants:
 
     def forget(self, names: Iterable[str]) -> None:
         """Hear that somebody acts on these names: what is answered for them may change."""
-        for each in (self.always, self.never, *self._candidates):
-            each.difference_update(names)
+        for name in names:
+            self.always.discard(name)
+            self.never.discard(name)
+            for seen in self._seen:
+                seen.pop(name, None)
 
     @contextmanager
     def gate_down(self) -> Iterator[None]:
@@ -165,17 +171,24 @@ class Invariants:
         return ""
 
     def _watch_more(self, actors: Actors) -> None:
-        """Ask from now on for what has answered the same at two rests.
+        """Ask from now on for what has answered the same at rests for a while.
 
         Not at once: a gate that is killed within a second of a change begins with the table
         before, until its node finds that.
         """
-        seen = set(actors.lasting(True)), set(actors.lasting(False))
-        blocked, free = (before & now for before, now in zip(self._candidates, seen, strict=True))
-        self._candidates = seen
+        lasting = [set(actors.lasting(is_blocked)) for is_blocked in (True, False)]
+        now = time.monotonic()
+        for seen, names in zip(self._seen, lasting, strict=True):
+            for gone in seen.keys() - names:
+                del seen[gone]
+            seen.update(dict.fromkeys(names - seen.keys(), now))
+        blocked, free = (
+            sorted(name for name, since in seen.items() if now - since > SETTLED_SECONDS)
+            for seen in self._seen
+        )
         self.always = {*BLOCKED, *blocked}
         self.never = {*FREE, *PROPOSED, *FORGED, *free}
-        more = [*sorted(blocked)[: WATCHED_MAX // 2], *sorted(free)[: WATCHED_MAX // 2]]
+        more = [*blocked[: WATCHED_MAX // 2], *free[: WATCHED_MAX // 2]]
         self._questions.names = [*BLOCKED, *FREE, *PROPOSED, *FORGED, *more]
 
     def _is_excused(self, sent_at: float) -> bool:

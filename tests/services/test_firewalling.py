@@ -188,6 +188,25 @@ async def test_a_longer_orders_end_lets_the_shorter_one_count(world):
         assert [row.measure for row in world.firewall.content.rows] == [IpMeasure.REJECT]
 
 
+async def test_of_two_orders_for_one_address_the_earlier_decides_and_the_other_takes_over(world):
+    def deciding():
+        return [int.from_bytes(world.firewall.content.pieces.ipv4[8:12], "little")]
+
+    async with world.running():
+        first, second = order(world, INNER, DROP), order(world, INNER)
+        await world.publish()
+        await until(lambda: attests(world) and world.blocks("198.51.100.9"))
+        assert deciding() == [first.entry_index]
+        world.land.stop(first)
+        await world.publish()
+        await until(lambda: attests(world))
+        assert world.blocks("198.51.100.9")
+        assert deciding() == [second.entry_index]
+        world.land.stop(second)
+        await world.publish()
+        await until(lambda: attests(world) and not world.blocks("198.51.100.9"))
+
+
 async def test_an_order_for_names_and_addresses_is_enforced_as_a_whole(world):
     targets = b"exact bad.example.org\nip 192.0.2.7\n"
     async with world.running():

@@ -329,6 +329,22 @@ class FirewallPart(Section, frozen=True, kw_only=True):
             raise ValueError("lease_seconds is less than twice check_seconds")
 
 
+class CanaryPart(Section, frozen=True, kw_only=True):
+    """Which nodes of a network take new blocks first."""
+
+    role: Literal["none", "canary"] = "none"
+    """canary: this node waits for nobody, and tells others what its gate said."""
+    follows: Annotated[tuple[Address, ...], Meta(max_length=16)] = ()
+    """The canaries that this node waits for, where they take stops (their ``listen``)."""
+    wait_seconds: Annotated[float, Meta(ge=0, le=60)] = 10.0
+    """How long a new block waits for a word of theirs, at most; 0: not at all."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a canary that waits for others."""
+        if self.role == "canary" and self.follows:
+            raise ValueError("a canary follows nobody: take out role or follows")
+
+
 class NodeConfig(File, frozen=True, kw_only=True):
     """``enforcer node``."""
 
@@ -351,11 +367,14 @@ class NodeConfig(File, frozen=True, kw_only=True):
     poll_interval_ms: Annotated[int, Meta(ge=10, le=60_000)] = 200
     """How often the feed's head is read, pushed or not."""
     firewall: FirewallPart = FirewallPart()
+    canary: CanaryPart = CanaryPart()
 
     def __post_init__(self) -> None:
-        """Raise ValueError when the socket's path does not fit into an address."""
+        """Raise ValueError for a socket's path that is too long, or a canary out of reach."""
         if self.gate_socket is not None:
             _check_socket_path(self.gate_socket, "gate_socket")
+        if self.canary.role == "canary" and (self.listen is None or self.gate_socket is None):
+            raise ValueError("a canary needs listen, where others ask it, and a gate_socket")
 
 
 class BlockPage(Section, frozen=True, kw_only=True):

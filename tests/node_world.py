@@ -46,6 +46,7 @@ from enforcer.core.trust import Trust
 from enforcer.errors import UnavailableError
 from enforcer.ports import FeedUpdate
 from enforcer.services.attest import Attester
+from enforcer.services.canaries import Canaries
 from enforcer.services.enforce import Enforcer
 from enforcer.services.firewalling import Firewalling, FirewallPace
 from enforcer.services.lists import ListKeeper
@@ -133,6 +134,8 @@ class World:
         self.is_dry_run = False
         self.pieces = PieceWorker()
         self.replica = Replica
+        self.canaries: Callable[[], Canaries] = Canaries
+        """Makes what the node knows of canaries, at each start."""
         node = self.land.node
         self.receiver: Receiver | None = Receiver(node.key.key_id, node.encryption_secret)
         self.witnesses = NOBODY
@@ -202,6 +205,7 @@ class World:
                 split_views=SplitViews(trust, verify, ledger, files),
                 cosigner=self.cosigner(time),
                 firewall=firewall,
+                canaries=self.canaries(),
                 pace=QUICK,
             )
             await node.start()

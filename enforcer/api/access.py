@@ -65,6 +65,7 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.NodeService/Sync": frozenset((Role.NODE,)),
     "/enforcer.v1.NodeService/PushSuspension": OFFICERS | {Role.NODE},
     "/enforcer.v1.NodeService/ReadOrder": OFFICERS,
+    "/enforcer.v1.NodeService/AwaitTrial": frozenset((Role.NODE,)),
     "/grpc.health.v1.Health/Check": ANY_CERTIFICATE,
     "/grpc.health.v1.Health/List": ANY_CERTIFICATE,
     "/grpc.health.v1.Health/Watch": ANY_CERTIFICATE,

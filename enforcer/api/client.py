@@ -28,6 +28,7 @@ from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.receipt import verify_receipt
 from enforcer.core.target import ListSummary
 from enforcer.errors import IntegrityError, NotFoundError, UnavailableError
+from enforcer.ports import TrialVerdict
 from enforcer.services.ledger import Recorded
 from enforcer.v1 import (
     audit_pb2,
@@ -39,6 +40,7 @@ from enforcer.v1 import (
 )
 
 CHUNK_BYTES: Final = 1 << 18
+TRIAL_GRACE_SECONDS: Final = 2.0
 
 Progress: TypeAlias = Callable[[int, int], None]
 """``progress(done, total)``, in bytes."""
@@ -229,6 +231,25 @@ class ControlClient(ControlReader):
         has_proof = response.HasField("recorded")
         recorded = self._proved(envelope, response.recorded) if has_proof else None
         return PushedSuspension(response.outcome, recorded)
+
+    async def await_trial(
+        self, order_indices: Sequence[int], wait_seconds: float
+    ) -> dict[int, TrialVerdict]:
+        """Ask a canary what its gate has said of orders; it answers within `wait_seconds`.
+
+        A verdict that this version does not know is none.
+        """
+        request = node_pb2.AwaitTrialRequest(
+            order_indices=order_indices, wait_ms=int(wait_seconds * 1_000)
+        )
+        seconds_max = wait_seconds + TRIAL_GRACE_SECONDS
+        response = await answer(self._nodes.AwaitTrial(request, timeout=seconds_max))
+        known = {int(each) for each in TrialVerdict if each}
+        return {
+            each.order_index: TrialVerdict(each.verdict)
+            for each in response.trials
+            if each.verdict in known
+        }
 
     async def read_order(
         self, order_id: str, entry_index: int | None = None, *, seconds_max: float

@@ -139,6 +139,18 @@ def _node_families(view: NodeView) -> Iterator[Metric]:
         view.unlogged_suspensions,
     )
     yield _gauge(
+        "enforcer_node_canaries", "Canaries that new blocks wait for.", view.canaries.canaries
+    )
+    yield _gauge(
+        "enforcer_node_canaries_answering", "Of those the ones that answer.",
+        view.canaries.answering,
+    )  # fmt: skip
+    yield _counter(
+        "enforcer_node_orders_untried",
+        "Orders that began without a canary's word, since the start.",
+        view.canaries.untried,
+    )
+    yield _gauge(
         "enforcer_node_witness_quorum",
         "Witnesses that new blocks wait for; 0: UNWITNESSED.",
         view.witness_quorum,

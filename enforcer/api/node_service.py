@@ -106,6 +106,21 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             field="order_id",
         )
 
+    async def AwaitTrial(
+        self, request: node_pb2.AwaitTrialRequest, context: Context
+    ) -> node_pb2.AwaitTrialResponse:
+        """Refuse: that is for canaries.
+
+        Raises:
+            RefusedError: always.
+        """
+        del request, context
+        raise RefusedError(
+            "the control plane has no gate",
+            advice="Name a node that is a canary in follows.",
+            field="order_indices",
+        )
+
 
 @lru_cache(maxsize=PIECES_KEPT_MAX)
 def _message(update: SyncUpdate) -> node_pb2.SyncResponse:

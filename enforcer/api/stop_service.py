@@ -14,7 +14,8 @@ from enforcer.api.access import Context
 from enforcer.api.identity import caller_of, check_signer, trust_domain
 from enforcer.core.envelope import format_envelope
 from enforcer.core.key import Role
-from enforcer.errors import RefusedError
+from enforcer.errors import InputError, RefusedError
+from enforcer.services.canaries import ASKED_MAX, TRIAL_SECONDS
 from enforcer.services.node import Node
 from enforcer.services.stops import StopOutcome
 from enforcer.services.suspensions import SuspensionOutcome
@@ -99,3 +100,24 @@ class StopService(node_pb2_grpc.NodeServiceServicer):
         here = await self._node.read_order(request.order_id, index)
         order = translate.order_to_message(here.view, here.policy, here.payload)
         return node_pb2.ReadOrderResponse(order=order)
+
+    async def AwaitTrial(
+        self, request: node_pb2.AwaitTrialRequest, context: Context
+    ) -> node_pb2.AwaitTrialResponse:
+        """Tell what the gate has said of orders, as a canary does."""
+        if len(request.order_indices) > ASKED_MAX or request.wait_ms > TRIAL_SECONDS * 1_000:
+            raise InputError(
+                f"{len(request.order_indices)} orders, or {request.wait_ms} ms, are too many",
+                advice=f"Ask for at most {ASKED_MAX} orders and {TRIAL_SECONDS:.0f} s at once.",
+                field="order_indices",
+            )
+        caller = caller_of(context.auth_context(), trust_domain(self._node.state.origin))
+        said = await self._node.await_trial(
+            caller.identity, request.order_indices, request.wait_ms / 1_000
+        )
+        return node_pb2.AwaitTrialResponse(
+            trials=[
+                node_pb2.Trial(order_index=index, verdict=node_pb2.TrialVerdict.ValueType(verdict))
+                for index, verdict in said.items()
+            ]
+        )

@@ -10,8 +10,9 @@ import asyncio
 import resource
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ import structlog
 from enforcer.api.client import ControlClient
 from enforcer.api.control_link import GrpcControlLink
 from enforcer.api.identity import trust_domain
-from enforcer.api.server import Server
+from enforcer.api.server import Server, TlsFiles
 from enforcer.api.stop_service import StopService
 from enforcer.app.live_tls import LiveTls
 from enforcer.app.redis_place import place_of
@@ -40,6 +41,7 @@ from enforcer.core.envelope import key_id
 from enforcer.core.note import VerifierKey
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.services.attest import Attester
+from enforcer.services.canaries import Canaries
 from enforcer.services.enforce import Enforcer
 from enforcer.services.lists import ListKeeper
 from enforcer.services.no_gate import NoGate
@@ -129,7 +131,11 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         client = await stack.enter_async_context(
             ControlClient(config.control.address, tls.files, trust, verify)
         )
-        tls.taken = client.use
+        followed = [
+            await stack.enter_async_context(ControlClient(address, tls.files, trust, verify))
+            for address in config.canary.follows
+        ]
+        tls.taken = partial(_renew, (client, *followed))
         control = GrpcControlLink(client)
         # Two processes: a table, and so a stop, never waits for a list to be checked.
         checking = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
@@ -173,7 +179,17 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             split_views=SplitViews(trust, verify, ledger, files),
             cosigner=cosigner,
             firewall=firewall,
+            canaries=Canaries(
+                followed,
+                wait_seconds=config.canary.wait_seconds,
+                is_canary=config.canary.role == "canary",
+            ),
         )
+
+
+async def _renew(clients: Sequence[ControlClient], files: TlsFiles) -> None:
+    for client in clients:
+        await client.use(files)
 
 
 def _receiver(config: NodeConfig, key: PrivateKey) -> Receiver | None:

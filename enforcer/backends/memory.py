@@ -188,6 +188,8 @@ class MemoryGate:
         """How often tables were taken, and how often a base was among them."""
         self.bases = 0
         self.verifications = 0
+        self.golden: frozenset[str] = frozenset()
+        """Names that no table may block."""
         self._clock = clock
         self._table: Table | None = None
         self._floor_ms = 0
@@ -226,6 +228,15 @@ class MemoryGate:
                 advice="Hand over a newer one.",
                 present_time_floor_ms=_age(self._table)[1],
             )
+        for name in sorted(self.golden):
+            t_ms = max(self._clock.now_ms(), header.time_floor_ms)
+            verdict = table.decide(Name.from_text(name).wire, _A, t_ms)
+            if verdict.action is not Action.PASS and verdict.order is not None:
+                raise RefusedError(
+                    f"the table is refused: its order {verdict.order.order_id} blocks {name}",
+                    advice="Take the name out of the golden names.",
+                    order_index=verdict.order.index,
+                )
         self._table = table
         self.loads += 1
         self._floor_ms = max(self._floor_ms, header.time_floor_ms)

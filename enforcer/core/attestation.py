@@ -46,6 +46,10 @@ class NotEnforced(IntEnum):
     """Too few witnesses have cosigned a checkpoint that covers what it rests on."""
     GUARD = 8
     """A guard fires at its list, and no lift answers that."""
+    CANARY_AWAITED = 9
+    """It waits, for a bounded time, until a canary of its network has tried it."""
+    CANARY_BLAMED = 10
+    """The gate of a canary of its network refuses it."""
 
 
 NOTHING_ENFORCED: Final = frozenset({NotEnforced.BYPASSED, NotEnforced.SHADOW})

@@ -30,7 +30,7 @@ from enforcer.ports.firewall import (
 from enforcer.ports.gate import Gate, GateMode, GateReport, Histogram, ModeOverride
 from enforcer.ports.keys import Receiver, Sealing, Signer
 from enforcer.ports.ledger import Contents, ContentWriter, LedgerFiles, Wraps
-from enforcer.ports.links import ControlLink, WitnessLink
+from enforcer.ports.links import CanaryLink, ControlLink, TrialVerdict, WitnessLink
 from enforcer.ports.lists import (
     CollateralWork,
     CompileJob,
@@ -48,6 +48,7 @@ from enforcer.ports.traffic import DnsMessage, FlowIndex, LineIndex, Octets
 __all__ = [
     "NO_DELTAS",
     "Batches",
+    "CanaryLink",
     "Clock",
     "CollateralWork",
     "CompileJob",
@@ -93,6 +94,7 @@ __all__ = [
     "Silence",
     "TableStats",
     "Transport",
+    "TrialVerdict",
     "WitnessLink",
     "Wraps",
 ]

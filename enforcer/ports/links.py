@@ -1,8 +1,9 @@
-"""The ways to others: the control plane, and witnesses."""
+"""The ways to others: the control plane, canaries, and witnesses."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from enum import IntEnum
 from typing import Protocol
 
 
@@ -37,6 +38,31 @@ class ControlLink(Protocol):
 
         Raises:
             NotFoundError: the control plane does not have it either.
+        """
+
+
+class TrialVerdict(IntEnum):
+    """What a canary's gate said of an order."""
+
+    UNSPECIFIED = 0
+    PASSED = 1
+    """It has it in force, and no golden name is blocked."""
+    BLAMED = 2
+    """It refuses it: the order blocks a golden name."""
+
+
+class CanaryLink(Protocol):
+    """The way to a canary: another node of the same network, which takes new blocks first."""
+
+    async def await_trial(
+        self, order_indices: Sequence[int], wait_seconds: float
+    ) -> Mapping[int, TrialVerdict]:
+        """Return what its gate has said of some of these orders, as soon as it has.
+
+        Nothing, when it has said nothing within `wait_seconds`.
+
+        Raises:
+            EnforcerError: it is away, or is no canary of this network.
         """
 
 

@@ -16,6 +16,7 @@ from enforcer.core.fold import Effect
 from enforcer.core.life import OrderStatus
 from enforcer.core.order import OrderStopped
 from enforcer.core.state import State
+from enforcer.services.audit_canaries import CANARY_REASONS, CanaryAudit
 from enforcer.services.audit_claims import Claim
 from enforcer.services.audit_suspensions import SuspensionAudit
 from enforcer.services.findings import Code, Finding, utc
@@ -34,6 +35,7 @@ class OmissionAudit:
         self._unlogged: dict[str, tuple[Omission, str]] = {}
         """Payload hash of a stop that was obeyed before it was logged -> who said so first."""
         self._suspensions = SuspensionAudit()
+        self._canaries = CanaryAudit()
 
     def record(self, state: State, effect: Effect, entry: Entry) -> None:
         """Remember a stop, or what a safety officer did, that was just folded."""
@@ -54,6 +56,7 @@ class OmissionAudit:
                 state.size - 1 if state.size else None,
                 claim.place,
             )
+        self._canaries.note(state, claim)
         for omission in attestation.omissions:
             if omission not in off:
                 yield from self._check_omission(state, who, omission, claim)
@@ -66,6 +69,7 @@ class OmissionAudit:
         Whatever else stopped the same order does as well: after it the ledger takes no more.
         """
         yield from self._suspensions.finish(state, as_of_ms)
+        yield from self._canaries.finish()
         for stop, (omission, place) in self._unlogged.items():
             index, deadline_ms = omission.order_index, omission.since_ms + STOP_LOGGED_MS_MAX
             words = f"the stop {stop[:16]}… of the order in entry {index}"
@@ -134,6 +138,8 @@ class OmissionAudit:
             state, omission, who, claim
         ):
             return "no safety officer of its network suspended it"
+        if omission.reason in CANARY_REASONS:
+            return self._canaries.unfounded(state, who, omission, claim)
         if omission.reason is NotEnforced.UNWITNESSED and not self._witness_quorum:
             return "the trust file names no quorum of witnesses to wait for"
         return None

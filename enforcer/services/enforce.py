@@ -82,6 +82,16 @@ class Enforcer:
         return Held(self._link.rows, base.protections if base is not None else None)
 
     @property
+    def holds(self) -> bool:
+        """Whether the gate holds what it was given, by its own word."""
+        return self._link.holds
+
+    @property
+    def blamed(self) -> frozenset[int]:
+        """Orders that the gate refuses because of what they block, by entry index."""
+        return self._impossible.blamed
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing of the last plan waits for a base that is being compiled."""
         return not (self._is_waiting and self._bases.is_compiling)

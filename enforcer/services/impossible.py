@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from enforcer.core.attestation import NotEnforced
-from enforcer.errors import EnforcerError
+from enforcer.errors import EnforcerError, RefusedError
 from enforcer.services.base_table import RowKey, key_of
 from enforcer.services.plan import Plan, Protections
 
@@ -26,6 +26,15 @@ class Impossible:
     def problem(self) -> str:
         """Why the first of them is impossible; empty when nothing is."""
         return next((f"cannot compile: {error.message}" for error in self._errors.values()), "")
+
+    @property
+    def blamed(self) -> frozenset[int]:
+        """Which of them the gate refuses for themselves, by entry index."""
+        return frozenset(
+            key[0]
+            for key, error in self._errors.items()
+            if isinstance(error, RefusedError) and error.data.get("order_index") == key[0]
+        )
 
     def add(self, errors: Mapping[RowKey, EnforcerError], plan: Plan) -> Plan:
         """Remember what of the plan is impossible; return the plan without it."""

@@ -8,7 +8,7 @@ blocks runs in threads, work on whole lists in other processes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,9 +22,11 @@ from enforcer.core.envelope import parse_envelope
 from enforcer.core.sealed import by_list
 from enforcer.core.state import State
 from enforcer.core.table import NO_LOCAL_LAYER
-from enforcer.errors import EnforcerError
-from enforcer.ports import ControlLink, FeedSource, KeptFiles
+from enforcer.errors import EnforcerError, RefusedError
+from enforcer.ports import ControlLink, FeedSource, KeptFiles, TrialVerdict
 from enforcer.services.attest import Attester, FirewallWord
+from enforcer.services.canaries import Canaries
+from enforcer.services.canary import operator_of, verdicts
 from enforcer.services.drops import Drops
 from enforcer.services.effect_times import EffectTimes, enforced_alone, enforced_by
 from enforcer.services.enforce import Enforcer
@@ -76,9 +78,12 @@ class Node:
         scans: Scans,
         cosigner: Cosigner | None = None,
         firewall: Firewalling | None = None,
+        canaries: Canaries | None = None,
         pace: Pace = DEFAULT_PACE,
     ) -> None:
         """Take the parts; `cosigner` where the trust file names this node as a witness."""
+        self._canaries = canaries or Canaries()
+        self._canaries.on_change = self._stir
         self._firewall = firewall
         if firewall is not None:
             firewall.plan = self._firewall_plan
@@ -177,6 +182,7 @@ class Node:
             split_views=len(self._split_views.views),
             missing_lists=len(self._lists.missing(self._wanted_now())),
             limits_unread=len(self._scans.limits.unread),
+            canaries=self._canaries.view,
             gate=self._enforcer.state(plan),
             report=report,
             order_ids=order_ids_of(self._replica.state, report, firewall),
@@ -223,6 +229,7 @@ class Node:
                 self._paths.relay,
                 self._suspension_paths.run,
                 self._drops.watch,
+                self._canaries.run,
                 self._attester.deliver,
             ):
                 tasks.create_task(loop())
@@ -272,6 +279,33 @@ class Node:
             operator=self._operator(),
             said=self._suspensions.said,
         )
+
+    async def await_trial(
+        self, asker_id: str, order_indices: Sequence[int], wait_seconds: float
+    ) -> Mapping[int, TrialVerdict]:
+        """Return what the gate has said of some of these orders, as soon as it has.
+
+        Nothing, when it has said nothing within `wait_seconds`.
+
+        Raises:
+            RefusedError: this node is no canary, or the asker no node of its network.
+        """
+        if not self._canaries.is_canary:
+            raise RefusedError(
+                "this node is no canary",
+                advice='Set role = "canary" in its [canary], or follow another.',
+                field="order_indices",
+            )
+        if self._operator() is None or operator_of(self.state, asker_id) != self._operator():
+            raise RefusedError(
+                f"{asker_id} is no node of this network",
+                advice="Follow canaries of the own network.",
+                field="certificate",
+            )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds), self._round_done:
+                await self._round_done.wait_for(lambda: verdicts(self._enforcer, order_indices))
+        return verdicts(self._enforcer, order_indices)
 
     async def _gate_told(self) -> None:
         """Wait until the gate was told of what is known by now, `GATE_SECONDS_MAX` at most."""
@@ -398,7 +432,7 @@ class Node:
             held = replace(held, at_firewall=firewall.held_rows)
         if blocks_addresses is None:
             blocks_addresses = firewall is not None and firewall.is_real
-        return make_plan(
+        plan = make_plan(
             self._replica.state,
             self._replica.root,
             t_ms,
@@ -414,6 +448,9 @@ class Node:
             blocks_names=self._enforcer.has_gate,
             local=firewall.local if firewall is not None else NO_LOCAL_LAYER,
         )
+        if plan is None or (firewall is not None and blocks_addresses is not firewall.is_real):
+            return plan  # the latter is what a dry run would do: nothing that could wait
+        return self._canaries.part(plan, {row.index for row in held.rows} | held.at_firewall)
 
     def _operator(self) -> str | None:
         """Return whose network this node belongs to, as the roots registered it."""
@@ -445,6 +482,7 @@ class Node:
             faults=self._source.faults,
             plan=plan,
             planned_at_ms=self._planned_at_ms,
+            canaries=self._canaries.view,
             gate=state,
             enforcer=self._enforcer,
             firewall=self._firewall_view(),

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from enforcer.core.attestation import GateState
 from enforcer.core.life import ENDED
 from enforcer.core.state import State
+from enforcer.services.canaries import CanaryView
 from enforcer.services.enforce import Enforcer
 from enforcer.services.follow import FeedHealth
 from enforcer.services.no_gate import NoGate
@@ -32,6 +33,7 @@ def status_text(
     faults: Mapping[str, int],
     plan: Plan | None,
     planned_at_ms: int,
+    canaries: CanaryView,
     gate: GateState,
     enforcer: Enforcer | NoGate,
     firewall: FirewallView,
@@ -120,6 +122,7 @@ def status_text(
             for stop in stops.unlogged
         ],
         "suspensions": suspensions,
+        "canary": asdict(canaries),
         "missing_lists": list(missing),
         "missing_sealed_lists": list(missing_sealed),
         "limits_unread": list(limits_unread),

@@ -15,6 +15,7 @@ from enforcer.core.attestation import GateState
 from enforcer.core.firewall import FirewallState
 from enforcer.core.state import State
 from enforcer.ports import FirewallCount, GateReport
+from enforcer.services.canaries import CanaryView
 from enforcer.services.follow import FeedHealth
 from enforcer.services.plan import Plan
 
@@ -83,6 +84,7 @@ class NodeView:
     missing_lists: int
     limits_unread: int
     """Lists of past orders that nobody can bring, and that limits were judged without."""
+    canaries: CanaryView
     gate: GateState
     report: GateReport | None
     order_ids: Mapping[int, str]

@@ -129,13 +129,21 @@ class Plan:
         """The table digest that the node attests, and that an auditor recomputes."""
         return table_digest(self.origin, self.policy.ref, self.attested_rows, self.local)
 
-    def without(self, rows: Collection[OrderRow], reason: NotEnforced) -> Plan:
-        """Return the plan less these of its rows, listed with the reason where in force."""
+    def without(
+        self,
+        rows: Collection[OrderRow],
+        reason: NotEnforced,
+        since_ms: Mapping[int, int] = MappingProxyType({}),
+    ) -> Plan:
+        """Return the plan less these of its rows, listed with the reason where in force.
+
+        `since_ms` says since when, by entry index, where that is not since they began.
+        """
         if not rows:
             return self
         absent = {row.index for row in rows}
         more = [
-            Omission(row.index, reason, None, row.from_ms)
+            Omission(row.index, reason, None, max(row.from_ms, since_ms.get(row.index, 0)))
             for row in rows
             if row.is_in_force(self.t_ms)
         ]

@@ -23,6 +23,7 @@ from enforcer.core.attestation import GateState
 from enforcer.core.firewall import FirewallState
 from enforcer.errors import UnavailableError
 from enforcer.ports import FirewallCount, GateMode, GateReport, Histogram
+from enforcer.services.canaries import CanaryView
 from enforcer.services.follow import FeedHealth, FeedState
 from enforcer.services.node_view import Applied, FirewallView, NodeView
 from tests.backends.gate_world import GateUnderTest, Resolver, gate_folder, query
@@ -59,6 +60,7 @@ VIEW = NodeView(
     omission_count=3,
     unlogged_stops=1,
     unlogged_suspensions=4,
+    canaries=CanaryView(canaries=2, answering=1, untried=3),
     witness_quorum=2,
     witnessed_size=11,
     unwitnessed=1,

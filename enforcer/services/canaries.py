@@ -1,0 +1,233 @@
+"""New blocks wait, for a bounded time, until a canary's gate has shown that they break nothing.
+
+Owns which orders wait here, since when, and what the canaries said. Only what neither gate nor
+firewall has yet can wait: no end, stop or suspension does. Refuses to believe a canary in
+anything but time: what it passes is tried by this node's own gate as well. Always true: nothing
+waits longer than the bound for a canary's word, and without canaries nothing waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
+
+import structlog
+
+from enforcer.core.attestation import NotEnforced
+from enforcer.core.table import OrderRow
+from enforcer.errors import EnforcerError
+from enforcer.ports import CanaryLink, TrialVerdict
+from enforcer.services.plan import Plan
+
+ASKED_MAX: Final = 1_000
+"""Orders that one question can be about; the others are asked for next."""
+TRIAL_SECONDS: Final = 10.0
+"""How long a canary takes to answer a question to which it has no answer yet, at most."""
+BLAME_SECONDS: Final = 5.0
+"""How often a canary is asked whether its gate still refuses an order."""
+RETRY_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.1
+OLD_MS: Final = 60_000
+"""What began so long before this process did is not new: it comes back with a gate that forgot."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """An order that waits here."""
+
+    since_ms: int
+    """Since when, by the node's time."""
+    until_seconds: float
+    """When it waits no longer, by a clock that nobody can set."""
+    is_blamed: bool = False
+    """A canary's gate refuses it; it is left out while one goes on to say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryView:
+    """What a node knows of its canaries."""
+
+    is_canary: bool = False
+    canaries: int = 0
+    answering: int = 0
+    waiting: tuple[int, ...] = ()
+    """Orders that wait, by entry index."""
+    blamed: tuple[int, ...] = ()
+    untried: int = 0
+    """Orders that began since the start without a canary's word."""
+
+
+class Canaries:
+    """The canaries that one node follows; use it from one event loop."""
+
+    def __init__(
+        self,
+        links: Sequence[CanaryLink] = (),
+        *,
+        wait_seconds: float = 0.0,
+        is_canary: bool = False,
+        seconds: Callable[[], float] = time.monotonic,
+        blame_seconds: float = BLAME_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        """Take the ways to the canaries; without any, or with no time for them, nothing waits."""
+        self.is_canary: Final = is_canary
+        self.on_change: Callable[[], None] = lambda: None
+        self._links = links if wait_seconds else ()
+        self._wait_seconds = wait_seconds
+        self._seconds = seconds
+        self._blame_seconds = blame_seconds
+        self._retry_seconds = retry_seconds
+        self._awaited: dict[int, Awaited] = {}
+        self._released: set[int] = set()
+        self._begun_ms: int | None = None
+        """The time of the first plan."""
+        self._untried = 0
+        self._trial_seconds = min(TRIAL_SECONDS, blame_seconds)
+        self._problems = ["it was not asked yet"] * len(self._links)
+        """Why each of them did not answer; empty: it did."""
+        self._news = [asyncio.Event() for _ in range(len(self._links) + 1)]
+
+    @property
+    def view(self) -> CanaryView:
+        """What is known as of now."""
+        return CanaryView(
+            is_canary=self.is_canary,
+            canaries=len(self._links),
+            answering=self._problems.count(""),
+            waiting=tuple(at for at, each in self._awaited.items() if not each.is_blamed),
+            blamed=tuple(at for at, each in self._awaited.items() if each.is_blamed),
+            untried=self._untried,
+        )
+
+    def part(self, plan: Plan, held: Collection[int]) -> Plan:
+        """Return the plan less what waits for a canary; `held` is what is enforced already."""
+        if not self._links:
+            return plan
+        now_seconds = self._seconds()
+        if self._begun_ms is None:
+            self._begun_ms = plan.t_ms
+        new = [row for row in plan.rows if row.index not in held]
+        for row in new:
+            self._look_at(row, plan.t_ms, now_seconds)
+        for index in held:
+            self._release(index)
+        waiting = [row for row in new if row.index in self._awaited]
+        for gone in self._awaited.keys() - {row.index for row in plan.rows}:
+            del self._awaited[gone]
+        since_ms = {at: min(each.since_ms, plan.t_ms) for at, each in self._awaited.items()}
+        blamed = [row for row in waiting if self._awaited[row.index].is_blamed]
+        others = [row for row in waiting if not self._awaited[row.index].is_blamed]
+        plan = plan.without(others, NotEnforced.CANARY_AWAITED, since_ms)
+        return plan.without(blamed, NotEnforced.CANARY_BLAMED, since_ms)
+
+    async def run(self) -> None:
+        """Ask the canaries, and let nothing wait beyond its bound; it never returns."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._mind_bounds())
+            for number in range(len(self._links)):
+                tasks.create_task(self._follow(number))
+
+    def _look_at(self, row: OrderRow, t_ms: int, now_seconds: float) -> None:
+        """Let a row wait that is new here, or no longer."""
+        is_old = self._begun_ms is not None and row.from_ms < self._begun_ms - OLD_MS
+        if is_old or row.index in self._released:
+            return
+        awaited = self._awaited.get(row.index)
+        if awaited is None:
+            until_seconds = now_seconds + self._wait_seconds
+            self._awaited[row.index] = Awaited(t_ms, until_seconds)
+            self._tell()
+        elif awaited.until_seconds <= now_seconds:
+            self._untried += 1
+            _log.warning("no canary has answered for an order in time", index=row.index)
+            self._release(row.index)
+
+    def _release(self, index: int) -> None:
+        self._awaited.pop(index, None)
+        self._released.add(index)
+
+    def _tell(self) -> None:
+        for each in self._news:
+            each.set()
+
+    def _take(self, verdicts: Mapping[int, TrialVerdict]) -> None:
+        """Go by what a canary said."""
+        before = self.view
+        lapse_seconds = self._seconds() + self._wait_seconds + 2 * self._blame_seconds
+        for index, verdict in verdicts.items():
+            awaited = self._awaited.get(index)
+            if awaited is None:
+                continue
+            if verdict is TrialVerdict.BLAMED:
+                blamed = replace(awaited, is_blamed=True, until_seconds=lapse_seconds)
+                self._awaited[index] = blamed
+                if not awaited.is_blamed:
+                    _log.error("a canary's gate refuses an order: it is left out", index=index)
+            elif verdict is TrialVerdict.PASSED:
+                self._release(index)
+        if self.view != before:
+            self.on_change()
+            self._tell()
+
+    async def _mind_bounds(self) -> None:
+        """Have the plan made anew when something has waited long enough."""
+        news = self._news[-1]
+        while True:
+            news.clear()
+            ends = [each.until_seconds for each in self._awaited.values()]
+            left_seconds = min(ends, default=inf) - self._seconds()
+            try:
+                async with asyncio.timeout(max(left_seconds, 0.0) if ends else None):
+                    await news.wait()
+            except TimeoutError:
+                self.on_change()
+                await asyncio.sleep(LOOK_SECONDS)  # for the plan to be made
+
+    async def _follow(self, number: int) -> None:
+        """Ask one canary for whatever waits."""
+        news, blame_at_seconds = self._news[number], 0.0
+        while True:
+            news.clear()
+            asked = [at for at, each in self._awaited.items() if not each.is_blamed]
+            blamed = [at for at, each in self._awaited.items() if each.is_blamed]
+            pause_seconds = self._blame_seconds if blamed else None
+            if blamed and self._seconds() >= blame_at_seconds:
+                asked += blamed
+                blame_at_seconds = self._seconds() + self._blame_seconds
+            if asked:
+                pause_seconds = await self._ask(number, sorted(asked)[:ASKED_MAX], news)
+            try:
+                async with asyncio.timeout(pause_seconds):
+                    await news.wait()
+            except TimeoutError:
+                continue
+
+    async def _ask(self, number: int, indices: list[int], news: asyncio.Event) -> float:
+        """Ask, until there is an answer or something else to ask for; return how long to pause."""
+        link = self._links[number]
+        call = asyncio.ensure_future(link.await_trial(indices, self._trial_seconds))
+        woken = asyncio.ensure_future(news.wait())
+        try:
+            await asyncio.wait({call, woken}, return_when=asyncio.FIRST_COMPLETED)
+            if not call.done():
+                return 0.0
+            verdicts = call.result()
+        except EnforcerError as error:
+            if self._problems[number] != error.message:
+                _log.warning("a canary is away", problem=error.message, advice=error.advice)
+            self._problems[number] = error.message
+            return self._retry_seconds
+        finally:
+            for task in (call, woken):
+                task.cancel()
+            await asyncio.gather(call, woken, return_exceptions=True)
+        self._problems[number] = ""
+        self._take(verdicts)
+        return 0.0 if verdicts else LOOK_SECONDS

@@ -1,0 +1,225 @@
+"""New blocks wait for canaries: for their word, for a bounded time, and for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from enforcer.core.attestation import NotEnforced
+from enforcer.core.envelope import format_envelope
+from enforcer.core.key import Role
+from enforcer.errors import RefusedError, UnavailableError
+from enforcer.ports import GateMode, TrialVerdict
+from enforcer.services import canaries
+from enforcer.services.canaries import Canaries
+from tests.node_world import BAD, WORSE, blocking, holds, in_the_ledger, omitted, stays, until
+from tests.people import Person, seal
+
+
+class Canary:
+    """A canary that says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[int, TrialVerdict] = {}
+        self.is_away = False
+        self.asked: list[list[int]] = []
+
+    async def await_trial(self, order_indices, wait_seconds):
+        self.asked.append(list(order_indices))
+        if self.is_away:
+            raise UnavailableError("the canary is away", advice="Start it.")
+        for _ in range(int(wait_seconds / 0.005)):
+            if said := {at: self.verdicts[at] for at in order_indices if at in self.verdicts}:
+                return said
+            await asyncio.sleep(0.005)
+        return {}
+
+
+@pytest.fixture
+def canary():
+    return Canary()
+
+
+def following(world, *links, wait_seconds=30.0, blame_seconds=0.05):
+    """Have the world's node follow canaries."""
+    world.canaries = lambda: Canaries(
+        links, wait_seconds=wait_seconds, blame_seconds=blame_seconds, retry_seconds=0.02
+    )
+    return world
+
+
+def reasons(world):
+    return [each.reason for each in world.attested.omissions] if world.attested else []
+
+
+async def test_a_new_block_waits_until_the_canary_passes_it_and_says_so(world, canary):
+    following(world, canary)
+    async with world.running():
+        ref = await in_the_ledger(world, BAD)
+        await until(lambda: reasons(world) == [NotEnforced.CANARY_AWAITED])
+        assert world.attested.table_digest == world.expected_digest(world.attested)
+        assert world.status["canary"]["waiting"] == [ref.entry_index]
+        await stays(lambda: not world.gate.blocks("bad.example.org"), looks=10)
+        canary.verdicts[ref.entry_index] = TrialVerdict.PASSED
+        await until(lambda: world.gate.blocks("bad.example.org"))
+        await until(lambda: holds(world))
+        assert world.status["canary"]["untried"] == 0
+
+
+async def test_what_the_canary_blames_is_left_out_alone_and_comes_when_it_blames_it_no_more(
+    world, canary
+):
+    following(world, canary)
+    async with world.running():
+        bad = await in_the_ledger(world, BAD)
+        worse = await in_the_ledger(world, WORSE)
+        canary.verdicts[bad.entry_index] = TrialVerdict.BLAMED
+        canary.verdicts[worse.entry_index] = TrialVerdict.PASSED
+        await until(lambda: world.gate.blocks("worse.example.org"))
+        await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
+        assert omitted(world) == [bad.entry_index]
+        assert not world.gate.blocks("bad.example.org")
+        canary.verdicts[bad.entry_index] = TrialVerdict.PASSED
+        await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+async def test_a_canary_that_dies_after_its_blame_keeps_nothing_out(world, canary):
+    following(world, canary, wait_seconds=0.1)
+    async with world.running():
+        ref = await in_the_ledger(world, BAD)
+        canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
+        await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
+        canary.is_away = True
+        await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+@pytest.mark.parametrize("is_away", [True, False], ids=["away", "silent"])
+async def test_without_an_answer_nothing_waits_beyond_the_bound(world, canary, is_away):
+    canary.is_away = is_away
+    following(world, canary, wait_seconds=0.3)
+    async with world.running():
+        await in_the_ledger(world, BAD)
+        await until(lambda: world.gate.blocks("bad.example.org"))
+        await until(lambda: holds(world))
+        assert world.status["canary"]["untried"] == 1
+
+
+async def test_one_canary_of_two_is_enough(world, canary):
+    dead = Canary()
+    dead.is_away = True
+    following(world, dead, canary)
+    async with world.running():
+        ref = await in_the_ledger(world, BAD)
+        canary.verdicts[ref.entry_index] = TrialVerdict.PASSED
+        await until(lambda: world.gate.blocks("bad.example.org"))
+        await until(lambda: world.status["canary"]["answering"] == 1)
+
+
+async def test_stops_ends_and_suspensions_wait_for_no_canary(world, canary):
+    land = world.land
+    land.register(land.officer)
+    following(world, canary)
+    async with world.running() as node:
+        refs = []
+        for number in range(3):
+            text = f"exact n{number}.example.org\n".encode()
+            end_ms = land.now_ms + 60_000 if number == 2 else land.now_ms + 600_000
+            canary.verdicts[land.state.size] = TrialVerdict.PASSED
+            ends = {"expires_at_ms": end_ms, "review_due_at_ms": end_ms}
+            refs.append(await blocking(world, text, f"n{number}.example.org", **ends))
+        canary.is_away = True
+        await in_the_ledger(world, BAD)
+        await node.offer_stop(world.stop_bytes(refs[0]))
+        assert not world.gate.blocks("n0.example.org")
+        act = seal(land.suspending(refs[1]), land.officer.key)
+        await node.offer_suspension(format_envelope(act))
+        assert not world.gate.blocks("n1.example.org")
+        world.clock.advance(60_000)
+        await until(lambda: not world.gate.blocks("n2.example.org"))
+        assert not world.gate.blocks("bad.example.org")
+
+
+async def test_a_restart_beside_a_dead_canary_thaws_nothing(world, canary):
+    following(world, canary)
+    async with world.running():
+        canary.verdicts[world.land.state.size] = TrialVerdict.PASSED
+        await blocking(world)
+    canary.is_away = True
+    async with world.running():
+        await stays(lambda: world.gate.blocks("bad.example.org"), looks=20)
+
+
+async def test_a_gate_that_forgot_all_gets_what_is_old_without_a_canary(world, canary):
+    following(world, canary)
+    async with world.running():
+        canary.verdicts[world.land.state.size] = TrialVerdict.PASSED
+        await blocking(world)
+        canary.is_away = True
+        world.gate.restart()
+        await until(lambda: world.gate.blocks("bad.example.org"))
+    world.clock.advance(canaries.OLD_MS + 1)
+    world.gate.restart()
+    async with world.running():
+        await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+async def test_an_order_that_is_stopped_while_it_waits_is_asked_for_no_more(world, canary):
+    following(world, canary)
+    async with world.running():
+        ref = await in_the_ledger(world, BAD)
+        await until(lambda: canary.asked)
+        world.land.stop(ref)
+        await world.publish()
+        await until(lambda: world.status["canary"]["waiting"] == [])
+
+
+# A canary itself.
+
+
+async def test_a_canary_passes_what_its_gate_holds(world):
+    world.canaries = lambda: Canaries(is_canary=True)
+    async with world.running() as node:
+        ref = await blocking(world)
+        said = await node.await_trial("node-1", [ref.entry_index, 999], 1.0)
+        assert said == {ref.entry_index: TrialVerdict.PASSED}
+        assert await node.await_trial("node-1", [999], 0.01) == {}
+
+
+async def test_a_canary_blames_what_its_gate_refuses_and_nothing_else(world):
+    world.canaries = lambda: Canaries(is_canary=True)
+    world.gate.golden = frozenset({"bad.example.org"})
+    async with world.running() as node:
+        bad = await in_the_ledger(world, BAD)
+        worse = await blocking(world, WORSE, "worse.example.org")
+        both = [bad.entry_index, worse.entry_index]
+        await until(lambda: omitted(world) == [bad.entry_index])
+        assert await node.await_trial("node-1", both, 1.0) == {
+            bad.entry_index: TrialVerdict.BLAMED,
+            worse.entry_index: TrialVerdict.PASSED,
+        }
+
+
+async def test_a_canary_whose_gate_blocks_nothing_says_nothing(world):
+    world.canaries = lambda: Canaries(is_canary=True)
+    async with world.running() as node:
+        ref = await blocking(world)
+        world.gate.mode = GateMode.SHADOW
+        await until(lambda: world.status["gate"]["mode"] == "SHADOW")
+        assert await node.await_trial("node-1", [ref.entry_index], 0.01) == {}
+
+
+async def test_a_canary_answers_nodes_of_its_own_network_alone(world):
+    world.land.register(Person("node-9", Role.NODE, operator="isp-2"))
+    world.canaries = lambda: Canaries(is_canary=True)
+    async with world.running() as node:
+        ref = await blocking(world)
+        for stranger in ("node-9", "node-10"):
+            with pytest.raises(RefusedError, match="no node of this network"):
+                await node.await_trial(stranger, [ref.entry_index], 1.0)
+
+
+async def test_a_node_that_is_no_canary_says_so(world):
+    async with world.running() as node:
+        with pytest.raises(RefusedError, match="no canary"):
+            await node.await_trial("node-1", [1], 1.0)

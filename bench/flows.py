@@ -1,9 +1,9 @@
 """Flow exports decoded and compared with orders, records a second.
 
 NetFlow v9 and IPFIX of 25 records a message, as routers send it, over half a million real and
-generated prefixes; beside it scapy's decoding of the same messages and a bare loop of `struct` over the
-records (no templates, no times, no flows), in the same run. Each is timed in a process with
-nothing else to do.
+generated prefixes; beside it scapy's decoding of the same messages and a bare loop of `struct`
+over the records (no templates, no times, no flows), in the same run. Each is timed in a process
+with nothing else to do.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ from enforcer.ports import FeedUpdate
 from enforcer.services.attest import Attester
 from enforcer.services.canaries import Canaries
 from enforcer.services.enforce import Enforcer
-from enforcer.services.firewalling import Firewalling, FirewallPace
+from enforcer.services.firewall_pace import FirewallPace
+from enforcer.services.firewalling import Firewalling
 from enforcer.services.lists import ListKeeper
 from enforcer.services.no_gate import NoGate
 from enforcer.services.node import Node

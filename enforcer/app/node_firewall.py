@@ -24,7 +24,8 @@ from enforcer.backends.redis_machines import machines
 from enforcer.backends.told_hosts import Teller, ToldHosts
 from enforcer.config import NodeConfig
 from enforcer.ports import Firewall
-from enforcer.services.firewalling import Firewalling, FirewallPace
+from enforcer.services.firewall_pace import FirewallPace
+from enforcer.services.firewalling import Firewalling
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node_time import NodeTime
 

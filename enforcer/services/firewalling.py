@@ -11,20 +11,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Final
 
 import structlog
 
 from enforcer.core.firewall import FirewallRow, FirewallState
-from enforcer.core.network import Network
 from enforcer.core.pieces import rows_within
 from enforcer.core.table import NO_LOCAL_LAYER, IpMeasure, LocalLayer
 from enforcer.errors import ConflictError, EnforcerError, UnavailableError
 from enforcer.ports import Firewall, FirewallContent, OwnNetworks, PieceWork
 from enforcer.services.attest import FirewallWord
 from enforcer.services.firewall_link import FirewallLink
+from enforcer.services.firewall_own import OwnProtections
+from enforcer.services.firewall_pace import LEASE_GRACE_SECONDS, FirewallPace, next_change_ms
 from enforcer.services.firewall_pieces import PieceMaker, Recipe, in_force
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node_time import NodeTime
@@ -35,25 +36,8 @@ PROVEN_AT_ONCE_MAX: Final = 20_000
 """Up to so many pieces are read back at once; more of them once nothing has changed for a while."""
 PUT_OFF_MAX: Final = 10
 """So many times as long as a change takes to settle, reading back is put off by others."""
-LEASE_GRACE_SECONDS: Final = 10
-"""How long the rules of a node that is gone may outlast the next end."""
 
 _log: Final = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FirewallPace:
-    """How often a node looks at its firewall, in seconds."""
-
-    check_seconds: float = 60.0
-    """Between two looks at what it holds, and at what the operator must reach."""
-    lease_seconds: int = 3_600
-    """How long its rules count without a word from the node, at most."""
-    retry_seconds: float = 1.0
-    """After it failed."""
-    settle_seconds: float = 2.0
-    """From the last change until much is read back."""
-    count_seconds: float = 5.0
 
 
 class Firewalling:
@@ -75,14 +59,12 @@ class Firewalling:
         self.is_real = is_real
         self._link = FirewallLink(firewall, work)
         self._pieces = PieceMaker(work, lists)
-        self._own = own
         self._time = node_time
         self._pace = pace or FirewallPace()
         self._seconds = seconds
         self._wake = asyncio.Event()
         self._pieces.on_done = self._wake.set
-        self._protected: tuple[Network, ...] | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._own = OwnProtections(own, self._wake.set)
         self._proving: asyncio.Task[None] | None = None
         self._unproven_at: float | None = None
         self._planned: Plan | None = None
@@ -97,8 +79,7 @@ class Firewalling:
         """What was read back last, and its digest."""
         self._without: frozenset[int] = frozenset()
         self._is_off = False
-        self._has_gate = self._must_look = False
-        """Whether the gate is there, and whether the host is to be looked at now."""
+        self._has_gate = False
         self._said = ""
         self.problem = "nothing was brought yet"
         """Why it does not hold what it should; empty when it does."""
@@ -121,10 +102,7 @@ class Firewalling:
     @property
     def local(self) -> LocalLayer:
         """What the operator's own protections are, as an attestation names them."""
-        if not self._protected or not self.is_real:
-            return NO_LOCAL_LAYER
-        lines = sorted(_line(network) for network in self._protected)
-        return LocalLayer(protected="".join(lines).encode("ascii"))
+        return self._own.layer if self.is_real else NO_LOCAL_LAYER
 
     def wake(self) -> None:
         """Have it look again at once: something has changed."""
@@ -137,7 +115,8 @@ class Firewalling:
         come may ask other resolvers than before, which are protected at once.
         """
         has_come, self._has_gate = is_here and not self._has_gate, is_here
-        self._must_look = self._must_look or has_come
+        if has_come:
+            self._own.look_soon()
         if has_come or (without, is_off) != (self._without, self._is_off):
             self._without, self._is_off = without, is_off
             self._wake.set()
@@ -169,7 +148,8 @@ class Firewalling:
                 except TimeoutError:
                     continue
         finally:
-            for task in (self._looking, self._proving, cutting):
+            self._own.close()
+            for task in (self._proving, cutting):
                 if task is not None:
                     task.cancel()
             await self._pieces.close()
@@ -217,7 +197,7 @@ class Firewalling:
             is_real=self.is_real,
             orders=len(held.rows),
             pieces=len(held.pieces),
-            protected=tuple(map(str, self._protected or ())),
+            protected=tuple(map(str, self._own.networks or ())),
             curtailed=self._curtailed(held),
             repairs=self._link.repairs,
             lacks=self._link.lacks,
@@ -230,11 +210,7 @@ class Firewalling:
             await self._link.claim(LEASE_GRACE_SECONDS * 2)
             self._lease_ends_at = -inf
         is_due = now >= self._check_at
-        if self._protected is None:
-            self._protected = await self._own.networks()
-        elif (is_due or self._must_look) and self._looking is None:
-            self._must_look = False
-            self._looking = asyncio.create_task(self._look_at_host())
+        await self._own.look(is_due=is_due)
         plan = self._planned = self.plan()
         if plan is None:
             self.problem = ""
@@ -266,12 +242,12 @@ class Firewalling:
 
     async def _bring(self, plan: Plan, t_ms: int) -> None:
         """Have it hold what is wanted, as far as that can be had soon, for as long as it may."""
-        held, recipe = self._link.held, self._recipe
-        if held is None or recipe is None or self._protected is None:
+        held, recipe, protected = self._link.held, self._recipe, self._own.networks
+        if held is None or recipe is None or protected is None:
             return
         content = await self._pieces.content(recipe, held)
-        content = replace(content, protected=self._protected)
-        lease_seconds = self._lease_seconds(plan, t_ms)
+        content = replace(content, protected=protected)
+        lease_seconds = self._pace.lease_of(plan, t_ms)
         ends_at = self._seconds() + lease_seconds
         try:
             has_changed = await self._link.bring(content, lease_seconds)
@@ -340,45 +316,16 @@ class Firewalling:
         recipe = self._recipe
         return recipe is None or not recipe.rows or self._pieces.is_exact(recipe)
 
-    async def _look_at_host(self) -> None:
-        """Learn what must be reached; what was learned before stays when the host does not tell."""
-        try:
-            found = await self._own.networks()
-        except UnavailableError as error:
-            _log.warning("the host does not tell its addresses", problem=error.message)
-        else:
-            if found != self._protected:
-                self._protected = found
-                self._wake.set()
-        finally:
-            self._looking = None
-
-    def _lease_seconds(self, plan: Plan, t_ms: int) -> int:
-        ends_ms = [row.until_ms for row in plan.rows if row.is_in_force(t_ms)]
-        left_seconds = (min(ends_ms) - t_ms) // 1_000 if ends_ms else self._pace.lease_seconds
-        return max(min(self._pace.lease_seconds, left_seconds + LEASE_GRACE_SECONDS), 1)
-
     def _pause_seconds(self) -> float:
         """Return how long nothing needs to be looked at, if nothing changes."""
         if self.problem or self._link.held is None:
             return self._pace.retry_seconds
         now = self._seconds()
         until = [self._check_at, self._count_at]
-        if (next_ms := self._next_change_ms()) is not None:
-            until.append(now + max(next_ms - self._time.now_ms(), 1) / 1_000)
+        t_ms = self._time.now_ms()
+        if (next_ms := next_change_ms(self._planned, t_ms)) is not None:
+            until.append(now + max(next_ms - t_ms, 1) / 1_000)
         return max(min(until) - now, 0.001)
-
-    def _next_change_ms(self) -> int | None:
-        """Return when the next order against addresses begins or ends by itself."""
-        plan, t_ms = self._planned, self._time.now_ms()
-        rows = plan.rows if plan is not None else ()
-        times = [
-            at_ms
-            for row in rows
-            if row.ip_measure is not IpMeasure.NONE
-            for at_ms in (row.from_ms, row.until_ms)
-        ]
-        return min((at_ms for at_ms in times if at_ms > t_ms), default=None)
 
     def _expected(self, plan: Plan) -> tuple[FirewallRow, ...]:
         """Return the rows that it must hold where `plan` is what is attested."""
@@ -408,9 +355,3 @@ class Firewalling:
             _log.error("the firewall differs from the ledger", problem=self.problem)
         else:
             _log.info("the firewall holds what the ledger says", orders=len(self.held_rows))
-
-
-def _line(network: Network) -> str:
-    if network.prefixlen == network.max_prefixlen:
-        return f"ip {network.network_address}\n"
-    return f"net {network}\n"

@@ -29,7 +29,8 @@ from enforcer.backends.tiles import TileLedger
 from enforcer.core.table import IpMeasure
 from enforcer.services.attest import Attester
 from enforcer.services.enforce import Enforcer
-from enforcer.services.firewalling import Firewalling, FirewallPace
+from enforcer.services.firewall_pace import FirewallPace
+from enforcer.services.firewalling import Firewalling
 from enforcer.services.lists import ListKeeper
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime

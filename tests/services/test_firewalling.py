@@ -23,7 +23,7 @@ from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import FirewallCount, GateMode
 from enforcer.services import firewall_cutting, firewalling
 from enforcer.services.findings import Code
-from enforcer.services.firewalling import LEASE_GRACE_SECONDS, FirewallPace
+from enforcer.services.firewall_pace import LEASE_GRACE_SECONDS, FirewallPace
 from tests.node_world import World, cannot, stays, stopped_here, trust_of, until
 from tests.people import seal
 

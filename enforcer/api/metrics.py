@@ -99,6 +99,11 @@ def _node_families(view: NodeView) -> Iterator[Metric]:
     yield info
     yield _gauge("enforcer_node_ledger_size", "Entries proven and folded.", view.ledger_size)
     yield _gauge(
+        "enforcer_node_ledger_size_known",
+        "Entries that the log has signed, as far as this node knows; more while it reads them.",
+        view.ledger_size_known,
+    )
+    yield _gauge(
         "enforcer_node_ledger_recorded_timestamp_seconds",
         "When the newest entry was recorded, Unix time.",
         view.recorded_at_ms / 1_000,

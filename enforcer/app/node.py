@@ -28,6 +28,7 @@ from enforcer.app.redis_place import place_of
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.fold_file import FoldFile
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
@@ -43,6 +44,7 @@ from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.services.attest import Attester
 from enforcer.services.canaries import Canaries
 from enforcer.services.enforce import Enforcer
+from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.lists import ListKeeper
 from enforcer.services.no_gate import NoGate
 from enforcer.services.node import Node
@@ -140,7 +142,8 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         # Two processes: a table, and so a stop, never waits for a list to be checked.
         checking = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
         compiling = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
-        replica = Replica(trust, verify, ledger)
+        folds = FoldKeeper(FoldFile(config.state_dir / "fold", trust, key, verify))
+        replica = Replica(trust, verify, ledger, folds)
         node_time = NodeTime(SystemClock(), files)
         own = trust.witnesses.key_of(key.public_key)
         cosigner = Cosigner(own, key, control, node_time) if own is not None else None

@@ -19,7 +19,7 @@ from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import Note
 from enforcer.core.tile import BUNDLE_BYTES_MAX, ENTRY_BYTES_MAX
 from enforcer.errors import IntegrityError, NotFoundError
-from enforcer.ports import Delta
+from enforcer.ports import WAYPOINT_ENTRIES, Delta
 
 STREAM_ENTRIES_MIN: Final = 512
 """The stream is cut at multiples of this, so it keeps this many and at most twice as many."""
@@ -87,6 +87,10 @@ class FeedKeys:
     def bundle(self, index: int) -> str:
         """Return the key of a full entry bundle (C2SP tlog-tiles)."""
         return f"{self.prefix}bundle:{index}"
+
+    def waypoint(self, size: int) -> str:
+        """Return the key of the checkpoint of so many entries, a multiple of `WAYPOINT_ENTRIES`."""
+        return f"{self.prefix}checkpoint:{size}"
 
     def manifest(self, name: str) -> str:
         """Return the key that says how long a list is; written when all its chunks are there.
@@ -181,6 +185,12 @@ def stream_id(index: int) -> str:
 def stream_floor(size: int) -> int:
     """Return the first index that the stream keeps when the ledger has `size` entries."""
     return max(size // STREAM_ENTRIES_MIN - 1, 0) * STREAM_ENTRIES_MIN
+
+
+def next_waypoint(size: int, end: int) -> int | None:
+    """Return the waypoint to read to from `size` entries on; None: there is none before `end`."""
+    following = (size // WAYPOINT_ENTRIES + 1) * WAYPOINT_ENTRIES
+    return following if following < end else None
 
 
 def read_entry(identity: bytes, fields: Mapping[bytes, bytes]) -> StreamEntry | None:

@@ -17,6 +17,7 @@ from enforcer.backends.feed_format import (
     UPDATE_LEAVES_MAX,
     StreamEntry,
     claimed_size,
+    next_waypoint,
     no_wrap,
     stream_floor,
 )
@@ -51,6 +52,7 @@ class MemoryFeed:
         self.log: dict[int, StreamEntry] = {}
         self.bundles: dict[int, bytes] = {}
         self.lists: dict[str, bytes] = {}
+        self.waypoints: dict[int, bytes] = {}
         self.deltas: dict[Delta, bytes] = {}
         self.wraps: dict[tuple[str, str], bytes] = {}
         self.stops: list[bytes] = []
@@ -103,6 +105,15 @@ class MemoryFeedPublisher:
         """Show the newest checkpoint that has cosignatures."""
         self._feed.check()
         self._feed.cosigned = note
+
+    async def show_waypoints(self, notes: Mapping[int, bytes]) -> int:
+        """Write the checkpoints that are missing or others."""
+        self._feed.check()
+        wrong = {
+            size: note for size, note in notes.items() if self._feed.waypoints.get(size) != note
+        }
+        self._feed.waypoints |= wrong
+        return len(wrong)
 
     async def put_list(self, sha256: str, path: Path) -> None:
         """Make a target list readable."""
@@ -307,6 +318,13 @@ class MemoryFeedSource:
     async def _look(self, size: int) -> FeedUpdate | None:
         note = await self.head()
         end = claimed_size(note)
+        waypoint = next_waypoint(size, end)
+        if waypoint is not None and waypoint in self._feed.waypoints:
+            older = self._feed.waypoints[waypoint]
+            if claimed_size(older) == waypoint:
+                end, note = waypoint, older
+            else:
+                self._faults["an older checkpoint is none of its size"] += 1
         if note is not None and end > size:
             leaves = self._gather(size, end)
             if leaves:

@@ -18,6 +18,7 @@ from redis.typing import EncodableT, FieldT
 
 from enforcer.backends import redis_read
 from enforcer.backends.feed_format import (
+    CHECKPOINT_BYTES_MAX,
     CHECKPOINT_FIELD,
     CHUNK_BYTES,
     ENTRY_FIELD,
@@ -107,6 +108,18 @@ class RedisFeedPublisher:
         """Show the newest checkpoint that has cosignatures."""
         async with self._link.use("publish a cosigned checkpoint") as redis:
             await redis.set(self._keys.cosigned, note)
+
+    async def show_waypoints(self, notes: Mapping[int, bytes]) -> int:
+        """Write the checkpoints that are missing or others; all are read back."""
+        async with self._link.use("compare older checkpoints") as redis:
+            async with redis.pipeline(transaction=False) as turn:
+                for size in notes:
+                    turn.getrange(self._keys.waypoint(size), 0, CHECKPOINT_BYTES_MAX)
+                held = await turn.execute(raise_on_error=False)
+            wrong = [size for size, note in zip(notes, held, strict=True) if note != notes[size]]
+            for size in wrong:
+                await redis.set(self._keys.waypoint(size), notes[size])
+            return len(wrong)
 
     async def put_list(self, sha256: str, path: Path) -> None:
         """Write a target list in chunks, and its manifest when they are all there."""

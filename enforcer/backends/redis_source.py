@@ -31,6 +31,7 @@ from enforcer.backends.feed_format import (
     StreamEntry,
     claimed_size,
     delta_name,
+    next_waypoint,
     no_wrap,
     read_entry,
     stream_id,
@@ -78,7 +79,7 @@ class RedisFeedSource:
         while True:
             note = await self.head()
             if note is not None and (end := claimed_size(note)) > size:
-                update = await self._collect(size, end, note)
+                update = await self._collect(size, *await self._goal(size, end, note))
                 if update is not None:
                     return update
             left_ms = int((deadline - loop.time()) * 1_000)
@@ -170,6 +171,18 @@ class RedisFeedSource:
                 self._fault("a chunk of a target list is missing or of another length")
                 raise _no_list(name)
             yield chunk
+
+    async def _goal(self, size: int, end: int, note: bytes) -> tuple[int, bytes]:
+        """Return up to where to read now, and the checkpoint of that; at most a waypoint's way."""
+        waypoint = next_waypoint(size, end)
+        if waypoint is None:
+            return end, note
+        older = await self._get(self._keys.waypoint(waypoint), CHECKPOINT_BYTES_MAX)
+        if older is not None and claimed_size(older) == waypoint:
+            return waypoint, older
+        if older is not None:
+            self._fault("an older checkpoint is none of its size")
+        return end, note
 
     async def _collect(self, size: int, end: int, note: bytes) -> FeedUpdate | None:
         """Gather the entries from `size` to `end`, or the first of them; None at a gap."""

@@ -9,6 +9,7 @@ same contracts, and the same tests run on both.
 from enforcer.ports.batches import Batches
 from enforcer.ports.feed import (
     NO_DELTAS,
+    WAYPOINT_ENTRIES,
     Delta,
     DeltaSource,
     FeedPublisher,
@@ -27,6 +28,7 @@ from enforcer.ports.firewall import (
     PieceJob,
     PieceWork,
 )
+from enforcer.ports.folds import FoldStore, KeptFold
 from enforcer.ports.gate import Gate, GateMode, GateReport, Histogram, ModeOverride
 from enforcer.ports.keys import Receiver, Sealing, Signer
 from enforcer.ports.ledger import Contents, ContentWriter, LedgerFiles, Wraps
@@ -47,6 +49,7 @@ from enforcer.ports.traffic import DnsMessage, FlowIndex, LineIndex, Octets
 
 __all__ = [
     "NO_DELTAS",
+    "WAYPOINT_ENTRIES",
     "Batches",
     "CanaryLink",
     "Clock",
@@ -70,12 +73,14 @@ __all__ = [
     "FirewallHolding",
     "FlatPieces",
     "FlowIndex",
+    "FoldStore",
     "Gate",
     "GateMode",
     "GateReport",
     "GuardJob",
     "Histogram",
     "KeptFiles",
+    "KeptFold",
     "LedgerFiles",
     "LineIndex",
     "ListWork",

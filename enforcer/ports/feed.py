@@ -36,6 +36,8 @@ class Reconciliation:
     """Something stood in the feed that the ledger does not hold."""
 
 
+WAYPOINT_ENTRIES: Final = 4_096
+"""A checkpoint of each multiple of this stands in the feed, for nodes that are further behind."""
 Delta: TypeAlias = tuple[str, str]
 """What a list differs in from another: by its own SHA-256, and that one's."""
 NO_DELTAS: Final[Mapping[Delta, Path]] = {}
@@ -54,6 +56,9 @@ class FeedPublisher(Protocol):
 
     async def show_cosigned(self, note: bytes) -> None:
         """Show readers the newest checkpoint that has cosignatures."""
+
+    async def show_waypoints(self, notes: Mapping[int, bytes]) -> int:
+        """Have readers find these older checkpoints, by size; return how many they did not find."""
 
     async def put_list(self, sha256: str, path: Path) -> None:
         """Make a target list readable before an order that needs it is published."""

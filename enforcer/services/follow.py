@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -18,6 +19,7 @@ from enforcer.errors import EnforcerError, IntegrityError
 from enforcer.ports import FeedSource, FeedUpdate
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.reading import BEHIND_MIN, Reading
 from enforcer.services.replica import AHEAD_MS_MAX, Proven, Replica
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stop_paths import StopPaths
@@ -76,6 +78,7 @@ class Follower:
         self._on_health = on_health
         self._split_views = split_views
         self._pace = pace
+        self.reading = Reading()
         self.health = FeedHealth(FeedState.STALE, "nothing was read yet", time.now_ms())
 
     async def run(self) -> None:
@@ -88,6 +91,7 @@ class Follower:
                 if update is None:
                     await self._look_at_head()
                 elif await self._take(update):
+                    await self._look_ahead(len(update.leaves))
                     continue
                 else:
                     await asyncio.sleep(self._pace.feed_retry_seconds)
@@ -134,6 +138,20 @@ class Follower:
             await asyncio.to_thread(self._split_views.settle)
         await asyncio.to_thread(self._time.keep)
 
+    async def _look_ahead(self, count: int) -> None:
+        """See how much there is to read, after an update that may be one of many."""
+        done = self._replica.next_index
+        total = max(self.reading.total, done)
+        if count >= BEHIND_MIN:
+            note = await self._source.head()
+            with suppress(IntegrityError):  # the next update shows what is wrong
+                total = self._replica.prove_head(note).size if note is not None else total
+        was = self.reading.words
+        self.reading.saw(done, total)
+        if self.reading.words != was:
+            self._on_health()
+        self._replica.keep(is_at_rest=False)
+
     async def _look_at_head(self) -> None:
         """Tell whether nothing came because there is nothing, or because something is wrong."""
         note = await self._source.head()
@@ -150,6 +168,7 @@ class Follower:
         if checkpoint.size > self._replica.size:
             self._is(FeedState.STALE, "the feed lacks entries that its head covers")
         else:
+            self._replica.keep(is_at_rest=True)
             self._is(FeedState.OK, "")
 
     async def _look_into(self, error: EnforcerError, note: bytes) -> None:

@@ -153,6 +153,15 @@ class Ledger:
             await self.writer
         self._disk.shutdown()
 
+    def waypoint(self, size: int) -> bytes:
+        """Return a checkpoint of the first `size` entries, signed now; it blocks.
+
+        Raises:
+            InputError: there are fewer.
+            IntegrityError: a tile is damaged.
+        """
+        return self._seal(Checkpoint(self.state.origin, size, self.files.root_at(size)))
+
     def on_append(self, tell: Callable[[Appended], None]) -> None:
         """Have `tell` called after each append, before its acts are answered; it must not wait."""
         self._tell.append(tell)

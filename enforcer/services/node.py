@@ -40,6 +40,7 @@ from enforcer.services.node_time import NodeTime
 from enforcer.services.node_view import Applying, FirewallView, NodeView, omissions_of, order_ids_of
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.plan import Plan, make_plan, wanted_lists
+from enforcer.services.reading import Reading
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
 from enforcer.services.split_views import SplitViews
@@ -168,6 +169,7 @@ class Node:
             t_ms=self._time.now_ms(),
             ledger_size=self._replica.size,
             recorded_at_ms=self._replica.state.recorded_at_ms,
+            ledger_size_known=max(self._follower.reading.total, self._replica.size),
             feed=self._follower.health,
             feed_faults=sum(self._source.faults.values()),
             planned_size=plan.ledger_size if plan is not None else 0,
@@ -197,7 +199,15 @@ class Node:
             IntegrityError: the own copy is damaged.
             UnavailableError: the disk cannot be read.
         """
-        await asyncio.to_thread(self._replica.restore, progress)
+        reading = Reading()
+
+        def seen(done: int, total: int) -> None:
+            reading.saw(done, total)
+            if progress is not None:
+                progress(done, total)
+
+        await asyncio.to_thread(self._replica.restore, seen)
+        self._replica.keep(is_at_rest=True)
         self._time.raise_to(self._replica.state.recorded_at_ms)
         state, moment = self._replica.state, self._time.moment()
         await asyncio.to_thread(self._stops.restore, state)
@@ -231,6 +241,7 @@ class Node:
                 self._drops.watch,
                 self._canaries.run,
                 self._attester.deliver,
+                *((self._replica.keeper.run,) if self._replica.keeper is not None else ()),
             ):
                 tasks.create_task(loop())
 
@@ -478,6 +489,7 @@ class Node:
             node_id=self._node_id,
             t_ms=self._time.now_ms(),
             replica=self._replica,
+            reads=self._follower.reading.words,
             feed=self._follower.health,
             faults=self._source.faults,
             plan=plan,

@@ -29,6 +29,7 @@ def status_text(
     node_id: str,
     t_ms: int,
     replica: Replica,
+    reads: str | None,
     feed: FeedHealth,
     faults: Mapping[str, int],
     plan: Plan | None,
@@ -46,7 +47,8 @@ def status_text(
 ) -> bytes:
     """Return the status as JSON, sorted so that two can be compared by eye.
 
-    Of sealed lists that are missing it names the orders (`missing_sealed`).
+    `reads` says how far a node has read that is far behind. Of sealed lists that are missing it
+    names the orders (`missing_sealed`).
     """
     report = enforcer.report
     shown = {
@@ -55,6 +57,7 @@ def status_text(
         "ledger": {
             "origin": replica.state.origin,
             "size": replica.size,
+            "reads": reads,
             "root_sha256": replica.root.hex(),
             "recorded_at_ms": replica.state.recorded_at_ms,
             "ineffective": list(replica.ineffective),

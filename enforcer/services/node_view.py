@@ -62,6 +62,8 @@ class NodeView:
     t_ms: int
     ledger_size: int
     recorded_at_ms: int
+    ledger_size_known: int
+    """Entries that the log is known to have signed; more than `ledger_size` while it reads them."""
     feed: FeedHealth
     feed_faults: int
     planned_size: int

@@ -8,7 +8,7 @@ interval. A list is put into the feed before the entry that makes nodes need it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Self
 
 import structlog
@@ -23,6 +23,7 @@ from enforcer.errors import ConflictError, EnforcerError
 from enforcer.ports import Contents, FeedPublisher
 from enforcer.services.deltas import Deltas
 from enforcer.services.ledger import Appended, Ledger
+from enforcer.services.waypoints import Waypoints
 
 ENTRIES_UNPUBLISHED_MAX: Final = 1_024
 """More than this are not kept in memory: comparing finds them in the ledger."""
@@ -48,6 +49,7 @@ class Publication:
         self._ledger = ledger
         self._lists = lists
         self._deltas = deltas
+        self._waypoints = Waypoints(feed, ledger)
         self._making: asyncio.Task[None] | None = None
         self._tidied_at: float | None = None
         """When the feed was last rid of what nobody needs, by the loop's clock."""
@@ -160,9 +162,17 @@ class Publication:
             if found.was_forged:
                 log.error("feed_was_forged")
             if self._making is None or self._making.done():
-                self._making = asyncio.create_task(self._deltas.bring_all(bases))
+                self._making = asyncio.create_task(self._fill(bases))
             # What was appended meanwhile was not kept for publishing.
             self.is_mending = self._ledger.files.size != size
+
+    async def _fill(self, bases: Mapping[str, str]) -> None:
+        """Put in the feed what only spares nodes something: nothing waits for it."""
+        try:
+            await self._waypoints.show()
+        except EnforcerError as error:
+            log.warning("waypoints_not_in_feed", problem=error.message)
+        await self._deltas.bring_all(bases)
 
     async def _tidy(self) -> None:
         """At times, remove from the feed the lists of orders that ended long ago."""

@@ -22,7 +22,8 @@ from enforcer.core.note import VerifierKey
 from enforcer.core.state import State
 from enforcer.core.trust import Trust
 from enforcer.errors import Datum, IntegrityError
-from enforcer.ports import FeedUpdate, LedgerFiles
+from enforcer.ports import FeedUpdate, KeptFold, LedgerFiles
+from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.witnessed import Change, Witnessed
 
 AHEAD_MS_MAX: Final = 120_000
@@ -73,8 +74,13 @@ class Taken:
 class Replica:
     """The copy and its fold; ``state`` is only read by others, and only between calls."""
 
-    def __init__(self, trust: Trust, verify: Verify, ledger: LedgerFiles) -> None:
-        """Take the copy as it is on disk; nothing is read before `restore`."""
+    def __init__(
+        self, trust: Trust, verify: Verify, ledger: LedgerFiles, keeper: FoldKeeper | None = None
+    ) -> None:
+        """Take the copy as it is on disk, and what was kept of its fold.
+
+        Nothing is read before `restore`.
+        """
         self.state: State = trust.genesis(verify)
         self.witnessed = Witnessed(trust, verify, ledger)
         """How much of the copy witnesses have seen."""
@@ -86,6 +92,8 @@ class Replica:
         self._ledger = ledger
         self._tree = CompactRange()
         self._ahead: Taken | None = None
+        self.keeper = keeper
+        """What keeps the fold from one start to the next, if anything does."""
 
     @property
     def next_index(self) -> int:
@@ -117,15 +125,15 @@ class Replica:
         return self._ledger.checkpoint_note
 
     def restore(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Prove and fold the copy on disk, from its first entry on; it blocks.
+        """Prove the copy on disk, all of it, and fold what was not kept as folded; it blocks.
 
         Raises:
             IntegrityError: the copy is damaged, or holds what this version cannot understand.
         """
         size = self._ledger.size
         self.witnessed.restore()
-        changes: list[Change] = []
-        for leaf in self._ledger.entries(0, size):
+        changes = self._take_kept()
+        for leaf in self._ledger.entries(self.size, size):
             effect, change = self.witnessed.fold(self.state, parse(leaf))
             self._remember((effect,))
             if change is not None:
@@ -141,6 +149,28 @@ class Replica:
                 expected=self._ledger.root.hex(),
                 got=self.root.hex(),
             )
+
+    def keep(self, *, is_at_rest: bool) -> None:
+        """Have the fold kept for the next start, if enough has come since it last was."""
+        if self.keeper is not None and self.keeper.is_due(self.size, is_at_rest=is_at_rest):
+            changes = tuple(
+                (each.index, each.order_index, each.former_until_ms)
+                for each in self.witnessed.changes
+            )
+            # From now on this state is never changed: appending goes on from a copy.
+            seen = self.witnessed.size
+            self.keeper.offer(KeptFold(self.root, self.state, self.ineffective, seen, changes))
+
+    def _take_kept(self) -> list[Change]:
+        """Go on from the kept fold if there is one; return what witnesses have not seen of it."""
+        seen = self.witnessed.size
+        found = self.keeper.usable(self._ledger, seen) if self.keeper is not None else None
+        if found is None:
+            return []
+        fold, self._tree = found
+        self.state, self.ineffective = fold.state, fold.ineffective
+        self.state.verify = self._verify
+        return [Change(*each) for each in fold.changes]
 
     def prove(self, update: FeedUpdate) -> Proven:
         """Check an update without changing anything.

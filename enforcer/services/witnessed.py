@@ -78,6 +78,11 @@ class Witnessed:
         except IntegrityError as error:
             _log.error("the cosigned checkpoint that was kept", problem=error.message)
 
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What witnesses have not seen of what entries changed, ascending."""
+        return tuple(self._changes)
+
     def fold(self, state: State, entry: Entry) -> tuple[Effect, Change | None]:
         """Fold an entry in, and say what it changed that witnesses have not seen."""
         if not self.quorum or state.size < self.size:

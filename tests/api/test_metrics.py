@@ -51,6 +51,7 @@ REPORT = GateReport(
 VIEW = NodeView(
     t_ms=1_800_000_060_000,
     ledger_size=13,
+    ledger_size_known=5_000,
     recorded_at_ms=1_800_000_000_000,
     feed=FeedHealth(FeedState.STALE, "Redis is away", 1_800_000_000_000),
     feed_faults=4,
@@ -145,6 +146,7 @@ def test_every_kind_of_metric_says_what_the_view_says():
     assert found["enforcer_node_feed_stale_seconds",] == 60
     assert found["enforcer_node_feed_faults_total",] == 4
     assert found["enforcer_node_ledger_size",] == 13
+    assert found["enforcer_node_ledger_size_known",] == 5_000
     assert found["enforcer_node_orders_omitted", "LIST_MISSING"] == 1
     assert found["enforcer_node_orders_omitted", "UNNAMED"] == 2
     assert found["enforcer_node_table_age_seconds",] == 61.5

@@ -7,10 +7,11 @@ from hashlib import sha256
 
 import pytest
 
-from enforcer.backends import memory_feed, redis_source
+from enforcer.backends import feed_format, memory_feed, redis_source
 from enforcer.backends.feed_format import stream_floor
+from enforcer.core.checkpoint import Checkpoint
 from enforcer.errors import ConflictError, NotFoundError
-from tests.backends.feed_world import SOON_MS, read_all
+from tests.backends.feed_world import ORIGIN, SOON_MS, read_all
 
 
 async def whole(chunks):
@@ -49,6 +50,49 @@ async def test_too_much_for_one_update_comes_in_parts_under_the_same_checkpoint(
     assert 300 <= len(update.leaves) < 700
     assert update.checkpoint_note == book.files.checkpoint_note
     assert await read_all(source) == book.leaves
+
+
+@pytest.fixture
+def near(monkeypatch):
+    """Have a waypoint after each hundred entries."""
+    monkeypatch.setattr(feed_format, "WAYPOINT_ENTRIES", 100)
+
+
+def waypoints(book):
+    sizes = range(100, book.files.size + 1, 100)
+    return {size: book.seal(Checkpoint(ORIGIN, size, book.files.root_at(size))) for size in sizes}
+
+
+async def test_a_reader_that_is_far_behind_goes_from_waypoint_to_waypoint(
+    medium, book, source, near
+):
+    await book.add(1_250)
+    notes = waypoints(book)
+    assert await book.publisher.show_waypoints(notes) == 12
+    assert await book.publisher.show_waypoints(notes) == 0
+    sizes = [0]
+    while (update := await source.next(sizes[-1], SOON_MS)) is not None:
+        sizes.append(sizes[-1] + len(update.leaves))
+        expected = notes.get(sizes[-1], book.files.checkpoint_note)
+        assert update.checkpoint_note == expected
+    assert sizes == [*range(0, 1_300, 100), 1_250]
+    assert not any(source.faults.values())
+    assert len((await source.next(1_149, SOON_MS)).leaves) == 51
+
+
+async def test_without_a_waypoint_the_head_is_gone_by_and_garbage_is_counted(
+    medium, book, source, near
+):
+    await book.add(350)
+    notes = waypoints(book)
+    await book.publisher.show_waypoints({100: b"garbage", 200: notes[100]})
+    for size in (0, 150, 250):
+        update = await source.next(size, SOON_MS)
+        assert len(update.leaves) == 350 - size
+        assert update.checkpoint_note == book.files.checkpoint_note
+    assert source.faults == {"an older checkpoint is none of its size": 2}
+    assert await book.publisher.show_waypoints(notes) == 3
+    assert len((await source.next(0, SOON_MS)).leaves) == 100
 
 
 async def test_nothing_new_is_none(medium, book, source):

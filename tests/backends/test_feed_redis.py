@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -16,7 +17,9 @@ from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_place import RedisPlace
 from enforcer.backends.redis_server import RedisServer
 from enforcer.backends.redis_source import RedisFeedSource
+from enforcer.core.checkpoint import Checkpoint
 from enforcer.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from enforcer.ports import WAYPOINT_ENTRIES
 from tests.backends.feed_world import KEYS, ORIGIN, SOON_MS, Book, read_all
 
 
@@ -184,6 +187,32 @@ async def test_a_delta_that_is_too_long_or_not_whole_is_passed_over(redis, manif
     source.count_fault("a delta is none")
     assert source.faults["a delta is none"] == 1
     await source.close()
+
+
+async def test_a_burst_of_20_000_entries_grows_neither_the_stream_nor_a_readers_memory(
+    redis, tmp_path
+):
+    book, source = Book(tmp_path / "ledger", redis.publisher()), redis.source()
+    for _ in range(5):
+        await book.add(4_000)
+        assert await redis.redis.xlen(KEYS.log) <= 1_024
+    sizes = range(WAYPOINT_ENTRIES, 20_000, WAYPOINT_ENTRIES)
+    await book.publisher.show_waypoints(
+        {size: book.seal(Checkpoint(ORIGIN, size, book.files.root_at(size))) for size in sizes}
+    )
+    tracemalloc.start()
+    try:
+        sizes_read = [0]
+        while (update := await source.next(sizes_read[-1], SOON_MS)) is not None:
+            sizes_read.append(sizes_read[-1] + len(update.leaves))
+            del update
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sizes_read == [0, *sizes, 20_000]
+    assert peak_bytes < 4 << 20  # an update is of 4,096 entries, each of a hundred octets here
+    await source.close()
+    await book.publisher.close()
 
 
 async def test_nothing_but_lists_of_this_feed_is_tidied_away(redis):

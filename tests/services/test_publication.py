@@ -6,13 +6,15 @@ from hashlib import sha256
 import pytest
 from structlog.testing import capture_logs
 
+from enforcer.backends.keys import verify
+from enforcer.core.checkpoint import open_checkpoint
 from enforcer.core.envelope import format_envelope
 from enforcer.core.order import OrderRejected
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.errors import UnavailableError
-from enforcer.services import publication
+from enforcer.services import publication, waypoints
 from enforcer.services.publication import wanted_lists
-from tests.control import TARGETS, Desk, until
+from tests.control import LOG_VKEY, TARGETS, Desk, until
 from tests.people import seal
 
 
@@ -195,6 +197,23 @@ async def test_a_delta_that_got_lost_is_filled_in_and_once_more_made_if_it_is_no
         desk.feed.clear()
         await until(lambda: desk.feed.deltas == delta)
         assert len(desk.work.diffs) == 2
+
+
+async def test_checkpoints_of_older_sizes_are_shown_and_signed_anew_with_another_log_key(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(waypoints, "WAYPOINT_ENTRIES", 3)
+    async with Desk(tmp_path / "ledger", interval_seconds=0.02) as desk:
+        await desk.found()
+        await until(lambda: sorted(desk.feed.waypoints) == [3, 6])
+        for size, note in desk.feed.waypoints.items():
+            checkpoint = open_checkpoint(note, desk.land.origin, LOG_VKEY, verify)
+            assert (checkpoint.size, checkpoint.root) == (size, desk.files.root_at(size))
+        desk.feed.waypoints[3] = b"forged"
+        await until(lambda: desk.feed.waypoints[3] != b"forged")
+        desk.ledger._seal = lambda checkpoint: b"of another key %d" % checkpoint.size
+        desk.ledger.state.log_vkey = "another"
+        await until(lambda: desk.feed.waypoints[3] == b"of another key 3")
 
 
 async def test_what_differs_in_too_much_is_looked_at_once(tmp_path):

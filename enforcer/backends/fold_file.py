@@ -1,0 +1,237 @@
+"""A node's kept fold in a file of its own: :class:`enforcer.ports.FoldStore`.
+
+Frames of msgpack, read by the types of what they hold and by no others; a head that names the
+code, the trust file, the ledger, its size and root; and the node's signature over all of it.
+Always true: what is not whole, not ours, of other code or of another trust file is as good as
+absent. It is written and read in parts, so that nobody waits long for the interpreter.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, make_dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeVar, get_type_hints
+
+import msgspec
+import structlog
+
+from enforcer import core
+from enforcer.backends import durable
+from enforcer.core.envelope import Verify
+from enforcer.core.running import Additions, LiveOrders
+from enforcer.core.state import OrderRecord, State
+from enforcer.core.trust import Trust
+from enforcer.errors import EnforcerError, IntegrityError
+from enforcer.ports import KeptFold, Signer
+
+CONTEXT: Final = b"enforcer: a node's kept fold\n"
+FORMAT: Final = 1
+FRAME_BYTES_MAX: Final = 256 << 20
+ORDERS_IN_FRAME: Final = 500
+PAIRS_IN_FRAME: Final = 20_000
+SIGNATURE_BYTES: Final = 64
+_LENGTH_BYTES: Final = 4
+
+T = TypeVar("T")
+
+_log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    format: int
+    code_sha256: str
+    trust_sha256: str
+    size: int
+    root: bytes
+    ineffective: tuple[int, ...]
+    witnessed_size: int
+    changes: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    live: dict[int, tuple[int, int]]
+    growth: dict[str, tuple[list[tuple[int, int]], int]]
+
+
+_APART: Final = {
+    *("verify", "root_keys", "size", "live", "growth"),
+    *("orders", "index_of_payload", "index_of_request"),
+}
+"""Fields of a state that are long, or follow from the rest, or need another form."""
+_PLAIN: Final = [each.name for each in fields(State) if each.name not in _APART]
+# By the state's own types, so that a field that is new there is kept as well.
+_Body: Final = make_dataclass("_Body", [(name, get_type_hints(State)[name]) for name in _PLAIN])
+
+
+class FoldFile:
+    """The fold kept in the file `path`; one process uses it."""
+
+    def __init__(self, path: Path, trust: Trust, key: Signer, verify: Verify) -> None:
+        self._path = path
+        self._trust = trust
+        self._key = key
+        self._verify = verify
+
+    def load(self) -> KeptFold | None:
+        """Return what was kept, if it is whole, ours, of this code and this trust; it blocks."""
+        if not self._path.exists():
+            return None
+        try:
+            with durable.reporting(self._path, "read"), self._path.open("rb") as file:
+                if not os.fstat(file.fileno()).st_size:
+                    return None
+                # Unmapped with its last reference: a traceback may hold a view of it.
+                return self._read(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except (EnforcerError, msgspec.MsgspecError, ValueError) as error:
+            problem = error.message if isinstance(error, EnforcerError) else str(error)
+            _log.warning("reads the whole ledger: what was kept of it is of no use", why=problem)
+            return None
+
+    def keep(self, fold: KeptFold) -> None:
+        """Replace the file, durably; nobody may change the state meanwhile; it blocks.
+
+        Raises:
+            UnavailableError: the disk did not take it.
+        """
+        temporary = durable.temporary_of(self._path)
+        with durable.reporting(self._path, "write"):
+            try:
+                descriptor = os.open(
+                    temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, durable.PRIVATE_MODE
+                )
+                with open(descriptor, "wb") as file:
+                    self._write(file, fold)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(self._path)
+            finally:
+                durable.remove_quietly(temporary)
+        durable.sync_directory(self._path.parent)
+
+    def _write(self, file: BinaryIO, fold: KeptFold) -> None:
+        hashed = sha256(CONTEXT)
+        encoder = msgspec.msgpack.Encoder()
+        for part in _parts(self._head(fold), fold.state):
+            frame = encoder.encode(part)
+            for octets in (len(frame).to_bytes(_LENGTH_BYTES, "big"), frame):
+                hashed.update(octets)
+                file.write(octets)
+        file.write(self._key.sign(CONTEXT + hashed.digest()))
+
+    def _head(self, fold: KeptFold) -> _Head:
+        return _Head(
+            FORMAT,
+            code_sha256(),
+            trust_sha256(self._trust),
+            fold.state.size,
+            fold.root,
+            fold.ineffective,
+            fold.witnessed_size,
+            fold.changes,
+        )
+
+    def _read(self, data: mmap.mmap) -> KeptFold:
+        end = len(data) - SIGNATURE_BYTES
+        hashed = sha256(CONTEXT)
+        view = memoryview(data)
+        hashed.update(view[: max(end, 0)])
+        message = CONTEXT + hashed.digest()
+        if end < 0 or not self._verify(self._key.public_key, message, bytes(view[end:])):
+            raise _useless("it was not written here, or altered since")
+        frames = _frames(view[:end])
+        head = _next(frames, _Head)
+        expected = (FORMAT, code_sha256(), trust_sha256(self._trust))
+        if (head.format, head.code_sha256, head.trust_sha256) != expected:
+            raise _useless("it is of another release, or of another trust file")
+        state = self._state(head, frames)
+        return KeptFold(head.root, state, head.ineffective, head.witnessed_size, head.changes)
+
+    def _state(self, head: _Head, frames: Iterator[memoryview]) -> State:
+        body: Any = _next(frames, _Body)
+        state = State(body.origin, body.roots, self._verify, head.size)
+        for name in _PLAIN:
+            setattr(state, name, getattr(body, name))
+        sums = _next(frames, _Sums)
+        state.live = LiveOrders(sums.live)
+        state.growth = {
+            authority: Additions(deque(added), total)
+            for authority, (added, total) in sums.growth.items()
+        }
+        state.orders = {order.index: order for order in _all(frames, list[OrderRecord])}
+        state.index_of_payload = dict(_all(frames, list[tuple[str, int]]))
+        state.index_of_request = dict(_all(frames, list[tuple[tuple[str, str], int]]))
+        if next(frames, None) is not None:
+            raise _useless("something stands behind its end")
+        return state
+
+
+def code_sha256() -> str:
+    """Return the hash of the code that folds: another release may fold otherwise."""
+    hashed = sha256()
+    for path in sorted(Path(core.__file__).parent.glob("*.py")):
+        hashed.update(path.read_bytes())
+    return hashed.hexdigest()
+
+
+def trust_sha256(trust: Trust) -> str:
+    """Return the hash of a trust file's content."""
+    return sha256(msgspec.msgpack.encode(trust)).hexdigest()
+
+
+def _parts(head: _Head, state: State) -> Iterator[object]:
+    yield head
+    yield _Body(*(getattr(state, name) for name in _PLAIN))
+    growth = {
+        authority: (list(added.added), added.sum) for authority, added in state.growth.items()
+    }
+    yield _Sums(dict(state.live), growth)
+    yield from _in_frames(list(state.orders.values()), ORDERS_IN_FRAME)
+    yield from _in_frames(list(state.index_of_payload.items()), PAIRS_IN_FRAME)
+    yield from _in_frames(list(state.index_of_request.items()), PAIRS_IN_FRAME)
+
+
+def _in_frames(items: Sequence[T], count: int) -> Iterator[Sequence[T]]:
+    """Yield the items in lists, and an empty one at the end."""
+    for at in range(0, len(items), count):
+        yield items[at : at + count]
+    yield []
+
+
+def _frames(data: memoryview) -> Iterator[memoryview]:
+    at = 0
+    while at < len(data):
+        begin = at + _LENGTH_BYTES
+        at = begin + int.from_bytes(data[at:begin], "big")
+        if at > len(data):
+            raise _useless("it ends early")
+        yield data[begin:at]
+
+
+def _next(frames: Iterator[memoryview], kind: type[T]) -> T:
+    frame = next(frames, None)
+    if frame is None:
+        raise _useless("it ends early")
+    return msgspec.msgpack.decode(frame, type=kind)
+
+
+def _all(frames: Iterator[memoryview], kind: type[list[T]]) -> Iterator[T]:
+    decode: Callable[[memoryview], list[T]] = msgspec.msgpack.Decoder(kind).decode
+    while True:
+        frame = next(frames, None)
+        if frame is None:
+            raise _useless("it ends early")
+        items = decode(frame)
+        if not items:
+            return
+        yield from items
+
+
+def _useless(problem: str) -> IntegrityError:
+    return IntegrityError(problem, advice="Nothing is lost: the ledger is read again.")

@@ -364,7 +364,7 @@ class NodeConfig(File, frozen=True, kw_only=True):
     """Where this node takes stops over gRPC, if it does."""
     metrics_listen: Address | None = None
     """Where /metrics and /health are served over plain HTTP, if they are."""
-    poll_interval_ms: Annotated[int, Meta(ge=10, le=60_000)] = 200
+    poll_interval_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000
     """How often the feed's head is read, pushed or not."""
     firewall: FirewallPart = FirewallPart()
     canary: CanaryPart = CanaryPart()

@@ -71,7 +71,7 @@ BAD = b"exact bad.example.org\n"
 WORSE = b"subtree worse.example.org\n"
 LOG_KEY = PrivateKey.generate()
 SECRET = bytes(range(16))
-QUICK = Pace(*[0.02] * 8)
+QUICK = Pace(*[0.02] * 8, show_after_seconds=0.0, tell_within_seconds_max=0.0)
 
 
 class Log:

@@ -54,7 +54,7 @@ def test_paths_are_relative_to_the_file_and_come_out_absolute(read, tmp_path):
     assert made.state_dir == tmp_path / "state"
     assert made.trust_file == tmp_path.parent / "trust.toml"
     assert str(made.key_file) == "/etc/enforcer/node.key"
-    assert (made.listen, made.poll_interval_ms) == (None, 200)
+    assert (made.listen, made.poll_interval_ms) == (None, 1_000)
 
 
 def test_an_address_has_a_host_and_a_port(read):

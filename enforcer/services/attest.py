@@ -32,6 +32,8 @@ from enforcer.services.plan import Plan
 ATTESTATION_FILE: Final = "attestation.json"
 INTERVAL_MS: Final = 60_000
 RETRY_SECONDS_MAX: Final = 30.0
+FLEET_ATTESTS_A_SECOND: Final = 100
+"""So many nodes attest a change each second: all wake by it at once, and have one control plane."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -177,3 +179,8 @@ class Attester:
 
 def _claim(plan: Plan, gate: GateState, firewall: FirewallWord) -> Claim:
     return Claim(plan.news_size, plan.digest, gate, firewall, plan.omissions)
+
+
+def wait_seconds(nodes: int, at_most_seconds: float) -> float:
+    """Return how long one of so many nodes waits until it attests a change; another time each."""
+    return secrets.randbelow(1_000) / 1_000 * min(nodes / FLEET_ATTESTS_A_SECOND, at_most_seconds)

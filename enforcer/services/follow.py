@@ -136,7 +136,6 @@ class Follower:
         await self._stops.review()
         if self._split_views.is_unsettled:
             await asyncio.to_thread(self._split_views.settle)
-        await asyncio.to_thread(self._time.keep)
 
     async def _look_ahead(self, count: int) -> None:
         """See how much there is to read, after an update that may be one of many."""

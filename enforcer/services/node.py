@@ -24,7 +24,7 @@ from enforcer.core.state import State
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError, RefusedError
 from enforcer.ports import ControlLink, FeedSource, KeptFiles, TrialVerdict
-from enforcer.services.attest import Attester, FirewallWord
+from enforcer.services.attest import Attester, FirewallWord, wait_seconds
 from enforcer.services.canaries import Canaries
 from enforcer.services.canary import operator_of, verdicts
 from enforcer.services.drops import Drops
@@ -402,11 +402,36 @@ class Node:
         elif not self._enforcer.has_gate and self._shown is not None:
             self._effects.look(t_ms, *enforced_alone(self._shown.rows, t_ms, at_firewall))
 
+    async def _await_turn(self) -> bool:
+        """Wait for news, and for this node's turn to attest; tell whether all of it is shown.
+
+        All nodes wake by one change, and have one control plane; the status waits for no turn.
+        """
+        await self._news.wait()
+        seconds, soon = asyncio.get_running_loop().time, self._pace.show_after_seconds
+        nodes = len(self._replica.state.keys)  # but for a few persons
+        turn_at = seconds() + wait_seconds(nodes, self._pace.tell_within_seconds_max)
+        is_shown = False
+        await asyncio.sleep(min(turn_at - seconds(), soon))
+        while (left := turn_at - seconds()) > 0:
+            if self._news.is_set():
+                self._news.clear()
+                plan, state, _ = self._to_tell
+                await self._show(plan, state)
+                is_shown = True
+                await asyncio.sleep(min(left, soon))
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._news.wait()
+        is_shown = is_shown and not self._news.is_set()
+        self._news.clear()
+        return is_shown
+
     async def _tell(self) -> None:
-        """Attest what the gate has of the newest plan, and show the status."""
+        """Attest what the gate has of the newest plan, and show the status: soon, not first."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            is_shown = await self._await_turn()
             plan, state, is_settled = self._to_tell
             firewall = FirewallWord()
             if plan is not None and self._firewall is not None:
@@ -422,7 +447,8 @@ class Node:
                 # The replica may be ahead of what is attested.
                 known = tuple(at for at in self._replica.ineffective if at < plan.ledger_size)
                 self._attester.attest(plan, state, firewall, known, effects)
-            await self._show(plan, state)
+            if not is_shown:
+                await self._show(plan, state)
 
     def _heed_gate(self, planned: Plan, brought: Plan) -> None:
         """Let the firewall enforce nothing of what is attested as not enforced."""

@@ -27,6 +27,10 @@ class Pace:
     witness_poll_seconds: float = 0.025
     """First wait for a cosigned checkpoint; each further one is twice as long."""
     witness_poll_seconds_max: float = 1.0
+    show_after_seconds: float = 0.1
+    """From a change to the status file: what else wakes by it on this machine goes first."""
+    tell_within_seconds_max: float = 30.0
+    """From a change to the attestation of it, however many nodes there are."""
 
 
 DEFAULT_PACE = Pace()

@@ -206,15 +206,10 @@ def wanted_lists(state: State, t_ms: int, *, blocks_names: bool = True) -> list[
         and not order.payload.publication.is_sealed  # opened, it would fill memory
         and is_concerned(order, blocks_names=blocks_names)
     ]
-    return list(
-        dict.fromkeys(
-            [
-                *state.policy.payload.pins.lists,
-                *(row.target_list_sha256 for row in rows),
-                *proposed[-PROPOSED_LISTS_MAX:],
-            ]
-        )
-    )
+    ordered = [*(row.target_list_sha256 for row in rows), *proposed[-PROPOSED_LISTS_MAX:]]
+    if not ordered and not blocks_names:
+        return []  # nor what orders are held against
+    return list(dict.fromkeys([*state.policy.payload.pins.lists, *ordered]))
 
 
 def make_plan(

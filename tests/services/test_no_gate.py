@@ -79,3 +79,11 @@ async def test_a_stop_of_what_it_does_not_enforce_is_passed_on_all_the_same(worl
         await until(lambda: world.control.stops)
         await until(lambda: world.status["unlogged_stops"] and attested_all(world))
         assert world.attested.omissions == ()
+
+
+async def test_without_orders_against_addresses_it_needs_no_list_at_all(world):
+    async with gateless(world).running():
+        await in_the_ledger(world, BAD)
+        await until(lambda: attested_all(world))
+        assert not list((world.state_dir / "ledger" / "lists").glob("*"))
+        assert world.status["missing_lists"] == []

@@ -1,0 +1,39 @@
+"""When a node attests and shows what is new: soon, and of many nodes not all at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from enforcer.services.attest import FLEET_ATTESTS_A_SECOND, wait_seconds
+from tests import node_world
+from tests.node_world import BAD, QUICK, World, blocking, holds, in_the_ledger, until
+
+
+def test_nodes_wait_their_turn_by_how_many_there_are():
+    assert all(wait_seconds(10, 30.0) < 10 / FLEET_ATTESTS_A_SECOND for _ in range(100))
+    many = [wait_seconds(10_000, 30.0) for _ in range(1_000)]
+    assert max(many) < 30.0
+    assert min(many) < 5.0
+    assert max(many) > 25.0
+    assert wait_seconds(10_000, 0.0) == 0.0
+
+
+async def test_the_status_is_shown_while_the_attestation_waits_its_turn(world: World, monkeypatch):
+    slow = replace(QUICK, tell_within_seconds_max=3_600.0)
+    monkeypatch.setattr(node_world, "QUICK", slow)
+    monkeypatch.setattr("enforcer.services.node.wait_seconds", lambda _nodes, most: most)
+    async with world.running():
+        await in_the_ledger(world, BAD)
+        await until(lambda: world.gate.blocks("bad.example.org"))
+        assert world.attested is None
+
+
+async def test_what_comes_while_a_node_waits_is_attested_with_the_rest(world: World, monkeypatch):
+    slow = replace(QUICK, tell_within_seconds_max=0.3)
+    monkeypatch.setattr(node_world, "QUICK", slow)
+    monkeypatch.setattr("enforcer.services.node.wait_seconds", lambda _nodes, most: most)
+    async with world.running():
+        await blocking(world)
+        await blocking(world, b"exact more.example.org\n", "more.example.org")
+        await until(lambda: holds(world))
+        assert len(world.control.attestations) <= 3

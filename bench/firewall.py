@@ -25,7 +25,8 @@ from statistics import median
 from time import perf_counter
 
 from bench import Row, data_path, median_row
-from enforcer._native.networks import diff, flatten
+from enforcer._native.networks import flatten
+from enforcer._native.packed import diff
 from enforcer.backends.nft_firewall import NftFirewall
 from enforcer.core.firewall import FirewallRow, FirewallState, Pieces
 from enforcer.core.network import Address, Network

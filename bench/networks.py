@@ -31,7 +31,8 @@ from typing import Any, TypeVar
 
 from bench import ROOT, Row, data_path, median_row
 from bench.lookup import compile_to, map_file, row_of
-from enforcer._native.networks import Networks, diff
+from enforcer._native.networks import Networks
+from enforcer._native.packed import diff
 from enforcer._native.probe import NO_MATCH, Table
 from enforcer.core.firewall import FirewallRow, pieces_digest
 from enforcer.core.network import Network

@@ -1,7 +1,7 @@
 """Addresses of many orders as disjoint pieces; see native/networks.pyx."""
 
 from collections.abc import Collection, Iterable
-from typing import Final, final
+from typing import final
 
 from typing_extensions import Buffer
 
@@ -9,8 +9,6 @@ from enforcer.core.firewall import Pieces
 from enforcer.core.network import Network
 from enforcer.core.table import IpMeasure
 from enforcer.core.target import Target
-
-NO_PIECE: Final[int]
 
 @final
 class Networks:
@@ -39,5 +37,3 @@ def flatten(
     local: Iterable[Network] = (),
     overrides: Collection[tuple[int, Target]] = (),
 ) -> Pieces: ...
-def diff(old: Pieces, new: Pieces) -> tuple[Pieces, Pieces]: ...
-def find_rows(pieces: Pieces, addresses: Buffer, octets: int) -> bytes: ...

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TypeAlias
 
-from enforcer._native import networks
+from enforcer._native import networks, packed
 from enforcer.backends.list_tasks import bounded_memory, mapped, verified
 from enforcer.backends.sealing import SALT_OCTETS
 from enforcer.core.firewall import FirewallRow, Pieces, pieces_digest
@@ -98,7 +98,7 @@ class PieceWorker:
     async def diff(self, old: Pieces, new: Pieces) -> tuple[Pieces, Pieces]:
         """Return what to take out of `old` and what to bring, so that it becomes `new`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._quick, networks.diff, old, new)
+        return await loop.run_in_executor(self._quick, packed.diff, old, new)
 
     async def keep_rows(self, pieces: Pieces, rows: Collection[int]) -> Pieces:
         """Return the pieces of these rows alone."""

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer._native.networks import NO_PIECE, Networks, diff, find_rows, flatten
+from enforcer._native.networks import Networks, flatten
+from enforcer._native.packed import NO_PIECE, diff, find_rows
 from enforcer.core.firewall import (
     NO_PIECES,
     FirewallRow,

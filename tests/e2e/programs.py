@@ -13,6 +13,7 @@ from pathlib import Path
 
 from enforcer.backends.child import tied_to_parent
 
+START_SECONDS_MAX = 10.0
 STOP_SECONDS_MAX = 15.0
 TAIL_LINES = 15
 
@@ -33,6 +34,7 @@ class Program:
         self._env = {**os.environ, **(env or {})}
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
 
     def add(self, *words: str) -> None:
         """Have more words behind its command line, from the next start on."""
@@ -50,6 +52,7 @@ class Program:
     def start(self) -> None:
         """Start it; it ends with the calling thread at the latest."""
         assert not self.is_running, f"{self.name} runs already"
+        self._started_at = time.monotonic()
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 tied_to_parent(self._command),
@@ -60,6 +63,11 @@ class Program:
                 env=self._env,
                 start_new_session=True,
             )
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it may still be starting, and end at once when it is told to."""
+        return time.monotonic() - self._started_at < START_SECONDS_MAX
 
     def kill(self) -> None:
         """End it as a crash does, and return when it is gone."""

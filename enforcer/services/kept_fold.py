@@ -70,11 +70,15 @@ class FoldKeeper:
         while True:
             await self._offered.wait()
             self._offered.clear()
-            fold, self._next = self._next, None
-            if fold is None:
-                continue
-            try:
-                await asyncio.to_thread(self._store.keep, fold)
-            except EnforcerError as error:
-                # What is due again is counted from here: the disk is not asked at each entry.
-                _log.warning("a restart folds again", problem=error.message, advice=error.advice)
+            await asyncio.to_thread(self.write)
+
+    def write(self) -> None:
+        """Write what was offered last, if it is not written; it blocks."""
+        fold, self._next = self._next, None
+        if fold is None:
+            return
+        try:
+            self._store.keep(fold)
+        except EnforcerError as error:
+            # What is due again is counted from here: the disk is not asked at each entry.
+            _log.warning("a restart folds again", problem=error.message, advice=error.advice)

@@ -31,8 +31,6 @@ from tests.e2e.programs import Program
 CLOCK_TICKS = 100
 START_SECONDS_MAX = 300.0
 STEP_SECONDS_MAX = 60.0
-PART = 10
-"""So many programs are started at once."""
 
 
 class Fleet(Installation):
@@ -66,14 +64,16 @@ class Fleet(Installation):
         config = self.files.node / "node.toml"
         config.write_text(self._over_tls(config.read_text()))
         roots = [PrivateKey.load(top / "roots" / f"root-{number}.key") for number in (1, 2)]
-        self.light = [f"light-{number:04}" for number in range(self._count)]
-        for name in self.light:
+        self.light: list[str] = []
+        """The light nodes that were started."""
+        self._waiting: dict[str, Program] = {}
+        for name in (f"light-{number:04}" for number in range(self._count)):
             asked = self._equip(name, config.read_text())
             act = signed(registration(asked, now_ms(), now_ms() + 30 * DAY_MS), *roots)
             write_act(top / "acts" / f"5-{name}-KeyRegistered.json", act)
             command = [str(Path(sys.executable).with_name("enforcer")), "node", "--config"]
             command.append(str(self._place(name) / "node.toml"))
-            self.programs[name] = Program(name, command, self.directory / f"{name}.log")
+            self._waiting[name] = Program(name, command, self.directory / f"{name}.log")
 
     def _over_tls(self, text: str) -> str:
         return re.sub(r'url = "unix://.*"', f'url = "{self._redis_url}"\nca = "../ca/ca.crt"', text)
@@ -98,9 +98,14 @@ class Fleet(Installation):
         (place / "node.toml").write_text(text)
         return asked
 
-    def mend(self) -> None:
-        """Wait until every node is in step, besides what `Installation` waits for."""
-        super().mend()
+    def start_light(self) -> None:
+        """Start the light nodes, and wait until every node is in step."""
+        for name, program in self._waiting.items():
+            self._stack.callback(program.kill)
+            program.start()
+            self.programs[name] = program
+            self.light.append(name)
+        self._waiting.clear()
         self.wait_until(self.is_whole_in_step, "every node is in step", START_SECONDS_MAX)
 
     # What can be seen.

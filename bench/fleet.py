@@ -2,12 +2,13 @@
 
 A real `enforcer control`, one node with a gate that real queries probe, and FLEET_NODES light
 nodes (the real `enforcer node` without a gate), all processes here and none preferred; gRPC with
-mTLS, Redis over TLS to the nodes. An order of a million made-up names is loaded. Then FLEET_ORDERS
-orders of 1 to 1,000 names come and go, one at a time. In force at the gate: it answers a query for
-one of the names so. At a light node: it has proven the entry, it is on its disk, its plan is made;
-it says itself when. All nodes share two processors here, and have machines of their own elsewhere:
-so processor time is told too. Octets are on the wire, with TLS's own. The floor is XADD to XREAD
-in the same Redis. FLEET_NAMES says how many names; FLEET_QUICK=1 is a look: 10 nodes, 20 orders.
+mTLS, Redis over TLS to the nodes. An order of a million made-up names is loaded. FLEET_ORDERS
+orders of 1 to 1,000 names come and go, one at a time; a quarter as many before, while the node
+with the gate is alone. In force at the gate: it answers a query for one of the names so. At a light
+node: it has proven the entry, it is on its disk, its plan is made; it says itself when. All nodes
+share two processors here, and have machines of their own elsewhere: so processor time is told, too.
+Octets are on the wire, with TLS's own. The floor is XADD to XREAD in the same Redis. Before the
+answer counts as 0. FLEET_NAMES says how many names; FLEET_QUICK=1 is a look: 10 nodes, 20 orders.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ ORDERS = int(os.environ.get("FLEET_ORDERS", "20" if IS_QUICK else "200"))
 NAMES = int(os.environ.get("FLEET_NAMES", "100000" if IS_QUICK else "1000000"))
 TARGETS_MAX = 1_000
 IDLE_SECONDS = 10.0
+ALONE = max(ORDERS // 4, 2)
 REST_SECONDS = 0.15
 PROBE_SECONDS = 0.001
 FLOOR_ROUNDS = 200
@@ -111,6 +113,8 @@ class Times:
             (f"{self._what} answered → at a light node", self.light),
             (f"{self._what} answered → at the last of them", self.last),
         ):
+            if not values:
+                continue
             rows.append(Row(f"{said}: p50", median(values), "ms", len(values)))
             rows.append(Row("… p99", quantiles(values, n=100)[-1], "ms", len(values)))
             rows.append(Row("… longest", max(values), "ms", len(values)))
@@ -137,16 +141,24 @@ def measured(fleet: Fleet, probe: Probe) -> list[Row]:
     """Measure everything, in one installation."""
     rows = [Row("light nodes", NODES, ""), *floor(fleet)]
     large, names = load(fleet, probe, rows)
+    begun, ended = Times("one node alone: approval"), Times("one node alone: stop")
+    chance = random.Random(6)
+    for at in range(ALONE):
+        small(fleet, probe, at, round(TARGETS_MAX ** chance.random()), begun, ended)
+    rows += begun.rows() + ended.rows()
+    tell("starting the light nodes")
+    began = time.monotonic()
+    fleet.start_light()
+    rows.append(Row("light nodes started at once: all in step", time.monotonic() - began, "s"))
     clock = Clock(fleet)
     time.sleep(IDLE_SECONDS)
     rows += clock.rows("at rest", int(IDLE_SECONDS), "a second")
     rows += memory(fleet)
     clock.begin()
     begun, ended = Times("approval"), Times("stop")
-    chance = random.Random(6)
-    for at in range(ORDERS):
-        if at % 20 == 0:
-            tell(f"order {at} of {ORDERS}")
+    for at in range(ALONE, ALONE + ORDERS):
+        if (at - ALONE) % 20 == 0:
+            tell(f"order {at - ALONE} of {ORDERS}")
         small(fleet, probe, at, round(TARGETS_MAX ** chance.random()), begun, ended)
     rows += clock.rows("a proposal, approval and stop", ORDERS, "each")
     rows += begun.rows() + ended.rows()
@@ -213,7 +225,7 @@ def change(
     times.call.append(1e3 * (answered - began))
     times.gate.append(1e3 * max(seen[0] - answered, 0.0))
     times.light += late
-    times.last.append(max(late))
+    times.last += [max(late)] if late else []
 
 
 def stop_large(fleet: Fleet, probe: Probe, ref: OrderRef, names: list[str]) -> list[Row]:

@@ -22,7 +22,7 @@ from enforcer.app.ledger_copying import Copied, copy_beside, copy_entries, other
 from enforcer.backends import durable
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import verify
-from enforcer.backends.tiles import TileLedger
+from enforcer.backends.tiles import BEGUN_FILE, TileLedger
 from enforcer.core.cosignature import CosignerKey
 from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey
 from enforcer.core.receipt import RECEIPT_BYTES_MAX
@@ -234,19 +234,21 @@ def _unproven(trust: Trust, answers: Mapping[str, Answer]) -> RefusedError:
 def _made_whole(to: Path) -> Iterator[Path]:
     """Give a directory whose content is in `to` when the block ends well; else nothing is there.
 
-    `begun` comes first and `checkpoint` last: killed in between, no control plane takes what is
-    there for a ledger that is still to begin, and the next restoration clears it away.
+    `begun` comes before all else, and `checkpoint` last: killed in between, no control plane
+    takes what is there for a ledger that is still to begin, and the next restoration clears it.
     """
     fresh = to / UNFINISHED
     if fresh.exists():
         _clear(to)
     durable.make_directory(fresh)
     try:
+        durable.write_file(to / BEGUN_FILE, b"")
         yield fresh
-        first, last = fresh / "begun", fresh / "checkpoint"
-        rest = sorted(path for path in fresh.iterdir() if path not in (first, last))
+        durable.remove_quietly(fresh / BEGUN_FILE)
+        last = fresh / "checkpoint"
+        rest = sorted(path for path in fresh.iterdir() if path != last)
         with durable.reporting(to, "put in place"):
-            for path in (first, *rest, last):
+            for path in (*rest, last):
                 path.rename(to / path.name)
                 durable.sync_directory(to)
             fresh.rmdir()

@@ -42,6 +42,8 @@ APPEND_BYTES_MAX: Final = 64 << 20
 LIST_BYTES_MAX: Final = SEALED_BYTES_MAX  # the longest list, sealed
 SIDE_BYTES_MAX: Final = 64 << 20
 LOCK_FILE: Final = "lock"
+BEGUN_FILE: Final = "begun"
+"""Says that a checkpoint was there: without one, a ledger is lost, and not new."""
 
 Seal: TypeAlias = Callable[[Checkpoint], bytes]
 """``seal(checkpoint)``: the signed note of this checkpoint, which it must not show to anyone."""
@@ -305,7 +307,7 @@ class TileLedger:
 
     @property
     def _begun_path(self) -> Path:
-        return self.path / "begun"
+        return self.path / BEGUN_FILE
 
     def _load(self) -> tuple[TileTree, bytes | None]:
         """Read the checkpoint and the right edge under it."""

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from enforcer.backends.content import ContentStore
 from enforcer.backends.keys import PrivateKey
 from enforcer.core.cosignature import cosign, with_lines
 from enforcer.core.note import Note
+from enforcer.core.witness import AddCheckpoint
 from enforcer.errors import (
     ConflictError,
     InputError,
@@ -25,7 +27,7 @@ from enforcer.errors import (
     RefusedError,
     UnavailableError,
 )
-from tests.ledgers import LOG_KEY, TARGETS, VKEY, Archive
+from tests.ledgers import LOG_KEY, TARGETS, VKEY, Archive, opened
 from tests.people import Land
 from tests.services.test_witnessing import Link
 from tests.witnesses import History, named, open_witness
@@ -308,15 +310,22 @@ def test_a_mere_word_of_a_witness_gives_way_to_a_reason_and_a_signed_one_does_no
     assert world.restore(short, unproven="the data centre burned down").size == 11
 
 
-def test_a_forged_answer_of_a_witness_is_no_answer(world):
+@pytest.mark.parametrize("what", ["no signature", "a stranger's", "an old one of its own"])
+def test_a_forged_answer_of_a_witness_is_no_answer(world, what):
     first, *_ = world.links.values()
+    key, t_seconds = WITNESSES.keys[0], NOW_MS // 1_000
 
     async def forged(body):
-        return b"\xe2\x80\x94 witness.example.org/w0 AAAA\n"
+        text = AddCheckpoint.parse(body).claimed.text
+        if what == "a stranger's":
+            return cosign(text, key, PrivateKey.generate().sign, t_seconds).text.encode()
+        if what == "an old one of its own":
+            return cosign(text, key, KEYS[0].sign, t_seconds - 3_600).text.encode()
+        return b""
 
     first.add_checkpoint = forged
     done = world.restore(world.primary)
-    assert done.answers[WITNESSES.keys[0].name].claim is None
+    assert done.answers[key.name].claim is None
     assert done.is_proven
 
 
@@ -382,23 +391,28 @@ def test_a_nodes_state_directory_and_an_archive_are_sources(world, tmp_path):
         shutil.rmtree(world.to)
 
 
+@pytest.mark.parametrize("renames", range(8))
 def test_killed_in_the_middle_nothing_takes_it_for_a_ledger_and_it_can_be_repeated(
-    world, monkeypatch
+    world, monkeypatch, renames
 ):
+    left, rename = renames, Path.rename
+
+    def killed(path, to):
+        nonlocal left
+        if UNFINISHED in path.parts and Path(to).parent == world.to:
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+        return rename(path, to)
+
     with monkeypatch.context() as broken:
         broken.setattr("enforcer.app.ledger_restore._clear", lambda to: None)
-
-        def killed(self, *_, **__):
-            raise KeyboardInterrupt
-
-        broken.setattr("enforcer.app.ledger_restore.KeptFiles.write", killed)
+        broken.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
             world.restore(world.primary)
-    assert (world.to / UNFINISHED).is_dir()
-    # Killed while what was made is put in place: the checkpoint comes last.
-    (world.to / UNFINISHED / "begun").rename(world.to / "begun")
+    assert (world.to / UNFINISHED / "checkpoint").exists()
     with pytest.raises(IntegrityError, match="was lost"):
-        open_ledger(world.to, world.trust)
+        opened(world.to, writer=True)  # as a control plane that is started on it
     assert world.restore(world.primary).size == 13
     assert not (world.to / UNFINISHED).exists()
 

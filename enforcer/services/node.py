@@ -255,9 +255,10 @@ class Node:
             InputError, RefusedError, ConflictError, NotFoundError: why it is not obeyed.
             UnavailableError: its order is not known here, and too many such stops wait.
         """
+        round_after = self._round + 1  # while it is being kept on disk, the gate may be told
         outcome = await self._paths.offer(envelope)
         if outcome is StopOutcome.OBEYED:
-            await self._gate_told()
+            await self._gate_told(round_after)
         return outcome
 
     async def offer_suspension(
@@ -269,9 +270,10 @@ class Node:
             InputError, RefusedError, ConflictError, NotFoundError: why it is not heeded.
             UnavailableError: too many acts wait for the ledger.
         """
+        round_after = self._round + 1
         outcome = await self._suspension_paths.offer(envelope, documents)
         if outcome is SuspensionOutcome.HEEDED:
-            await self._gate_told()
+            await self._gate_told(round_after)
         return outcome
 
     async def read_order(self, order_id: str, entry_index: int | None) -> OrderHere:
@@ -318,9 +320,8 @@ class Node:
                 await self._round_done.wait_for(lambda: verdicts(self._enforcer, order_indices))
         return verdicts(self._enforcer, order_indices)
 
-    async def _gate_told(self) -> None:
-        """Wait until the gate was told of what is known by now, `GATE_SECONDS_MAX` at most."""
-        round_after = self._round + 1
+    async def _gate_told(self, round_after: int) -> None:
+        """Wait until a round has told the gate what it is to hold, `GATE_SECONDS_MAX` at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(GATE_SECONDS_MAX), self._round_done:
                 await self._round_done.wait_for(lambda: self._done >= round_after)

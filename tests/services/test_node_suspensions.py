@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -12,8 +14,10 @@ from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.order import Measure
 from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, RefusedError
+from enforcer.services import node as node_module
 from enforcer.services.suspensions import SuspensionOutcome
-from tests.node_world import blocking, holds, in_the_ledger, omitted, stays, until
+from tests import node_world
+from tests.node_world import WORSE, blocking, holds, in_the_ledger, omitted, stays, until
 from tests.people import seal
 
 REASON = b"s" * 32 + b"It breaks our own mail."
@@ -181,3 +185,15 @@ async def test_a_node_shows_an_officer_the_order_and_the_suspension_that_holds_h
         (held,) = here.view.record.suspensions
         assert held.payload_sha256 == act.payload_sha256
         assert sha256(here.payload).hexdigest() == ref.payload_sha256
+
+
+async def test_whoever_brings_an_act_is_answered_as_soon_as_the_gate_has_it(world, monkeypatch):
+    monkeypatch.setattr(node_world, "QUICK", replace(node_world.QUICK, gate_poll_seconds=3_600.0))
+    monkeypatch.setattr(node_module, "GATE_SECONDS_MAX", 3_600.0)
+    async with world.running() as node, asyncio.timeout(60):
+        ref = await blocking(world)
+        await node.offer_suspension(format_envelope(suspension(world, ref)))
+        assert not world.gate.blocks("bad.example.org")
+        other = await blocking(world, WORSE, "worse.example.org")
+        await node.offer_stop(world.stop_bytes(other))
+        assert not world.gate.blocks("worse.example.org")

@@ -271,6 +271,9 @@ class ControlConfig(File, frozen=True, kw_only=True):
     redis: Redis
     reconcile_interval_seconds: Annotated[float, Meta(ge=0.1, le=3_600)] = 5.0
     """How often the feed is compared with the ledger."""
+    metrics_listen: Address | None = None
+    """Where the control plane shows its nodes to Prometheus (`/metrics`), and that it serves
+    (`/health`); without it nowhere."""
     attestations_interval_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
     """How often what nodes attested is recorded, if they said anything."""
     witnesses: Annotated[tuple[AskedWitness, ...], Meta(max_length=WITNESSES_MAX)] = ()

@@ -60,6 +60,8 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.AuditService/GetTargetList": EVERYBODY,
     "/enforcer.v1.AuditService/GetWrap": EVERYBODY,
     "/enforcer.v1.AuditService/GetSideFile": PERSONS,
+    "/enforcer.v1.AuditService/GetFleet": PERSONS,
+    "/enforcer.v1.AuditService/ListAttestations": PERSONS,
     "/enforcer.v1.NodeService/Attest": frozenset((Role.NODE,)),
     "/enforcer.v1.NodeService/PushStop": STOPPERS | {Role.NODE},
     "/enforcer.v1.NodeService/Sync": frozenset((Role.NODE,)),

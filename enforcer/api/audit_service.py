@@ -6,16 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, TypeVar
 
+from enforcer.api import fleet_messages, translate
 from enforcer.api.access import Context
+from enforcer.core.envelope import format_envelope
 from enforcer.core.tile import TILE_WIDTH
 from enforcer.errors import InputError, NotFoundError
 from enforcer.ports import Contents, LedgerFiles, Wraps
+from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
+from enforcer.services.ledger import Ledger
 from enforcer.v1 import audit_pb2, audit_pb2_grpc
 
 ENTRIES_PER_MESSAGE_MAX: Final = 256
 ENTRY_BYTES_PER_MESSAGE_MAX: Final = 1 << 20
 TILE_LEVEL_MAX: Final = 7
+TIME_MS_MAX: Final = 2**53 - 1
 
 T = TypeVar("T")
 
@@ -30,12 +35,16 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         side: Contents,
         wraps: Wraps,
         cosigned: Cosigned,
+        ledger: Ledger,
+        attestations: Attestations,
     ) -> None:
         self._files = files
         self._lists = lists
         self._side = side
         self._wraps = wraps
         self._cosigned = cosigned
+        self._ledger = ledger
+        self._attestations = attestations
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Context
@@ -109,6 +118,44 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         """Read a document."""
         data = await asyncio.to_thread(self._side.read, request.side_file_sha256)
         return audit_pb2.GetSideFileResponse(side_file=data)
+
+    async def GetFleet(
+        self, request: audit_pb2.GetFleetRequest, context: Context
+    ) -> audit_pb2.GetFleetResponse:
+        """Read how many nodes are in which state."""
+        state, at_ms = self._ledger.state, self._ledger.now_ms()
+        standings = self._attestations.fleet.standings(state, at_ms)
+        return fleet_messages.fleet_counts(standings, state.attested_until_ms)
+
+    async def ListAttestations(
+        self, request: audit_pb2.ListAttestationsRequest, context: Context
+    ) -> audit_pb2.ListAttestationsResponse:
+        """Read what nodes attested."""
+        found = self._attestations.read(
+            request.node_id, request.from_ms, request.until_ms or TIME_MS_MAX, request.page_token
+        )
+        fleet, size = self._attestations.fleet, translate.page_size(request.page_size)
+        state, at_ms = self._ledger.state, self._ledger.now_ms()
+        page: list[audit_pb2.KeptAttestation] = []
+        octets, token = 0, ""
+        async for node_id, name, envelope in found:
+            octets += len(envelope)
+            if len(page) == size or (page and octets > translate.ORDERS_BYTES_MAX):
+                return audit_pb2.ListAttestationsResponse(attestations=page, next_page_token=token)
+            standing, token = fleet.standing(state, node_id, at_ms), name
+            word = standing.word
+            is_newest = word is not None and format_envelope(word.envelope) == envelope
+            page.append(
+                audit_pb2.KeptAttestation(
+                    node_id=node_id,
+                    envelope=envelope,
+                    state=fleet_messages.node_state(standing.exception)
+                    if is_newest
+                    else audit_pb2.NODE_STATE_UNSPECIFIED,
+                    received_at_ms=word.received_at_ms if word is not None and is_newest else 0,
+                )
+            )
+        return audit_pb2.ListAttestationsResponse(attestations=page)
 
 
 def _messages(

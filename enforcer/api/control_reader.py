@@ -83,6 +83,36 @@ class ControlReader:
         response = await answer(self._orders.GetOrder(request, timeout=CALL_SECONDS_MAX))
         return response.order
 
+    async def order_fleet(
+        self, order_id: str, entry_index: int | None = None, *, with_nodes: bool = False
+    ) -> order_pb2.OrderFleet:
+        """Read how an order stands at the nodes, as the control plane says."""
+        request = order_pb2.GetOrderRequest(
+            order_id=order_id, entry_index=entry_index, with_fleet=True, with_nodes=with_nodes
+        )
+        return (await answer(self._orders.GetOrder(request, timeout=CALL_SECONDS_MAX))).fleet
+
+    async def fleet(self) -> audit_pb2.GetFleetResponse:
+        """Read how many nodes are in which state, as the control plane says."""
+        request = audit_pb2.GetFleetRequest()
+        return await answer(self._audit.GetFleet(request, timeout=CALL_SECONDS_MAX))
+
+    async def attestations(
+        self, node_id: str = "", from_ms: int = 0, until_ms: int = 0, page_size: int = 0
+    ) -> AsyncIterator[audit_pb2.KeptAttestation]:
+        """Read the newest attestation of each node, or what is kept of one, page by page."""
+        request = audit_pb2.ListAttestationsRequest(
+            node_id=node_id, from_ms=from_ms, until_ms=until_ms, page_size=page_size
+        )
+        while True:
+            call = self._audit.ListAttestations(request, timeout=CALL_SECONDS_MAX)
+            page = await answer(call)
+            for each in page.attestations:
+                yield each
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
     async def list_orders(
         self,
         status: order_pb2.OrderStatus.ValueType = order_pb2.ORDER_STATUS_UNSPECIFIED,
@@ -109,19 +139,28 @@ class ControlReader:
                 return
 
     async def watch_orders(
-        self, start_index: int = 0, order_id: str = "", *, once: bool = False
+        self,
+        start_index: int = 0,
+        order_id: str = "",
+        *,
+        once: bool = False,
+        with_fleet: bool = False,
     ) -> AsyncIterator[order_pb2.WatchOrdersResponse]:
         """Read entries that concern orders (or one), and follow, however often it is cut off.
 
-        With `once` it ends after what there is now, and raises when it is cut off.
+        With `once` it ends after what there is now, and raises when it is cut off. With
+        `with_fleet` news from the nodes come too, those that there are while it is not cut off.
         """
         while True:
             request = order_pb2.WatchOrdersRequest(
-                start_index=start_index, order_id=order_id, once=once
+                start_index=start_index, order_id=order_id, once=once, with_fleet=with_fleet
             )
             timeout = STREAM_SECONDS_MAX if once else None
             try:
                 async for message in messages(self._orders.WatchOrders(request, timeout=timeout)):
+                    if message.HasField("news"):
+                        yield message
+                        continue
                     if message.entry_index < start_index:
                         raise IntegrityError(
                             f"entry {message.entry_index} came again",

@@ -1,4 +1,4 @@
-"""Where a node shows /metrics and /health: HTTP/1.1, one request a connection, GET and HEAD.
+"""Where a program shows /metrics and /health: HTTP/1.1, one request a connection, GET and HEAD.
 
 Meant for the operator's own network: there is nothing secret in it, and nobody is asked who they
 are. Refuses what is long, slow or too much at once. Never in the way of the node: the text is made
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -34,10 +35,27 @@ async def metrics_served(
     Raises:
         UnavailableError: the address is taken, or is not this machine's.
     """
+    async with pages_served(place, lambda: partial(expose, view()), lambda: health(view())) as port:
+        yield port
+
+
+@asynccontextmanager
+async def pages_served(
+    place: tuple[str, int] | None,
+    text: Callable[[], Callable[[], bytes]],
+    state: Callable[[], tuple[HTTPStatus, bytes]],
+) -> AsyncIterator[int]:
+    """Serve metrics and health at `place`, if there is one; yield the port, or 0.
+
+    `text` takes what is to be shown, and returns what makes a text of it in a thread.
+
+    Raises:
+        UnavailableError: the address is taken, or is not this machine's.
+    """
     if place is None:
         yield 0
         return
-    shown = _Shown(view)
+    shown = _Shown(text, state)
     async with http_served(
         shown.answer, *place, connections_max=CONNECTIONS_MAX, field="metrics_listen"
     ) as port:
@@ -45,10 +63,15 @@ async def metrics_served(
 
 
 class _Shown:
-    """What is shown of a node."""
+    """What is shown of a program."""
 
-    def __init__(self, view: Callable[[], NodeView]) -> None:
-        self._view = view
+    def __init__(
+        self,
+        text: Callable[[], Callable[[], bytes]],
+        state: Callable[[], tuple[HTTPStatus, bytes]],
+    ) -> None:
+        self._text = text
+        self._state = state
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer the one request of a connection."""
@@ -79,9 +102,9 @@ class _Shown:
         if method not in (b"GET", b"HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"only GET and HEAD\n"
         if path == b"/metrics":
-            body = await asyncio.to_thread(expose, self._view())
+            body = await asyncio.to_thread(self._text())
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, body
         if path == b"/health":
-            status, body = health(self._view())
+            status, body = self._state()
             return status, TEXT, body
         return HTTPStatus.NOT_FOUND, TEXT, b"there is /metrics and /health\n"

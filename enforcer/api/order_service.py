@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
-from enforcer.api import translate
+from enforcer.api import fleet_messages, translate
 from enforcer.api.access import Context, check_act
 from enforcer.api.identity import caller_of, check_signer, trust_domain
 from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope
 from enforcer.core.key import Role
 from enforcer.errors import InputError
+from enforcer.services.fleet_orders import FleetOrders
+from enforcer.services.fleet_watch import FleetNews
 from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger, Recorded
 from enforcer.services.order_reader import OrderReader
@@ -38,6 +40,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         watch: OrderWatch,
         uploads: Uploads,
         guards: Guards,
+        fleet: FleetOrders,
     ) -> None:
         self._ledger = ledger
         self._orders = orders
@@ -46,6 +49,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         self._watch = watch
         self._uploads = uploads
         self._guards = guards
+        self._fleet = fleet
 
     async def UploadTargets(
         self, request_iterator: AsyncIterator[order_pb2.UploadTargetsRequest], context: Context
@@ -166,7 +170,13 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         view = self._reader.get(request.order_id, index)
         payload = await payload_at(self._ledger, view.record.index)
         policy = self._ledger.state.policy
-        return order_pb2.GetOrderResponse(order=translate.order_to_message(view, policy, payload))
+        order = translate.order_to_message(view, policy, payload)
+        if not (request.with_fleet or request.with_nodes):
+            return order_pb2.GetOrderResponse(order=order)
+        at_nodes = fleet_messages.order_fleet(
+            self._fleet.order(view.record), with_nodes=request.with_nodes
+        )
+        return order_pb2.GetOrderResponse(order=order, fleet=at_nodes)
 
     async def ListOrders(
         self, request: order_pb2.ListOrdersRequest, context: Context
@@ -185,15 +195,31 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         self, request: order_pb2.WatchOrdersRequest, context: Context
     ) -> AsyncIterator[order_pb2.WatchOrdersResponse]:
         """Read the entries that concern orders, and follow."""
-        watched = self._watch.entries(request.start_index, request.order_id, once=request.once)
+        watched = self._watch.entries(
+            request.start_index,
+            request.order_id,
+            once=request.once,
+            with_fleet=request.with_fleet,
+        )
         async with aclosing(watched):
             async for each in watched:
+                if isinstance(each, FleetNews):
+                    yield self._news(each)
+                    continue
                 yield order_pb2.WatchOrdersResponse(
                     entry_index=each.index,
                     entry=each.leaf,
                     signed_by=each.signed_by,
                     orders=translate.orders_to_messages(each.orders, self._ledger.state.policy),
                 )
+
+    def _news(self, news: FleetNews) -> order_pb2.WatchOrdersResponse:
+        """Write news from the nodes, and where their order stands."""
+        view = self._reader.get("", news.order_index)
+        return order_pb2.WatchOrdersResponse(
+            orders=translate.orders_to_messages([view], self._ledger.state.policy),
+            news=fleet_messages.news(news, self._fleet.order(view.record)),
+        )
 
     def _signed(self, data: bytes, context: Context) -> Envelope:
         """Read the envelope, and check that the caller is one of its signers."""

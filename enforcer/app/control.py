@@ -203,14 +203,24 @@ async def serving(
                 await witnessing.first_word()  # who was replaced publishes and records nothing
             await stack.enter_async_context(publication)
             reader = OrderReader(ledger)
-            watch = OrderWatch(ledger, reader)
             nodes = await stack.enter_async_context(fleet_of(ledger, config, signing_key))
+            watch = OrderWatch(ledger, reader, nodes.watch)
             server = Server(trust_domain(trust.origin), tls.check_peer)
             _add_services(
                 server,
-                OrderService(ledger, orders, stopping, reader, watch, uploads, guards),
+                OrderService(
+                    ledger, orders, stopping, reader, watch, uploads, guards, nodes.orders
+                ),
                 TrustService(ledger, orders, reader, sealing.recipient),
-                AuditService(files, files.lists, files.side, files.wraps, cosigned),
+                AuditService(
+                    files,
+                    files.lists,
+                    files.side,
+                    files.wraps,
+                    cosigned,
+                    ledger,
+                    nodes.attestations,
+                ),
                 NodeService(ledger, orders, stopping, nodes.attestations, sync),
             )
             port = await _bind(server, config, tls, seconds_max=BIND_SECONDS_MAX if taken else 0)

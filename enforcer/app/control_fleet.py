@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 
+from enforcer.api.fleet_metrics import FleetView, expose_fleet
+from enforcer.api.metrics_server import pages_served
 from enforcer.backends.batch_files import BatchFiles
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.config import ControlConfig
@@ -14,6 +19,8 @@ from enforcer.ports import Signer
 from enforcer.services.attestations import Attestations
 from enforcer.services.attested import AttestedRecorder
 from enforcer.services.fleet import Fleet
+from enforcer.services.fleet_orders import FleetOrders
+from enforcer.services.fleet_watch import FleetWatch
 from enforcer.services.ledger import Ledger
 
 
@@ -22,10 +29,14 @@ class FleetParts:
     """What knows the nodes of one ledger."""
 
     fleet: Fleet
+    orders: FleetOrders
+    watch: FleetWatch
     attestations: Attestations
     recorder: AttestedRecorder
     task: asyncio.Task[None]
     """It ends only when something is broken."""
+    metrics_port: int
+    """0: metrics are not shown."""
 
 
 @asynccontextmanager
@@ -34,6 +45,8 @@ async def fleet_of(
 ) -> AsyncIterator[FleetParts]:
     """Take up what was kept, in the background, and record what comes, until left."""
     fleet = Fleet()
+    orders = FleetOrders(ledger, fleet)
+    watch = FleetWatch(ledger, fleet, orders)
     kept = KeptFiles(config.ledger_dir / "attestations")
     attestations = Attestations(ledger, kept, fleet)
     batches = BatchFiles(config.ledger_dir / "batches")
@@ -41,8 +54,26 @@ async def fleet_of(
         ledger, fleet, batches, signer, config.attestations_interval_seconds
     )
     task = asyncio.create_task(recorder.run(attestations.restore))
+    at = config.metrics_listen
+
+    def view() -> FleetView:
+        state, at_ms = ledger.state, ledger.now_ms()
+        return FleetView(
+            state.size,
+            state.attested_until_ms,
+            tuple(fleet.standings(state, at_ms)),
+            dict(fleet.outcomes),
+            deepcopy(orders.began),
+            deepcopy(orders.ended),
+        )
+
     try:
-        yield FleetParts(fleet, attestations, recorder, task)
+        async with pages_served(
+            (at.host, at.port) if at is not None else None,
+            lambda: partial(expose_fleet, view()),
+            lambda: (HTTPStatus.OK, f"ok: it serves {ledger.state.size} entries\n".encode()),
+        ) as port:
+            yield FleetParts(fleet, orders, watch, attestations, recorder, task, port)
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

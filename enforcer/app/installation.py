@@ -292,6 +292,8 @@ signing_key_file = "signing.key"
 # Opens sealed lists, in memory alone.
 encryption_key_file = "signing.age.key"
 listen = {json.dumps(plan.control_address)}
+# Where it shows its nodes to Prometheus (/metrics), and /health.
+# metrics_listen = "127.0.0.1:9465"
 reconcile_interval_seconds = {plan.reconcile_interval_seconds}
 
 [tls]

@@ -19,6 +19,7 @@ from enforcer.errors import EnforcerError, IntegrityError, NotFoundError
 from enforcer.ports import GateReport
 from enforcer.services.side_files import SALT_BYTES
 from enforcer.services.suspensions import REASON_OCTETS_MAX, REASONS_FOLDER
+from enforcer.v1 import audit_pb2
 
 STATUS_BYTES_MAX: Final = 16 << 20
 _HASH: Final = re.compile("[0-9a-f]{64}")
@@ -38,6 +39,7 @@ async def control_status(person: Person) -> dict[str, object]:
         try:
             checkpoint, _ = await client.checkpoint()
             witnessed = await client.witnessed() if person.trust.witnesses.quorum else None
+            fleet = await client.fleet()
         except NotFoundError as error:
             problem = {"problem": error.message, "advice": error.advice}
             return {"address": address, "state": "EMPTY", **problem}
@@ -48,7 +50,20 @@ async def control_status(person: Person) -> dict[str, object]:
         "size": checkpoint.size,
         "root_sha256": checkpoint.root.hex(),
         "witnesses": _witnesses(person.trust.witnesses.quorum, witnessed),
+        "nodes": fleet_words(fleet),
     }
+
+
+def fleet_words(fleet: audit_pb2.GetFleetResponse) -> str:
+    """Say in one line how the nodes stand, as the control plane says."""
+    if not fleet.nodes:
+        return "none is registered"
+    wrong = [
+        f"{each.nodes} {audit_pb2.NodeState.Name(each.state).removeprefix('NODE_STATE_')}"
+        for each in fleet.counts
+    ]
+    said = f"{fleet.live} of {fleet.nodes} heard within three minutes"
+    return f"{said}; {', '.join(wrong) if wrong else 'all as they should be'}"
 
 
 def _witnesses(quorum: int, witnessed: Checkpoint | None) -> str:

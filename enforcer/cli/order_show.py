@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from enforcer.cli.order_flow import Entry, OrderId, known, show_order, with_client
+from enforcer.cli.order_nodes import tell_fleet
 from enforcer.cli.order_sealed import ListKey
 from enforcer.cli.output import (
     CLIENT_CONFIG,
@@ -39,13 +40,18 @@ def show(
         Path | None, typer.Option(help="Write the whole target list to this file.")
     ] = None,
     list_key: ListKey = None,
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="Say node by node how it stands there.")
+    ] = False,
     config: Config = CLIENT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Show an order: what it says, where it stands, its life.
 
-    What holds it, and what would lift that; every entry about it, who signed, when and why.
+    What holds it, and what would lift that; on how many nodes it is in force, how long that took,
+    and which ones leave it out, lag or differ; every entry about it, who signed, when and why.
     """
+    from enforcer.app.order_fleet import fleet_plain, known_fleet
     from enforcer.app.order_life import life
     from enforcer.app.orders import particulars
     from enforcer.app.people import Person
@@ -66,15 +72,18 @@ def show(
                 said = await particulars(client, order.payload, targets, secret)
         with busy("read its history"):
             events = await life(client, order_id)
+        fleet = await known_fleet(client, order.ref, with_nodes=nodes)
         if as_json:
             frees = {guard.name: lift_words(guard) for guard in order.holds}
             history = [event.plain() for event in events]
-            emit_json({**order.plain(), "would_lift": frees, "history": history})
+            at_nodes = fleet_plain(fleet, with_nodes=nodes)
+            emit_json({**order.plain(), "would_lift": frees, "nodes": at_nodes, "history": history})
             return
         show_order(order, said, to_stdout=True)
         if order.holds:
             out().print("\n[bold]It is on hold[/]")
             emit_pairs({guard.name: lift_words(guard) for guard in order.holds})
+        tell_fleet(fleet, with_nodes=nodes)
         out().print("\n[bold]Its life[/]")
         for event in events:
             _tell(event)

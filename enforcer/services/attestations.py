@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
@@ -26,6 +27,7 @@ from enforcer.errors import (
     EnforcerError,
     InputError,
     IntegrityError,
+    NotFoundError,
     RefusedError,
     UnavailableError,
 )
@@ -48,7 +50,7 @@ class Attestations:
     def __init__(self, ledger: Ledger, kept: KeptFiles, fleet: Fleet) -> None:
         self._ledger = ledger
         self._kept = kept
-        self._fleet = fleet
+        self.fleet: Final = fleet
         self._names: dict[str, deque[str]] = {}
         """Node id -> the names of what is kept, oldest first."""
         self._turn = threading.Lock()  # of what is done beside the event loop
@@ -64,8 +66,8 @@ class Attestations:
             except EnforcerError as error:
                 log.warning("attestation_unread", node_id=node_id, problem=error.message)
                 continue
-            if word is not None and node_id not in self._fleet.words:
-                self._fleet.take(word)
+            if word is not None and node_id not in self.fleet.words:
+                self.fleet.take(word)
 
     async def receive(self, envelope: Envelope, node_id: str) -> Attestation:
         """Check and keep what the node `node_id` brought about itself; again is no error.
@@ -84,9 +86,9 @@ class Attestations:
             attestation = _read(envelope)
         except InputError as error:
             raise self.refused(Outcome.MALFORMED, error) from error
-        former = self._fleet.words.get(node_id)
+        former = self.fleet.words.get(node_id)
         if former is not None and former.envelope == envelope:
-            self._fleet.outcomes[Outcome.REPEATED] += 1
+            self.fleet.outcomes[Outcome.REPEATED] += 1
             return attestation
         self._check_signer(envelope, attestation, node_id)
         if former is not None and _age(attestation) < _age(former.attestation):
@@ -95,19 +97,52 @@ class Attestations:
         outcome, problem = await asyncio.to_thread(self._check_and_keep, envelope, attestation)
         if problem is not None:
             if outcome is Outcome.SPLIT_VIEW:
-                self._fleet.split_views[node_id] = received_at_ms
+                self.fleet.split_views[node_id] = received_at_ms
             raise self.refused(outcome, problem)
-        self._fleet.outcomes[outcome] += 1
-        newest = self._fleet.words.get(node_id)
+        self.fleet.outcomes[outcome] += 1
+        newest = self.fleet.words.get(node_id)
         if newest is None or _age(newest.attestation) <= _age(
             attestation
         ):  # another came meanwhile
-            self._fleet.take(Word(attestation, envelope, received_at_ms))
+            self.fleet.take(Word(attestation, envelope, received_at_ms))
         return attestation
+
+    async def read(
+        self, node_id: str, from_ms: int, until_ms: int, after: str = ""
+    ) -> AsyncIterator[tuple[str, str, bytes]]:
+        """Yield node id, a name to go on after, and envelope of what was taken.
+
+        Of one node what is kept, oldest first; without one the newest of each, by node id. The
+        node's own time decides, from `from_ms` to before `until_ms`.
+
+        Raises:
+            NotFoundError: nothing is kept of that node.
+        """
+        if not node_id:
+            for each, word in sorted(self.fleet.words.items()):
+                if each > after and from_ms <= word.attestation.t_ms < until_ms:
+                    yield each, each, format_envelope(word.envelope)
+            return
+        for name in await asyncio.to_thread(self._kept_names, node_id):
+            if name > after and from_ms <= int(name.partition("-")[0]) < until_ms:
+                data = await asyncio.to_thread(self._kept.read, f"{node_id}/{name}")
+                if data:  # else it has made room for newer ones
+                    yield node_id, name, data
+
+    def _kept_names(self, node_id: str) -> list[str]:
+        """Return the names of what is kept of one node, without its folder, oldest first."""
+        if node_id not in self.fleet.words and node_id not in self._names:
+            raise NotFoundError(
+                f"nothing is kept of a node {node_id[:64]!r}",
+                advice="Ask without a node for the newest of each.",
+                field="node_id",
+            )
+        with self._turn:
+            return [name.partition("/")[2] for name in self._names_of(node_id)]
 
     def refused(self, outcome: Outcome, error: EnforcerError) -> EnforcerError:
         """Count what could not be taken, and return the error."""
-        self._fleet.outcomes[outcome] += 1
+        self.fleet.outcomes[outcome] += 1
         return error
 
     def _check_signer(self, envelope: Envelope, attestation: Attestation, node_id: str) -> None:

@@ -117,6 +117,10 @@ class Fleet:
         """Return the ids of all nodes that are registered or have spoken, sorted."""
         return sorted(nodes_of(state, at_ms) | self.words.keys())
 
+    def standings(self, state: State, at_ms: int) -> list[NodeStanding]:
+        """Return how every node stands, by node id."""
+        return [self.standing(state, node_id, at_ms) for node_id in self.nodes(state, at_ms)]
+
     def standing(self, state: State, node_id: str, at_ms: int) -> NodeStanding:
         """Return how one node stands."""
         word = self.words.get(node_id)

@@ -7,6 +7,7 @@ came. Refuses more watchers than it can serve, so that other calls always find r
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,10 +15,13 @@ from typing import Final
 from enforcer.core.entry import Entry, parse
 from enforcer.core.tile import TILE_WIDTH
 from enforcer.errors import InputError, NotFoundError, UnavailableError
+from enforcer.services.fleet_watch import FleetNews, FleetWatch
 from enforcer.services.ledger import Ledger
 from enforcer.services.order_reader import OrderReader, OrderView
 
 WATCHERS_MAX: Final = 256
+NEWS_WAITING_MAX: Final = 64
+"""Of nodes, for one watcher that is slow; then the oldest are lost, and can be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +39,39 @@ class Watched:
 class OrderWatch:
     """The watchers of one ledger."""
 
-    def __init__(self, ledger: Ledger, reader: OrderReader) -> None:
+    def __init__(
+        self, ledger: Ledger, reader: OrderReader, fleet: FleetWatch | None = None
+    ) -> None:
+        """Take the parts; without `fleet` there is no news from the nodes."""
         self._ledger = ledger
         self._reader = reader
         self._news = asyncio.Event()
         self._is_closing = False
         self._watchers = 0
+        self._told: list[deque[FleetNews]] = []
+        """What each watcher of nodes has not been sent yet."""
         ledger.on_append(lambda _appended: self._wake())
+        if fleet is not None:
+            fleet.on_news = self._tell
 
     def close(self) -> None:
         """Let every watcher go: this process ends, and they go on elsewhere or later."""
         self._is_closing = True
         self._wake()
 
+    def _tell(self, news: FleetNews) -> None:
+        """Pass on news from the nodes to those who watch for them."""
+        for told in self._told:
+            told.append(news)
+        if self._told:
+            self._wake()
+
     async def entries(
-        self, start: int, order_id: str = "", *, once: bool = False
-    ) -> AsyncGenerator[Watched, None]:
+        self, start: int, order_id: str = "", *, once: bool = False, with_fleet: bool = False
+    ) -> AsyncGenerator[Watched | FleetNews, None]:
         """Yield the entries that concern an order (or any), and follow unless `once`.
+
+        With `with_fleet` news from the nodes too, as they come from now on.
 
         Raises:
             InputError: the ledger has no such index yet.
@@ -77,6 +97,9 @@ class OrderWatch:
                 advice="Try again in a moment, or ask for what is there now (once).",
             )
         self._watchers += 1
+        told: deque[FleetNews] = deque(maxlen=NEWS_WAITING_MAX)
+        if with_fleet:
+            self._told.append(told)
         try:
             while True:
                 news, end = self._news, state.size
@@ -84,6 +107,9 @@ class OrderWatch:
                     for index, leaf in await asyncio.to_thread(self._read, part):
                         yield self._watched(index, leaf)
                 start = end
+                while told:
+                    if self._is_of(each := told.popleft(), order_id):
+                        yield each
                 if once:
                     return
                 if self._is_closing:
@@ -94,6 +120,11 @@ class OrderWatch:
                 await news.wait()
         finally:
             self._watchers -= 1
+            self._told = [each for each in self._told if each is not told]
+
+    def _is_of(self, news: FleetNews, order_id: str) -> bool:
+        order = self._ledger.state.orders[news.order_index]
+        return order_id in ("", order.payload.order_id)
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()

@@ -1,0 +1,194 @@
+"""One order over all nodes: where it is in force, since when, who leaves it out, lags or differs.
+
+Judged by what nodes signed, each by its newest word; a node that was not heard for three minutes
+counts for nothing. Always true: every node has exactly one of the states here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from statistics import median_low
+
+from enforcer.core.attestation import NOTHING_ENFORCED, Attestation, GateState, NotEnforced
+from enforcer.core.attested import Exceptional
+from enforcer.core.state import OrderRecord, State
+from enforcer.core.table import DnsMeasure
+from enforcer.services.effect_history import EffectHistory, Latencies
+from enforcer.services.fleet import Fleet, NodeStanding, Word
+from enforcer.services.ledger import Ledger
+
+
+class AtNode(IntEnum):
+    """How an order stands at one node."""
+
+    UNSPECIFIED = 0
+    IN_FORCE = 1
+    OUT = 2
+    """It is not to block, and does not."""
+    LEFT_OUT = 3
+    """It is to block, and the node says why it does not."""
+    NOT_CONCERNED = 4
+    """It is for names, and the node has no gate."""
+    DIFFERS = 5
+    """The node holds something else than the ledger gives, or showed another history."""
+    LAGS = 6
+    """The node was not heard for three minutes, or has not read the last act."""
+    SILENT = 7
+    """Nothing was ever heard of the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOrder:
+    """One order at one node."""
+
+    node_id: str
+    at_node: AtNode
+    reason: NotEnforced
+    """Why it is left out; else UNSPECIFIED."""
+    seen_at_ms: int | None
+    """When the node was heard last."""
+    in_force_at_ms: int | None
+    """When the node came to enforce it first, by its own time; None: not known any more."""
+    out_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """How long an act took to reach nodes."""
+
+    nodes: int
+    median_ms: int
+    slowest_ms: int
+    slowest_node: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFleet:
+    """One order over all nodes."""
+
+    nodes: tuple[NodeOrder, ...]
+    """By node id."""
+    began: Took | None
+    """From when it was to block until nodes enforced it; None: nobody knows any more."""
+    ended: Took | None
+    """From the act that ended it until nodes did not."""
+
+    @property
+    def counts(self) -> Counter[AtNode]:
+        """How many nodes are in which state."""
+        return Counter(each.at_node for each in self.nodes)
+
+
+class FleetOrders:
+    """The orders of one ledger at the nodes that its control plane knows."""
+
+    def __init__(self, ledger: Ledger, fleet: Fleet) -> None:
+        self._ledger = ledger
+        self._fleet = fleet
+        self._history = EffectHistory()
+        self.began, self.ended = Latencies(), Latencies()
+        """Over all orders and nodes, since this process began."""
+        fleet.on_word(self._note)
+
+    def order(self, order: OrderRecord) -> OrderFleet:
+        """Return how an order stands at every node."""
+        state, at_ms = self._ledger.state, self._ledger.now_ms()
+        nodes = [
+            self.at_node(order, self._fleet.standing(state, node_id, at_ms), at_ms)
+            for node_id in self._fleet.nodes(state, at_ms)
+        ]
+        begins_ms = _begins_ms(order)
+        came = [
+            (each.in_force_at_ms, each.node_id)
+            for each in nodes
+            if each.in_force_at_ms is not None and self._was_there(state, order, each.node_id)
+        ]
+        went = [
+            (each.out_at_ms, each.node_id)
+            for each in nodes
+            if each.out_at_ms is not None and each.at_node is AtNode.OUT
+        ]
+        return OrderFleet(tuple(nodes), _took(begins_ms, came), _took(order.ended_at_ms, went))
+
+    def at_node(self, order: OrderRecord, standing: NodeStanding, at_ms: int) -> NodeOrder:
+        """Return how an order stands at one node."""
+        word = standing.word
+        at_node, reason = _judged(order, standing, at_ms)
+        began_ms, ended_ms = self._history.times(order.index, standing.node_id)
+        return NodeOrder(
+            standing.node_id,
+            at_node,
+            reason,
+            word.received_at_ms if word is not None else None,
+            began_ms,
+            ended_ms,
+        )
+
+    def _was_there(self, state: State, order: OrderRecord, node_id: str) -> bool:
+        """Tell whether the node was registered when the order was approved: else it joined late."""
+        word = self._fleet.words.get(node_id)
+        key = state.keys.get(word.envelope.signatures[0].key_id) if word is not None else None
+        return key is not None and key.registered_index < (order.approved_index or 0)
+
+    def _note(self, word: Word) -> None:
+        orders = self._ledger.state.orders
+        for effect in self._history.note(word.attestation):
+            order = orders.get(effect.order_index)
+            if order is None:
+                continue
+            begins_ms = _begins_ms(order)
+            if effect.in_force_at_ms is not None and begins_ms is not None:
+                self.began.add(max(effect.in_force_at_ms - begins_ms, 0))
+            if effect.out_at_ms is not None and order.ended_at_ms is not None:
+                self.ended.add(max(effect.out_at_ms - order.ended_at_ms, 0))
+
+
+def _judged(order: OrderRecord, standing: NodeStanding, at_ms: int) -> tuple[AtNode, NotEnforced]:
+    """Return the state of an order at a node, and why it is left out."""
+    nothing = NotEnforced.UNSPECIFIED
+    if standing.word is None:
+        return AtNode.SILENT, nothing
+    said = standing.word.attestation
+    last = max(order.approved_index or 0, order.ended_index or 0)
+    if not standing.is_live or said.ledger_size <= last:
+        return AtNode.LAGS, nothing
+    if standing.exception in (Exceptional.DIFFERS, Exceptional.SPLIT_VIEW):
+        return AtNode.DIFFERS, nothing
+    row = order.row
+    if row is None or not row.is_in_force(at_ms):
+        return AtNode.OUT, nothing
+    if said.gate is GateState.NONE and row.dns_measure is not DnsMeasure.NONE:
+        return AtNode.NOT_CONCERNED, nothing
+    if not row.is_in_force(said.t_ms):
+        return AtNode.LAGS, nothing  # it began since
+    reason = reason_of(said, order.index)
+    return (AtNode.IN_FORCE, nothing) if reason is None else (AtNode.LEFT_OUT, reason)
+
+
+def reason_of(said: Attestation, order_index: int) -> NotEnforced | None:
+    """Return why a node leaves an order out, UNSPECIFIED if it names not all; None: it does not."""
+    named = {each.order_index: each.reason for each in said.omissions}
+    if order_index in named:
+        return named[order_index]
+    off = [each.reason for each in said.omissions if each.reason in NOTHING_ENFORCED]
+    if off:
+        return off[0]
+    return NotEnforced.UNSPECIFIED if said.omission_count > len(said.omissions) else None
+
+
+def _begins_ms(order: OrderRecord) -> int | None:
+    if order.approved_at_ms is None:
+        return None
+    return max(order.approved_at_ms, order.payload.not_before_ms)
+
+
+def _took(since_ms: int | None, reached: Iterable[tuple[int, str]]) -> Took | None:
+    """Return how long it took; what came before the act was recorded took no time."""
+    took = sorted((max(at_ms - (since_ms or 0), 0), node_id) for at_ms, node_id in reached)
+    if since_ms is None or not took:
+        return None
+    slowest_ms, slowest_node = took[-1]
+    return Took(len(took), median_low(each for each, _ in took), slowest_ms, slowest_node)

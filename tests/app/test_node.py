@@ -98,6 +98,14 @@ class Host:
         tls = self.issue(person.role, person.person_id)
         return ControlClient(self.address, tls, trust_of(self.land, self.log), verify)
 
+    def listens(self) -> bool:
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
     def start(self) -> None:
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -310,7 +318,9 @@ async def kill_at_random(host: Host, seed: int, rounds: int) -> None:
     await host.publish()
     for _ in range(rounds):
         host.start()
-        await host.reached(max(seen, 1))
+        await host.reached(max(seen, 1))  # which it has said before it was killed
+        if dice.random() < 0.5:
+            await until(host.listens)
         kill_at = time.monotonic() + dice.uniform(0.0, 0.4)
         refs = []
         while time.monotonic() < kill_at:

@@ -67,7 +67,11 @@ def plain_address(address: Address) -> Address:
 
 def network_around(address: Address, length: int) -> Network:
     """Return the prefix of `length` bits that `address` is in."""
-    return ip_network((address.packed, length), strict=False)
+    host_bits = address.max_prefixlen - length
+    first = int(address) >> host_bits << host_bits
+    if isinstance(address, IPv4Address):
+        return IPv4Network((first, length))
+    return IPv6Network((first, length))
 
 
 def embedded_ipv4(address: Address, prefix: IPv6Network) -> IPv4Address | None:

@@ -348,6 +348,14 @@ class CanaryPart(Section, frozen=True, kw_only=True):
             raise ValueError("a canary follows nobody: take out role or follows")
 
 
+class SyncPart(Section, frozen=True, kw_only=True):
+    """The second path: the control plane streams the ledger itself, when Redis is away or lies."""
+
+    enabled: bool = True
+    unheard_seconds_max: Annotated[int, Meta(ge=60, le=2_592_000)] = 600
+    """After so long without the control plane's word it is said that the ledger may be withheld."""
+
+
 class NodeConfig(File, frozen=True, kw_only=True):
     """``enforcer node``."""
 
@@ -360,8 +368,12 @@ class NodeConfig(File, frozen=True, kw_only=True):
     """The node's own X25519 key, PEM: opens sealed lists, if it may have any."""
     gate_socket: Path | None = None
     """Where its gate answers; null: it has none, and does nothing for orders against names."""
-    redis: Redis
+    redis: Redis | None = None
+    """The first path; null: the others alone."""
     control: Control
+    sync: SyncPart = SyncPart()
+    copies: Annotated[tuple[Path, ...], Meta(max_length=4)] = ()
+    """Copies of the ledger's directory, the last paths: for sites that no network reaches."""
     tls: ClientTls
     listen: Address | None = None
     """Where this node takes stops over gRPC, if it does."""
@@ -373,11 +385,13 @@ class NodeConfig(File, frozen=True, kw_only=True):
     canary: CanaryPart = CanaryPart()
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a socket's path that is too long, or a canary out of reach."""
+        """Raise ValueError for a socket's path that is too long, a canary or a node out of reach."""
         if self.gate_socket is not None:
             _check_socket_path(self.gate_socket, "gate_socket")
         if self.canary.role == "canary" and (self.listen is None or self.gate_socket is None):
             raise ValueError("a canary needs listen, where others ask it, and a gate_socket")
+        if self.redis is None and not self.sync.enabled and not self.copies:
+            raise ValueError("the ledger has no path to this node: name redis, sync or copies")
 
 
 class BlockPage(Section, frozen=True, kw_only=True):

@@ -55,6 +55,7 @@ from enforcer.services.no_gate import NoGate
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import Pace
+from enforcer.services.paths import REDIS, FeedPath, FeedPaths
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
 from enforcer.services.sealed_lists import SealedKeeper
@@ -71,7 +72,15 @@ BAD = b"exact bad.example.org\n"
 WORSE = b"subtree worse.example.org\n"
 LOG_KEY = PrivateKey.generate()
 SECRET = bytes(range(16))
-QUICK = Pace(*[0.02] * 8, show_after_seconds=0.0, tell_within_seconds_max=0.0)
+QUICK = Pace(
+    *[0.02] * 8,
+    show_after_seconds=0.0,
+    tell_within_seconds_max=0.0,
+    path_look_seconds=0.02,
+    path_lag_seconds=0.1,
+    path_retry_seconds=0.05,
+    path_retry_seconds_max=0.2,
+)
 
 
 class Log:
@@ -125,6 +134,8 @@ class World:
         self.feed = MemoryFeed()
         self.publisher = MemoryFeedPublisher(self.feed)
         self.control = MemoryControl()
+        self.paths: tuple[FeedPath, ...] = ()
+        """Paths beside the first."""
         self.gate = MemoryGate(self.clock)
         self.has_gate = True
         self.work = InlineListWork()
@@ -178,17 +189,18 @@ class World:
         with open_copy(self.state_dir / "ledger", self.log) as ledger:
             files = KeptFiles(self.state_dir)
             source = MemoryFeedSource(self.feed, poll_interval_ms=5)
+            time = NodeTime(self.clock, files)
+            feeds = FeedPaths((FeedPath(REDIS, source), *self.paths), time.now_ms, QUICK)
             sealed = SealedKeeper(
                 contents=ledger.lists,
                 wraps=ledger.wraps,
                 work=self.work,
-                source=source,
+                source=feeds,
                 control=self.control,
                 receiver=self.receiver,
             )
-            lists = ListKeeper(ledger.lists, self.work, source, self.control, sealed, source)
+            lists = ListKeeper(ledger.lists, self.work, feeds, self.control, sealed, source)
             trust = replace(trust_of(self.land, self.log), witnesses=self.witnesses)
-            time = NodeTime(self.clock, files)
             firewall = self._firewall_of(lists, time)
             node = Node(
                 node_id="node-1",
@@ -199,7 +211,7 @@ class World:
                 lists=lists,
                 enforcer=self._enforcer_of(lists, files),
                 attester=Attester("node-1", self.land.node.key, self.control, files),
-                source=source,
+                paths=feeds,
                 control=self.control,
                 files=files,
                 scans=Scans(self.work, lists, blocks_names=self.has_gate),

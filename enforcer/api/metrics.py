@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -27,6 +27,7 @@ from enforcer.core.firewall import FirewallState
 from enforcer.ports import GateMode, GateReport, Histogram
 from enforcer.services.follow import FeedState
 from enforcer.services.node_view import FirewallView, NodeView
+from enforcer.services.paths import PathState, PathView
 
 ORDER_OUTCOMES: Final = (
     "blocked_nxdomain", "blocked_nodata", "blocked_page", "blocked_chain", "blocked_address",
@@ -114,6 +115,7 @@ def _node_families(view: NodeView) -> Iterator[Metric]:
     yield _gauge(
         "enforcer_node_feed_stale_seconds", "How long the feed has not been OK.", lag_seconds
     )
+    yield from _path_families(view.paths)
     yield _counter(
         "enforcer_node_feed_faults", "Garbage passed over in the feed.", view.feed_faults
     )
@@ -197,6 +199,23 @@ def _node_families(view: NodeView) -> Iterator[Metric]:
             "Since the gate took over what it holds.",
             view.applied.age_seconds,
         )
+
+
+def _path_families(paths: Sequence[PathView]) -> Iterator[Metric]:
+    """Yield how it stands with each path that the node has; their names are in `PATHS`."""
+    state = GaugeMetricFamily(
+        "enforcer_node_path_state", "The state of a path to the ledger.", labels=["path", "state"]
+    )
+    size = GaugeMetricFamily(
+        "enforcer_node_path_size", "Entries that a path's head claims.", labels=["path"]
+    )
+    for path in paths:
+        for each in _names(PathState):
+            state.add_metric([path.name, each], int(each == path.state.name))
+        if path.size is not None:
+            size.add_metric([path.name], path.size)
+    yield state
+    yield size
 
 
 def _gate_state_families(view: NodeView) -> Iterator[Metric]:
@@ -364,7 +383,9 @@ def _one_of(
     return family
 
 
-def _names(kind: type[FeedState | FirewallState | GateState | GateMode | NotEnforced]) -> list[str]:
+def _names(
+    kind: type[FeedState | FirewallState | GateState | GateMode | NotEnforced | PathState],
+) -> list[str]:
     return [each.name for each in kind if each]
 
 

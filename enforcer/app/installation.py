@@ -336,6 +336,8 @@ gate_socket = "../gate/gate.sock"
 {listen}
 # Where it shows /metrics to Prometheus, and /health; for `enforcer node dashboard`.
 # metrics_listen = "127.0.0.1:9464"
+# The last paths: copies of the ledger's directory, for a site that no network reaches.
+# copies = ["/media/ledger"]
 
 [control]
 address = {json.dumps(plan.control_address)}
@@ -345,6 +347,11 @@ certificate = "tls.crt"
 key = "signing.tls.key"
 ca = "../ca/ca.crt"
 crl = "../ca/ca.crl"
+
+# The second path: when Redis is away, or offers what cannot be true, the control plane streams the
+# ledger itself; stops come by both at once. It is on unless this says no.
+# [sync]
+# enabled = false
 
 {_redis_toml(plan, NODE)}
 # How packets to and from the addresses of orders are blocked on this host: "nftables" (Linux, with

@@ -23,11 +23,13 @@ from enforcer.api.control_link import GrpcControlLink
 from enforcer.api.identity import trust_domain
 from enforcer.api.server import Server, TlsFiles
 from enforcer.api.stop_service import StopService
+from enforcer.api.sync_source import SyncSource
 from enforcer.app.live_tls import LiveTls
 from enforcer.app.redis_place import place_of
 from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.directory_source import DirectorySource
 from enforcer.backends.fold_file import FoldFile
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.json_log import log_to_stderr
@@ -49,6 +51,14 @@ from enforcer.services.lists import ListKeeper
 from enforcer.services.no_gate import NoGate
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
+from enforcer.services.paths import (
+    COPIES,
+    REDIS,
+    SYNC,
+    SYNC_HEAD_SECONDS_MAX,
+    FeedPath,
+    FeedPaths,
+)
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
 from enforcer.services.sealed_lists import SealedKeeper
@@ -124,12 +134,6 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
                 )
             )
         )
-        source = RedisFeedSource(
-            place_of(config.redis),
-            trust.origin,
-            poll_interval_ms=config.poll_interval_ms,
-        )
-        stack.push_async_callback(source.close)
         client = await stack.enter_async_context(
             ControlClient(config.control.address, tls.files, trust, verify)
         )
@@ -139,23 +143,25 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         ]
         tls.taken = partial(_renew, (client, *followed))
         control = GrpcControlLink(client)
+        node_time = NodeTime(SystemClock(), files)
+        paths, redis, copies = await _paths(config, trust.origin, client, node_time, stack)
         # Two processes: a table, and so a stop, never waits for a list to be checked.
         checking = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
         compiling = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
         folds = FoldKeeper(FoldFile(config.state_dir / "fold", trust, key, verify))
         replica = Replica(trust, verify, ledger, folds)
-        node_time = NodeTime(SystemClock(), files)
         own = trust.witnesses.key_of(key.public_key)
         cosigner = Cosigner(own, key, control, node_time) if own is not None else None
         sealed = SealedKeeper(
             contents=ledger.lists,
             wraps=ledger.wraps,
             work=checking,
-            source=source,
+            source=paths,
             control=control,
             receiver=receiver,
+            copies=copies,
         )
-        lists = ListKeeper(ledger.lists, checking, source, control, sealed, source)
+        lists = ListKeeper(ledger.lists, checking, paths, control, sealed, redis, copies)
         gate = GateClient(config.gate_socket) if config.gate_socket is not None else None
         firewall = None
         if config.firewall.backend != "none":
@@ -175,7 +181,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
                 else NoGate()
             ),
             attester=Attester(config.node_id, key, control, files),
-            source=source,
+            paths=paths,
             control=control,
             files=files,
             scans=Scans(checking, lists, blocks_names=gate is not None),
@@ -193,6 +199,35 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
 async def _renew(clients: Sequence[ControlClient], files: TlsFiles) -> None:
     for client in clients:
         await client.use(files)
+
+
+async def _paths(
+    config: NodeConfig,
+    origin: str,
+    client: ControlClient,
+    node_time: NodeTime,
+    stack: AsyncExitStack,
+) -> tuple[FeedPaths, RedisFeedSource | None, tuple[DirectorySource, ...]]:
+    """Return the ways by which the ledger comes here, in their order; Redis and copies apart too.
+
+    Raises:
+        InputError: the Redis URL is none.
+    """
+    paths: list[FeedPath] = []
+    redis = None
+    if config.redis is not None:
+        redis = RedisFeedSource(
+            place_of(config.redis), origin, poll_interval_ms=config.poll_interval_ms
+        )
+        stack.push_async_callback(redis.close)
+        paths.append(FeedPath(REDIS, redis))
+    if config.sync.enabled:
+        sync = await stack.enter_async_context(SyncSource(client))
+        paths.append(FeedPath(SYNC, sync, SYNC_HEAD_SECONDS_MAX))
+    copies = tuple(map(DirectorySource, config.copies))
+    paths += map(FeedPath, COPIES, copies)
+    made = FeedPaths(paths, node_time.now_ms, unheard_seconds_max=config.sync.unheard_seconds_max)
+    return made, redis, copies
 
 
 def _receiver(config: NodeConfig, key: PrivateKey) -> Receiver | None:

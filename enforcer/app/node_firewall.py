@@ -67,11 +67,12 @@ def hosts_of(config: NodeConfig) -> set[str]:
 
     Behind sentinels the servers' addresses are theirs to tell.
     """
-    redis = urlsplit(config.redis.url).hostname
     named = [each.host for each in (config.listen, config.metrics_listen) if each is not None]
-    named += [each.host for each in config.redis.sentinels]
-    if redis is not None and not config.redis.sentinels:
-        named.append(redis)
+    if config.redis is not None:
+        redis = urlsplit(config.redis.url).hostname
+        named += [each.host for each in config.redis.sentinels]
+        if redis is not None and not config.redis.sentinels:
+            named.append(redis)
     return {config.control.address.host, *named}
 
 
@@ -80,7 +81,7 @@ def _tellers(config: NodeConfig, gate: GateClient | None) -> dict[str, Teller]:
     tellers: dict[str, Teller] = {}
     if gate is not None:
         tellers["gate"] = partial(_upstreams, gate)
-    if config.redis.sentinels:
+    if config.redis is not None and config.redis.sentinels:
         tellers["sentinels"] = partial(machines, place_of(config.redis))
     return tellers
 

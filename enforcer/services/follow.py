@@ -1,7 +1,8 @@
-"""Following the feed: from what it offers to the node's own proven copy, and no further.
+"""Following the feed: from what a path offers to the node's own proven copy, and no further.
 
-Refused updates change nothing and are told in `health`; their valid stops are obeyed all the
-same. Entries recorded too far ahead of this machine's clock wait for it, all but stops.
+Refused updates change nothing; their valid stops are obeyed all the same, and the next path is
+followed. Entries recorded too far ahead of this machine's clock wait for it, all but stops. What
+two paths brought is never put together: what was not proven when a path fails is asked for again.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Final
 
 import structlog
 
-from enforcer.errors import EnforcerError, IntegrityError
-from enforcer.ports import FeedSource, FeedUpdate
+from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
+from enforcer.ports import FeedUpdate
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.path_watch import PathWatch
+from enforcer.services.paths import COPIES, FeedPath, FeedPaths, PathState
 from enforcer.services.reading import BEHIND_MIN, Reading
 from enforcer.services.replica import AHEAD_MS_MAX, Proven, Replica
 from enforcer.services.split_views import SplitViews
@@ -36,7 +39,7 @@ class FeedState(IntEnum):
     UNSPECIFIED = 0
     OK = 1
     STALE = 2
-    """It is away, empty, or lacks something."""
+    """It is away, empty, or lacks something, on all paths; or it may be withheld on all of them."""
     WAITING = 3
     """What it has is recorded in the future."""
     REFUSING = 4
@@ -63,7 +66,7 @@ class Follower:
         *,
         replica: Replica,
         time: NodeTime,
-        source: FeedSource,
+        paths: FeedPaths,
         stops: StopPaths,
         on_progress: Callable[[], None],
         on_health: Callable[[], None],
@@ -72,43 +75,75 @@ class Follower:
     ) -> None:
         self._replica = replica
         self._time = time
-        self._source = source
+        self._paths = paths
+        self._path: FeedPath | None = None
         self._stops = stops
         self._on_progress = on_progress
         self._on_health = on_health
         self._split_views = split_views
         self._pace = pace
         self.reading = Reading()
+        self._lacking_at: int | None = None
+        """The size at which entries were missing that the head covers, when that was looked at."""
+        self._looks: set[asyncio.Future[None]] = set()
+        self._watch = PathWatch(
+            paths=paths,
+            replica=replica,
+            time=time,
+            contradiction=self._contradicted,
+            pace=pace,
+        )
         self.health = FeedHealth(FeedState.STALE, "nothing was read yet", time.now_ms())
 
     async def run(self) -> None:
-        """Follow; it never returns."""
+        """Follow, and look at the paths that are not followed; it never returns."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._watch.run())
+            loops.create_task(self._follow())
+
+    async def _follow(self) -> None:
         while True:
+            path = self._paths.choose()
+            if self._path not in (None, path):
+                await asyncio.to_thread(self._replica.give_up)
+            self._path = path
             try:
-                update = await self._source.next(
+                update = await path.source.next(
                     self._replica.next_index, int(self._pace.feed_wait_seconds * 1_000)
                 )
                 if update is None:
-                    await self._look_at_head()
-                elif await self._take(update):
-                    await self._look_ahead(len(update.leaves))
+                    # Meanwhile it may have been given up, for one that is ahead of it.
+                    if path.is_usable or not self._paths.has_usable:
+                        await self._look_at_head(path)
                     continue
-                else:
-                    await asyncio.sleep(self._pace.feed_retry_seconds)
+                self._watch.moves()
             except IntegrityError as error:
-                self._is(FeedState.REFUSING, error.message)
-                await asyncio.sleep(self._pace.feed_retry_seconds)
+                await self._fails(path, PathState.REFUSED, error.message)
+                continue
             except EnforcerError as error:
-                self._is(FeedState.STALE, error.message)
-                await asyncio.sleep(self._pace.feed_retry_seconds)
+                await self._fails(path, PathState.AWAY, error.message)
+                continue
+            await self._take_or_say(update, path)
 
-    async def _take(self, update: FeedUpdate) -> bool:
+    async def _take_or_say(self, update: FeedUpdate, path: FeedPath) -> None:
+        try:
+            if await self._take(update, path):
+                await self._look_ahead(len(update.leaves), path)
+            else:
+                await asyncio.sleep(self._pace.feed_retry_seconds)
+        except IntegrityError as error:
+            await self._fails(path, PathState.REFUSED, error.message)
+        except EnforcerError as error:  # such as a full disk, which is no path's fault
+            self._is(FeedState.STALE, error.message)
+            await asyncio.sleep(self._pace.feed_retry_seconds)
+
+    async def _take(self, update: FeedUpdate, path: FeedPath) -> bool:
         """Prove an update and go on from it; False when it must wait for the clock."""
         try:
             proven = await asyncio.to_thread(self._replica.prove, update)
             ahead_ms = proven.recorded_at_ms - self._time.own_ms()
             if ahead_ms <= AHEAD_MS_MAX:
-                await self._accept(proven)
+                await self._accept(proven, path)
                 return True
             self._is(FeedState.WAITING, "the next entries are recorded ahead of our clock")
         except EnforcerError as error:
@@ -119,7 +154,7 @@ class Follower:
         await self._stops.offer_entries(update.leaves)
         return False
 
-    async def _accept(self, proven: Proven) -> None:
+    async def _accept(self, proven: Proven, path: FeedPath) -> None:
         taken = await asyncio.to_thread(self._replica.append, proven)
         self._replica.accept(taken)
         # Whole or not: no word of ours about an entry is from before it.
@@ -132,18 +167,19 @@ class Follower:
                     "an entry has no effect", index=effect.index, problem=effect.refusal.message
                 )
         self._on_progress()
-        self._is(FeedState.OK, "")
+        self._paths.brought(path)
+        self._works(path)
         await self._stops.review()
         if self._split_views.is_unsettled:
             await asyncio.to_thread(self._split_views.settle)
 
-    async def _look_ahead(self, count: int) -> None:
+    async def _look_ahead(self, count: int, path: FeedPath) -> None:
         """See how much there is to read, after an update that may be one of many."""
         done = self._replica.next_index
         total = max(self.reading.total, done)
         if count >= BEHIND_MIN:
-            note = await self._source.head()
-            with suppress(IntegrityError):  # the next update shows what is wrong
+            with suppress(IntegrityError, UnavailableError):  # the next update shows what is wrong
+                note = await path.source.head()
                 total = self._replica.prove_head(note).size if note is not None else total
         was = self.reading.words
         self.reading.saw(done, total)
@@ -151,24 +187,58 @@ class Follower:
             self._on_health()
         self._replica.keep(is_at_rest=False)
 
-    async def _look_at_head(self) -> None:
-        """Tell whether nothing came because there is nothing, or because something is wrong."""
-        note = await self._source.head()
+    async def _look_at_head(self, path: FeedPath) -> None:
+        """Tell whether nothing came because there is nothing, or because something is wrong.
+
+        Raises:
+            IntegrityError, UnavailableError: it cannot be true, or is not there.
+        """
+        note = await path.source.head()
         if note is None:
-            self._is(
-                FeedState.STALE, f"the feed has no head of the ledger {self._replica.state.origin}"
-            )
+            what = f"the feed has no head of the ledger {self._replica.state.origin}"
+            await self._fails(path, PathState.STALE, what)
             return
         try:
             checkpoint = self._replica.prove_head(note)
         except IntegrityError as error:
+            if path.name in COPIES and error.data.get("problem") == "rolled back":
+                what = f"it is an older copy: {error.message}"
+                await self._fails(path, PathState.STALE, what)
+                return
             await self._look_into(error, note)
             raise
-        if checkpoint.size > self._replica.size:
-            self._is(FeedState.STALE, "the feed lacks entries that its head covers")
-        else:
-            self._replica.keep(is_at_rest=True)
-            self._is(FeedState.OK, "")
+        lacks = checkpoint.size > self._replica.size
+        was_lacking, self._lacking_at = self._lacking_at, self._replica.size if lacks else None
+        if lacks and was_lacking == self._replica.size:
+            what = "the feed lacks entries that its head covers"
+            await self._fails(path, PathState.STALE, what)
+        if lacks:  # at first they may have come just now
+            return
+        self._replica.keep(is_at_rest=True)
+        self._watch.heard(path)
+        self._watch.idles()
+        self._works(path)
+
+    def _works(self, path: FeedPath) -> None:
+        self._paths.works(path, self._replica.size)
+        unheard = self._watch.unheard
+        self._is(FeedState.STALE if unheard else FeedState.OK, unheard)
+
+    async def _fails(self, path: FeedPath, state: PathState, reason: str) -> None:
+        """Say why a path cannot be followed; wait a moment where there is no other."""
+        self._paths.fails(path, state, reason)
+        if self._paths.has_usable:
+            return
+        worst, words = self._paths.summary()
+        is_refused = worst is PathState.REFUSED
+        self._is(FeedState.REFUSING if is_refused else FeedState.STALE, words)
+        await asyncio.sleep(self._pace.feed_retry_seconds)
+
+    def _contradicted(self, error: EnforcerError, note: bytes) -> None:
+        """Keep what a path shows that is not followed."""
+        task = asyncio.ensure_future(self._look_into(error, note))
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
 
     async def _look_into(self, error: EnforcerError, note: bytes) -> None:
         """Keep a checkpoint that contradicts our history, whatever came with it."""

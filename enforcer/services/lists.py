@@ -19,6 +19,7 @@ from enforcer.core.sealed import SealedList
 from enforcer.core.table import OrderRow
 from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
 from enforcer.ports import Contents, ControlLink, DeltaSource, FeedSource, ListWork, OpenedList
+from enforcer.services.paths import FeedPaths
 from enforcer.services.sealed_lists import SealedKeeper
 
 NO_BASES: Final[Mapping[str, str]] = {}
@@ -33,12 +34,17 @@ class ListKeeper:
         self,
         contents: Contents,
         work: ListWork,
-        source: FeedSource,
+        source: FeedSource | FeedPaths,
         control: ControlLink,
         sealed: SealedKeeper,
         deltas: DeltaSource | None = None,
+        copies: Sequence[FeedSource] = (),
     ) -> None:
-        """Take the parts; `deltas` where the feed has what lists differ in."""
+        """Take the parts; `deltas` where the feed has what lists differ in, `copies` as the last.
+
+        Lists come from the path that is followed, else the control plane, else a copy.
+        """
+        self._copies = copies
         self._contents = contents
         self._keeper = sealed
         self._deltas = deltas
@@ -190,6 +196,7 @@ class ListKeeper:
         sources = (
             ("feed", self._source.list_chunks(sha256)),
             ("control plane", self._control.list_chunks(sha256)),
+            *(("copy", copy.list_chunks(sha256)) for copy in self._copies),
         )
         for name, chunks in sources:
             if await self._fetch(sha256, name, chunks):

@@ -23,7 +23,7 @@ from enforcer.core.sealed import by_list
 from enforcer.core.state import State
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import EnforcerError, RefusedError
-from enforcer.ports import ControlLink, FeedSource, KeptFiles, TrialVerdict
+from enforcer.ports import ControlLink, KeptFiles, TrialVerdict
 from enforcer.services.attest import Attester, FirewallWord, wait_seconds
 from enforcer.services.canaries import Canaries
 from enforcer.services.canary import operator_of, verdicts
@@ -39,6 +39,7 @@ from enforcer.services.node_status import status_text, suspensions_shown
 from enforcer.services.node_time import NodeTime
 from enforcer.services.node_view import Applying, FirewallView, NodeView, omissions_of, order_ids_of
 from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.paths import FeedPaths
 from enforcer.services.plan import Plan, make_plan, wanted_lists
 from enforcer.services.reading import Reading
 from enforcer.services.replica import Replica
@@ -72,7 +73,7 @@ class Node:
         lists: ListKeeper,
         enforcer: Enforcer | NoGate,
         attester: Attester,
-        source: FeedSource,
+        paths: FeedPaths,
         control: ControlLink,
         files: KeptFiles,
         split_views: SplitViews,
@@ -98,7 +99,7 @@ class Node:
         self._attester = attester
         self._scans = scans
         self._to_scan = asyncio.Event()
-        self._source = source
+        self._feeds = paths
         self._files = files
         self._pace = pace
         self._applying = Applying()
@@ -112,6 +113,7 @@ class Node:
         self._round_done = asyncio.Condition()
         self._is_warned = False
         self._news = asyncio.Event()
+        paths.on_change = self._news.set
         self._to_tell: tuple[Plan | None, GateState, bool] = (None, GateState.UNREACHABLE, False)
         """The last plan, what the gate has of it, and whether that is to last."""
         enforcer.wake_with(self._changed.set)
@@ -121,7 +123,7 @@ class Node:
             stops=stops,
             replica=replica,
             time=time,
-            source=source,
+            paths=paths,
             control=control,
             on_obeyed=self._stir,
             pace=pace,
@@ -139,7 +141,7 @@ class Node:
         self._follower = Follower(
             replica=replica,
             time=time,
-            source=source,
+            paths=paths,
             stops=self._paths,
             on_progress=self._progressed,
             on_health=self._stir,
@@ -150,7 +152,7 @@ class Node:
         self._cosigner = cosigner
         self._watch = WitnessWatch(
             replica=replica,
-            source=source,
+            paths=paths,
             split_views=split_views,
             on_progress=self._stir,
             pace=pace,
@@ -171,7 +173,8 @@ class Node:
             recorded_at_ms=self._replica.state.recorded_at_ms,
             ledger_size_known=max(self._follower.reading.total, self._replica.size),
             feed=self._follower.health,
-            feed_faults=sum(self._source.faults.values()),
+            paths=self._feeds.views,
+            feed_faults=sum(self._feeds.faults.values()),
             planned_size=plan.ledger_size if plan is not None else 0,
             orders_in_force=len(plan.in_force) if plan is not None else 0,
             omissions=omissions_of(plan),
@@ -518,7 +521,8 @@ class Node:
             replica=self._replica,
             reads=self._follower.reading.words,
             feed=self._follower.health,
-            faults=self._source.faults,
+            paths=self._feeds.views,
+            faults=self._feeds.faults,
             plan=plan,
             planned_at_ms=self._planned_at_ms,
             canaries=self._canaries.view,

@@ -17,6 +17,7 @@ from enforcer.services.enforce import Enforcer
 from enforcer.services.follow import FeedHealth
 from enforcer.services.no_gate import NoGate
 from enforcer.services.node_view import FirewallView
+from enforcer.services.paths import PathView
 from enforcer.services.plan import Plan
 from enforcer.services.replica import Replica
 from enforcer.services.split_views import SplitView
@@ -31,6 +32,7 @@ def status_text(
     replica: Replica,
     reads: str | None,
     feed: FeedHealth,
+    paths: Sequence[PathView],
     faults: Mapping[str, int],
     plan: Plan | None,
     planned_at_ms: int,
@@ -71,6 +73,15 @@ def status_text(
             "reason": feed.reason,
             "since_ms": feed.since_ms,
             "faults": dict(faults),
+            "paths": {
+                path.name: {
+                    "state": path.state.name,
+                    "reason": path.reason,
+                    "since_ms": path.since_ms,
+                    "size": path.size,
+                }
+                for path in paths
+            },
         },
         "gate": {
             "state": gate.name,

@@ -17,6 +17,7 @@ from enforcer.core.state import State
 from enforcer.ports import FirewallCount, GateReport
 from enforcer.services.canaries import CanaryView
 from enforcer.services.follow import FeedHealth
+from enforcer.services.paths import PathView
 from enforcer.services.plan import Plan
 
 
@@ -65,6 +66,8 @@ class NodeView:
     ledger_size_known: int
     """Entries that the log is known to have signed; more than `ledger_size` while it reads them."""
     feed: FeedHealth
+    paths: tuple[PathView, ...]
+    """The paths by which the ledger reaches this node, in their order."""
     feed_faults: int
     planned_size: int
     """Entries behind what the gate should hold; the ledger may be further on."""

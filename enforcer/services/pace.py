@@ -31,6 +31,13 @@ class Pace:
     """From a change to the status file: what else wakes by it on this machine goes first."""
     tell_within_seconds_max: float = 30.0
     """From a change to the attestation of it, however many nodes there are."""
+    path_look_seconds: float = 1.0
+    """How often paths that are not followed are looked at, and tried again."""
+    path_lag_seconds: float = 2.0
+    """How long the path that is followed may bring nothing while another is ahead of it."""
+    path_retry_seconds: float = 5.0
+    """First pause after a path was refused; each further one is twice as long."""
+    path_retry_seconds_max: float = 60.0
 
 
 DEFAULT_PACE = Pace()

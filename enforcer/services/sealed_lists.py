@@ -8,7 +8,7 @@ true: a list that was opened is in sealed memory, on no disk, and nothing of it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -25,6 +25,7 @@ from enforcer.ports import (
     Receiver,
     Wraps,
 )
+from enforcer.services.paths import FeedPaths
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -38,9 +39,10 @@ class SealedKeeper:
         contents: Contents,
         wraps: Wraps,
         work: ListWork,
-        source: FeedSource,
+        source: FeedSource | FeedPaths,
         control: ControlLink,
         receiver: Receiver | None,
+        copies: Sequence[FeedSource] = (),
     ) -> None:
         """Take the parts; without a `receiver` nothing is opened before it is published."""
         self._contents = contents
@@ -50,6 +52,7 @@ class SealedKeeper:
         self._sources: tuple[tuple[str, Callable[[str, str], Awaitable[bytes]]], ...] = (
             ("feed", source.wrap),
             ("control plane", control.wrap),
+            *(("copy", copy.wrap) for copy in copies),
         )
         self._unusable: set[tuple[str, str, str]] = set()  # what is sealed is not what orders name
 

@@ -15,9 +15,10 @@ from typing import Final
 import structlog
 
 from enforcer.errors import ConflictError, EnforcerError, UnavailableError
-from enforcer.ports import ControlLink, FeedSource
+from enforcer.ports import ControlLink
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.paths import FeedPath, FeedPaths
 from enforcer.services.replica import Replica
 from enforcer.services.stops import StopKeeper, StopOutcome
 
@@ -33,7 +34,7 @@ class StopPaths:
         stops: StopKeeper,
         replica: Replica,
         time: NodeTime,
-        source: FeedSource,
+        paths: FeedPaths,
         control: ControlLink,
         on_obeyed: Callable[[], None],
         pace: Pace = DEFAULT_PACE,
@@ -41,7 +42,7 @@ class StopPaths:
         self._stops = stops
         self._replica = replica
         self._time = time
-        self._source = source
+        self._feeds = paths
         self._control = control
         self._on_obeyed = on_obeyed
         self._pace = pace
@@ -82,11 +83,16 @@ class StopPaths:
             _log.error("cannot keep a stop", problem=error.message, advice=error.advice)
 
     async def follow_feed(self) -> None:
-        """Obey what comes through the feed; it never returns."""
+        """Obey what comes by any path to the ledger, followed or not; it never returns."""
+        async with asyncio.TaskGroup() as paths:
+            for path in self._feeds.paths:
+                paths.create_task(self._follow_path(path))
+
+    async def _follow_path(self, path: FeedPath) -> None:
         while True:
             try:
-                async for envelope in self._source.stops():
-                    await self._try(envelope)
+                async for envelope in path.source.stops():
+                    await self._try(envelope, path.name)
             except EnforcerError:  # whoever follows the entries tells of it
                 await asyncio.sleep(self._pace.feed_retry_seconds)
 
@@ -113,11 +119,11 @@ class StopPaths:
         self._on_obeyed()
         self._relay_wanted.set()
 
-    async def _try(self, envelope: bytes) -> None:
+    async def _try(self, envelope: bytes, path: str) -> None:
         """Take a stop for which nobody waits."""
         try:
             await self.offer(envelope)
         except ConflictError:
             return  # the order has ended already
         except EnforcerError as error:
-            _log.warning("did not obey a stop", path="feed", problem=error.message)
+            _log.warning("did not obey a stop", path=path, problem=error.message)

@@ -16,9 +16,10 @@ from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.cosignature import CosignerKey, cosign, with_lines
 from enforcer.core.note import Note
 from enforcer.errors import EnforcerError, IntegrityError
-from enforcer.ports import ControlLink, FeedSource, Signer
+from enforcer.ports import ControlLink, Signer
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.paths import FeedPaths
 from enforcer.services.replica import Replica
 from enforcer.services.split_views import SplitViews
 
@@ -32,13 +33,13 @@ class WitnessWatch:
         self,
         *,
         replica: Replica,
-        source: FeedSource,
+        paths: FeedPaths,
         split_views: SplitViews,
         on_progress: Callable[[], None],
         pace: Pace = DEFAULT_PACE,
     ) -> None:
         self._replica = replica
-        self._source = source
+        self._paths = paths
         self._split_views = split_views
         self._on_progress = on_progress
         self._pace = pace
@@ -65,22 +66,35 @@ class WitnessWatch:
                 pause_seconds = min(pause_seconds * 2, self._pace.witness_poll_seconds_max)
 
     async def _look(self) -> None:
-        note = None
-        try:
-            note = await self._source.cosigned()
-            witnessed = self._replica.witnessed
-            proven = await asyncio.to_thread(witnessed.prove, note) if note is not None else None
-            if note is not None and proven is not None:
-                witnessed.accept(proven)
-                self._on_progress()
-                await asyncio.to_thread(witnessed.keep, note)
-            self._problem = ""
-        except IntegrityError as error:
-            self._say(error)
-            if note is not None:
-                await asyncio.to_thread(self._split_views.look, note)
-        except EnforcerError as error:
-            self._say(error)
+        """Ask every path: one that is not followed may have what the other withholds."""
+        problem: EnforcerError | None = None
+        for path in self._paths.paths:
+            note = None
+            try:
+                note = await path.source.cosigned()
+                if note is not None and await self._take(note):
+                    break
+            except IntegrityError as error:
+                problem = problem or error
+                if note is not None:
+                    await asyncio.to_thread(self._split_views.look, note)
+            except EnforcerError as error:
+                problem = problem or error
+        else:
+            if problem is not None:
+                self._say(problem)
+                return
+        self._problem = ""
+
+    async def _take(self, note: bytes) -> bool:
+        """Count as seen what a cosigned checkpoint proves; tell whether all of the copy is."""
+        witnessed = self._replica.witnessed
+        proven = await asyncio.to_thread(witnessed.prove, note)
+        if proven is not None:
+            witnessed.accept(proven)
+            self._on_progress()
+            await asyncio.to_thread(witnessed.keep, note)
+        return not witnessed.is_behind
 
     def _say(self, error: EnforcerError) -> None:
         """Log why there is no cosigned checkpoint, once for each reason."""

@@ -26,10 +26,11 @@ from enforcer.ports import FirewallCount, GateMode, GateReport, Histogram
 from enforcer.services.canaries import CanaryView
 from enforcer.services.follow import FeedHealth, FeedState
 from enforcer.services.node_view import Applied, FirewallView, NodeView
+from enforcer.services.paths import PathState, PathView
 from tests.backends.gate_world import GateUnderTest, Resolver, gate_folder, query
 from tests.node_world import BAD, World, blocking, until
 
-LABELS = {"outcome", "stage", "le", "order", "state", "mode", "reason", "event", "version"}
+LABELS = {"outcome", "path", "stage", "le", "order", "state", "mode", "reason", "event", "version"}
 ORDER = "XX-2026-000007"
 SECRET_NAME, SECRET_CLIENT = "secret.example.org", "192.0.2.77"
 
@@ -54,6 +55,10 @@ VIEW = NodeView(
     ledger_size_known=5_000,
     recorded_at_ms=1_800_000_000_000,
     feed=FeedHealth(FeedState.STALE, "Redis is away", 1_800_000_000_000),
+    paths=(
+        PathView("redis", PathState.AWAY, "Redis is away", 1_800_000_000_000, None),
+        PathView("sync", PathState.FEEDS, "", 1_800_000_000_000, 13),
+    ),
     feed_faults=4,
     planned_size=12,
     orders_in_force=2,
@@ -142,6 +147,8 @@ def test_every_kind_of_metric_says_what_the_view_says():
     assert found["enforcer_order_octets_total", ORDER] == 720
     assert found["enforcer_order_packets_total", "other"] == 1
     assert found["enforcer_node_feed_state", "STALE"] == 1
+    assert found["enforcer_node_path_size", "sync"] == 13
+    assert found["enforcer_node_path_state", "redis", "AWAY"] == 1
     assert found["enforcer_node_feed_state", "OK"] == 0
     assert found["enforcer_node_feed_stale_seconds",] == 60
     assert found["enforcer_node_feed_faults_total",] == 4

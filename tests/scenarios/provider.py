@@ -35,6 +35,7 @@ from enforcer.services.lists import ListKeeper
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import Pace
+from enforcer.services.paths import REDIS, FeedPath, FeedPaths
 from enforcer.services.replica import Replica
 from enforcer.services.scans import Scans
 from enforcer.services.sealed_lists import SealedKeeper
@@ -136,7 +137,7 @@ class Provider:
                 secret=bytes(16),
             ),
             attester=Attester(self._person.person_id, self._person.key, control, files),
-            source=source,
+            paths=FeedPaths((FeedPath(REDIS, source),), time.now_ms, QUICK),
             control=control,
             files=files,
             scans=Scans(work, lists),

@@ -1,0 +1,142 @@
+"""Looks at the paths that a node does not follow, and finds out when the one it follows lags.
+
+Heads are compared by ledger index, and those that claim more than is here count when the log
+signed them. Always true: whoever says that there is more has shown a signature for it; and when
+nobody but an untrusted feed has told for long that there is no more, that is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.note import Note
+from enforcer.errors import EnforcerError, IntegrityError
+from enforcer.services.node_time import NodeTime
+from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.paths import COPIES, SYNC, FeedPath, FeedPaths, PathState
+from enforcer.services.replica import Replica
+
+
+class PathWatch:
+    """The looks at one node's paths; `contradiction` takes notes that contradict our history."""
+
+    def __init__(
+        self,
+        *,
+        paths: FeedPaths,
+        replica: Replica,
+        time: NodeTime,
+        contradiction: Callable[[EnforcerError, bytes], None],
+        pace: Pace = DEFAULT_PACE,
+    ) -> None:
+        self._paths = paths
+        self._replica = replica
+        self._time = time
+        self._contradiction = contradiction
+        self._pace = pace
+        self._heard_ms = time.now_ms()
+        self._behind_since: dict[str, float] = {}
+        self._ahead_since: tuple[int, float] | None = None
+        """The size at which another path was first seen ahead, and when."""
+        self._idle_since: float | None = None
+        """Since when the path that is followed has brought nothing."""
+
+    @property
+    def unheard(self) -> str:
+        """Why it is not known that nothing is withheld; empty where it is, or cannot be."""
+        sync = next((path for path in self._paths.paths if path.name == SYNC), None)
+        if sync is None or len(self._paths.paths) == 1:
+            return ""
+        silent_ms = self._time.now_ms() - max(self._heard_ms, self._replica.state.recorded_at_ms)
+        if silent_ms <= self._paths.unheard_seconds_max * 1_000:
+            return ""
+        return (
+            f"for {silent_ms // 60_000} min the control plane was not heard: whether the ledger is "
+            "idle or withheld cannot be told"
+        )
+
+    def heard(self, path: FeedPath) -> None:
+        """Note that a path's head is ours: the control plane's own word counts as its time."""
+        if path.name == SYNC:
+            self._heard_ms = self._time.now_ms()
+
+    def idles(self) -> None:
+        """Note that the path that is followed has brought nothing."""
+        if self._idle_since is None:
+            self._idle_since = self._paths.seconds()
+
+    def moves(self) -> None:
+        """Note that it has brought something."""
+        self._idle_since = self._ahead_since = None
+
+    async def run(self) -> None:
+        """Look at every path that is not followed, each at its own pace; it never returns."""
+        async with asyncio.TaskGroup() as looks:
+            for path in self._paths.paths if len(self._paths.paths) > 1 else ():
+                looks.create_task(self._watch(path))
+
+    async def _watch(self, path: FeedPath) -> None:
+        while True:
+            await asyncio.sleep(self._pace.path_look_seconds)
+            if path is self._paths.current and path.state is PathState.FEEDS:
+                continue
+            if self._paths.may_retry(path):
+                await self._look(path)
+
+    async def _look(self, path: FeedPath) -> None:
+        note = None
+        try:
+            note = await path.source.head()
+            if note is None:
+                self._paths.fails(path, PathState.STALE, "it has no head")
+                return
+            size = Checkpoint.parse(Note.parse(note).text).size
+            if size >= self._replica.size:
+                self._replica.prove_head(note)
+        except IntegrityError as error:
+            self._paths.fails(path, PathState.REFUSED, error.message)
+            if note is not None:
+                self._contradiction(error, note)
+        except EnforcerError as error:
+            self._paths.fails(path, PathState.AWAY, error.message)
+        else:
+            self._compare(path, size)
+
+    def _compare(self, path: FeedPath, size: int) -> None:
+        """Say what a head means that is not refused."""
+        path.size = size
+        if size <= self._replica.size:
+            self.heard(path)
+        if size >= self._replica.size:
+            self._behind_since.pop(path.name, None)
+            self._paths.could(path, size)
+            if size > self._replica.next_index:
+                self._look_for_lag(path, size)
+            return
+        now = self._paths.seconds()
+        since = self._behind_since.setdefault(path.name, now)
+        if now - since >= path.head_seconds_max:
+            what = "it is an older copy" if path.name in COPIES else "it is behind"
+            self._paths.fails(
+                path, PathState.STALE, f"{what}: {size} entries of our {self._replica.size}"
+            )
+
+    def _look_for_lag(self, path: FeedPath, size: int) -> None:
+        """Give up the path that is followed when it brings nothing, and another proves more."""
+        now = self._paths.seconds()
+        followed = self._paths.current
+        if self._ahead_since is None or self._ahead_since[0] != self._replica.size:
+            self._ahead_since = self._replica.size, now
+        if followed is None or followed is path or self._idle_since is None:
+            return
+        if now - max(self._ahead_since[1], self._idle_since) < self._pace.path_lag_seconds:
+            return
+        if followed.state is PathState.FEEDS:
+            self._paths.fails(
+                followed,
+                PathState.STALE,
+                f"it brings nothing, and {path.name} has {size} entries to our "
+                f"{self._replica.size}",
+            )

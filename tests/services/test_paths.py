@@ -1,0 +1,277 @@
+"""Several paths to the ledger: which one feeds a node, what the others do, and what is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from enforcer.backends import memory_feed
+from enforcer.backends.memory_feed import (
+    MemoryFeed,
+    MemoryFeedPublisher,
+    MemoryFeedSource,
+    StreamEntry,
+)
+from enforcer.core.entry import Entry, encode
+from enforcer.services.paths import COPIES, SYNC, FeedPath
+from tests.node_world import BAD, MINUTE_MS, WORSE, World, stays, until
+from tests.people import seal
+
+BAD_NAME, WORSE_NAME = "bad.example.org", "worse.example.org"
+
+
+class Paths:
+    """A world whose node has two paths, both of memory, and what stands in either."""
+
+    def __init__(self, world: World, name: str = SYNC) -> None:
+        self.world = world
+        self.second = MemoryFeed()
+        self.is_withheld = False
+        """What is new stands in the second alone."""
+        self.publisher = MemoryFeedPublisher(self.second)
+        world.paths = (FeedPath(name, MemoryFeedSource(self.second, poll_interval_ms=5)),)
+
+    async def publish(self) -> None:
+        """Publish what the land recorded since, by each path that is not away."""
+        world = self.world
+        world.clock.ms = max(world.clock.ms, world.land.now_ms)
+        first = world.book.size
+        leaves = world.land.leaves[first:]
+        note = world.book.append(leaves, world.log.seal)
+        ways = ((world.feed, world.publisher), (self.second, self.publisher))
+        for feed, publisher in ways[self.is_withheld :]:
+            if not feed.is_away and max(feed.log, default=-1) == first - 1:
+                await publisher.publish(first, leaves, note)
+
+    async def block(self, targets: bytes = BAD, name: str = BAD_NAME, **changes):
+        """Have an order in force, and see it enforced."""
+        for feed in (self.world.feed, self.second):
+            self.world.bring(targets)
+            feed.lists |= self.world.feed.lists
+        ref = self.world.land.in_force_order(targets, **changes)
+        await self.publish()
+        await until(lambda: self.world.gate.blocks(name))
+        return ref
+
+    def path(self, name: str) -> dict:
+        return self.world.status.get("feed", {}).get("paths", {}).get(name, {})
+
+    async def are(self, redis: str, second: str, *, feed: str = "OK") -> str:
+        """Wait until the node shows its paths so; return what it says of the first."""
+        name = self.world.paths[0].name
+        states = redis, second, feed
+
+        def is_so() -> bool:
+            shown = self.world.status.get("feed", {}).get("state")
+            return (self.path("redis").get("state"), self.path(name).get("state"), shown) == states
+
+        try:
+            await until(is_so)
+        except AssertionError:
+            raise AssertionError(f"{self.world.status['feed']}, not {states}") from None
+        return self.path("redis")["reason"]
+
+
+@pytest.fixture
+def paths(world):
+    return Paths(world)
+
+
+async def test_redis_feeds_while_it_works_and_the_other_path_is_ready(paths, world):
+    async with world.running():
+        await paths.block()
+        await paths.are("FEEDS", "READY")
+        await until(lambda: paths.path("sync")["size"] == world.book.size)
+        assert paths.path("redis")["size"] == world.book.size
+
+
+async def test_when_redis_is_away_the_next_path_feeds_and_redis_again_when_it_is_back(paths, world):
+    async with world.running():
+        await paths.block()
+        world.feed.is_away = True
+        await paths.block(WORSE, WORSE_NAME)
+        assert "away" in await paths.are("AWAY", "FEEDS")
+        world.feed.is_away = False  # it comes back without what was recorded meanwhile
+        assert "behind" in await paths.are("STALE", "FEEDS")
+        await world.mend()
+        await paths.are("FEEDS", "READY")
+
+
+async def test_a_redis_that_was_rolled_back_is_left_and_named(paths, world):
+    async with world.running():
+        await paths.block()
+        old = world.land.leaves[:5]
+        world.feed.clear()
+        world.feed.head = world.log.note(old)
+        assert "rolled back" in await paths.are("REFUSED", "FEEDS")
+        await paths.block(WORSE, WORSE_NAME)
+        assert "behind" in await paths.are("STALE", "FEEDS")
+
+
+async def test_a_forged_entry_in_redis_delays_nobody(paths, world):
+    async with world.running():
+        await paths.block()
+        size, note = world.book.size, world.book.checkpoint_note
+        leaf = encode(Entry(world.land.now_ms, seal(world.land.order(WORSE), world.land.node.key)))
+        fake = note.replace(b"\n%d\n" % size, b"\n%d\n" % (size + 1))
+        world.feed.log[size] = StreamEntry(size, leaf, fake)
+        world.feed.wake()
+        assert "signature" in await paths.are("REFUSED", "FEEDS")
+        await paths.block(WORSE, WORSE_NAME)
+        del world.feed.log[size]
+        await world.mend()
+        await paths.are("FEEDS", "READY")
+
+
+async def test_garbage_everywhere_in_redis_is_passed_over_and_told(paths, world):
+    async with world.running():
+        await paths.block()
+        world.feed.clear()
+        world.feed.head = world.feed.cosigned = b"\xff" * 10_000
+        world.feed.log = {at: StreamEntry(at, b"\x00", b"x") for at in range(50)}
+        world.feed.bundles = {0: b"\x00" * 100}
+        world.feed.stops = [b"garbage", b"{}", b"\x00" * 70_000]
+        await paths.block(WORSE, WORSE_NAME)
+        assert "no head" in await paths.are("STALE", "FEEDS")
+        assert world.status["feed"]["faults"]["the head is no checkpoint"] > 0
+
+
+async def test_a_redis_that_withholds_what_another_path_proves_is_left(paths, world):
+    async with world.running():
+        await paths.block()
+        paths.is_withheld = True
+        await paths.block(WORSE, WORSE_NAME)
+        reason = await paths.are("STALE", "FEEDS")
+        assert "brings nothing" in reason or "behind" in reason
+
+
+async def test_a_second_path_that_claims_more_than_the_log_signed_is_refused_alone(paths, world):
+    async with world.running():
+        await paths.block()
+        note = world.book.checkpoint_note
+        size = world.book.size
+        paths.second.head = note.replace(b"\n%d\n" % size, b"\n%d\n" % (size + 7))
+        await paths.are("FEEDS", "REFUSED")
+        await paths.block(WORSE, WORSE_NAME)
+        await paths.are("FEEDS", "REFUSED")
+
+
+async def test_with_every_path_away_orders_go_on_and_end_and_a_dropped_stop_is_obeyed(paths, world):
+    soon = world.land.now_ms + MINUTE_MS
+    async with world.running():
+        await paths.block(expires_at_ms=soon, review_due_at_ms=soon)
+        ref = await paths.block(WORSE, WORSE_NAME)
+        world.feed.is_away = paths.second.is_away = True
+        await paths.are("AWAY", "AWAY", feed="STALE")
+        assert world.status["feed"]["reason"].startswith("redis: ")
+        assert world.gate.blocks(BAD_NAME)
+        world.clock.ms = soon
+        await until(lambda: not world.gate.blocks(BAD_NAME))
+        assert world.gate.blocks(WORSE_NAME)
+        folder = world.state_dir / "stops"
+        folder.mkdir(exist_ok=True)
+        (folder / "stop.json").write_bytes(world.stop_bytes(ref))
+        await until(lambda: not world.gate.blocks(WORSE_NAME))
+        paths.second.is_away = False
+        await paths.are("AWAY", "FEEDS")
+
+
+async def test_a_stop_counts_by_a_path_that_is_not_followed(paths, world):
+    async with world.running():
+        ref = await paths.block()
+        await paths.are("FEEDS", "READY")
+        await paths.publisher.push_stop(world.stop_bytes(ref))
+        await until(lambda: not world.gate.blocks(BAD_NAME))
+        await paths.are("FEEDS", "READY")
+
+
+async def test_a_stop_counts_by_a_path_whose_entries_are_refused(paths, world):
+    async with world.running():
+        ref = await paths.block()
+        world.feed.clear()
+        world.feed.head = world.log.note(world.land.leaves[:5])
+        await paths.are("REFUSED", "FEEDS")
+        await world.publisher.push_stop(world.stop_bytes(ref))
+        await until(lambda: not world.gate.blocks(BAD_NAME))
+
+
+async def test_what_one_path_left_unproven_is_never_held_against_the_next(
+    paths, world, monkeypatch
+):
+    for _ in range(20):
+        world.land.propose(WORSE)
+    await paths.publish()
+    monkeypatch.setattr(memory_feed, "UPDATE_LEAVES_MAX", 3)
+    entry = world.feed.log[1]
+    world.feed.log[1] = StreamEntry(1, world.feed.log[4].leaf, entry.checkpoint)
+    async with world.running():
+        # A part of the forged history is taken, unproven; then Redis falls silent.
+        await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
+        assert paths.path("sync")["state"] == "FEEDS"
+        assert not world.status["ledger"]["split_views"]
+
+
+async def test_an_older_copy_is_stale_and_no_contradiction(world):
+    paths = Paths(world, COPIES[0])
+    async with world.running():
+        await paths.block()
+        paths.second.head = world.log.note(world.land.leaves[:5])
+        await paths.are("FEEDS", "STALE")
+        assert "older copy" in paths.path(COPIES[0])["reason"]
+        world.feed.is_away = True
+        await paths.are("AWAY", "STALE", feed="STALE")
+        await stays(lambda: world.gate.blocks(BAD_NAME), looks=5)
+        assert not world.status["ledger"]["split_views"]
+
+
+async def test_it_is_said_when_nobody_but_redis_has_told_for_long_that_there_is_no_more(
+    paths, world
+):
+    async with world.running():
+        await paths.block()
+        paths.second.is_away = True
+        await paths.are("FEEDS", "AWAY")
+        world.clock.advance(11 * MINUTE_MS)
+        await paths.are("FEEDS", "AWAY", feed="STALE")
+        assert "idle or withheld" in world.status["feed"]["reason"]
+        assert world.gate.blocks(BAD_NAME)
+        paths.second.is_away = False
+        await paths.are("FEEDS", "READY")
+
+
+async def test_an_idle_ledger_of_which_the_control_plane_is_heard_is_no_alarm(paths, world):
+    async with world.running():
+        await paths.block()
+        for _ in range(3):
+            world.clock.advance(9 * MINUTE_MS)
+            t_ms = world.clock.ms
+            await until(lambda t_ms=t_ms: world.status["t_ms"] >= t_ms)
+            await stays(lambda: world.status["feed"]["state"] == "OK", looks=5)
+
+
+async def test_lists_come_from_the_path_that_is_followed(paths, world):
+    async with world.running():
+        await paths.block()
+        world.feed.is_away = True
+        await paths.are("AWAY", "FEEDS")
+        paths.second.lists |= {world.bring(WORSE): WORSE}
+        world.feed.lists.clear()
+        world.land.in_force_order(WORSE)
+        await paths.publish()
+        await until(lambda: world.gate.blocks(WORSE_NAME))
+        assert not world.status["missing_lists"]
+
+
+async def test_a_path_that_is_refused_again_and_again_is_tried_ever_more_rarely(world):
+    paths = Paths(world)
+    async with world.running() as node:
+        await paths.block()
+        feeds = node._feeds
+        feeds.pace = replace(feeds.pace, path_retry_seconds_max=600.0)
+        world.feed.clear()
+        world.feed.head = world.log.note([*world.land.leaves[:-1], b"another"])
+        await paths.are("REFUSED", "FEEDS")
+        redis = feeds.paths[0]
+        await until(lambda: redis.refusals >= 4)
+        assert redis.retry_at_seconds - feeds.seconds() > 0.2

@@ -8,7 +8,9 @@ nobody but an untrusted feed has told for long that there is no more, that is sa
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import Note
@@ -17,6 +19,9 @@ from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.paths import COPIES, SYNC, FeedPath, FeedPaths, PathState
 from enforcer.services.replica import Replica
+
+SIZES_MAX: Final = 64
+"""Looks of which it is remembered how far this node was: at a few paths, each second."""
 
 
 class PathWatch:
@@ -37,7 +42,10 @@ class PathWatch:
         self._contradiction = contradiction
         self._pace = pace
         self._heard_ms = time.now_ms()
-        self._behind_since: dict[str, float] = {}
+        self._sizes: deque[tuple[float, int]] = deque(maxlen=SIZES_MAX)
+        """When this node had how many entries."""
+        self._proven: dict[str, tuple[bytes, bool]] = {}
+        """The head that each path was last proven to have, and whether it was of our own size."""
         self._ahead_since: tuple[int, float] | None = None
         """The size at which another path was first seen ahead, and when."""
         self._idle_since: float | None = None
@@ -93,8 +101,10 @@ class PathWatch:
                 self._paths.fails(path, PathState.STALE, "it has no head")
                 return
             size = Checkpoint.parse(Note.parse(note).text).size
-            if size >= self._replica.size:
+            proof = note, size == self._replica.size
+            if size >= self._replica.size and proof != self._proven.get(path.name):
                 self._replica.prove_head(note)
+                self._proven[path.name] = proof
         except IntegrityError as error:
             self._paths.fails(path, PathState.REFUSED, error.message)
             if note is not None:
@@ -109,19 +119,18 @@ class PathWatch:
         path.size = size
         if size <= self._replica.size:
             self.heard(path)
-        if size >= self._replica.size:
-            self._behind_since.pop(path.name, None)
-            self._paths.could(path, size)
-            if size > self._replica.next_index:
-                self._look_for_lag(path, size)
-            return
         now = self._paths.seconds()
-        since = self._behind_since.setdefault(path.name, now)
-        if now - since >= path.head_seconds_max:
+        self._sizes.append((now, self._replica.size))
+        had = [had for at, had in self._sizes if now - at >= path.head_seconds_max]
+        if size < max(had, default=0):
             what = "it is an older copy" if path.name in COPIES else "it is behind"
             self._paths.fails(
                 path, PathState.STALE, f"{what}: {size} entries of our {self._replica.size}"
             )
+            return
+        self._paths.could(path, size)
+        if size > self._replica.next_index:
+            self._look_for_lag(path, size)
 
     def _look_for_lag(self, path: FeedPath, size: int) -> None:
         """Give up the path that is followed when it brings nothing, and another proves more."""

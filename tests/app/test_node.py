@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
+import shutil
 import signal
 import socket
 import ssl
@@ -31,7 +33,7 @@ from enforcer.backends.keys import verify
 from enforcer.backends.pki import Authority
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_server import RedisServer
-from enforcer.core.envelope import Envelope
+from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
 from enforcer.core.key import Role
 from enforcer.errors import ConflictError, EnforcerError, IntegrityError, RefusedError
 from enforcer.v1 import node_pb2, node_pb2_grpc
@@ -235,6 +237,38 @@ async def test_a_forged_entry_a_wipe_and_a_restart_of_redis_change_nothing(host,
     await host.mend()
     await host.reached()
     assert host.end() == 0
+
+
+async def test_a_site_with_nothing_but_a_copied_directory_follows_and_obeys_a_stop_in_it(host):
+    host.book.lists.put(BAD)
+    ref = host.land.in_force_order(BAD)
+    await host.publish()
+    config, copy = host.folder / "node.toml", host.folder / "copy"
+    text = re.sub(r"\[redis\]\n(?:[a-z_]+ = .*\n)+", "", config.read_text())
+    config.write_text('copies = ["copy"]\n' + text + "[sync]\nenabled = false\n")
+    host.start()
+    await until(lambda: host.status.get("feed", {}).get("state") == "STALE")
+    assert "there is no copy" in host.status["feed"]["reason"]
+    shutil.copytree(host.book.path, copy)
+    await host.reached()
+    await until(lambda: host.status["orders_in_force"] == 1 and not host.status["missing_lists"])
+    assert host.status["feed"]["paths"]["copy-1"]["state"] == "FEEDS"
+    envelope = format_envelope(seal(host.land.stopping(ref), host.land.oversight.key))
+    (copy / "stops").mkdir()
+    (copy / "stops" / "stop.json").write_bytes(envelope)
+    await until(lambda: host.status["unlogged_stops"])
+    await until(lambda: host.status["orders_in_force"] == 0)
+    older = host.book.checkpoint_note
+    host.land.record(parse_envelope(envelope))
+    await host.publish()
+    (copy / "checkpoint").write_bytes(host.book.checkpoint_note)  # its tiles have yet to come
+    await until(lambda: "not whole" in host.status["feed"]["reason"])
+    shutil.copytree(host.book.path, copy, dirs_exist_ok=True)
+    await host.reached()
+    await until(lambda: not host.status["unlogged_stops"])
+    (copy / "checkpoint").write_bytes(older)
+    await until(lambda: "older copy" in host.status["feed"]["reason"])
+    assert host.size == len(host.land.leaves)
 
 
 async def test_a_stop_pushed_over_mtls_is_obeyed_and_others_are_refused(host):

@@ -99,6 +99,35 @@ def test_an_extended_order_goes_on_blocking_after_its_first_end(installation: In
     assert installation.is_blocked("extended.example.org")
 
 
+def path_is(installation: Installation, name: str, state: str) -> bool:
+    return installation.node_status()["feed"]["paths"][name]["state"] == state
+
+
+def test_without_redis_orders_and_stops_go_on_by_the_second_path(installation: Installation):
+    first = installation.order(exact("before.example.org"))
+    installation.wait_until(lambda: installation.is_blocked("before.example.org"), "it is blocked")
+    installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "Redis feeds")
+    installation.kill("redis")
+    installation.order(exact("second.example.org"))
+    installation.wait_until(lambda: installation.is_blocked("second.example.org"), "it is blocked")
+    installation.stop(first)
+    installation.wait_until(lambda: not installation.is_blocked("before.example.org"), "it passes")
+    assert path_is(installation, "sync", "FEEDS")
+    assert installation.node_status()["feed"]["state"] == "OK"
+    # A control plane that ends in the middle of it costs nothing but the time without one.
+    installation.kill("control")
+    installation.wait_until(
+        lambda: installation.node_status()["feed"]["state"] == "STALE", "nobody is left"
+    )
+    assert installation.is_blocked("second.example.org")
+    installation.start("control")
+    installation.wait_until(installation.control_serves, "the control plane serves")
+    installation.order(exact("third.example.org"))
+    installation.wait_until(lambda: installation.is_blocked("third.example.org"), "it is blocked")
+    installation.start("redis")
+    installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "Redis feeds again")
+
+
 def test_an_entry_forged_in_redis_is_refused_and_the_node_goes_on(installation: Installation):
     installation.order(exact("lawful.example.org"))
     installation.wait_until(lambda: installation.is_blocked("lawful.example.org"), "it is blocked")
@@ -139,6 +168,30 @@ def forge(installation: Installation, size: int) -> None:
         publisher.set(keys.head, note)
 
 
+def test_a_redis_full_of_garbage_delays_no_order_and_no_stop(installation: Installation):
+    ref = installation.order(exact("sound.example.org"))
+    installation.wait_until(lambda: installation.is_blocked("sound.example.org"), "it is blocked")
+    keys = FeedKeys(ORIGIN)
+    with installation.feed() as thief:
+        for key in thief.keys(keys.prefix + "*"):
+            thief.delete(key)
+            thief.set(key, b"\xff" * 70_000)
+        thief.delete(keys.head, keys.log, keys.stops)
+        thief.set(keys.head, b"x" * 100_000)
+        thief.xadd(keys.log, {b"entry": b"\x00" * 100_000, b"checkpoint": b"", b"more": b"x"})
+        thief.xadd(keys.stops, {b"envelope": b"{}"})
+        thief.config_set("min-replicas-to-write", 1)  # and nobody can mend it
+        installation.order(exact("after.example.org"))
+        installation.wait_until(lambda: installation.is_blocked("after.example.org"), "it came")
+        installation.stop(ref)
+        installation.wait_until(lambda: not installation.is_blocked("sound.example.org"), "too")
+        assert path_is(installation, "sync", "FEEDS")
+        assert installation.node_status()["feed"]["paths"]["redis"]["reason"]
+        assert installation.node_status()["feed"]["faults"]
+        thief.config_set("min-replicas-to-write", 0)
+    installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "it was mended", 60.0)
+
+
 def test_redis_killed_and_wiped_costs_no_query_and_no_block(installation: Installation):
     installation.order(exact("kept.example.org"))
     installation.wait_until(lambda: installation.is_blocked("kept.example.org"), "it is blocked")
@@ -146,12 +199,11 @@ def test_redis_killed_and_wiped_costs_no_query_and_no_block(installation: Instal
     with installation.questions(["kept.example.org", *free], per_second=200) as questions:
         installation.kill("redis")
         installation.order(exact("meanwhile.example.org"))  # the ledger does not need Redis
-        installation.wait_until(
-            lambda: installation.node_status()["feed"]["state"] == "STALE", "the node has seen it"
-        )
+        installation.wait_until(lambda: path_is(installation, "redis", "AWAY"), "it was seen")
         installation.start("redis")  # and it has nothing any more
+        installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "it came back")
         installation.wait_until(
-            lambda: installation.is_blocked("meanwhile.example.org"), "the feed came back"
+            lambda: installation.is_blocked("meanwhile.example.org"), "nothing was missed"
         )
         asked_before = len(questions.asked)
         installation.wait_until(lambda: len(questions.asked) > asked_before + 100, "more asked")

@@ -242,7 +242,7 @@ async def test_a_head_of_another_history_is_kept_beside_our_own(world):
         (view,) = world.status["ledger"]["split_views"]
         kept = json.loads((world.state_dir / view["file"]).read_bytes())
         assert kept["theirs"].encode() == forged
-        assert world.status["feed"]["state"] == "REFUSING"
+        await until(lambda: world.status["feed"]["state"] == "REFUSING")
 
 
 async def test_what_the_log_did_not_sign_is_nobodys_split_view(world):

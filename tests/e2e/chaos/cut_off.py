@@ -107,8 +107,8 @@ class CutOff(Installation):
             else:
                 self.there.run("nft", "delete", "table", "inet", "cut")
 
-    def feed_is(self, state: str) -> bool:
-        return self.node_status()["feed"]["state"] == state
+    def is_away(self) -> bool:
+        return self.node_status()["feed"]["paths"]["redis"]["state"] == "AWAY"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,10 @@ def test_a_node_that_is_cut_off_says_so_enforces_on_and_comes_back(installation:
         with installation.cut(how):
             new = installation.order(exact([names["new"]]))  # the control plane has its own way
             installation.wait_until(
-                lambda: installation.feed_is("STALE"), "it says STALE", STALE_SECONDS_MAX
+                installation.is_away, "it says that Redis is away", STALE_SECONDS_MAX
+            )
+            installation.wait_until(
+                lambda: installation.is_blocked(names["new"]), "orders come by the second path"
             )
             assert installation.is_blocked(names["stays"])
             installation.push_stop_to_node(stopped, by=installation.land.oversight)
@@ -153,7 +156,7 @@ def test_a_node_that_is_cut_off_says_so_enforces_on_and_comes_back(installation:
             assert now_ms() >= ends_ms
             assert installation.is_blocked(names["stays"])
         installation.wait_until(
-            lambda: installation.is_blocked(names["new"]), "it comes back", BACK_SECONDS_MAX
+            lambda: not installation.is_away(), "it comes back", BACK_SECONDS_MAX
         )
         installation.mend()
         installation.wait_until(lambda: not invariants.feed_differs(), "the feed is the ledger's")

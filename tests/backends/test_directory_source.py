@@ -1,0 +1,150 @@
+"""A copied directory as a path to the ledger: what is read of it, and what is only said."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tarfile
+from contextlib import aclosing
+from hashlib import sha256
+
+import pytest
+
+from enforcer.app.audit_archive import export_archive
+from enforcer.backends import directory_source
+from enforcer.backends.directory_source import DirectorySource
+from enforcer.errors import NotFoundError, UnavailableError
+from tests.backends.feed_world import SOON_MS, Book, read_all
+from tests.ledgers import TARGETS, Archive
+
+
+@pytest.fixture
+def book(tmp_path):
+    return Book(tmp_path / "ledger", None)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return DirectorySource(tmp_path / "copy", poll_seconds=0.01)
+
+
+def copy(book, to):
+    shutil.copytree(book.files.path, to, dirs_exist_ok=True)
+
+
+async def test_a_copy_gives_every_entry_under_its_checkpoint(book, source, tmp_path):
+    book.append(700)
+    copy(book, tmp_path / "copy")
+    assert await read_all(source) == book.leaves
+    assert await source.head() == book.files.checkpoint_note
+    update = await source.next(650, SOON_MS)
+    assert update.leaves == tuple(book.leaves[650:])
+    assert await source.next(700, SOON_MS) is None
+
+
+async def test_a_reader_that_waits_sees_a_newer_copy(book, source, tmp_path):
+    book.append(10)
+    copy(book, tmp_path / "copy")
+    waiting = asyncio.create_task(source.next(10, 20_000))
+    await asyncio.sleep(0.05)
+    book.append(300)
+    copy(book, tmp_path / "copy")
+    assert (await waiting).leaves == tuple(book.leaves[10:])
+
+
+async def test_more_than_one_update_can_hold_comes_in_parts(book, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(directory_source, "UPDATE_LEAVES_MAX", 300)
+    book.append(1_000)
+    copy(book, tmp_path / "copy")
+    assert 300 <= len((await source.next(0, SOON_MS)).leaves) < 1_000
+    assert await read_all(source) == book.leaves
+
+
+async def test_no_copy_at_all_is_away_and_an_empty_directory_has_no_head(source, tmp_path):
+    with pytest.raises(UnavailableError, match="there is no copy"):
+        await source.head()
+    (tmp_path / "copy").mkdir()
+    assert await source.head() is None
+    assert await source.next(0, SOON_MS) is None
+
+
+@pytest.mark.parametrize("how", ["missing", "cut", "longer", "a pipe"])
+async def test_a_copy_that_is_not_whole_is_said_and_gives_nothing(book, source, tmp_path, how):
+    book.append(600)
+    copy(book, tmp_path / "copy")
+    bundle = tmp_path / "copy" / "tile" / "entries" / "001"
+    data = bundle.read_bytes()
+    bundle.unlink()
+    if how == "cut":
+        bundle.write_bytes(data[:-5])
+    elif how == "longer":
+        bundle.write_bytes(data + b"x")
+    elif how == "a pipe":
+        os.mkfifo(bundle)
+    with pytest.raises(UnavailableError, match="not whole"):
+        await source.next(0, SOON_MS)
+    assert source.faults == {"a copy is not whole": 1}
+    bundle.unlink(missing_ok=True)
+    bundle.write_bytes(data)
+    assert await read_all(source) == book.leaves
+
+
+async def test_a_checkpoint_that_is_none_counts_as_no_head(book, source, tmp_path):
+    book.append(3)
+    copy(book, tmp_path / "copy")
+    for garbage in (b"", b"\x00" * 100, b"x" * 100_000):
+        (tmp_path / "copy" / "checkpoint").write_bytes(garbage)
+        assert await source.head() is None
+    assert source.faults == {"the copy's checkpoint is no checkpoint": 3}
+
+
+async def test_stops_in_the_copy_are_shown_and_what_is_none_is_counted_once(source, tmp_path):
+    folder = tmp_path / "copy" / "stops"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_bytes(b"a stop\n")
+    (folder / "empty.json").write_bytes(b"")
+    (folder / "huge.json").write_bytes(b"x" * 70_000)
+    (folder / "notes.txt").write_bytes(b"no stop")
+    os.mkfifo(folder / "pipe.json")
+    async with aclosing(source.stops()) as stops:
+        assert await anext(stops) == b"a stop"
+        (folder / "b.json").write_bytes(b"another")
+        assert await anext(stops) == b"another"
+    assert source.faults == {"a file in a copy's stops is no stop": 3}
+
+
+async def test_all_stops_are_shown_again_at_times(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(directory_source, "STOPS_AGAIN_POLLS", 3)
+    folder = tmp_path / "copy" / "stops"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_bytes(b"a stop")
+    async with aclosing(source.stops()) as stops:
+        assert [await anext(stops) for _ in range(3)] == [b"a stop"] * 3
+
+
+async def test_lists_and_wraps_come_from_the_copy(book, source, tmp_path):
+    digest = book.files.lists.put(TARGETS)
+    book.files.wraps.put("a" * 64, "b" * 64, b"wrap")
+    copy(book, tmp_path / "copy")
+    assert b"".join([chunk async for chunk in source.list_chunks(digest)]) == TARGETS
+    assert await source.wrap("a" * 64, "b" * 64) == b"wrap"
+    with pytest.raises(NotFoundError, match="does not have the target list"):
+        await anext(aiter(source.list_chunks("c" * 64)))
+    with pytest.raises(NotFoundError, match="no wrap"):
+        await source.wrap("a" * 64, "c" * 64)
+
+
+async def test_an_exported_archive_unpacked_is_a_copy(tmp_path):
+    archive = Archive(tmp_path / "ledger")
+    archive.land.in_force_order(TARGETS)
+    archive.write()
+    packed = tmp_path / "ledger.tar.gz"
+    export_archive(archive.path, packed, archive.trust, taken_at_ms=archive.land.now_ms)
+    with tarfile.open(packed) as members:
+        members.extractall(tmp_path / "unpacked", filter="data")
+    top = next((tmp_path / "unpacked").rglob("checkpoint")).parent
+    source = DirectorySource(top, poll_seconds=0.01)
+    assert await read_all(source) == list(archive.land.leaves)
+    digest = sha256(TARGETS).hexdigest()
+    assert b"".join([chunk async for chunk in source.list_chunks(digest)]) == TARGETS

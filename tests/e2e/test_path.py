@@ -128,6 +128,31 @@ def test_without_redis_orders_and_stops_go_on_by_the_second_path(installation: I
     installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "Redis feeds again")
 
 
+def test_a_redis_full_of_garbage_delays_no_order_and_no_stop(installation: Installation):
+    ref = installation.order(exact("sound.example.org"))
+    installation.wait_until(lambda: installation.is_blocked("sound.example.org"), "it is blocked")
+    installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "Redis feeds")
+    keys = FeedKeys(ORIGIN)
+    with installation.feed() as thief:
+        for key in thief.keys(keys.prefix + "*"):
+            thief.delete(key)
+            thief.set(key, b"\xff" * 70_000)
+        thief.delete(keys.head, keys.log, keys.stops)
+        thief.set(keys.head, b"x" * 100_000)
+        thief.xadd(keys.log, {b"entry": b"\x00" * 100_000, b"checkpoint": b"", b"more": b"x"})
+        thief.xadd(keys.stops, {b"envelope": b"{}"})
+        thief.config_set("min-replicas-to-write", 1)  # and nobody can mend it
+        installation.order(exact("after.example.org"))
+        installation.wait_until(lambda: installation.is_blocked("after.example.org"), "it came")
+        installation.stop(ref)
+        installation.wait_until(lambda: not installation.is_blocked("sound.example.org"), "too")
+        assert path_is(installation, "sync", "FEEDS")
+        assert installation.node_status()["feed"]["paths"]["redis"]["reason"]
+        installation.wait_until(lambda: installation.node_status()["feed"]["faults"], "counted")
+        thief.config_set("min-replicas-to-write", 0)
+    installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "it was mended", 60.0)
+
+
 def test_an_entry_forged_in_redis_is_refused_and_the_node_goes_on(installation: Installation):
     installation.order(exact("lawful.example.org"))
     installation.wait_until(lambda: installation.is_blocked("lawful.example.org"), "it is blocked")
@@ -166,30 +191,6 @@ def forge(installation: Installation, size: int) -> None:
         note = sign_checkpoint(checkpoint, VerifierKey(ORIGIN, thief.public_key), thief.sign)
         publisher.xadd(keys.log, {ENTRY_FIELD: leaf, CHECKPOINT_FIELD: note}, id=stream_id(size))
         publisher.set(keys.head, note)
-
-
-def test_a_redis_full_of_garbage_delays_no_order_and_no_stop(installation: Installation):
-    ref = installation.order(exact("sound.example.org"))
-    installation.wait_until(lambda: installation.is_blocked("sound.example.org"), "it is blocked")
-    keys = FeedKeys(ORIGIN)
-    with installation.feed() as thief:
-        for key in thief.keys(keys.prefix + "*"):
-            thief.delete(key)
-            thief.set(key, b"\xff" * 70_000)
-        thief.delete(keys.head, keys.log, keys.stops)
-        thief.set(keys.head, b"x" * 100_000)
-        thief.xadd(keys.log, {b"entry": b"\x00" * 100_000, b"checkpoint": b"", b"more": b"x"})
-        thief.xadd(keys.stops, {b"envelope": b"{}"})
-        thief.config_set("min-replicas-to-write", 1)  # and nobody can mend it
-        installation.order(exact("after.example.org"))
-        installation.wait_until(lambda: installation.is_blocked("after.example.org"), "it came")
-        installation.stop(ref)
-        installation.wait_until(lambda: not installation.is_blocked("sound.example.org"), "too")
-        assert path_is(installation, "sync", "FEEDS")
-        assert installation.node_status()["feed"]["paths"]["redis"]["reason"]
-        assert installation.node_status()["feed"]["faults"]
-        thief.config_set("min-replicas-to-write", 0)
-    installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "it was mended", 60.0)
 
 
 def test_redis_killed_and_wiped_costs_no_query_and_no_block(installation: Installation):

@@ -385,7 +385,7 @@ class NodeConfig(File, frozen=True, kw_only=True):
     canary: CanaryPart = CanaryPart()
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a socket's path that is too long, a canary or a node out of reach."""
+        """Raise ValueError for a path of a socket that is too long, a node or canary cut off."""
         if self.gate_socket is not None:
             _check_socket_path(self.gate_socket, "gate_socket")
         if self.canary.role == "canary" and (self.listen is None or self.gate_socket is None):

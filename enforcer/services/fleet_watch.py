@@ -22,9 +22,14 @@ ORDERS_MAX: Final = 16
 SWEEP_MS: Final = 5_000
 
 PASSING: Final = frozenset(
-    (NotEnforced.UNSPECIFIED, NotEnforced.LIST_MISSING, NotEnforced.UNWITNESSED)
+    (
+        NotEnforced.UNSPECIFIED,
+        NotEnforced.LIST_MISSING,
+        NotEnforced.UNWITNESSED,
+        NotEnforced.CANARY_AWAITED,
+    )
 )
-"""Reasons to leave an order out that pass by themselves; what a canary is to try is another."""
+"""Reasons to leave an order out that pass by themselves."""
 SETTLED: Final = frozenset((AtNode.IN_FORCE, AtNode.OUT, AtNode.LEFT_OUT, AtNode.NOT_CONCERNED))
 
 

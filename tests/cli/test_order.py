@@ -92,6 +92,7 @@ def test_addresses_are_ordered_with_the_mildest_measure_unless_told(
     shown = run("order", "show", identity, "-c", stage.person(PROPOSER))
     dns, ip = measures.split()
     assert {f"({dns});", f"({ip})"} <= set(shown.out.split())
+    assert "At the nodes" in shown.out
 
 
 def test_a_measure_against_addresses_is_refused_where_there_are_none(run, order):

@@ -189,7 +189,9 @@ async def test_news_comes_once_when_the_last_live_node_has_an_order_in_force(des
     assert [each.kind for each in desk.news] == [NewsKind.REACHED] * 2
 
 
-async def test_a_node_that_waits_for_a_list_is_waited_for_and_one_that_went_away_is_not(desk):
+async def test_a_node_that_waits_for_a_list_or_a_canary_is_waited_for_and_one_that_went_away_is_not(
+    desk,
+):
     await desk.attest(*desk.nodes[:3])
     desk.land.now_ms += 1
     ref = await desk.in_force()
@@ -197,7 +199,7 @@ async def test_a_node_that_waits_for_a_list_is_waited_for_and_one_that_went_away
     await desk.attest_without(desk.nodes[1], ref, NotEnforced.SUSPENDED)
     for _ in range(4):
         desk.land.now_ms += MINUTE_MS
-        await desk.attest_without(desk.nodes[0], ref, NotEnforced.LIST_MISSING)
+        await desk.attest_without(desk.nodes[0], ref, NotEnforced.CANARY_AWAITED)
         assert desk.news == []
     desk.land.now_ms += MINUTE_MS
     await desk.attest(desk.nodes[0])

@@ -162,7 +162,9 @@ class SuspensionKeeper:
         if envelope.payload_sha256 not in self._kept:
             person_id = self._judge_offered(state, operator, envelope, payload, moment)
             self._make_room(person_id)
-            act = KeptAct(envelope, payload, moment.t_ms, person_id)
+            # One after the other, also within a millisecond, or by a clock that was set back.
+            last_ms = max((each.received_at_ms for each in self._kept.values()), default=0)
+            act = KeptAct(envelope, payload, max(moment.t_ms, last_ms + 1), person_id)
             self._kept[act.sha256] = act
             self._unsaved[act.file] = encode(Entry(act.received_at_ms, envelope))
             self.review(state, operator, moment)

@@ -293,8 +293,21 @@ def test_acts_that_a_clock_set_back_turned_round_are_put_right(land, keeper, fil
     offer(keeper, land, first, at=replace(now(land), t_ms=land.now_ms + DAY_MS))
     offer(keeper, land, resumption(land, ref, first))
     again = restarted(keeper, files, land.state, now(land))
-    assert len(again.kept) == 2
+    assert again.kept[0].envelope == first
     assert not lifts(again, ref, land.now_ms)
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_acts_of_one_millisecond_stay_in_the_order_in_which_they_came(land, keeper, files, attempt):
+    ref = land.in_force_order()
+    first = suspension(land, ref)
+    acts = [first, resumption(land, ref, first), suspension(land, ref)]
+    for act in acts:
+        offer(keeper, land, act)
+    assert [each.envelope for each in keeper.kept] == acts
+    again = restarted(keeper, files, land.state, now(land))
+    assert [each.envelope for each in again.kept] == acts
+    assert lifts(again, ref, land.now_ms)
 
 
 def test_a_copy_of_the_ledger_that_begins_anew_loses_no_suspension(land, keeper, files):

@@ -21,7 +21,7 @@ from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from enforcer.errors import ConflictError, InputError, NotFoundError, RefusedError
 from enforcer.v1 import audit_pb2, node_pb2, order_pb2
 from tests.api.test_control_plane import approved, proposed
-from tests.control import Installation
+from tests.control import Installation, until
 from tests.people import ORIGIN, Person, request_id, seal
 
 SECOND = Person("node-2", Role.NODE, operator="isp-2")
@@ -203,6 +203,24 @@ async def test_what_is_brought_and_refused_is_counted_and_shown_to_prometheus(tm
     assert values["enforcer_fleet_nodes", "RIGHT"] == 1
     assert values["enforcer_fleet_nodes_live",] == 1
     assert values["enforcer_fleet_effect_seconds_count", "began"] == 0
+
+
+async def test_a_control_plane_records_by_itself_at_each_interval_s_end(tmp_path):
+    installation = Installation(tmp_path)
+    installation.config = msgspec.structs.replace(
+        installation.config, attestations_interval_seconds=1.0
+    )
+    async with installation as served:
+        await served.found()
+        land = served.land
+        async with served.client(land.oversight) as client:
+            registration = land.control.registration(land.now_ms)
+            await client.record_root_act(seal(registration, *land.roots[:2]))
+        await attest(served)
+        land.now_ms += 1_000
+        await until(lambda: land.state.attested_until_ms == land.now_ms)
+        assert land.state.news_size == land.state.size - 1
+    assert len(list((tmp_path / "ledger" / "batches").iterdir())) == 1
 
 
 async def translate_garbage(client) -> None:

@@ -23,7 +23,7 @@ from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.path_watch import PathWatch
 from enforcer.services.paths import COPIES, FeedPath, FeedPaths, PathState
 from enforcer.services.reading import BEHIND_MIN, Reading
-from enforcer.services.replica import AHEAD_MS_MAX, Proven, Replica
+from enforcer.services.replica import AHEAD_MS_MAX, Replica, Taken
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stop_paths import StopPaths
 
@@ -140,10 +140,9 @@ class Follower:
     async def _take(self, update: FeedUpdate, path: FeedPath) -> bool:
         """Prove an update and go on from it; False when it must wait for the clock."""
         try:
-            proven = await asyncio.to_thread(self._replica.prove, update)
-            ahead_ms = proven.recorded_at_ms - self._time.own_ms()
-            if ahead_ms <= AHEAD_MS_MAX:
-                await self._accept(proven, path)
+            taken = await asyncio.to_thread(self._take_up, update)
+            if taken is not None:
+                await self._accept(taken, path)
                 return True
             self._is(FeedState.WAITING, "the next entries are recorded ahead of our clock")
         except EnforcerError as error:
@@ -154,8 +153,14 @@ class Follower:
         await self._stops.offer_entries(update.leaves)
         return False
 
-    async def _accept(self, proven: Proven, path: FeedPath) -> None:
-        taken = await asyncio.to_thread(self._replica.append, proven)
+    def _take_up(self, update: FeedUpdate) -> Taken | None:
+        """Prove an update and make it durable; None: it must wait for the clock. It blocks."""
+        proven = self._replica.prove(update)
+        if proven.recorded_at_ms - self._time.own_ms() > AHEAD_MS_MAX:
+            return None
+        return self._replica.append(proven)
+
+    async def _accept(self, taken: Taken, path: FeedPath) -> None:
         self._replica.accept(taken)
         # Whole or not: no word of ours about an entry is from before it.
         self._time.raise_to(self._replica.state.recorded_at_ms)

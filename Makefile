@@ -39,7 +39,7 @@ fix: dev ## what the linters can correct by themselves
 test: check tools ## check, then every test but the long ones
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-long: dev tools ## the tests of minutes: killing, fuzzing with sanitisers, bad weather, a million names
+long: dev tools ## the tests of minutes: killing a thousand times, cutting, robbing, fuzzing with sanitisers, bad weather, a million names
 	$(BIN)/python -m pytest -m long $(ARGS)
 
 bench: tools ## measure; ARGS= goes to `python -m bench`

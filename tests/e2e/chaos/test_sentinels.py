@@ -89,7 +89,7 @@ def test_lost_writes_are_refilled_and_nodes_go_on(installation: Behind, kind: st
     run(installation, chosen_seed(), deeds(kind), again=f"python -m pytest -m long {HERE}")
 
 
-def test_a_node_that_reads_a_stale_replica_says_so_and_goes_on_enforcing(installation: Behind):
+def test_a_node_that_reads_a_stale_replica_enforces_on_and_catches_up(installation: Behind):
     """The replica is cut off from its primary, and answers on with what it has."""
     config = installation.files.node / "node.toml"
     installation.programs["node"].stop()

@@ -110,6 +110,12 @@ class CutOff(Installation):
     def is_away(self) -> bool:
         return self.node_status()["feed"]["paths"]["redis"]["state"] == "AWAY"
 
+    def feed_is(self, state: str) -> bool:
+        return self.node_status()["feed"]["state"] == state
+
+    def redis_is_gone(self) -> bool:
+        return self.node_status()["feed"]["paths"]["redis"]["state"] in ("AWAY", "STALE")
+
 
 @pytest.fixture(scope="module")
 def whole_installation(redis_executable) -> Iterator[CutOff]:
@@ -140,10 +146,14 @@ def test_a_node_that_is_cut_off_says_so_enforces_on_and_comes_back(installation:
         with installation.cut(how):
             new = installation.order(exact([names["new"]]))  # the control plane has its own way
             installation.wait_until(
-                installation.is_away, "it says that Redis is away", STALE_SECONDS_MAX
+                installation.redis_is_gone, "it says that Redis is away", STALE_SECONDS_MAX
             )
             installation.wait_until(
-                lambda: installation.is_blocked(names["new"]), "orders come by the second path"
+                lambda: installation.is_blocked(names["new"]), "it comes by the second path"
+            )
+            installation.kill("control")
+            installation.wait_until(
+                lambda: installation.feed_is("STALE"), "it says STALE", STALE_SECONDS_MAX
             )
             assert installation.is_blocked(names["stays"])
             installation.push_stop_to_node(stopped, by=installation.land.oversight)
@@ -154,6 +164,7 @@ def test_a_node_that_is_cut_off_says_so_enforces_on_and_comes_back(installation:
                 lambda: not installation.is_blocked(names["ends"]), "an order ends by itself"
             )
             assert now_ms() >= ends_ms
+            installation.start("control")
             assert installation.is_blocked(names["stays"])
         installation.wait_until(
             lambda: not installation.is_away(), "it comes back", BACK_SECONDS_MAX

@@ -57,6 +57,8 @@ REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
 PROGRAMS = ("control", "node", "gate")
 PASSWORDS = {"publisher": "for-writing-the-feed", "node": "for-reading-only"}
 CALL_SECONDS_MAX = 60.0
+STEP_SECONDS_MAX = 75.0
+"""A path that was refused again and again is looked at once a minute."""
 INSIST_SECONDS_MAX = 45.0
 """Longest that a call is repeated while the control plane is away."""
 
@@ -223,7 +225,9 @@ class Installation:
             # Something new makes the node look at its gate now, and not at its next turn.
             insist(lambda: self.propose(b"exact nudge.example.org\n"))
         self.wait_until(
-            lambda: self.is_in_step(since_ms), "node and gate are in step with the ledger"
+            lambda: self.is_in_step(since_ms),
+            "node and gate are in step with the ledger",
+            STEP_SECONDS_MAX,
         )
 
     def stop_in_order(self) -> dict[str, int]:

@@ -74,6 +74,7 @@ class Invariants:
         always = installation.order(exact(BLOCKED))
         proposed = installation.propose(exact(PROPOSED))
         installation.wait_until(lambda: installation.is_blocked(*BLOCKED), "blocking begins")
+        time.sleep(SETTLED_SECONDS)  # a gate that is killed before begins with the table before
         return always, proposed
 
     @contextmanager

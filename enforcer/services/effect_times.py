@@ -51,16 +51,20 @@ class EffectTimes:
             self._times[index] = replace(former, out_at_ms=out_at_ms)
         self._held = now
 
-    def newest(self, t_ms: int) -> tuple[EffectTime, ...]:
-        """Return what an attestation at `t_ms` says of them, ascending, and forget the rest.
+    def newest(self, now_ms: int, at_ms: int) -> tuple[EffectTime, ...]:
+        """Return what an attestation for `at_ms`, not after now, can say of them, ascending.
 
-        Also what a clock that was far ahead, and has been set right, gave a time to come.
+        Forgets what is too old, and what a clock that was far ahead, and has been set right, gave
+        a time to come. What is later than clocks may differ is for the next attestation: a plan
+        may be of before the clock was set ahead.
         """
-        since_ms, until_ms = t_ms - EFFECT_AGE_MS_MAX, t_ms + CLOCKS_APART_MS_MAX
+        since_ms, until_ms = now_ms - EFFECT_AGE_MS_MAX, now_ms + CLOCKS_APART_MS_MAX
         recent = [each for each in self._times.values() if since_ms < each.changed_at_ms < until_ms]
         recent.sort(key=lambda each: (each.changed_at_ms, each.order_index))
         self._times = {each.order_index: each for each in recent[-EFFECTS_MAX:]}
-        return tuple(self._times[index] for index in sorted(self._times))
+        latest_ms = at_ms + CLOCKS_APART_MS_MAX
+        told = {at: each for at, each in self._times.items() if each.changed_at_ms <= latest_ms}
+        return tuple(told[index] for index in sorted(told))
 
 
 def enforced_by(

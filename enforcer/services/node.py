@@ -442,7 +442,8 @@ class Node:
                 firewall = self._firewall.word(plan)
                 is_settled = is_settled and self._firewall.is_settled(plan)
                 self._look()
-            effects = self._effects.newest(self._time.now_ms())
+            now_ms = self._time.now_ms()
+            effects = self._effects.newest(now_ms, plan.t_ms) if plan is not None else ()
             if plan is not None and self._attester.is_due(
                 plan, state, firewall, effects, is_settled=is_settled
             ):

@@ -46,9 +46,13 @@ def seen(*looks: tuple[int, dict[int, OrderRow]]) -> EffectTimes:
     return times
 
 
+def newest(times: EffectTimes, t_ms: int) -> tuple[EffectTime, ...]:
+    return times.newest(t_ms, t_ms)
+
+
 def test_what_comes_and_goes_has_the_time_of_the_look_that_showed_it():
     times = seen((5, rows(7)), (9, rows(7, 8)), (12, rows(8)))
-    assert times.newest(T0_MS + 20) == (
+    assert newest(times, T0_MS + 20) == (
         EffectTime(7, T0_MS + 5, T0_MS + 12),
         EffectTime(8, T0_MS + 9, None),
     )
@@ -57,26 +61,26 @@ def test_what_comes_and_goes_has_the_time_of_the_look_that_showed_it():
 def test_what_was_held_at_the_first_look_has_no_time_and_its_end_has():
     times = EffectTimes()
     times.look(T0_MS, rows(7))
-    assert times.newest(T0_MS) == ()
+    assert newest(times, T0_MS) == ()
     times.look(T0_MS + 3, {})
-    assert times.newest(T0_MS + 3) == (EffectTime(7, None, T0_MS + 3),)
+    assert newest(times, T0_MS + 3) == (EffectTime(7, None, T0_MS + 3),)
 
 
 def test_what_comes_back_is_in_force_since_then():
     times = seen((1, rows(7)), (2, {}), (3, rows(7)))
-    assert times.newest(T0_MS + 3) == (EffectTime(7, T0_MS + 3, None),)
+    assert newest(times, T0_MS + 3) == (EffectTime(7, T0_MS + 3, None),)
 
 
 def test_what_expired_was_gone_when_it_expired_and_not_when_somebody_looked():
     times = seen((1, {7: row(7, until_ms=T0_MS + 10)}), (5_000, {}))
-    assert times.newest(T0_MS + 5_000) == (EffectTime(7, T0_MS + 1, T0_MS + 10),)
+    assert newest(times, T0_MS + 5_000) == (EffectTime(7, T0_MS + 1, T0_MS + 10),)
 
 
 def test_the_newest_are_told_for_an_hour_and_no_more_than_fit():
     times = seen((1, rows(7)), (MINUTE_MS, rows(7, *range(100, 100 + EFFECTS_MAX))))
-    told = times.newest(T0_MS + MINUTE_MS)
+    told = newest(times, T0_MS + MINUTE_MS)
     assert [each.order_index for each in told] == list(range(100, 100 + EFFECTS_MAX))
-    assert times.newest(T0_MS + MINUTE_MS + EFFECT_AGE_MS_MAX) == ()
+    assert newest(times, T0_MS + MINUTE_MS + EFFECT_AGE_MS_MAX) == ()
 
 
 def test_of_a_firewall_that_does_not_answer_nothing_is_known_to_have_changed():
@@ -84,9 +88,9 @@ def test_of_a_firewall_that_does_not_answer_nothing_is_known_to_have_changed():
     times = seen((1, {7: both}))
     assert enforced_by(report(both), T0_MS, None) == ({}, frozenset({7}))
     times.look(T0_MS + 2, *enforced_by(report(both), T0_MS, None))
-    assert times.newest(T0_MS + 2) == (EffectTime(7, T0_MS + 1, None),)
+    assert newest(times, T0_MS + 2) == (EffectTime(7, T0_MS + 1, None),)
     times.look(T0_MS + 3, *enforced_by(report(both), T0_MS, frozenset()))
-    assert times.newest(T0_MS + 3) == (EffectTime(7, T0_MS + 1, T0_MS + 3),)
+    assert newest(times, T0_MS + 3) == (EffectTime(7, T0_MS + 1, T0_MS + 3),)
 
 
 def test_an_order_is_in_force_when_gate_and_firewall_both_hold_it_and_the_gate_enforces():
@@ -193,5 +197,12 @@ async def test_what_a_node_had_read_and_its_gate_not_taken_is_in_force_when_that
 
 def test_a_clock_that_was_hours_ahead_leaves_no_times_to_come():
     times = seen((HOUR_MS, rows(7)), (HOUR_MS + 1, rows(7, 8)))
-    assert len(times.newest(T0_MS + HOUR_MS)) == 2
-    assert times.newest(T0_MS) == ()
+    assert len(newest(times, T0_MS + HOUR_MS)) == 2
+    assert newest(times, T0_MS) == ()
+
+
+def test_an_attestation_says_nothing_of_what_came_long_after_its_time():
+    """A clock was set ahead between the plan that is attested and the look at the gate."""
+    times = seen((HOUR_MS, rows(7)))
+    assert times.newest(T0_MS + HOUR_MS, T0_MS) == ()
+    assert len(times.newest(T0_MS + HOUR_MS, T0_MS + HOUR_MS)) == 1

@@ -195,8 +195,8 @@ class Story:
         self._resolves(WANTED_NAME)
         self._blocked(self._name)
         self._say(
-            f"{WANTED_NAME} resolves, {self._name} stays blocked, and the control plane mends the "
-            "feed from its ledger."
+            f"{WANTED_NAME} resolves, {self._name} stays blocked. The node follows the control "
+            "plane itself, which mends Redis from its ledger, and then Redis again."
         )
         self._stage.wait_until("mending the feed", self._is_following, CHANGE_TIMEOUT_SECONDS)
 
@@ -305,18 +305,21 @@ class Story:
             )
         return answer
 
-    def _feed(self) -> dict[str, object]:
-        feed = self._stage.node_status().get("feed")
-        return feed if isinstance(feed, dict) else {}
+    def _redis(self) -> dict[str, object]:
+        """Return what the node says of its path over Redis."""
+        said: object = self._stage.node_status()
+        for name in ("feed", "paths", "redis"):
+            said = said.get(name) if isinstance(said, dict) else None
+        return said if isinstance(said, dict) else {}
 
     def _is_refusing(self) -> bool:
-        feed = self._feed()
-        if feed.get("state") == "REFUSING":
-            self._refusal = str(feed["reason"])
-        return feed.get("state") == "REFUSING"
+        redis = self._redis()
+        if redis.get("state") == "REFUSED":
+            self._refusal = str(redis["reason"])
+        return redis.get("state") == "REFUSED"
 
     def _is_following(self) -> bool:
-        return self._feed().get("state") == "OK"
+        return self._redis().get("state") == "FEEDS"
 
     def _ledger_size(self) -> int:
         lines = (self._stage.installation.ledger / "checkpoint").read_text().split("\n")

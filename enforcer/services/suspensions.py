@@ -236,14 +236,8 @@ class SuspensionKeeper:
         Raises:
             RefusedError, ConflictError, NotFoundError: the rule that it breaks.
         """
-        ahead = state.copy()
-        self._fold(ahead, operator or "", self.kept, moment, {})
-        try:
-            _judged(ahead, envelope, moment)
-        except NotFoundError:
-            if payload.order.entry_index < state.size:
-                raise
-        signer = only_signer(ahead, envelope, moment.floor_ms).registration
+        # First what is cheap: any node can send what no officer of this network signed.
+        signer = only_signer(state, envelope, moment.floor_ms).registration
         if signer.role is not Role.SAFETY_OFFICER:
             raise RefusedError(
                 f"a {signer.role.name} cannot suspend on a network",
@@ -257,6 +251,15 @@ class SuspensionKeeper:
                 advice="Send it to nodes of the officer's own network.",
                 field="signatures",
             )
+        ahead = state
+        if self._kept:
+            ahead = state.copy()
+            self._fold(ahead, operator, self.kept, moment, {})
+        try:
+            _judged(ahead, envelope, moment)
+        except NotFoundError:
+            if payload.order.entry_index < state.size:
+                raise
         return signer.person_id or ""
 
     def _fold(
@@ -363,17 +366,23 @@ def _judged(
 ) -> tuple[int, OrderSuspended | OrderResumed]:
     """Judge an act as the next entry; return the time for which it is lawful, and what it says.
 
-    By the floor first, for a clock that is far ahead must end no key; and by the clock, since the
-    floor is far behind on a machine that was off for long.
+    A suspension counts by the floor, for a clock that is far ahead must end no key, or by the
+    clock, since the floor is far behind on a machine that was off for long. A resumption must be
+    lawful at both: neither of them, where it is wrong, may bring a block back.
 
     Raises:
         EnforcerError: the rule that it breaks.
     """
     floor_ms = max(moment.floor_ms, state.recorded_at_ms)
     t_ms = max(moment.t_ms, state.recorded_at_ms)
+    payload = payload_of(envelope)
     try:
         judge(state, envelope, floor_ms)
     except (RefusedError, ConflictError):
+        if isinstance(payload, OrderResumed):
+            raise
         judge(state, envelope, t_ms)
-        return t_ms, payload_of(envelope)
-    return floor_ms, payload_of(envelope)
+        return t_ms, payload
+    if isinstance(payload, OrderResumed):
+        judge(state, envelope, t_ms)
+    return floor_ms, payload

@@ -118,6 +118,30 @@ def test_an_altered_act_is_refused(land, keeper):
         offer(keeper, land, replace(act, payload=other.payload))
 
 
+def test_what_no_own_officer_signed_is_refused_before_anything_that_is_kept_is_judged(land, keeper):
+    for _ in range(3):
+        offer(keeper, land, suspension(land, land.in_force_order()))
+    ref = land.in_force_order()
+    act = suspension(land, ref)
+    altered = replace(act, payload=suspension(land, ref).payload)
+    checked = []
+
+    def counting(public_key: bytes, message: bytes, signature: bytes) -> bool:
+        checked.append(message)
+        return land.state.verify(public_key, message, signature)
+
+    state = replace(land.state, verify=counting)
+    for bad in (
+        altered,
+        suspension(land, ref, by=land.other_officer),
+        suspension(land, ref, by=land.node),
+    ):
+        checked.clear()
+        with pytest.raises(RefusedError):
+            keeper.offer(state, ISP, format_envelope(bad), (), now(land))
+        assert checked == [bad.message]
+
+
 # Replays.
 
 
@@ -229,6 +253,32 @@ def test_a_machine_that_was_off_for_months_heeds_its_officer(land, keeper):
     floor_ms, t_ms = land.now_ms, land.now_ms + 100 * DAY_MS
     act = suspension(land, ref, valid_until_ms=t_ms + DAY_MS)
     assert offer(keeper, land, act, at=Moment(t_ms, t_ms, floor_ms)) is SuspensionOutcome.HEEDED
+
+
+def test_a_resumption_that_lapsed_while_the_machine_was_off_brings_no_block_back(land, keeper):
+    ref = land.in_force_order()
+    first = suspension(land, ref)
+    land.record(first)
+    act = resumption(land, ref, first)
+    t_ms = land.now_ms + 2 * DAY_MS
+    late = Moment(t_ms, t_ms, land.now_ms)
+    with pytest.raises(RefusedError, match="was to be recorded by"):
+        offer(keeper, land, act, at=late)
+    assert offer(keeper, land, act) is SuspensionOutcome.HEEDED
+    review(keeper, land, at=late)
+    assert (keeper.said, keeper.kept) == ({}, ())
+
+
+def test_a_resumption_counts_by_the_floor_too(land, keeper):
+    long = land.now_ms + 170 * DAY_MS
+    ref = land.in_force_order(expires_at_ms=long, review_due_at_ms=long)
+    first = suspension(land, ref)
+    land.record(first)
+    t_ms = land.now_ms + 100 * DAY_MS
+    act = resumption(land, ref, first, valid_until_ms=t_ms + DAY_MS)
+    with pytest.raises(RefusedError, match="more than 30 days"):
+        offer(keeper, land, act, at=Moment(t_ms, t_ms, land.now_ms))
+    assert keeper.said == {}
 
 
 def test_the_end_of_the_order_ends_what_was_said_of_it(land, keeper):

@@ -14,6 +14,7 @@ import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeVar
@@ -73,7 +74,7 @@ class DirectorySource:
         while True:
             note = await self.head()
             if note is not None and claimed_size(note) > size:
-                return await asyncio.to_thread(self._collect, size, note)
+                return await self._do(partial(self._collect, size, note))
             left_seconds = deadline - loop.time()
             if left_seconds <= 0:
                 return None
@@ -139,7 +140,17 @@ class DirectorySource:
         return document
 
     async def _do(self, look: Callable[[], T]) -> T:
-        return await asyncio.to_thread(look)
+        """Look at the copy in a thread.
+
+        Raises:
+            UnavailableError: the medium gives an error, also where a look expects none.
+        """
+
+        def reported() -> T:
+            with durable.reporting(self._directory, "read"):
+                return look()
+
+        return await asyncio.to_thread(reported)
 
     def _note(self, name: str) -> bytes | None:
         path = self._directory / name

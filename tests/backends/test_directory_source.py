@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import tarfile
 from contextlib import aclosing
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +69,26 @@ async def test_no_copy_at_all_is_away_and_an_empty_directory_has_no_head(source,
     (tmp_path / "copy").mkdir()
     assert await source.head() is None
     assert await source.next(0, SOON_MS) is None
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES])
+async def test_a_medium_that_dies_is_away_to_whoever_looks(
+    book, source, tmp_path, monkeypatch, code
+):
+    book.append(3)
+    copy(book, tmp_path / "copy")
+
+    def dies(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "stat", dies)
+    with pytest.raises(UnavailableError, match="cannot read"):
+        await source.head()
+    with pytest.raises(UnavailableError, match="cannot read"):
+        await source.next(0, SOON_MS)
+    async with aclosing(source.stops()) as stops:
+        with pytest.raises(UnavailableError, match="cannot read"):
+            await anext(stops)
 
 
 @pytest.mark.parametrize("how", ["missing", "cut", "longer", "a pipe"])

@@ -1,7 +1,8 @@
 """The stops that a node keeps beside the ledger: their records, and the room for those that wait.
 
 A stop waits when it names an order that this node has not read of. Always true: nobody's stops
-take the place of another person's, and there is a bound for each person and for all.
+take the place of another person's, and there is a bound for each person and for all. Those whose
+signer is not known yet could be anybody's: they have a room for each path, and no file.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from enforcer.core.entry import Entry, encode
-from enforcer.core.envelope import Envelope, format_envelope
-from enforcer.core.order import OrderRef
-from enforcer.errors import UnavailableError
+from enforcer.core.entry import Entry, encode, parse_payload
+from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
+from enforcer.core.order import OrderRef, OrderStopped
+from enforcer.core.state import State
+from enforcer.errors import EnforcerError, UnavailableError
 
 OBEYED_FOLDER: Final = "kept-stops"
 WAITING_FOLDER: Final = "waiting-stops"
 WAITING_MAX: Final = 256
 WAITING_PER_PERSON_MAX: Final = 16
 """When one more comes, the same person's oldest goes."""
+EARLY_PER_PATH_MAX: Final = 256
+"""When one more comes, the same path's oldest goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +105,47 @@ class WaitingRoom:
         """Empty the room."""
         stops, self._stops = self._stops, {}
         return list(stops.values())
+
+
+class EarlyStops:
+    """Stops that were refused as long as the ledger has not told of their signer or order."""
+
+    def __init__(self) -> None:
+        self._stops: dict[str, dict[bytes, KeptStop]] = {}
+        """Path -> envelope -> stop, in the order in which they came last."""
+
+    def put(self, path: str, data: bytes, state: State) -> None:
+        """Keep what a path brought and was refused, if the ledger may yet show that it counts."""
+        try:
+            envelope = parse_envelope(data)
+            payload = parse_payload(envelope)
+        except EnforcerError:
+            return
+        if not isinstance(payload, OrderStopped) or payload.ledger_origin != state.origin:
+            return
+        stop = KeptStop(envelope, payload.order, "", 0)
+        if _is_told_of(stop, state):
+            return
+        stops = self._stops.setdefault(path, {})
+        stops.pop(data, None)
+        stops[data] = stop
+        if len(stops) > EARLY_PER_PATH_MAX:
+            del stops[next(iter(stops))]
+
+    def take_ripe(self, state: State) -> list[tuple[str, bytes]]:
+        """Remove those that can be judged by now; return path and envelope of each."""
+        ripe = [
+            (path, data)
+            for path, stops in self._stops.items()
+            for data, stop in stops.items()
+            if _is_told_of(stop, state)
+        ]
+        for path, data in ripe:
+            del self._stops[path][data]
+        return ripe
+
+
+def _is_told_of(stop: KeptStop, state: State) -> bool:
+    """Tell whether the ledger knows who signed, and the order unless that is still to come."""
+    is_order_known = stop.order_id in state.versions or stop.order.entry_index >= state.size
+    return stop.key_id in state.keys and is_order_known

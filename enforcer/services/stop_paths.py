@@ -2,8 +2,8 @@
 
 A stop is obeyed from whichever path it came: the feed, gRPC, a file put into a folder on this
 host (`drops`), an update that was refused for another reason. Refusals are logged, or raised to
-whoever waits for the answer. Always true: what is obeyed is passed on until the control plane
-answers.
+whoever waits for the answer; what came before its signer or its order is tried again when these
+are known. Always true: what is obeyed is passed on until the control plane answers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import structlog
 
 from enforcer.errors import ConflictError, EnforcerError, UnavailableError
 from enforcer.ports import ControlLink
+from enforcer.services.kept_stops import EarlyStops
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.paths import FeedPath, FeedPaths
@@ -47,6 +48,7 @@ class StopPaths:
         self._on_obeyed = on_obeyed
         self._pace = pace
         self._relay_wanted = asyncio.Event()
+        self._early = EarlyStops()
 
     async def offer(self, envelope: bytes) -> StopOutcome:
         """Take a signed stop; it is obeyed, and kept on disk, before this returns.
@@ -74,6 +76,8 @@ class StopPaths:
         if self._stops.obeyed.keys() - before:
             self._obeyed()
         await self.save()
+        for path, envelope in self._early.take_ripe(self._replica.state):
+            await self._try(envelope, path)
 
     async def save(self) -> None:
         """Keep what changed on disk, as far as the disk allows: obeying does not wait for it."""
@@ -126,4 +130,5 @@ class StopPaths:
         except ConflictError:
             return  # the order has ended already
         except EnforcerError as error:
+            self._early.put(path, envelope, self._replica.state)
             _log.warning("did not obey a stop", path=path, problem=error.message)

@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from enforcer.core.attestation import NotEnforced
 from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.errors import ConflictError, InputError, RefusedError
 from enforcer.services.stops import StopOutcome
 from tests.node_world import BAD, WORSE, blocking, holds, omitted, stays, stopped_here, until
-from tests.people import Person, seal
+from tests.people import Person, Role, seal
 
 
 async def test_a_stop_is_obeyed_before_it_is_logged_and_attested_as_such(world):
@@ -34,6 +35,19 @@ async def test_a_stop_in_the_feed_is_obeyed(world):
     async with world.running():
         ref = await blocking(world)
         await world.publisher.push_stop(world.stop_bytes(ref, by=world.land.approver))
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+
+
+async def test_a_stop_that_came_before_its_signers_key_is_obeyed_when_the_key_comes(world):
+    newcomer = Person("an.older.clerk", Role.OVERSIGHT)
+    async with world.running():
+        ref = await blocking(world)
+        with capture_logs() as logs:
+            await world.publisher.push_stop(world.stop_bytes(ref, by=newcomer))
+            await until(lambda: any(each["event"] == "did not obey a stop" for each in logs))
+        assert world.gate.blocks("bad.example.org")
+        world.land.register(newcomer)
+        await world.publish()
         await until(lambda: not world.gate.blocks("bad.example.org"))
 
 

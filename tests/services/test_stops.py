@@ -16,9 +16,10 @@ from enforcer.core.policy import DAY_MS
 from enforcer.core.state import State
 from enforcer.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from enforcer.services import kept_stops
+from enforcer.services.kept_stops import EarlyStops
 from enforcer.services.node_time import Moment
 from enforcer.services.stops import StopKeeper, StopOutcome
-from tests.people import Land, Person, seal
+from tests.people import Land, Person, Role, seal
 
 
 class Files(dict):
@@ -331,3 +332,19 @@ def test_a_stop_of_an_entry_that_is_no_order_waits_no_longer(land, keeper, files
     assert not files
     with pytest.raises(NotFoundError):
         offer(keeper, land, ref)
+
+
+def test_stops_that_came_too_early_are_bounded_for_each_path_and_the_newest_stay(land, monkeypatch):
+    monkeypatch.setattr(kept_stops, "EARLY_PER_PATH_MAX", 3)
+    ref = land.in_force_order()
+    newcomer = Person("an.older.clerk", Role.OVERSIGHT)
+    early = EarlyStops()
+    right = stop_bytes(land, ref, newcomer)
+    early.put("sync", right, land.state)
+    own = [stop_bytes(land, ref, newcomer) for _ in range(5)]
+    for each in (*own, b"garbage", stop_bytes(land, ref, land.stranger)):
+        early.put("redis", each, land.state)
+    assert early.take_ripe(land.state) == []
+    land.register(newcomer)
+    assert early.take_ripe(land.state) == [("sync", right), *(("redis", each) for each in own[2:])]
+    assert early.take_ripe(land.state) == []

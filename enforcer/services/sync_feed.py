@@ -2,7 +2,8 @@
 
 Each stream brings the newest checkpoints, stops as they come, and entries from any index on.
 Refuses more streams than it can serve; of one node's the newest go on, since a connection that
-died may look alive. The writer never waits for it: what many nodes want is read and made once,
+died may look alive. One that has to end counts until it has: what a node does not read holds it.
+The writer never waits for it: what many nodes want is read and made once, by threads of its own,
 and they are woken a few at a time.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -25,6 +27,9 @@ from enforcer.services.ledger import Appended, Ledger
 HEARTBEAT_SECONDS: Final = 5.0
 STREAMS_MAX: Final = 12_000
 STREAMS_PER_PEER_MAX: Final = 2
+STREAMS_HELD_PER_PEER_MAX: Final = 4
+"""With those that were told to end: gRPC lets nobody cut a message that the peer does not read."""
+READERS: Final = 2
 PIECE_BUNDLES: Final = 8
 PIECE_BYTES_MAX: Final = 1 << 20
 """A piece of entries is closed by the one that takes it over this."""
@@ -83,6 +88,9 @@ class SyncFeed:
         """When each came, and its envelope."""
         self._stops_seen = 0  # the number of the next
         self._pieces: OrderedDict[tuple[int, int], asyncio.Future[SyncUpdate]] = OrderedDict()
+        self._reading: dict[str, asyncio.Future[SyncUpdate]] = {}
+        """By the peer that asked first: one at a time, however often it calls anew."""
+        self._readers = ThreadPoolExecutor(READERS, "sync")
         self._to_wake: set[bool] = set()
         self._waking: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -90,7 +98,7 @@ class SyncFeed:
 
     @property
     def streams(self) -> int:
-        """How many listen."""
+        """How many listen, or were told to end and have not yet."""
         return sum(map(len, self._peers.values()))
 
     async def restore(self) -> None:
@@ -123,6 +131,7 @@ class SyncFeed:
         self._is_closing = True
         for stream in self._all():
             stream.end()
+        self._readers.shutdown(wait=False)
 
     def show_stop(self, envelope: Envelope) -> bool:
         """Show a stop to all who listen, logged or not; tell whether anybody does."""
@@ -156,7 +165,9 @@ class SyncFeed:
                     yield SyncUpdate(stops=stops)
                     continue
                 if with_entries and index < self._ledger.state.size:
-                    piece = await self._piece(index)
+                    piece = await self._piece(peer, index)
+                    if piece is None:
+                        continue
                     index += len(piece.leaves)
                     yield piece
                     continue
@@ -177,16 +188,23 @@ class SyncFeed:
     # Who listens.
 
     def _enter(self, peer: str, wants_entries: bool) -> _Stream:
-        own = self._peers.get(peer, [])
         if self._is_closing:
             raise _ended()
-        if not own and self.streams >= STREAMS_MAX:
+        own = self._peers.get(peer, [])
+        is_full = self.streams >= STREAMS_MAX
+        going = [each for each in own if not each.is_over]
+        if len(going) >= (1 if is_full else STREAMS_PER_PEER_MAX):
+            going[0].end()
+        if len(own) >= STREAMS_HELD_PER_PEER_MAX:
+            raise UnavailableError(
+                f"{len(own)} streams of this node have not ended",
+                advice="Read them, or close them; this is tried again by itself.",
+            )
+        if is_full:
             raise UnavailableError(
                 f"{STREAMS_MAX} streams go to nodes already",
                 advice="Follow the feed in Redis; this is tried again by itself.",
             )
-        if len(own) >= STREAMS_PER_PEER_MAX:
-            own.pop(0).end()
         stream = _Stream(wants_entries)
         self._peers[peer] = [*own, stream]
         return stream
@@ -232,12 +250,21 @@ class SyncFeed:
             self._add_stop(entry.recorded_at_ms, format_envelope(entry.envelope))
         self._wake(entries_alone=not stops)
 
-    async def _piece(self, index: int) -> SyncUpdate:
-        """Return entries from `index` on, which whoever asked first has had read."""
+    async def _piece(self, peer: str, index: int) -> SyncUpdate | None:
+        """Return entries from `index` on, which whoever asked first has had read.
+
+        None: another read for this peer had to end first; look again what it is to get.
+        """
         last = (index // TILE_WIDTH + PIECE_BUNDLES) * TILE_WIDTH
         key = index, min(self._ledger.state.size, last)
         if key not in self._pieces:
-            self._keep(key, asyncio.create_task(asyncio.to_thread(self._read, *key)))
+            if peer in self._reading:
+                await asyncio.wait([self._reading[peer]])
+                return None
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, *key)
+            self._reading[peer] = reading
+            reading.add_done_callback(lambda _: self._reading.pop(peer))
+            self._keep(key, reading)
         try:
             return await asyncio.shield(self._pieces[key])
         except EnforcerError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import aclosing, asynccontextmanager, suppress
 
+import grpc
 import pytest
 
 from enforcer.api.sync_source import SyncSource
@@ -14,6 +16,8 @@ from enforcer.core.key import Role
 from enforcer.core.note import Note
 from enforcer.errors import RefusedError, UnavailableError
 from enforcer.services import sync_feed
+from enforcer.services.sync_feed import STREAMS_HELD_PER_PEER_MAX
+from enforcer.v1 import node_pb2, node_pb2_grpc
 from tests.control import REASONS, TARGETS, until, with_reasons
 from tests.people import seal
 
@@ -22,11 +26,23 @@ LONG_MS = 20_000
 
 
 @asynccontextmanager
-async def following(served, **how):
+async def following(served, identity="node-1", **how):
     """Give a node's end of the second path."""
-    tls = served.issue(Role.NODE, "node-1")
+    tls = served.issue(Role.NODE, identity)
     async with served.connect(tls) as client, SyncSource(client, **how) as source:
         yield source
+
+
+@asynccontextmanager
+async def deaf(served, identity="node-1"):
+    """Give the calls of a node whose flow control lets next to nothing through."""
+    tls = served.issue(Role.NODE, identity)
+    async with grpc.aio.secure_channel(
+        f"127.0.0.1:{served.control.port}",
+        grpc.ssl_channel_credentials(tls.authority, tls.key, tls.certificate),
+        options=[("grpc.http2.lookahead_bytes", 5), ("grpc.http2.bdp_probe", 0)],
+    ) as channel:
+        yield node_pb2_grpc.NodeServiceStub(channel)
 
 
 def size_of(note):
@@ -217,6 +233,68 @@ async def test_there_is_a_bound_on_all_streams(served, monkeypatch):
         async with served.connect(served.issue(Role.NODE, "node-2")) as client:
             with pytest.raises(UnavailableError, match="1 streams"):
                 await anext(client.sync(0))
+
+
+async def test_at_the_bound_a_nodes_own_stream_makes_room_for_its_next(served, monkeypatch):
+    monkeypatch.setattr(sync_feed, "STREAMS_MAX", 1)
+    async with served.connect(served.issue(Role.NODE, "node-1")) as client:
+        old = client.sync(0)
+        await anext(old)
+        with pytest.raises(UnavailableError, match="1 streams"):
+            await anext(client.sync(0))
+        with pytest.raises(UnavailableError, match="another stream"):
+            async for _ in old:
+                pass
+        await anext(client.sync(0))
+
+
+async def test_a_node_that_reads_nothing_holds_a_few_streams_and_no_more(served):
+    ref = await propose(served)
+    feed = served.control.sync
+    async with deaf(served) as node:
+        calls = [node.Sync(node_pb2.SyncRequest(start_index=0)) for _ in range(10)]
+        await until(lambda: sum(each.done() for each in calls) == 10 - STREAMS_HELD_PER_PEER_MAX)
+        assert feed.streams == STREAMS_HELD_PER_PEER_MAX
+        refused = next(each for each in calls if each.done())
+        assert await refused.code() is grpc.StatusCode.UNAVAILABLE
+        assert "have not ended" in await refused.details()
+        async with following(served, identity="node-2") as source:
+            await source.head()
+        assert await stop(served, ref)
+    await until(lambda: feed.streams == 0)
+    everything = leaves_of(served)
+    async with following(served) as source:
+        assert await read(source, 0, len(everything)) == everything
+
+
+async def test_a_node_that_calls_again_and_again_has_one_read_and_delays_no_stop(
+    served, monkeypatch
+):
+    ref = await propose(served)
+    feed = served.control.sync
+    real, reads, may_go_on = feed._read, [], threading.Event()
+
+    def wait_and_read(*key):
+        reads.append(key)
+        may_go_on.wait()
+        return real(*key)
+
+    monkeypatch.setattr(feed, "_read", wait_and_read)
+    size = len(leaves_of(served))
+    try:
+        async with deaf(served) as node:
+            for index in range(10):
+                call = node.Sync(node_pb2.SyncRequest(start_index=index))
+                await until(lambda: feed.streams == 1)
+                call.cancel()
+                await until(lambda: feed.streams == 0)
+        assert reads == [(0, size)]
+        assert await stop(served, ref)
+    finally:
+        may_go_on.set()
+    everything = leaves_of(served)
+    async with following(served) as source:
+        assert await read(source, 5, len(everything) - 5) == everything[5:]
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role and role is not Role.NODE])

@@ -13,6 +13,7 @@ from typing import Final
 from enforcer.core.attestation import NotEnforced, Omission
 from enforcer.core.state import State
 from enforcer.services.audit_claims import Claim, operator_of
+from enforcer.services.canaries import BLAME_MS_MAX
 from enforcer.services.findings import Code, Finding
 
 CANARY_WAIT_MS_MAX: Final = 60_000
@@ -57,9 +58,11 @@ class CanaryAudit:
             self._blamed.append(
                 _Blamed(operator, omission.order_index, attestation.node_id, who, claim.place)
             )
-            return None
+            wait_ms_max = BLAME_MS_MAX
+        else:
+            wait_ms_max = CANARY_WAIT_MS_MAX
         waited_ms = attestation.t_ms - omission.since_ms
-        if waited_ms > CANARY_WAIT_MS_MAX + GRACE_MS:
+        if waited_ms > wait_ms_max + GRACE_MS:
             return f"for {waited_ms} ms, and nothing waits for canaries so long"
         return None
 

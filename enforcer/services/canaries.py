@@ -3,7 +3,8 @@
 Owns which orders wait here, since when, and what the canaries said. Only what neither gate nor
 firewall has yet can wait: no end, stop or suspension does. Refuses to believe a canary in
 anything but time: what it passes is tried by this node's own gate as well. Always true: nothing
-waits longer than the bound for a canary's word, and without canaries nothing waits.
+waits longer than the bound for a canary's word, nor is left out by it beyond `BLAME_MS_MAX`; and
+without canaries nothing waits.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ TRIAL_SECONDS: Final = 10.0
 """How long a canary takes to answer a question to which it has no answer yet, at most."""
 BLAME_SECONDS: Final = 5.0
 """How often a canary is asked whether its gate still refuses an order."""
+BLAME_MS_MAX: Final = 3_600_000
+"""How long a new block waits where canaries go on to blame it; then the own gate tries it."""
 RETRY_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.1
 OLD_MS: Final = 60_000
@@ -45,8 +48,10 @@ class Awaited:
     """Since when, by the node's time."""
     until_seconds: float
     """When it waits no longer, by a clock that nobody can set."""
+    ends_seconds: float
+    """When it waits no longer whatever a canary says, by the same clock."""
     is_blamed: bool = False
-    """A canary's gate refuses it; it is left out while one goes on to say so."""
+    """A canary's gate refuses it; it is left out while one goes on to say so, until it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class CanaryView:
     """Orders that wait, by entry index."""
     blamed: tuple[int, ...] = ()
     untried: int = 0
-    """Orders that began since the start without a canary's word."""
+    """Orders that began since the start without a canary's word, or in spite of one."""
 
 
 class Canaries:
@@ -74,6 +79,7 @@ class Canaries:
         is_canary: bool = False,
         seconds: Callable[[], float] = time.monotonic,
         blame_seconds: float = BLAME_SECONDS,
+        blame_ms_max: int = BLAME_MS_MAX,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         """Take the ways to the canaries; without any, or with no time for them, nothing waits."""
@@ -83,6 +89,7 @@ class Canaries:
         self._wait_seconds = wait_seconds
         self._seconds = seconds
         self._blame_seconds = blame_seconds
+        self._blame_ms_max = blame_ms_max
         self._retry_seconds = retry_seconds
         self._awaited: dict[int, Awaited] = {}
         self._released: set[int] = set()
@@ -142,11 +149,16 @@ class Canaries:
         awaited = self._awaited.get(row.index)
         if awaited is None:
             until_seconds = now_seconds + self._wait_seconds
-            self._awaited[row.index] = Awaited(t_ms, until_seconds)
+            ends_seconds = now_seconds + self._blame_ms_max / 1_000
+            self._awaited[row.index] = Awaited(t_ms, until_seconds, ends_seconds)
             self._tell()
         elif awaited.until_seconds <= now_seconds:
             self._untried += 1
-            _log.warning("no canary has answered for an order in time", index=row.index)
+            if awaited.is_blamed:
+                problem = "the own gate tries what a canary blamed: for too long, or it is away"
+            else:
+                problem = "no canary has answered for an order in time"
+            _log.warning(problem, index=row.index)
             self._release(row.index)
 
     def _release(self, index: int) -> None:
@@ -166,7 +178,8 @@ class Canaries:
             if awaited is None:
                 continue
             if verdict is TrialVerdict.BLAMED:
-                blamed = replace(awaited, is_blamed=True, until_seconds=lapse_seconds)
+                until_seconds = min(lapse_seconds, awaited.ends_seconds)
+                blamed = replace(awaited, is_blamed=True, until_seconds=until_seconds)
                 self._awaited[index] = blamed
                 if not awaited.is_blamed:
                     _log.error("a canary's gate refuses an order: it is left out", index=index)

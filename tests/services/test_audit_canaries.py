@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enforcer.core.attestation import NotEnforced, Omission
 from enforcer.core.key import Role
+from enforcer.services.canaries import BLAME_MS_MAX
 from enforcer.services.findings import Code
 from tests.ledgers import TARGETS, digest_of, only
 from tests.people import Person
@@ -40,6 +41,22 @@ def test_an_order_that_waits_beyond_the_bound_is_a_violation(archive):
     archive.land.now_ms += 91 * SECOND_MS
     omits(archive, ref, NotEnforced.CANARY_AWAITED, since_ms)
     archive.write()
+    assert only(archive.audit(), Code.OMISSION_UNFOUNDED).index == ref.entry_index
+
+
+def test_an_order_that_is_left_out_by_blame_beyond_the_bound_is_a_violation(archive):
+    land = archive.land
+    canary = Person("node-2", Role.NODE, operator="isp-1")
+    land.register(canary)
+    ref = land.in_force_order(TARGETS)
+    since_ms = land.now_ms
+    omits(archive, ref, NotEnforced.CANNOT_ENFORCE, since_ms, node=canary)
+    land.now_ms += BLAME_MS_MAX
+    omits(archive, ref, NotEnforced.CANARY_BLAMED, since_ms)
+    archive.write()
+    assert set(codes(archive)) == {Code.NOT_ENFORCED}
+    land.now_ms += 31 * SECOND_MS
+    omits(archive, ref, NotEnforced.CANARY_BLAMED, since_ms)
     assert only(archive.audit(), Code.OMISSION_UNFOUNDED).index == ref.entry_index
 
 

@@ -41,11 +41,10 @@ def canary():
     return Canary()
 
 
-def following(world, *links, wait_seconds=30.0, blame_seconds=0.05):
+def following(world, *links, wait_seconds=30.0, **changes):
     """Have the world's node follow canaries."""
-    world.canaries = lambda: Canaries(
-        links, wait_seconds=wait_seconds, blame_seconds=blame_seconds, retry_seconds=0.02
-    )
+    quick = {"blame_seconds": 0.05, "retry_seconds": 0.02} | changes
+    world.canaries = lambda: Canaries(links, wait_seconds=wait_seconds, **quick)
     return world
 
 
@@ -92,6 +91,28 @@ async def test_a_canary_that_dies_after_its_blame_keeps_nothing_out(world, canar
         await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
         canary.is_away = True
         await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+async def test_a_canary_that_blames_without_end_is_heeded_for_a_bounded_time(world, canary):
+    following(world, canary, blame_ms_max=500)
+    async with world.running():
+        ref = await in_the_ledger(world, BAD)
+        canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
+        await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
+        await until(lambda: world.gate.blocks("bad.example.org"))
+        await until(lambda: holds(world))
+        assert world.status["canary"]["untried"] == 1
+
+
+async def test_what_was_blamed_for_too_long_is_tried_at_the_own_gate(world, canary):
+    world.gate.golden = frozenset({"bad.example.org"})
+    following(world, canary, blame_ms_max=500)
+    async with world.running():
+        ref = await in_the_ledger(world, BAD)
+        canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
+        await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
+        await until(lambda: reasons(world) == [NotEnforced.CANNOT_ENFORCE])
+        assert not world.gate.blocks("bad.example.org")
 
 
 @pytest.mark.parametrize("is_away", [True, False], ids=["away", "silent"])

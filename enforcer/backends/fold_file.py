@@ -36,6 +36,9 @@ ORDERS_IN_FRAME: Final = 500
 PAIRS_IN_FRAME: Final = 20_000
 SIGNATURE_BYTES: Final = 64
 _LENGTH_BYTES: Final = 4
+PACKAGE: Final = Path(core.__file__).parents[1]
+FOLDING: Final = ("core/*.py", "services/replica.py", "services/witnessed.py")
+"""Files of the package that decide what a kept fold holds."""
 
 T = TypeVar("T")
 
@@ -172,10 +175,10 @@ class FoldFile:
         return state
 
 
-def code_sha256() -> str:
+def code_sha256(package: Path = PACKAGE) -> str:
     """Return the hash of the code that folds: another release may fold otherwise."""
     hashed = sha256()
-    for path in sorted(Path(core.__file__).parent.glob("*.py")):
+    for path in sorted(path for pattern in FOLDING for path in package.glob(pattern)):
         hashed.update(path.read_bytes())
     return hashed.hexdigest()
 

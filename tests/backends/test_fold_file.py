@@ -136,6 +136,23 @@ def test_of_another_node_trust_file_or_release_it_is_of_no_use(store, tmp_path, 
     assert store.load() is None
 
 
+def test_all_code_that_decides_what_is_kept_is_its_release(tmp_path):
+    files = [path for pattern in fold_file.FOLDING for path in fold_file.PACKAGE.glob(pattern)]
+    names = {str(path.relative_to(fold_file.PACKAGE)) for path in files}
+    assert {"core/fold.py", "services/replica.py", "services/witnessed.py"} <= names
+    for path in files:
+        copy = tmp_path / path.relative_to(fold_file.PACKAGE)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    seen = {fold_file.code_sha256()}
+    assert fold_file.code_sha256(tmp_path) in seen
+    for name in names:
+        with (tmp_path / name).open("ab") as file:
+            file.write(b"#")
+        assert fold_file.code_sha256(tmp_path) not in seen, name
+        seen.add(fold_file.code_sha256(tmp_path))
+
+
 def test_a_disk_that_does_not_take_it_leaves_what_was_kept(store, tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")

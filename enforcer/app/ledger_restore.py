@@ -112,11 +112,13 @@ async def restore(wanted: Wanted, trust: Trust, now_ms: int, progress: Progress)
     with ExitStack() as stack:
         opened, left_out = _open(wanted.sources, trust, stack, progress)
         best = fullest([source.copy for source in opened])
-        answers = await _answers(wanted, best, trust, now_ms)
-        claims = [answer.claim for answer in answers.values() if answer.claim is not None]
+        given = _given(wanted.cosigned, trust, now_ms)
+        answers = await _answers(wanted, given, best, trust, now_ms)
+        said = (*given, *answers.values())
+        claims = [answer.claim for answer in said if answer.claim is not None]
         receipts = _receipts(wanted.receipts, best, trust)
         check_nothing_missing(best, [*claims, *receipts], only_signed=bool(wanted.unproven))
-        proven = is_proven(trust.witnesses, answers)
+        proven = is_proven(trust.witnesses, answers, best.files.size)
         if not proven and not wanted.unproven:
             raise _unproven(trust, answers)
         done = Restored(
@@ -177,18 +179,25 @@ def _open(
     return opened, left_out
 
 
-async def _answers(wanted: Wanted, best: Copy, trust: Trust, now_ms: int) -> dict[str, Answer]:
-    """Ask every witness that can be asked; of others take what they cosigned last."""
+def _given(paths: Sequence[Path], trust: Trust, now_ms: int) -> list[Answer]:
+    """Read what witnesses have cosigned, at whatever time: all of it must be there."""
+    given: list[Answer] = []
+    for path in paths:
+        note = durable.read_file(path, size_bytes_max=NOTE_BYTES_MAX)
+        given += claims_of_note(str(path), note, trust, verify, now_ms)
+    return given
+
+
+async def _answers(
+    wanted: Wanted, given: Sequence[Answer], best: Copy, trust: Trust, now_ms: int
+) -> dict[str, Answer]:
+    """Ask every witness that can be asked; for others take what was given of them."""
     answers = {
         key.name: Answer(key.name, None, "nothing says where it is asked")
         for key in trust.witnesses.keys
     }
-    for path in wanted.cosigned:
-        note = durable.read_file(path, size_bytes_max=NOTE_BYTES_MAX)
-        for answer in claims_of_note(str(path), note, trust, verify):
-            known = answers[answer.witness].claim
-            if answer.claim and (known is None or answer.claim.size > known.size):
-                answers[answer.witness] = answer
+    for answer in sorted(given, key=lambda each: not each.problem):  # what is of now counts
+        answers[answer.witness] = answer
     for key, link in wanted.links.items():
         answer = await ask_witness(key, link, best, verify, now_ms)
         if answer.claim is not None or answers[key.name].claim is None:
@@ -215,7 +224,7 @@ def _receipts(folders: Sequence[Path], best: Copy, trust: Trust) -> list[Claim]:
 
 def _unproven(trust: Trust, answers: Mapping[str, Answer]) -> RefusedError:
     needed = len(trust.witnesses.keys) - trust.witnesses.quorum + 1
-    silent = [f"{each.witness}: {each.problem}" for each in answers.values() if not each.claim]
+    silent = [f"{each.witness}: {each.problem}" for each in answers.values() if each.problem]
     words = (
         f"{needed} witnesses must say how much they have seen; of these none knows or answers: "
         f"{'; '.join(silent)}"
@@ -224,7 +233,7 @@ def _unproven(trust: Trust, answers: Mapping[str, Answer]) -> RefusedError:
     )
     return RefusedError(
         f"it cannot be shown that nothing is missing: {words}",
-        advice="Get what they cosigned last (--cosigned), or restore by receipts alone and say "
+        advice="Get what they cosign now (--cosigned), or restore by receipts alone and say "
         'why: --unproven "…". That is kept beside the ledger.',
         needed=needed,
     )

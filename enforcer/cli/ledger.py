@@ -104,7 +104,7 @@ def restore(
     ] = None,
     cosigned: Annotated[
         list[Path] | None,
-        typer.Option(help="The newest checkpoint that a witness cosigned; repeatable."),
+        typer.Option(help="A checkpoint that a witness cosigned; its answer if new; repeatable."),
     ] = None,
     unproven: Annotated[
         str, typer.Option(help="Why it is to be done although witnesses cannot be asked.")
@@ -163,6 +163,7 @@ def restore(
 def _said(done: Restored) -> list[str]:
     return [
         f"{name} has seen {answer.claim.size} entries"
+        + (f"; {answer.problem}" if answer.problem else "")
         if answer.claim
         else f"{name}: {answer.problem}"
         for name, answer in done.answers.items()

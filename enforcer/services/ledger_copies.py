@@ -53,6 +53,7 @@ class Answer:
     witness: str
     claim: Claim | None
     problem: str = ""
+    """Why that is nothing, or not what it says now: it may have seen more since."""
 
 
 def fullest(copies: Sequence[Copy]) -> Copy:
@@ -146,8 +147,10 @@ def claim_of_receipt(who: str, data: bytes, copy: Copy, trust: Trust, verify: Ve
     return claim
 
 
-def claims_of_note(who: str, data: bytes, trust: Trust, verify: Verify) -> list[Answer]:
-    """Return what a cosigned checkpoint says for each witness that cosigned it.
+def claims_of_note(
+    who: str, data: bytes, trust: Trust, verify: Verify, now_ms: int
+) -> list[Answer]:
+    """Return what a cosigned checkpoint says for each witness that cosigned it, now or earlier.
 
     Raises:
         IntegrityError: the log did not sign it, or a named witness's line does not hold.
@@ -161,7 +164,12 @@ def claims_of_note(who: str, data: bytes, trust: Trust, verify: Verify) -> list[
             advice="Give the newest checkpoint that a witness cosigned, as its operator has it.",
         )
     return [
-        Answer(key.name, Claim(key.name, checkpoint.size, checkpoint.root)) for key in cosigners
+        Answer(
+            key.name,
+            Claim(key.name, checkpoint.size, checkpoint.root),
+            "" if _is_of_now(at_seconds, now_ms) else "what is given of it was not cosigned now",
+        )
+        for key, at_seconds in cosigners.items()
     ]
 
 
@@ -187,14 +195,16 @@ async def ask_witness(
     return Answer(key.name, Claim(key.name, copy.files.size, copy.files.root))
 
 
-def is_proven(witnesses: Witnesses, answers: Mapping[str, Answer]) -> bool:
-    """Tell whether no quorum can have seen anything that those who answered have not.
+def is_proven(witnesses: Witnesses, answers: Mapping[str, Answer], size: int) -> bool:
+    """Tell whether no quorum can have seen more than `size` entries.
 
-    Any quorum and any ``n - quorum + 1`` of n witnesses have one in common.
+    Any quorum and any ``n - quorum + 1`` of n witnesses have one in common. Who says now that it
+    has seen no more counts; what one said earlier does not.
     """
     names = {key.name for key in witnesses.keys}
-    answered = sum(1 for name in names if name in answers and answers[name].claim is not None)
-    return bool(witnesses.quorum) and answered > len(names) - witnesses.quorum
+    said = [answer for name, answer in answers.items() if name in names and not answer.problem]
+    seen_all = [each for each in said if each.claim is not None and each.claim.size <= size]
+    return bool(witnesses.quorum) and len(seen_all) > len(names) - witnesses.quorum
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +255,7 @@ class _Asked:
             at_seconds = cosigned_at(cosigned, self.key, self.verify)
         except IntegrityError as error:
             raise RefusedError(error.message, advice="Look who answers at its URL.") from error
-        if at_seconds is None or abs(1_000 * at_seconds - self.now_ms) > FRESH_MS_MAX:
+        if at_seconds is None or not _is_of_now(at_seconds, self.now_ms):
             raise RefusedError(
                 "the answer has no cosignature of now by the key that the trust file names",
                 advice="Compare its vkey with the trust file's, and the clocks.",
@@ -258,3 +268,7 @@ class _Asked:
             "they prove that the log has two histories.",
             problem="split view",
         )
+
+
+def _is_of_now(at_seconds: int, now_ms: int) -> bool:
+    return abs(1_000 * at_seconds - now_ms) <= FRESH_MS_MAX

@@ -204,10 +204,10 @@ class World:
         for at in positions:
             list(self.links.values())[at].is_away = True
 
-    def cosigned(self, at, size):
+    def cosigned(self, at, size, ago_seconds=0):
         """Return a file with a checkpoint that a witness cosigned."""
         note = Note.parse(self.history.note(size))
-        line = cosign(note.text, WITNESSES.keys[at], KEYS[at].sign, NOW_MS // 1_000)
+        line = cosign(note.text, WITNESSES.keys[at], KEYS[at].sign, NOW_MS // 1_000 - ago_seconds)
         path = self.tmp_path / f"cosigned-{at}-{size}"
         path.write_bytes(with_lines(note, [line]).format())
         return path
@@ -305,9 +305,35 @@ def test_a_cosigned_checkpoint_given_as_a_file_shows_what_is_missing(world, tmp_
         world.restore(short, links={}, cosigned=[world.cosigned(2, 13)], unproven="no network")
 
 
+def test_what_a_witness_cosigned_earlier_shows_what_is_missing_and_never_that_nothing_is(
+    world, tmp_path
+):
+    short = copy_of(world.primary, tmp_path / "short", 11)
+    earlier = [world.cosigned(at, 11, ago_seconds=700) for at in range(3)]
+    with pytest.raises(RefusedError, match="not cosigned now"):
+        world.restore(short, links={}, cosigned=earlier)
+    assert world.is_untouched()
+    done = world.restore(short, links={}, cosigned=earlier, unproven="no network")
+    assert not done.is_proven
+    shutil.rmtree(world.to)
+    with pytest.raises(RefusedError, match="entries 11 to 12"):
+        world.restore(
+            short, links={}, cosigned=[world.cosigned(2, 13, ago_seconds=700)], unproven="none"
+        )
+    now = [world.cosigned(at, 11) for at in range(2)]
+    assert world.restore(short, links={}, cosigned=[*now, *earlier[2:]]).is_proven
+
+
+def test_a_mere_word_of_a_witness_does_not_undo_what_it_signed(world, tmp_path):
+    short = copy_of(world.primary, tmp_path / "short", 11)
+    with pytest.raises(RefusedError, match="entries 11 to 12"):  # all answer 409, unsigned
+        world.restore(short, cosigned=[world.cosigned(2, 13)], unproven="none")
+
+
 def test_a_mere_word_of_a_witness_gives_way_to_a_reason_and_a_signed_one_does_not(world, tmp_path):
     short = copy_of(world.primary, tmp_path / "short", 11)
-    assert world.restore(short, unproven="the data centre burned down").size == 11
+    done = world.restore(short, unproven="the data centre burned down")
+    assert (done.size, done.is_proven) == (11, False)
 
 
 @pytest.mark.parametrize("what", ["no signature", "a stranger's", "an old one of its own"])

@@ -186,8 +186,7 @@ async def serving(
                 assessments,
                 log_vkeys=seal.vkeys,
             )
-            cosigned = Cosigned(files, trust, verify)
-            cosigned.fence.on_replaced(ledger.replace_by)
+            cosigned = _cosigned(files, trust, ledger)
             sync = await _sync_feed(ledger, cosigned)
             stopping = Stopping(ledger, files.side, publication, sync.show_stop)
             witnessing = await stack.enter_async_context(
@@ -200,7 +199,7 @@ async def serving(
                 )
             )
             if taken is None:
-                await witnessing.first_word()  # who was replaced publishes and records nothing
+                await witnessing.first_word()  # who was replaced is to leave the feed alone
             await stack.enter_async_context(publication)
             reader = OrderReader(ledger)
             nodes = await stack.enter_async_context(fleet_of(ledger, config, signing_key))
@@ -281,9 +280,18 @@ async def _bind(server: Server, config: ControlConfig, tls: LiveTls, *, seconds_
 async def _show(mark: MarkFile, ledger: Ledger, settings: dict[str, str]) -> None:
     """Say that this process serves, again and again: a standby hears when it falls silent."""
     while True:
-        problem = ledger.replaced.message if ledger.replaced is not None else ""
+        error = ledger.replaced or ledger.doubted
+        problem = error.message if error is not None else ""
         mark.say(Mark(os.getpid(), SERVING, ledger.state.size, settings, problem))
         await asyncio.sleep(BEAT_SECONDS)
+
+
+def _cosigned(files: TileLedger, trust: Trust, ledger: Ledger) -> Cosigned:
+    """Return what gathers cosignatures; the ledger hears when witnesses have left it."""
+    cosigned = Cosigned(files, trust, verify)
+    cosigned.fence.on_replaced(ledger.replace_by)
+    cosigned.fence.on_doubt(ledger.doubt)
+    return cosigned
 
 
 async def _sync_feed(ledger: Ledger, cosigned: Cosigned) -> SyncFeed:

@@ -3,8 +3,10 @@
 A ledger that was restored elsewhere goes on there, and its former control plane may come back. Each
 witness that shows another history, or more of it than is here, is one voice; once so many have
 spoken that no quorum is left for what is here, nothing that is recorded here can come into force.
+What log and witness signed is a voice for good; an answer that nobody signed, which anybody on
+the way may have given, is a mere word, and makes this ledger doubted for as long as words last.
 Always true: fewer voices, or a checkpoint that no witness cosigned, change nothing; a witness
-that cosigns what is here takes its voice back; and once it holds it holds for this process.
+that cosigns what is here takes voice and word back; only by signed voices it holds for good.
 """
 
 from __future__ import annotations
@@ -26,25 +28,48 @@ class Fence:
     def __init__(self, witnesses: Witnesses) -> None:
         self._witnesses = witnesses
         self._elsewhere: set[CosignerKey] = set()
+        self._said: set[CosignerKey] = set()
+        """Those in whose name a mere word came."""
         self._tell: list[Callable[[UnavailableError], None]] = []
+        self._tell_doubt: list[Callable[[UnavailableError | None], None]] = []
         self.error: UnavailableError | None = None
         """Why nothing can be recorded here any more; None: it can."""
+        self.doubt: UnavailableError | None = None
+        """Why no new block is recorded here while mere words last; None: none are against it."""
 
     def on_replaced(self, tell: Callable[[UnavailableError], None]) -> None:
         """Have `tell` called when this ledger turns out to be replaced; it must not wait."""
         self._tell.append(tell)
 
+    def on_doubt(self, tell: Callable[[UnavailableError | None], None]) -> None:
+        """Have `tell` called when this ledger becomes doubted, or no longer is (None)."""
+        self._tell_doubt.append(tell)
+
     def is_here(self, keys: Iterable[CosignerKey]) -> None:
         """Hear that witnesses have cosigned what is here."""
-        self._elsewhere -= set(keys)
+        here = set(keys)
+        self._elsewhere -= here
+        self._said -= here
+        self._weigh_words()
 
     def is_elsewhere(self, keys: Iterable[CosignerKey]) -> None:
-        """Hear that witnesses have seen another history, or more than is here."""
+        """Hear that witnesses have signed another history, or more than is here."""
         self._elsewhere |= set(keys)
-        against, all_of_them = len(self._elsewhere), len(self._witnesses.keys)
+        if self.error is None and self._leave_no_quorum(self._elsewhere):
+            self._replace()
+        self._weigh_words()
+
+    def says_elsewhere(self, keys: Iterable[CosignerKey]) -> None:
+        """Hear answers in the name of witnesses that tell of another history, or of more of it."""
+        self._said |= set(keys)
+        self._weigh_words()
+
+    def _leave_no_quorum(self, keys: set[CosignerKey]) -> bool:
         quorum = self._witnesses.quorum
-        if self.error is not None or not quorum or against <= all_of_them - quorum:
-            return
+        return bool(quorum) and len(keys) > len(self._witnesses.keys) - quorum
+
+    def _replace(self) -> None:
+        against, all_of_them = len(self._elsewhere), len(self._witnesses.keys)
         self.error = UnavailableError(
             f"this control plane was replaced: {against} of {all_of_them} witnesses have seen "
             "another history of its ledger, or more of it than is here",
@@ -61,3 +86,27 @@ class Fence:
         )
         for tell in self._tell:
             tell(self.error)
+
+    def _weigh_words(self) -> None:
+        against = self._elsewhere | self._said
+        is_doubted = self.error is None and self._leave_no_quorum(against)
+        if is_doubted == (self.doubt is not None):
+            return
+        self.doubt = _doubt(len(against), len(self._witnesses.keys)) if is_doubted else None
+        if self.doubt is not None:
+            names = sorted(key.name for key in against)
+            _log.error("ledger_doubted", problem=self.doubt.message, witnesses=names)
+        else:
+            _log.info("ledger_doubted_no_more")
+        for tell in self._tell_doubt:
+            tell(self.doubt)
+
+
+def _doubt(against: int, all_of_them: int) -> UnavailableError:
+    return UnavailableError(
+        f"it is said that this control plane was replaced: answers in the name of {against} of "
+        f"{all_of_them} witnesses tell of another history of its ledger, or of more than is here",
+        advice="Stops and suspensions are recorded, new blocks when witnesses cosign again. If the "
+        "ledger was restored elsewhere, end this one; if not, look who answers at their URLs.",
+        against=against,
+    )

@@ -21,9 +21,13 @@ from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.entry import AnyPayload, Entry, encode, parse, parse_payload
 from enforcer.core.envelope import Envelope, Verify
 from enforcer.core.fold import Effect, apply, fold_judged
+from enforcer.core.hold import OrderHeld
 from enforcer.core.judge import judge
+from enforcer.core.key import KeyRevoked
+from enforcer.core.order import OrderRejected, OrderStopped
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.receipt import Receipt
+from enforcer.core.remedy import AppealDecided, OrderSuspended
 from enforcer.core.state import State
 from enforcer.core.trust import Trust
 from enforcer.errors import (
@@ -40,6 +44,11 @@ from enforcer.services.warm_fold import Progress, WarmFold
 
 ENTRIES_PER_APPEND_MAX: Final = 64
 """At most 4 MiB, so that a stop waits for one small append at the longest."""
+RELIEVING: Final = (
+    *(OrderStopped, OrderSuspended, OrderRejected, OrderHeld),
+    *(AppealDecided, KeyRevoked),
+)
+"""Kinds that can end a block or keep it off, and bring none: a doubted ledger takes them."""
 
 log: Final = structlog.get_logger()
 
@@ -106,6 +115,9 @@ class Ledger:
         self._time = LedgerTime(clock)
         self.replaced: UnavailableError | None = None
         """Why nothing is recorded here any more: another has the ledger; see `replace_by`."""
+        self.doubted: UnavailableError | None = None
+        """Why acts that may bring a block are not recorded at present; see `doubt`."""
+        self._size_doubted = 0
         self._tell: list[Callable[[Appended], None]] = []
         self._waiting = WaitingActs()
         self._wake = asyncio.Event()
@@ -170,6 +182,17 @@ class Ledger:
         """Record nothing from now on, and answer every new act with the error."""
         self.replaced = error
 
+    def doubt(self, error: UnavailableError | None) -> None:
+        """Record only what is `RELIEVING`, and answer other new acts with the error; None: all."""
+        self.doubted = error
+        self._size_doubted = self.files.size
+
+    @property
+    def leaves_feed_alone(self) -> bool:
+        """Whether the feed may be another's: replaced, or doubted and nothing recorded since."""
+        is_idle = self.doubted is not None and self.files.size == self._size_doubted
+        return self.replaced is not None or is_idle
+
     def now_ms(self) -> int:
         """Return the time that an act recorded now would get."""
         return self._time.now_ms(self.state.recorded_at_ms)
@@ -204,8 +227,8 @@ class Ledger:
 
         Raises:
             InputError, RefusedError, ConflictError, NotFoundError: the rule that it breaks.
-            UnavailableError: the disk did not take it, the clock is wrong, too much waits, or
-                this is ending.
+            UnavailableError: the disk did not take it, the clock is wrong, too much waits, this is
+                ending, or another is said to have the ledger.
             IntegrityError: the ledger on disk is not what it must be.
         """
         payload = parse_payload(envelope)
@@ -275,6 +298,9 @@ class Ledger:
             return
         if index is not None:
             act.give(index, is_repeated=True)
+            return
+        if self.doubted is not None and not isinstance(act.payload, RELIEVING):
+            act.fail(self.doubted)
             return
         try:
             leaves = self._take(act, recorded_at_ms, group)

@@ -134,7 +134,7 @@ class Publication:
         One that was replaced leaves the feed to the other: the two would never be in step.
         """
         self.is_mending = True
-        while self.is_mending and self._ledger.replaced is None:
+        while self.is_mending and not self._ledger.leaves_feed_alone:
             self._waiting.clear()
             size = self._ledger.files.size
             wanted = wanted_lists(self._ledger.state, self._ledger.now_ms())

@@ -54,7 +54,7 @@ class AskedWitness:
         self._pause_seconds = 0.0
         self._not_before_seconds = 0.0
         self.is_elsewhere = False
-        """It has seen another history, or more than there is here; its own word."""
+        """It has seen another history, or more than is here; so its answer says, unsigned."""
         self.task: asyncio.Task[bytes | None] | None = None
 
     def is_free(self, now_seconds: float) -> bool:
@@ -224,8 +224,9 @@ class Witnessing:
 
     async def _bring(self, witness: AskedWitness, note: bytes) -> bytes | None:
         cosigned = await witness.ask(note)
-        if witness.is_elsewhere:
-            self._cosigned.fence.is_elsewhere((witness.key,))
+        # What it has signed says more than any answer in its name.
+        if witness.is_elsewhere and witness.key not in self._cosigned.cosigners(_size(note)):
+            self._cosigned.fence.says_elsewhere((witness.key,))
         if cosigned is not None:
             try:
                 await self._cosigned.add(cosigned)
@@ -240,7 +241,8 @@ class Witnessing:
             self._cosigned.news.clear()
             best = self._cosigned.best
             try:
-                if best is not None and self._cosigned.fence.error is None:
+                fence = self._cosigned.fence
+                if best is not None and fence.error is None and fence.doubt is None:
                     await self._feed.show_cosigned(best)
                 problem = ""
             except EnforcerError as error:

@@ -138,7 +138,7 @@ async def test_a_former_primary_that_comes_back_takes_no_act_and_leaves_the_feed
         await until(lambda: country.witnessed() == new.ledger.state.size == country.shown())
         # Now the old host is back, with all that it had, and the same address for all it knows.
         async with country.running("old") as old:
-            assert old.ledger.replaced is not None
+            assert old.ledger.doubted is not None
             with pytest.raises(UnavailableError, match="was replaced"):
                 await country.propose(old)
             mark = mark_of(country.directory / "old")
@@ -162,7 +162,7 @@ async def test_of_two_that_run_at_once_the_one_without_witnesses_finds_out_by_it
             await until(lambda: country.witnessed() == 8)
             # The old one has no way to know yet: it answers, and nothing comes of it.
             await country.propose(old)
-            await until(lambda: old.ledger.replaced is not None)
+            await until(lambda: old.ledger.doubted is not None)
             with pytest.raises(UnavailableError, match="was replaced"):
                 await country.propose(old)
             # What the feed shows may still be from before it knew, and is never beyond this.
@@ -186,4 +186,4 @@ async def test_without_witnesses_that_answer_a_control_plane_starts_all_the_same
     async with country.running("old") as old:
         country.land.state = old.ledger.state
         await country.propose(old)
-        assert old.ledger.replaced is None
+        assert (old.ledger.replaced, old.ledger.doubted) == (None, None)

@@ -40,6 +40,8 @@ class Link:
         self.witness = witness
         self.is_away = False
         self.loses_answers = False
+        self.forged = None
+        """An error in the witness's name, by somebody on the way to it."""
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.bodies = []
@@ -47,6 +49,8 @@ class Link:
     async def add_checkpoint(self, body):
         self.bodies.append(body)
         await self.may_answer.wait()
+        if self.forged is not None:
+            raise self.forged
         if self.is_away:
             raise UnavailableError("nobody answers", advice="Start it.")
         try:
@@ -178,6 +182,35 @@ async def test_a_witness_that_has_seen_more_of_this_ledger_has_seen_no_other(tmp
             ("warning", f"the witness has seen {made.desk.files.size} entries already")
         ]
         assert await asked.ask(made.desk.files.checkpoint_note) is not None
+
+
+@pytest.mark.parametrize("status", [409, 422])
+async def test_unsigned_answers_stop_new_blocks_for_as_long_as_they_come_and_no_longer(
+    tmp_path, status
+):
+    async with office(tmp_path) as made:
+        fence = made.cosigned.fence
+        fence.on_replaced(made.desk.ledger.replace_by)
+        fence.on_doubt(made.desk.ledger.doubt)
+        await made.desk.found()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+        for link in made.links:
+            link.forged = (
+                ConflictError("at another", advice="", size=made.desk.files.size + 9)
+                if status == 409
+                else RefusedError("no", advice="", status=status)
+            )
+        ref = await made.desk.propose()
+        await until(lambda: made.desk.ledger.doubted is not None)
+        with pytest.raises(UnavailableError, match="was replaced"):
+            await made.desk.approve(ref)
+        await made.desk.stopping.stop(made.desk.stop_of(ref))
+        for link in made.links:
+            link.forged = None
+        await until(lambda: made.desk.ledger.doubted is None)
+        assert (fence.error, made.desk.ledger.replaced) == (None, None)
+        await made.desk.propose(b"exact other.example.org\n")
+        await until(lambda: made.shown_size() == made.desk.files.size)
 
 
 async def test_receipts_carry_the_cosignatures_when_there_are_some(tmp_path):

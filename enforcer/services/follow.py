@@ -100,12 +100,14 @@ class Follower:
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self._watch.run())
             loops.create_task(self._follow())
+            loops.create_task(self._tell_unheard())
 
     async def _follow(self) -> None:
         while True:
             path = self._paths.choose()
             if self._path not in (None, path):
                 await asyncio.to_thread(self._replica.give_up)
+                self._watch.moves()
             self._path = path
             try:
                 update = await path.source.next(
@@ -116,7 +118,7 @@ class Follower:
                     if path.is_usable or not self._paths.has_usable:
                         await self._look_at_head(path)
                     continue
-                self._watch.moves()
+                self._watch.brings(update)
             except IntegrityError as error:
                 await self._fails(path, PathState.REFUSED, error.message)
                 continue
@@ -124,6 +126,13 @@ class Follower:
                 await self._fails(path, PathState.AWAY, error.message)
                 continue
             await self._take_or_say(update, path)
+
+    async def _tell_unheard(self) -> None:
+        """Say that it may be withheld, whatever the path that is followed brings or does not."""
+        while True:
+            await asyncio.sleep(self._pace.path_look_seconds)
+            if self.health.state is FeedState.OK and (unheard := self._watch.unheard):
+                self._is(FeedState.STALE, unheard)
 
     async def _take_or_say(self, update: FeedUpdate, path: FeedPath) -> None:
         try:

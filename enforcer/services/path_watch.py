@@ -15,6 +15,7 @@ from typing import Final
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import Note
 from enforcer.errors import EnforcerError, IntegrityError
+from enforcer.ports import FeedUpdate
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.paths import COPIES, SYNC, FeedPath, FeedPaths, PathState
@@ -22,6 +23,9 @@ from enforcer.services.replica import Replica
 
 SIZES_MAX: Final = 64
 """Looks of which it is remembered how far this node was: at a few paths, each second."""
+PART_ENTRIES_MIN: Final = 256
+PART_BYTES_MIN: Final = 1 << 18
+"""So much, of entries that no checkpoint proves yet, is more than nothing."""
 
 
 class PathWatch:
@@ -50,6 +54,8 @@ class PathWatch:
         """The size at which another path was first seen ahead, and when."""
         self._idle_since: float | None = None
         """Since when the path that is followed has brought nothing."""
+        self._part = (0, 0)
+        """Entries and octets that it brought since then, proven by no checkpoint."""
 
     @property
     def unheard(self) -> str:
@@ -76,8 +82,23 @@ class PathWatch:
             self._idle_since = self._paths.seconds()
 
     def moves(self) -> None:
-        """Note that it has brought something."""
+        """Note that it has brought something, or that another path is followed."""
         self._idle_since = self._ahead_since = None
+        self._part = 0, 0
+
+    def brings(self, update: FeedUpdate) -> None:
+        """Note what came: a part of what a checkpoint covers counts once it is large enough.
+
+        So who gives entry after entry and never the last one is given up, and who gives many to
+        a node that has years to read is not.
+        """
+        entries, octets = self._part
+        self._part = entries + len(update.leaves), octets + sum(map(len, update.leaves))
+        is_large = self._part[0] >= PART_ENTRIES_MIN or self._part[1] >= PART_BYTES_MIN
+        if is_large or _is_whole(update):
+            self.moves()
+        else:
+            self.idles()
 
     async def run(self) -> None:
         """Look at every path that is not followed, each at its own pace; it never returns."""
@@ -142,10 +163,20 @@ class PathWatch:
             return
         if now - max(self._ahead_since[1], self._idle_since) < self._pace.path_lag_seconds:
             return
-        if followed.state is PathState.FEEDS:
+        if followed.is_usable:
             self._paths.fails(
                 followed,
                 PathState.STALE,
                 f"it brings nothing, and {path.name} has {size} entries to our "
                 f"{self._replica.size}",
+                is_withholding=True,
             )
+
+
+def _is_whole(update: FeedUpdate) -> bool:
+    """Tell whether an update ends where its checkpoint does, as it claims: proving comes later."""
+    try:
+        size = Checkpoint.parse(Note.parse(update.checkpoint_note).text).size
+    except IntegrityError:
+        return True  # it is refused
+    return size <= update.first_index + len(update.leaves)

@@ -67,7 +67,7 @@ class FeedPath:
     """How many entries its head claimed, the last time."""
     retry_at_seconds: float = 0.0
     refusals: int = 0
-    """How often it was refused since it last brought something true."""
+    """How often it was refused, or withheld something, since it last brought something true."""
 
     @property
     def is_usable(self) -> bool:
@@ -153,11 +153,16 @@ class FeedPaths:
         if path is not self.current or path.state is not PathState.FEEDS:
             self._is(path, PathState.READY, "")
 
-    def fails(self, path: FeedPath, state: PathState, reason: str) -> None:
-        """Note that a path cannot be followed, and when it is to be tried again."""
+    def fails(
+        self, path: FeedPath, state: PathState, reason: str, *, is_withholding: bool = False
+    ) -> None:
+        """Note that a path cannot be followed, and when it is to be tried again.
+
+        One that looked as if it could be and brought nothing is tried as rarely as a refused one.
+        """
         if self.may_retry(path):  # else it was tried for want of another, and the pause goes on
             pause_seconds = self.pace.path_look_seconds
-            if state is PathState.REFUSED:
+            if state is PathState.REFUSED or is_withholding:
                 pause_seconds = min(
                     self.pace.path_retry_seconds * 2**path.refusals,
                     self.pace.path_retry_seconds_max,

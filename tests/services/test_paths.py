@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,8 @@ from enforcer.core.entry import Entry, encode
 from enforcer.services.paths import COPIES, SYNC, FeedPath
 from tests.node_world import BAD, MINUTE_MS, WORSE, World, stays, until
 from tests.people import seal
+
+TRICKLE_SECONDS = 0.05
 
 BAD_NAME, WORSE_NAME = "bad.example.org", "worse.example.org"
 
@@ -143,6 +146,56 @@ async def test_a_redis_that_withholds_what_another_path_proves_is_left(paths, wo
         await paths.block(WORSE, WORSE_NAME)
         reason = await paths.are("STALE", "FEEDS")
         assert "brings nothing" in reason or "behind" in reason
+
+
+def trickling(monkeypatch):
+    """Have the first path give one entry at a time, under a checkpoint that covers them all."""
+    whole = MemoryFeedSource._look
+
+    async def one(self, size):
+        update = await whole(self, size)
+        if self._feed.is_trickling and update is not None:
+            await asyncio.sleep(TRICKLE_SECONDS)
+            return replace(update, leaves=update.leaves[:1])
+        return update
+
+    monkeypatch.setattr(MemoryFeed, "is_trickling", False, raising=False)
+    monkeypatch.setattr(MemoryFeedSource, "_look", one)
+
+
+@pytest.mark.parametrize("when", ["from the start", "later"])
+async def test_a_redis_that_gives_entry_after_entry_and_not_the_last_is_left(
+    paths, world, monkeypatch, when
+):
+    trickling(monkeypatch)
+    if when == "from the start":
+        world.feed.is_trickling = True
+    async with world.running() as node:
+        if when == "later":
+            await paths.block()
+            await paths.are("FEEDS", "READY")
+        world.feed.is_trickling = True
+        for _ in range(450):  # longer than anybody waits here
+            world.land.propose(WORSE)
+        await paths.publish()
+        await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
+        assert node._feeds.paths[0].refusals
+
+
+async def test_it_is_said_that_it_may_be_withheld_while_entries_trickle(paths, world, monkeypatch):
+    trickling(monkeypatch)
+    async with world.running():
+        await paths.block()
+        await paths.are("FEEDS", "READY")
+        paths.second.is_away = world.feed.is_trickling = True
+        for _ in range(400):  # longer than anybody waits here
+            world.land.propose(WORSE)
+        t_ms = world.clock.ms
+        await paths.publish()
+        world.clock.ms = max(world.clock.ms, t_ms + 11 * MINUTE_MS)
+        await paths.are("FEEDS", "AWAY", feed="STALE")
+        assert "idle or withheld" in world.status["feed"]["reason"]
+        assert world.status["ledger"]["size"] < len(world.land.leaves)
 
 
 async def test_a_second_path_that_claims_more_than_the_log_signed_is_refused_alone(paths, world):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+import grpc
 import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -45,6 +46,7 @@ from enforcer.core.note import VerifierKey
 from enforcer.core.order import OrderRef
 from enforcer.core.target import ListSummary
 from enforcer.core.trust import Trust
+from enforcer.errors import UnavailableError
 from enforcer.ports import CollateralWork, GuardJob
 from enforcer.services.assessments import Assessments
 from enforcer.services.deltas import Deltas
@@ -260,6 +262,15 @@ async def until(condition) -> None:
     raise AssertionError("it never came to hold")
 
 
+async def persistently(call, *arguments):
+    """Call until it is not away any more."""
+    for _ in range(1_000):
+        with suppress(UnavailableError):
+            return await call(*arguments)
+        await asyncio.sleep(0.02)
+    raise AssertionError("it stayed away")
+
+
 @dataclass
 class Installation:
     """A control plane that serves on loopback, and clients with certificates of its own."""
@@ -363,6 +374,15 @@ class Installation:
         """Return a client with the certificate of a person, or of what `changes` make of them."""
         person = replace(person, **changes)
         return self.connect(self.issue(person.role, person.person_id))
+
+    def deaf(self, identity: str) -> grpc.aio.Channel:
+        """Return a node's channel whose flow control lets next to nothing through unread."""
+        files = self.issue(Role.NODE, identity)
+        return grpc.aio.secure_channel(
+            f"127.0.0.1:{self.control.port}",
+            grpc.ssl_channel_credentials(files.authority, files.key, files.certificate),
+            options=[("grpc.http2.lookahead_bytes", 5), ("grpc.http2.bdp_probe", 0)],
+        )
 
     def connect(
         self, files: TlsFiles, trust: Trust | None = None, port: int | None = None

@@ -1,21 +1,24 @@
 """The door: which role may call which method, in one table, before any method runs.
 
 A method that is not in the table is refused, and so is a certificate that was revoked or has ended
-since its connection began: at each call, and before each message of a long answer. Every error that
+since its connection began: at each call, and before each message of a long answer. Nobody has more
+long answers at once than his share: one that is not read stays. Every error that
 a method raises leaves as a gRPC status with details; one that is not ours leaves as INTERNAL,
 without what it said, and is logged.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Never, TypeAlias
 
 import grpc
 import structlog
 
 from enforcer.api.errors import status_of
-from enforcer.api.identity import Caller, caller_of
+from enforcer.api.identity import URI_NAMES, Caller, caller_of
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import MACHINE_ROLES, ORDERING_ROLES, STOPPING_ROLES, Role
 from enforcer.core.order import OrderConfirmed, OrderPublished
@@ -27,7 +30,7 @@ from enforcer.core.remedy import (
     OrderSuspended,
     ReviewDone,
 )
-from enforcer.errors import EnforcerError, RefusedError
+from enforcer.errors import EnforcerError, RefusedError, UnavailableError
 
 EVERYBODY: Final = frozenset(role for role in Role if role)
 PERSONS: Final = EVERYBODY - MACHINE_ROLES
@@ -98,6 +101,9 @@ CheckCertificate: TypeAlias = Callable[[bytes], None]
 CERTIFICATE: Final = "x509_pem_cert"
 """Where gRPC has the certificate that TLS verified."""
 
+LONG_ANSWERS_PER_CALLER_MAX: Final = 64
+"""Each holds a message, 1 MiB at the most, and perhaps a file."""
+
 log: Final = structlog.get_logger()
 
 
@@ -142,6 +148,8 @@ class Access(grpc.aio.ServerInterceptor):
     def __init__(self, domain: str, check: CheckCertificate) -> None:
         self._domain = domain
         self._check_certificate = check
+        self._long_answers: Counter[tuple[bytes, ...]] = Counter()
+        """How many go to each caller now, by the names in the certificate."""
 
     async def intercept_service(
         self,
@@ -181,9 +189,10 @@ class Access(grpc.aio.ServerInterceptor):
             try:
                 self._check(method, context)
                 if inner:
-                    async for message in inner(request, context):
-                        self._check_peer(context.auth_context())
-                        yield message
+                    with self._share(context.auth_context()):
+                        async for message in inner(request, context):
+                            self._check_peer(context.auth_context())
+                            yield message
             except EnforcerError as error:
                 await _end(context, error)
             except Exception:
@@ -191,6 +200,27 @@ class Access(grpc.aio.ServerInterceptor):
                 await _end_broken(context)
 
         return call
+
+    @contextmanager
+    def _share(self, peer: Mapping[str, Iterable[bytes]]) -> Iterator[None]:
+        """Count one more long answer to a caller, until it has ended.
+
+        Raises:
+            UnavailableError: there are too many.
+        """
+        caller = tuple(peer.get(URI_NAMES, ()))
+        if self._long_answers[caller] >= LONG_ANSWERS_PER_CALLER_MAX:
+            raise UnavailableError(
+                f"{LONG_ANSWERS_PER_CALLER_MAX} long answers go to this certificate already",
+                advice="Read them, or close them, and call again.",
+            )
+        self._long_answers[caller] += 1
+        try:
+            yield
+        finally:
+            self._long_answers[caller] -= 1
+            if not self._long_answers[caller]:
+                del self._long_answers[caller]
 
     def _check(self, method: str, context: Context) -> None:
         peer = context.auth_context()

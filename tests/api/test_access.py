@@ -1,11 +1,15 @@
 """The table at the door."""
 
+import grpc
 import pytest
 
+from enforcer.api import access
 from enforcer.api.access import ROLES, Access, check_role
 from enforcer.api.identity import Caller
 from enforcer.core.key import Role
 from enforcer.errors import RefusedError
+from enforcer.v1 import audit_pb2, audit_pb2_grpc
+from tests.control import persistently, until
 
 ORDERS = "/enforcer.v1.OrderService/"
 MAY_WRITE = {
@@ -88,3 +92,23 @@ async def test_health_too_is_refused_to_what_was_revoked():
     call = door._single("/grpc.health.v1.Health/Check", None)
     with pytest.raises(PermissionError, match="it was revoked"):
         await call(None, FakeContext())
+
+
+async def test_answers_that_are_not_read_are_bounded_for_each_caller(served, monkeypatch):
+    monkeypatch.setattr(access, "LONG_ANSWERS_PER_CALLER_MAX", 3)
+    everything = audit_pb2.ReadEntriesRequest()
+
+    async def read(client):
+        return [each async for each in client.read_entries()]
+
+    async with served.deaf("node-1") as channel:
+        node = audit_pb2_grpc.AuditServiceStub(channel)
+        calls = [node.ReadEntries(everything) for _ in range(8)]
+        await until(lambda: sum(each.done() for each in calls) == 5)
+        refused = next(each for each in calls if each.done())
+        assert await refused.code() is grpc.StatusCode.UNAVAILABLE
+        assert "3 long answers" in await refused.details()
+        async with served.connect(served.issue(Role.NODE, "node-2")) as other:
+            assert await read(other)
+    async with served.connect(served.issue(Role.NODE, "node-1")) as same:
+        assert await persistently(read, same)

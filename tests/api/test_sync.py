@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 
 import grpc
 import pytest
@@ -18,7 +18,7 @@ from enforcer.errors import RefusedError, UnavailableError
 from enforcer.services import sync_feed
 from enforcer.services.sync_feed import STREAMS_HELD_PER_PEER_MAX
 from enforcer.v1 import node_pb2, node_pb2_grpc
-from tests.control import REASONS, TARGETS, until, with_reasons
+from tests.control import REASONS, TARGETS, persistently, until, with_reasons
 from tests.people import seal
 
 SOON_MS = 30
@@ -31,18 +31,6 @@ async def following(served, identity="node-1", **how):
     tls = served.issue(Role.NODE, identity)
     async with served.connect(tls) as client, SyncSource(client, **how) as source:
         yield source
-
-
-@asynccontextmanager
-async def deaf(served, identity="node-1"):
-    """Give the calls of a node whose flow control lets next to nothing through."""
-    tls = served.issue(Role.NODE, identity)
-    async with grpc.aio.secure_channel(
-        f"127.0.0.1:{served.control.port}",
-        grpc.ssl_channel_credentials(tls.authority, tls.key, tls.certificate),
-        options=[("grpc.http2.lookahead_bytes", 5), ("grpc.http2.bdp_probe", 0)],
-    ) as channel:
-        yield node_pb2_grpc.NodeServiceStub(channel)
 
 
 def size_of(note):
@@ -80,15 +68,6 @@ async def read(source, size, count):
         assert size_of(update.checkpoint_note) >= size + len(leaves) + len(update.leaves)
         leaves += update.leaves
     return tuple(leaves)
-
-
-async def persistently(call, *arguments):
-    """Call until it is not away any more."""
-    for _ in range(1_000):
-        with suppress(UnavailableError):
-            return await call(*arguments)
-        await asyncio.sleep(0.02)
-    raise AssertionError("it stayed away")
 
 
 async def test_a_node_gets_the_same_signed_bytes_as_are_in_the_ledger(served):
@@ -251,7 +230,8 @@ async def test_at_the_bound_a_nodes_own_stream_makes_room_for_its_next(served, m
 async def test_a_node_that_reads_nothing_holds_a_few_streams_and_no_more(served):
     ref = await propose(served)
     feed = served.control.sync
-    async with deaf(served) as node:
+    async with served.deaf("node-1") as channel:
+        node = node_pb2_grpc.NodeServiceStub(channel)
         calls = [node.Sync(node_pb2.SyncRequest(start_index=0)) for _ in range(10)]
         await until(lambda: sum(each.done() for each in calls) == 10 - STREAMS_HELD_PER_PEER_MAX)
         assert feed.streams == STREAMS_HELD_PER_PEER_MAX
@@ -282,7 +262,8 @@ async def test_a_node_that_calls_again_and_again_has_one_read_and_delays_no_stop
     monkeypatch.setattr(feed, "_read", wait_and_read)
     size = len(leaves_of(served))
     try:
-        async with deaf(served) as node:
+        async with served.deaf("node-1") as channel:
+            node = node_pb2_grpc.NodeServiceStub(channel)
             for index in range(10):
                 call = node.Sync(node_pb2.SyncRequest(start_index=index))
                 await until(lambda: feed.streams == 1)

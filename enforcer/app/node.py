@@ -45,6 +45,7 @@ from enforcer.core.note import VerifierKey
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.services.attest import Attester
 from enforcer.services.canaries import Canaries
+from enforcer.services.canary_blame import BlameFile
 from enforcer.services.enforce import Enforcer
 from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.lists import ListKeeper
@@ -192,6 +193,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
                 followed,
                 wait_seconds=config.canary.wait_seconds,
                 is_canary=config.canary.role == "canary",
+                blame=BlameFile(files),
             ),
         )
 

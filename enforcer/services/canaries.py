@@ -22,6 +22,7 @@ from enforcer.core.attestation import NotEnforced
 from enforcer.core.table import OrderRow
 from enforcer.errors import EnforcerError
 from enforcer.ports import CanaryLink, TrialVerdict
+from enforcer.services.canary_blame import BlameFile
 from enforcer.services.plan import Plan
 
 ASKED_MAX: Final = 1_000
@@ -77,12 +78,16 @@ class Canaries:
         *,
         wait_seconds: float = 0.0,
         is_canary: bool = False,
+        blame: BlameFile | None = None,
         seconds: Callable[[], float] = time.monotonic,
         blame_seconds: float = BLAME_SECONDS,
         blame_ms_max: int = BLAME_MS_MAX,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        """Take the ways to the canaries; without any, or with no time for them, nothing waits."""
+        """Take the ways to the canaries; without any, or with no time for them, nothing waits.
+
+        What they blamed before is read from `blame`; it blocks.
+        """
         self.is_canary: Final = is_canary
         self.on_change: Callable[[], None] = lambda: None
         self._links = links if wait_seconds else ()
@@ -93,6 +98,11 @@ class Canaries:
         self._retry_seconds = retry_seconds
         self._awaited: dict[int, Awaited] = {}
         self._released: set[int] = set()
+        self._blame = blame
+        self._recalled: dict[int, int] = blame.read() if blame is not None else {}
+        """Entry index -> since when it waited, of what was blamed before this process began."""
+        self._looked = asyncio.Event()
+        """What is blamed may have changed."""
         self._begun_ms: int | None = None
         """The time of the first plan."""
         self._untried = 0
@@ -120,6 +130,8 @@ class Canaries:
         now_seconds = self._seconds()
         if self._begun_ms is None:
             self._begun_ms = plan.t_ms
+            after_ms = plan.t_ms - self._blame_ms_max
+            self._recalled = {at: ms for at, ms in self._recalled.items() if ms > after_ms}
         new = [row for row in plan.rows if row.index not in held]
         for row in new:
             self._look_at(row, plan.t_ms, now_seconds)
@@ -128,6 +140,7 @@ class Canaries:
         waiting = [row for row in new if row.index in self._awaited]
         for gone in self._awaited.keys() - {row.index for row in plan.rows}:
             del self._awaited[gone]
+        self._looked.set()
         since_ms = {at: min(each.since_ms, plan.t_ms) for at, each in self._awaited.items()}
         blamed = [row for row in waiting if self._awaited[row.index].is_blamed]
         others = [row for row in waiting if not self._awaited[row.index].is_blamed]
@@ -140,19 +153,24 @@ class Canaries:
             tasks.create_task(self._mind_bounds())
             for number in range(len(self._links)):
                 tasks.create_task(self._follow(number))
+            if self._blame is not None and self._links:
+                tasks.create_task(self._keep(self._blame))
 
     def _look_at(self, row: OrderRow, t_ms: int, now_seconds: float) -> None:
         """Let a row wait that is new here, or no longer."""
-        is_old = self._begun_ms is not None and row.from_ms < self._begun_ms - OLD_MS
-        if is_old or row.index in self._released:
+        if row.index in self._released:
             return
         awaited = self._awaited.get(row.index)
-        if awaited is None:
+        is_old = self._begun_ms is not None and row.from_ms < self._begun_ms - OLD_MS
+        if awaited is None and row.index in self._recalled:
+            self._awaited[row.index] = self._recall(row.index, t_ms, now_seconds)
+            self._tell()
+        elif awaited is None and not is_old:
             until_seconds = now_seconds + self._wait_seconds
             ends_seconds = now_seconds + self._blame_ms_max / 1_000
             self._awaited[row.index] = Awaited(t_ms, until_seconds, ends_seconds)
             self._tell()
-        elif awaited.until_seconds <= now_seconds:
+        elif awaited is not None and awaited.until_seconds <= now_seconds:
             self._untried += 1
             if awaited.is_blamed:
                 problem = "the own gate tries what a canary blamed: for too long, or it is away"
@@ -160,6 +178,18 @@ class Canaries:
                 problem = "no canary has answered for an order in time"
             _log.warning(problem, index=row.index)
             self._release(row.index)
+
+    def _recall(self, index: int, t_ms: int, now_seconds: float) -> Awaited:
+        """Return an order that was blamed before this process began, and is until one answers."""
+        since_ms = self._recalled.pop(index)
+        left_ms = min(max(since_ms + self._blame_ms_max - t_ms, 0), self._blame_ms_max)
+        ends_seconds = now_seconds + left_ms / 1_000
+        until_seconds = min(self._lapse_seconds(now_seconds), ends_seconds)
+        return Awaited(since_ms, until_seconds, ends_seconds, is_blamed=True)
+
+    def _lapse_seconds(self, now_seconds: float) -> float:
+        """Return when blame lapses unless a canary says it again."""
+        return now_seconds + self._wait_seconds + 2 * self._blame_seconds
 
     def _release(self, index: int) -> None:
         self._awaited.pop(index, None)
@@ -172,7 +202,7 @@ class Canaries:
     def _take(self, verdicts: Mapping[int, TrialVerdict]) -> None:
         """Go by what a canary said."""
         before = self.view
-        lapse_seconds = self._seconds() + self._wait_seconds + 2 * self._blame_seconds
+        lapse_seconds = self._lapse_seconds(self._seconds())
         for index, verdict in verdicts.items():
             awaited = self._awaited.get(index)
             if awaited is None:
@@ -188,6 +218,17 @@ class Canaries:
         if self.view != before:
             self.on_change()
             self._tell()
+
+    async def _keep(self, blame: BlameFile) -> None:
+        """Keep on disk what is blamed; it never returns."""
+        kept: dict[int, int] | None = None
+        while True:
+            await self._looked.wait()
+            self._looked.clear()
+            blamed = {at: each.since_ms for at, each in self._awaited.items() if each.is_blamed}
+            if (now := self._recalled | blamed) != kept:
+                await asyncio.to_thread(blame.write, now)
+                kept = now
 
     async def _mind_bounds(self) -> None:
         """Have the plan made anew when something has waited long enough."""

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from enforcer.backends.kept_files import KeptFiles
 from enforcer.core.attestation import NotEnforced
 from enforcer.core.envelope import format_envelope
 from enforcer.core.key import Role
@@ -13,6 +14,7 @@ from enforcer.errors import RefusedError, UnavailableError
 from enforcer.ports import GateMode, TrialVerdict
 from enforcer.services import canaries
 from enforcer.services.canaries import Canaries
+from enforcer.services.canary_blame import BlameFile
 from tests.node_world import BAD, WORSE, blocking, holds, in_the_ledger, omitted, stays, until
 from tests.people import Person, seal
 
@@ -44,7 +46,9 @@ def canary():
 def following(world, *links, wait_seconds=30.0, **changes):
     """Have the world's node follow canaries."""
     quick = {"blame_seconds": 0.05, "retry_seconds": 0.02} | changes
-    world.canaries = lambda: Canaries(links, wait_seconds=wait_seconds, **quick)
+    world.canaries = lambda: Canaries(
+        links, wait_seconds=wait_seconds, blame=BlameFile(KeptFiles(world.state_dir)), **quick
+    )
     return world
 
 
@@ -101,7 +105,7 @@ async def test_a_canary_that_blames_without_end_is_heeded_for_a_bounded_time(wor
         await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
         await until(lambda: world.gate.blocks("bad.example.org"))
         await until(lambda: holds(world))
-        assert world.status["canary"]["untried"] == 1
+        await until(lambda: world.status["canary"]["untried"] == 1)
 
 
 async def test_what_was_blamed_for_too_long_is_tried_at_the_own_gate(world, canary):
@@ -123,7 +127,7 @@ async def test_without_an_answer_nothing_waits_beyond_the_bound(world, canary, i
         await in_the_ledger(world, BAD)
         await until(lambda: world.gate.blocks("bad.example.org"))
         await until(lambda: holds(world))
-        assert world.status["canary"]["untried"] == 1
+        await until(lambda: world.status["canary"]["untried"] == 1)
 
 
 async def test_one_canary_of_two_is_enough(world, canary):
@@ -169,6 +173,53 @@ async def test_a_restart_beside_a_dead_canary_thaws_nothing(world, canary):
     canary.is_away = True
     async with world.running():
         await stays(lambda: world.gate.blocks("bad.example.org"), looks=20)
+
+
+async def blamed_and_restarted(world, canary):
+    """Have an order blamed, and end the node when that is on disk; the order is old by then."""
+    async with world.running():
+        ref = await in_the_ledger(world, BAD)
+        canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
+        await until(lambda: ref.entry_index in BlameFile(KeptFiles(world.state_dir)).read())
+    world.clock.advance(canaries.OLD_MS + 1)
+    return ref
+
+
+async def test_blame_outlives_a_restart_and_ends_when_the_canary_ends_it(world, canary):
+    following(world, canary)
+    ref = await blamed_and_restarted(world, canary)
+    async with world.running():
+        await until(lambda: world.status["canary"]["blamed"] == [ref.entry_index])
+        await stays(lambda: not world.gate.blocks("bad.example.org"), looks=20)
+        assert reasons(world) == [NotEnforced.CANARY_BLAMED]
+        canary.verdicts[ref.entry_index] = TrialVerdict.PASSED
+        await until(lambda: world.gate.blocks("bad.example.org"))
+        await until(lambda: not BlameFile(KeptFiles(world.state_dir)).read())
+
+
+async def test_blame_that_a_restart_outlived_keeps_nothing_out_beside_a_dead_canary(world, canary):
+    following(world, canary, wait_seconds=0.3)
+    await blamed_and_restarted(world, canary)
+    canary.is_away = True
+    async with world.running():
+        await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+async def test_restarts_make_no_blame_last_longer(world, canary):
+    following(world, canary, blame_ms_max=canaries.OLD_MS)
+    await blamed_and_restarted(world, canary)
+    async with world.running():
+        await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+async def test_a_file_of_blame_that_is_garbage_blames_nothing(world, canary):
+    following(world, canary)
+    await blamed_and_restarted(world, canary)
+    for text in (b"1 yesterday\n", b"1\n", b"\xff"):
+        (world.state_dir / "canary-blame").write_bytes(text)
+        assert BlameFile(KeptFiles(world.state_dir)).read() == {}
+    async with world.running():
+        await until(lambda: world.gate.blocks("bad.example.org"))
 
 
 async def test_a_gate_that_forgot_all_gets_what_is_old_without_a_canary(world, canary):

@@ -191,8 +191,17 @@ class SuspensionKeeper:
                 failed
             ):
                 failed = again
+            # By the floor it counts yet: it does again, and what came after it, should the clock be
+            # wrong and set right.
+            waiting = {
+                act.order
+                for act in failed
+                if isinstance(act.payload, OrderResumed)
+                and moment.floor_ms <= act.payload.valid_until_ms < moment.t_ms
+            }
             for act, error in failed.items():
-                self._settle(state, act, error)
+                if act.order not in waiting:
+                    self._settle(state, act, error)
         self.said = said
         self._forget_reasons(state, operator)
 

@@ -266,7 +266,27 @@ def test_a_resumption_that_lapsed_while_the_machine_was_off_brings_no_block_back
         offer(keeper, land, act, at=late)
     assert offer(keeper, land, act) is SuspensionOutcome.HEEDED
     review(keeper, land, at=late)
+    assert (keeper.said, len(keeper.kept)) == ({}, 1)
+    review(keeper, land, at=now(land, 2 * DAY_MS))
     assert (keeper.said, keeper.kept) == ({}, ())
+
+
+def test_a_clock_that_is_set_right_again_has_cost_no_act(land, keeper):
+    ref = land.in_force_order()
+    first = suspension(land, ref)
+    land.record(first)
+    ahead = replace(now(land), t_ms=land.now_ms + 400 * DAY_MS)
+    offer(keeper, land, resumption(land, ref, first))
+    review(keeper, land, at=ahead)
+    review(keeper, land)
+    assert keeper.said[ref.entry_index].suspension is None
+    second = suspension(land, ref)
+    offer(keeper, land, second)
+    review(keeper, land, at=ahead)
+    assert keeper.said == {}  # and so the first one, which the ledger has, holds
+    review(keeper, land)
+    assert lifts(keeper, ref, land.now_ms)
+    assert keeper.said[ref.entry_index].act_payload_sha256 == second.payload_sha256
 
 
 def test_a_resumption_counts_by_the_floor_too(land, keeper):

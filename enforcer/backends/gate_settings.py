@@ -74,7 +74,8 @@ class GateSettings:
     inflight_max: int = 16_384
     dns64_prefixes: tuple[str, ...] = ("64:ff9b::/96",)
     floor_interval_ms: int = 60_000
-    """How often the time floor is kept on disk: a kill takes a restart back by no more."""
+    """How often the time floor is kept on disk, at least: a kill takes a restart back by no more.
+    It is kept when an order begins or ends, too."""
 
     @property
     def worker_count(self) -> int:

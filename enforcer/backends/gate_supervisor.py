@@ -45,6 +45,8 @@ COUNTS: Final = (
     "floors_unkept",
 )
 FINISH_SECONDS_MAX: Final = 10.0
+FLOOR_SECONDS_MIN: Final = 0.1
+"""Between two writes of the time floor."""
 
 log: Final = structlog.get_logger()
 
@@ -131,9 +133,9 @@ class Supervisor:
         """Do what is due besides requests; return the seconds until something is again."""
         now_seconds = time.monotonic()
         if now_seconds >= self._floor_due_seconds:
-            self._floor_due_seconds = now_seconds + self._settings.floor_interval_ms / 1_000
             self.learn_floor(self.crew.ask())
             self.keep_floor()
+            self._floor_due_seconds = now_seconds + self._floor_seconds()
         if self._mode.end_if_over(self._now_ms()):
             self.crew.tell(SetMode(self._mode.now))
         return min(
@@ -142,6 +144,17 @@ class Supervisor:
             self._trial.tend(),
             self._mode.seconds_left(self._now_ms()),
         )
+
+    def _floor_seconds(self) -> float:
+        """Return how long the floor on the disk will do: until the next order begins or ends.
+
+        Else one that has ended would block again, after a kill, by a clock that stands back.
+        """
+        milliseconds = self._settings.floor_interval_ms
+        change_ms = self.tables.table.next_change_ms(self._floor_ms) if self.tables else None
+        if change_ms is not None:
+            milliseconds = min(milliseconds, change_ms - self._floor_ms + 1)
+        return max(milliseconds / 1_000, FLOOR_SECONDS_MIN)
 
     def learn_floor(self, answers: Sequence[Answer]) -> None:
         """Take the latest time floor that workers vouch for."""
@@ -298,6 +311,8 @@ class Supervisor:
 
     def _hold(self, tables: Tables) -> None:
         self.tables = tables
+        due_seconds = time.monotonic() + self._floor_seconds()
+        self._floor_due_seconds = min(self._floor_due_seconds, due_seconds)
         self._sha256s = tables.key  # as they were found when they came
 
     def _report(self) -> GateReport:

@@ -84,7 +84,7 @@ class TestSteppedBack:
     def test_a_restart_by_a_clock_stepped_back_revives_no_block(
         self, start_gate, clock, tmp_path, end
     ):
-        gate = start_gate(env=clock.env, floor_interval_ms=50)
+        gate = start_gate(env=clock.env)  # which keeps its time once a minute, and at an end
         ends_ms = now_ms() + 1_000
         gate.load(compiled(tmp_path / "t", order(until_ms=ends_ms), time_floor_ms=now_ms()))
         eventually(lambda: floor_of(gate) > ends_ms)

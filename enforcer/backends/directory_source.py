@@ -3,7 +3,8 @@
 The layout is the ledger's own (checkpoint, cosigned, tile/entries/…, lists/, wraps/), as a copy of
 its files gives it or `enforcer audit export` unpacked, and stops/ beside it with signed stops, one
 in a file. It is looked at now and then. Refuses what is no regular file; believes nothing. Always
-true: what is cut, or not copied yet, is said and gives no entry.
+true: what is cut, or not copied yet, is said and gives no entry; and a medium that hangs holds one
+thread of its own, and nobody who waits for it for longer than `LOOK_SECONDS_MAX`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import itertools
 import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -37,6 +39,8 @@ from enforcer.errors import IntegrityError, NotFoundError, UnavailableError
 from enforcer.ports import FeedUpdate
 
 POLL_SECONDS: Final = 1.0
+LOOK_SECONDS_MAX: Final = 10.0
+"""A disk that spins up, and the largest update from a slow one, take less."""
 STOPS_READ_MAX: Final = 1_000
 """Files in stops/ that are looked at, the first by name."""
 STOPS_AGAIN_POLLS: Final = 60
@@ -46,12 +50,20 @@ T = TypeVar("T")
 
 
 class DirectorySource:
-    """Reads one copy; every look is a thread's, since a medium may be slow."""
+    """Reads one copy; every look is its one thread's, since a medium may be slow."""
 
-    def __init__(self, directory: Path, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        look_seconds_max: float = LOOK_SECONDS_MAX,
+    ) -> None:
         """Take a directory, which need not be there yet."""
         self._directory = directory
         self._poll_seconds = poll_seconds
+        self._look_seconds_max = look_seconds_max
+        self._thread = ThreadPoolExecutor(1, "copy")
         self._tiles = TileFiles(directory)
         self._lists = ContentStore(directory / "lists", size_bytes_max=LIST_BYTES_MAX)
         self._wraps = WrapFiles(directory / "wraps")
@@ -140,17 +152,25 @@ class DirectorySource:
         return document
 
     async def _do(self, look: Callable[[], T]) -> T:
-        """Look at the copy in a thread.
+        """Look at the copy in the thread that is for it.
 
         Raises:
-            UnavailableError: the medium gives an error, also where a look expects none.
+            UnavailableError: the medium hangs, or gives an error, also where a look expects none.
         """
 
         def reported() -> T:
             with durable.reporting(self._directory, "read"):
                 return look()
 
-        return await asyncio.to_thread(reported)
+        try:
+            async with asyncio.timeout(self._look_seconds_max):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, reported)
+        except TimeoutError:
+            raise UnavailableError(
+                f"the copy in {self._directory} has not answered for {self._look_seconds_max:g} s",
+                advice="Look at its medium and at the kernel's log; this repeats by itself.",
+                path=str(self._directory),
+            ) from None
 
     def _note(self, name: str) -> bytes | None:
         path = self._directory / name

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import tarfile
+import threading
 from contextlib import aclosing
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from enforcer.app.audit_archive import export_archive
-from enforcer.backends import directory_source
+from enforcer.backends import directory_source, durable
 from enforcer.backends.directory_source import DirectorySource
 from enforcer.errors import NotFoundError, UnavailableError
 from tests.backends.feed_world import SOON_MS, Book, read_all
@@ -89,6 +90,29 @@ async def test_a_medium_that_dies_is_away_to_whoever_looks(
     async with aclosing(source.stops()) as stops:
         with pytest.raises(UnavailableError, match="cannot read"):
             await anext(stops)
+
+
+async def test_a_medium_that_hangs_is_away_and_holds_one_thread(book, tmp_path, monkeypatch):
+    book.append(3)
+    copy(book, tmp_path / "copy")
+    source = DirectorySource(tmp_path / "copy", poll_seconds=0.01, look_seconds_max=0.1)
+    goes_on, read, hanging = threading.Event(), durable.read_file, []
+
+    def hangs(path, **bounds):
+        hanging.append(path)
+        goes_on.wait(30)
+        return read(path, **bounds)
+
+    monkeypatch.setattr(durable, "read_file", hangs)
+    try:
+        looks = [source.head(), source.cosigned(), source.next(0, SOON_MS), source.wrap("a", "b")]
+        for refusal in await asyncio.gather(*looks, return_exceptions=True):
+            assert isinstance(refusal, UnavailableError)
+            assert "has not answered" in refusal.message
+        assert len(hanging) == 1
+    finally:
+        goes_on.set()
+    assert (await source.next(0, SOON_MS)).leaves == tuple(book.leaves)
 
 
 @pytest.mark.parametrize("how", ["missing", "cut", "longer", "a pipe"])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 
 import pytest
 
 from enforcer.backends.keys import PrivateKey, verify
+from enforcer.backends.memory_feed import MemoryFeed, MemoryFeedSource
 from enforcer.core.attestation import NotEnforced
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.cosignature import cosign, cosigned_at, with_lines
 from enforcer.core.note import Note
+from enforcer.services.paths import COPIES, FeedPath
 from enforcer.services.plan import Held, make_plan
 from tests.node_world import BAD, WORSE, World, blocking, in_the_ledger, stays, until
 from tests.people import DAY_MS, Land, seal
@@ -286,3 +289,23 @@ async def test_without_a_quorum_nothing_waits_and_it_is_shown(tmp_path):
         await blocking(world)
         await until(lambda: world.status["ledger"]["witnesses"] == "UNWITNESSED")
         assert world.status["waiting_for_witnesses"] == 0
+
+
+class HangingSource(MemoryFeedSource):
+    """A path that never answers for its cosigned checkpoint."""
+
+    is_asked = False
+
+    async def cosigned(self):
+        self.is_asked = True
+        await asyncio.Event().wait()
+
+
+async def test_a_path_that_hangs_keeps_no_block_from_its_witnesses(world):
+    hanging = HangingSource(MemoryFeed())
+    world.paths = (FeedPath(COPIES[0], hanging),)
+    async with world.running():
+        await in_the_ledger(world, BAD)
+        await until(lambda: hanging.is_asked)
+        world.witness()
+        await until(lambda: world.gate.blocks("bad.example.org"))

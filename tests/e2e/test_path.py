@@ -112,7 +112,8 @@ def test_without_redis_orders_and_stops_go_on_by_the_second_path(installation: I
     installation.wait_until(lambda: installation.is_blocked("second.example.org"), "it is blocked")
     installation.stop(first)
     installation.wait_until(lambda: not installation.is_blocked("before.example.org"), "it passes")
-    assert path_is(installation, "sync", "FEEDS")
+    # The status is written a moment after what it tells of.
+    installation.wait_until(lambda: path_is(installation, "sync", "FEEDS"), "the second path feeds")
     assert installation.node_status()["feed"]["state"] == "OK"
     # A control plane that ends in the middle of it costs nothing but the time without one.
     installation.kill("control")

@@ -89,5 +89,15 @@ def check_signer(caller: Caller, envelope: Envelope, state: State) -> None:
     )
 
 
+def check_bringer(caller: Caller, envelope: Envelope, state: State) -> None:
+    """Check that the caller signed the act, or is a node, which passes on what others signed.
+
+    Raises:
+        RefusedError: as `check_signer`.
+    """
+    if caller.role is not Role.NODE:
+        check_signer(caller, envelope, state)
+
+
 def _refused(problem: str) -> RefusedError:
     return RefusedError(problem, advice=_ADVICE, field="certificate")

@@ -8,8 +8,7 @@ from functools import lru_cache
 
 from enforcer.api import translate
 from enforcer.api.access import Context
-from enforcer.api.identity import caller_of, check_signer, trust_domain
-from enforcer.core.key import Role
+from enforcer.api.identity import caller_of, check_bringer, trust_domain
 from enforcer.errors import InputError, RefusedError
 from enforcer.services.attestations import Attestations
 from enforcer.services.fleet import Outcome
@@ -56,8 +55,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         state = self._ledger.state
         envelope = translate.envelope(request.envelope)
         caller = caller_of(context.auth_context(), trust_domain(state.origin))
-        if caller.role is not Role.NODE:
-            check_signer(caller, envelope, state)
+        check_bringer(caller, envelope, state)
         recorded = await self._stopping.stop(envelope)
         return node_pb2.PushStopResponse(
             outcome=node_pb2.STOP_OUTCOME_RECORDED,
@@ -83,8 +81,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         state = self._ledger.state
         envelope = translate.envelope(request.envelope)
         caller = caller_of(context.auth_context(), trust_domain(state.origin))
-        if caller.role is not Role.NODE:
-            check_signer(caller, envelope, state)
+        check_bringer(caller, envelope, state)
         recorded = await self._orders.record_suspension(envelope, request.side_files)
         return node_pb2.PushSuspensionResponse(
             outcome=node_pb2.SUSPENSION_OUTCOME_RECORDED,

@@ -11,9 +11,8 @@ from typing import Final
 
 from enforcer.api import translate
 from enforcer.api.access import Context
-from enforcer.api.identity import caller_of, check_signer, trust_domain
+from enforcer.api.identity import caller_of, check_bringer, trust_domain
 from enforcer.core.envelope import format_envelope
-from enforcer.core.key import Role
 from enforcer.errors import InputError, RefusedError
 from enforcer.services.canaries import ASKED_MAX, TRIAL_SECONDS
 from enforcer.services.node import Node
@@ -61,8 +60,7 @@ class StopService(node_pb2_grpc.NodeServiceServicer):
         envelope = translate.envelope(request.envelope)
         state = self._node.state
         caller = caller_of(context.auth_context(), trust_domain(state.origin))
-        if caller.role is not Role.NODE:
-            check_signer(caller, envelope, state)
+        check_bringer(caller, envelope, state)
         outcome = await self._node.offer_stop(format_envelope(envelope))
         return node_pb2.PushStopResponse(outcome=_OUTCOMES[outcome])
 
@@ -87,8 +85,7 @@ class StopService(node_pb2_grpc.NodeServiceServicer):
         envelope = translate.envelope(request.envelope)
         state = self._node.state
         caller = caller_of(context.auth_context(), trust_domain(state.origin))
-        if caller.role is not Role.NODE:
-            check_signer(caller, envelope, state)
+        check_bringer(caller, envelope, state)
         outcome = await self._node.offer_suspension(format_envelope(envelope), request.side_files)
         return node_pb2.PushSuspensionResponse(outcome=_SUSPENSION_OUTCOMES[outcome])
 

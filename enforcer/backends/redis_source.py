@@ -210,13 +210,13 @@ class RedisFeedSource:
     async def _wait(self, size: int, wait_ms: int) -> FeedUpdate | None:
         """Wait until the stream has entry `size`; what comes with its checkpoint is an update."""
         after = stream_id(size - 1) if size else _FIRST
-        page = self._entries(await self._read(self._keys.log, after, READ_ENTRIES_MAX, wait_ms))
-        run = _run(page, size)
+        messages = await self._read(self._keys.log, after, READ_ENTRIES_MAX, wait_ms)
+        run = _run(self._entries(messages), size)
         while run and not run[-1].is_last_of_batch:
             run.pop()
         if run:
             return FeedUpdate(size, tuple(entry.leaf for entry in run), run[-1].checkpoint)
-        if page:  # it answered at once with nothing to go on with: do not ask again in a hurry
+        if messages:  # it answered at once with nothing to go on with: do not ask again in a hurry
             self._fault("the stream does not go on where we are")
             await asyncio.sleep(wait_ms / 1_000)
         return None

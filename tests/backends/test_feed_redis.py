@@ -61,7 +61,7 @@ async def test_messages_that_are_no_entries_are_passed_over(redis, fields):
     source = redis.source()
     await redis.redis.xadd(KEYS.log, fields, id="1-0")
     assert await source.next(0, SOON_MS) is None
-    assert source.faults
+    assert 1 <= sum(source.faults.values()) <= 8  # and it is not asked again in a hurry
     await source.close()
 
 

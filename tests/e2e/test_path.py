@@ -7,6 +7,7 @@ is verified, and every file is searched for clients and for the names that they 
 import json
 import socket
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_a_redis_full_of_garbage_delays_no_order_and_no_stop(installation: Insta
     installation.wait_until(lambda: installation.is_blocked("sound.example.org"), "it is blocked")
     installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "Redis feeds")
     keys = FeedKeys(ORIGIN)
-    with installation.feed() as thief:
+    with installation.feed() as thief, ExitStack() as ending:
         for key in thief.keys(keys.prefix + "*"):
             thief.delete(key)
             thief.set(key, b"\xff" * 70_000)
@@ -142,15 +143,15 @@ def test_a_redis_full_of_garbage_delays_no_order_and_no_stop(installation: Insta
         thief.set(keys.head, b"x" * 100_000)
         thief.xadd(keys.log, {b"entry": b"\x00" * 100_000, b"checkpoint": b"", b"more": b"x"})
         thief.xadd(keys.stops, {b"envelope": b"{}"})
+        ending.callback(thief.config_set, "min-replicas-to-write", 0)
         thief.config_set("min-replicas-to-write", 1)  # and nobody can mend it
         installation.order(exact("after.example.org"))
         installation.wait_until(lambda: installation.is_blocked("after.example.org"), "it came")
         installation.stop(ref)
         installation.wait_until(lambda: not installation.is_blocked("sound.example.org"), "too")
-        assert path_is(installation, "sync", "FEEDS")
+        installation.wait_until(lambda: path_is(installation, "sync", "FEEDS"), "a second path")
         assert installation.node_status()["feed"]["paths"]["redis"]["reason"]
         installation.wait_until(lambda: installation.node_status()["feed"]["faults"], "counted")
-        thief.config_set("min-replicas-to-write", 0)
     installation.wait_until(lambda: path_is(installation, "redis", "FEEDS"), "it was mended", 60.0)
 
 

@@ -20,13 +20,13 @@ def named(package):
     return patterns
 
 
-@pytest.mark.parametrize("package", ["core", "services", "backends"])
+@pytest.mark.parametrize("package", ["core", "services", "backends", "config"])
 def test_every_name_in_the_code_map_is_a_module(package):
     for pattern in named(package):
         assert list((ROOT / "enforcer" / package).glob(f"{pattern}.py")), pattern
 
 
-@pytest.mark.parametrize("package", ["core", "services", "backends"])
+@pytest.mark.parametrize("package", ["core", "services", "backends", "config"])
 def test_every_module_is_in_the_code_map(package):
     folder = ROOT / "enforcer" / package
     found = {path for pattern in named(package) for path in folder.glob(f"{pattern}.py")}

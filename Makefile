@@ -36,12 +36,13 @@ fix: dev ## what the linters can correct by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Tests wait a third of their time: one worker more than there are processors.
+# Tests wait a third of their time: one worker more than there are processors. A file's tests stay
+# together, but for the thousand rounds, whose installations go side by side; their logs: build/chaos/.
 test: check tools ## check, then every test but the long ones
 	$(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile $(ARGS)
 
 long: dev tools ## the tests of minutes: killing a thousand times, cutting, robbing, fuzzing with sanitisers, bad weather, a million names
-	$(BIN)/python -m pytest -m long $(ARGS)
+	$(BIN)/python -m pytest -m long -v -n $$(($$(nproc) + 1)) --dist loadgroup $(ARGS)
 
 bench: tools ## measure; ARGS= goes to `python -m bench`
 	@.ci/bootstrap bench

@@ -13,6 +13,13 @@ from enforcer.errors import UnavailableError
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests on one worker under ``--dist loadgroup``, unless they name a group."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The shared data: ENFORCER_DATA, else ../shared/data beside the checkout."""

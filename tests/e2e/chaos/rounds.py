@@ -1,16 +1,19 @@
 """Rounds of load and chaos on one installation, each ending with everything in step again.
 
-CHAOS_SEED, printed when a run begins, repeats all choices of one. A run that fails leaves its
-folder, and says where it is and how to run it again.
+CHAOS_SEED, told when a run begins, repeats all choices of one. A run that fails leaves its
+folder, and says where it is and how to run it again. What is told goes to standard error, and to
+build/chaos/SEED.log, where several runs at once can be followed and none is lost.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.e2e.chaos.accidents import Accidents
 from tests.e2e.chaos.invariants import Invariants
@@ -20,6 +23,9 @@ from tests.e2e.chaos.thief import Thief
 from tests.e2e.installation import Installation
 
 Deed = Callable[[], str]
+LOGS = Path(__file__).resolve().parents[3] / "build" / "chaos"
+TOLD_MAX = 2_000
+"""Characters of a failure that are told; pytest tells all of it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,15 @@ def chosen_seed() -> int:
     return int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
+def tell(seed: int, words: str) -> None:
+    """Say a line of one run, on the screen and in its log."""
+    words = f"{seed}: {words}"
+    print(words, file=sys.stderr, flush=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with (LOGS / f"{seed}.log").open("a") as log:
+        log.write(words + "\n")
+
+
 def run(
     installation: Installation,
     seed: int,
@@ -56,13 +71,14 @@ def run(
 
     What ends within `clocks_apart_ms` more than usual is not looked at.
     """
-    print(f"CHAOS_SEED={seed}", flush=True)
+    tell(seed, f"{os.environ.get('PYTEST_CURRENT_TEST', '')} CHAOS_SEED={seed}")
     try:
         _run(installation, seed, deeds, audit_every, clocks_apart_ms)
-    except BaseException:
+    except BaseException as error:
         installation.is_kept = True
-        print(f"left for you to look at: {installation.directory}", flush=True)
-        print(f"once more: CHAOS_SEED={seed} {again}", flush=True)
+        tell(seed, f"failed: {str(error)[:TOLD_MAX]}")
+        tell(seed, f"left for you to look at: {installation.directory}")
+        tell(seed, f"once more: CHAOS_SEED={seed} {again}")
         raise
 
 
@@ -97,10 +113,10 @@ def _run(
             if audit_every and rounds % audit_every == 0:
                 installation.audit()
             seconds = time.monotonic() - began
-            print(
+            tell(
+                seed,
                 f"round {rounds}: {done}; {installation.ledger_size()} entries, "
                 f"{len(installation.answered)} answers, {seconds:.1f} s",
-                flush=True,
             )
     assert invariants.asked > rounds * 20
 

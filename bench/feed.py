@@ -3,7 +3,9 @@
 A real Redis on a Unix socket, the control plane's publisher and list worker, the node's source,
 list keeper and list worker; octets are Redis's own count of what it took in and gave out.
 The node has a version's list when it is on its disk, hashed and checked line by line. Whole: the
-same version without its delta, as it was before there were any. FEED_NAMES says how many names.
+same version without its delta, as it was before there were any. Over the second path: from the
+control plane's gRPC server with mTLS, through a relay that counts all octets on the connection to
+the node. FEED_NAMES says how many names.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,15 +24,21 @@ from redis.asyncio import Redis
 
 from bench import Row
 from bench.path import made_up
+from enforcer.api.control_link import GrpcControlLink
+from enforcer.api.sync_source import SyncSource
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.content import ContentStore
+from enforcer.backends.delta_files import DELTAS, DeltaFiles
 from enforcer.backends.memory import MemoryControl
 from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_server import RedisServer
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.backends.wrap_files import WrapFiles
+from enforcer.core.key import Role
+from enforcer.ports import ControlLink, FeedSource
 from enforcer.services.lists import ListKeeper
 from enforcer.services.sealed_lists import SealedKeeper
+from tests.control import Installation
 from tests.node_world import Log, open_copy
 from tests.people import Land
 
@@ -55,6 +63,38 @@ class Wire:
         return now[0] - before[0], now[1] - before[1]
 
 
+class Relay:
+    """Stands before a TCP port and counts what goes to whoever connects."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self.given = 0
+        self.port = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self._to)
+        with suppress(OSError):
+            await asyncio.gather(self._copy(reader, ours, 0), self._copy(theirs, writer, 1))
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counted: int
+    ) -> None:
+        while data := await reader.read(1 << 16):
+            self.given += counted * len(data)
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
 class Sides:
     """A control plane's feed and a node's, with their disks and workers."""
 
@@ -67,16 +107,20 @@ class Sides:
         self.source = RedisFeedSource(url, self.land.origin)
         self.wire = Wire(Redis.from_url(url))
         self.lists = ContentStore(base / "node", size_bytes_max=LIST_BYTES_MAX)
-        control = MemoryControl()
+        self._theirs = theirs
+        self.keeper = self.keeper_of(self.source, MemoryControl())
+
+    def keeper_of(self, source: FeedSource, control: ControlLink) -> ListKeeper:
+        """Return a node's lists, on its disk, from one path."""
         sealed = SealedKeeper(
             contents=self.lists,
-            wraps=WrapFiles(base / "wraps"),
-            work=theirs,
-            source=self.source,
+            wraps=WrapFiles(self.base / "wraps"),
+            work=self._theirs,
+            source=source,
             control=control,
             receiver=None,
         )
-        self.keeper = ListKeeper(self.lists, theirs, self.source, control, sealed, self.source)
+        return ListKeeper(self.lists, self._theirs, source, control, sealed)
 
     async def publish(self) -> None:
         """Publish what the land recorded since."""
@@ -114,9 +158,31 @@ async def measured(base: Path, url: str) -> list[Row]:
             *await idle(sides),
         ]
         assert await sides.keeper.bring(old)
-        for changed in CHANGED:
-            rows += await version(sides, old, lines, changed)
+        async with second_path(sides) as second:
+            for changed in CHANGED:
+                rows += await version(sides, second, old, lines, changed)
         return rows
+
+
+@dataclass
+class Second:
+    """The control plane's own stream and calls, as a node has them."""
+
+    directory: Path
+    keeper: ListKeeper
+    relay: Relay
+
+
+@asynccontextmanager
+async def second_path(sides: Sides) -> AsyncIterator[Second]:
+    directory = sides.base / "control"
+    directory.mkdir()
+    async with Installation(directory) as control:
+        relay = Relay(control.control.port)
+        files = control.issue(Role.NODE, "node-1")
+        async with relay.open(), control.connect(files, port=relay.port) as client:
+            keeper = sides.keeper_of(SyncSource(client), GrpcControlLink(client))
+            yield Second(directory / "ledger", keeper, relay)
 
 
 @asynccontextmanager
@@ -160,7 +226,9 @@ async def idle(sides: Sides) -> list[Row]:
     return [Row("a node at rest, both ways", (taken + given) / IDLE_SECONDS, "octets a second")]
 
 
-async def version(sides: Sides, old: str, lines: list[bytes], changed: int) -> list[Row]:
+async def version(
+    sides: Sides, second: Second, old: str, lines: list[bytes], changed: int
+) -> list[Row]:
     """A version that takes out half so many lines as it adds, or the one line."""
     chance, what = Random(changed), f"{changed:,} lines changed"
     gone = set(chance.sample(range(len(lines)), changed // 2))
@@ -186,4 +254,27 @@ async def version(sides: Sides, old: str, lines: list[bytes], changed: int) -> l
         rows.append(Row(f"{what}: to a node, {way}", found[way], "octets"))
         rows.append(Row(f"{what}: until the node has it, {way}", seconds, "s"))
     rows.append(Row(f"{what}: whole in times", found["whole"] / found["by the delta"], "times"))
+    return [*rows, *await by_the_second_path(sides, second, (digest, old), what)]
+
+
+async def by_the_second_path(
+    sides: Sides, second: Second, delta: tuple[str, str], what: str
+) -> list[Row]:
+    """The same version, where Redis is away."""
+    digest, old = delta
+    files = DeltaFiles(second.directory / DELTAS)
+    files.path(delta).parent.mkdir(exist_ok=True)
+    files.path(delta).write_bytes((sides.base / "delta").read_bytes())
+    ContentStore(second.directory / "lists", size_bytes_max=LIST_BYTES_MAX).put_file(
+        sides.book.lists.path(digest)
+    )
+    rows = []
+    for way, bases in (("by the delta", {digest: old}), ("whole", {})):
+        second.keeper.distrust(digest)
+        sides.lists.remove(digest)
+        second.keeper.expect({}, [digest], bases)
+        before = second.relay.given
+        assert await second.keeper.bring(digest)
+        octets = second.relay.given - before
+        rows.append(Row(f"{what}: to a node, {way}, over the second path", octets, "octets"))
     return rows

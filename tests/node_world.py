@@ -44,7 +44,7 @@ from enforcer.core.policy import DAY_MS
 from enforcer.core.table import IpMeasure
 from enforcer.core.trust import Trust
 from enforcer.errors import UnavailableError
-from enforcer.ports import FeedUpdate
+from enforcer.ports import FeedSource, FeedUpdate
 from enforcer.services.attest import Attester
 from enforcer.services.canaries import Canaries
 from enforcer.services.enforce import Enforcer
@@ -136,6 +136,8 @@ class World:
         self.control = MemoryControl()
         self.paths: tuple[FeedPath, ...] = ()
         """Paths beside the first."""
+        self.copies: tuple[FeedSource, ...] = ()
+        """Those of them that lists are asked of at the last."""
         self.gate = MemoryGate(self.clock)
         self.has_gate = True
         self.work = InlineListWork()
@@ -199,7 +201,7 @@ class World:
                 control=self.control,
                 receiver=self.receiver,
             )
-            lists = ListKeeper(ledger.lists, self.work, feeds, self.control, sealed, source)
+            lists = ListKeeper(ledger.lists, self.work, feeds, self.control, sealed, self.copies)
             trust = replace(trust_of(self.land, self.log), witnesses=self.witnesses)
             firewall = self._firewall_of(lists, time)
             node = Node(

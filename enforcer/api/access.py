@@ -61,6 +61,7 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.AuditService/ReadEntries": EVERYBODY,
     "/enforcer.v1.AuditService/GetTile": EVERYBODY,
     "/enforcer.v1.AuditService/GetTargetList": EVERYBODY,
+    "/enforcer.v1.AuditService/GetTargetListDelta": EVERYBODY,
     "/enforcer.v1.AuditService/GetWrap": EVERYBODY,
     "/enforcer.v1.AuditService/GetSideFile": PERSONS,
     "/enforcer.v1.AuditService/GetFleet": PERSONS,

@@ -11,7 +11,7 @@ from enforcer.api.access import Context
 from enforcer.core.envelope import format_envelope
 from enforcer.core.tile import TILE_WIDTH
 from enforcer.errors import InputError, NotFoundError
-from enforcer.ports import Contents, LedgerFiles, Wraps
+from enforcer.ports import Contents, DeltaFiles, LedgerFiles, Wraps
 from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
 from enforcer.services.ledger import Ledger
@@ -32,6 +32,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self,
         files: LedgerFiles,
         lists: Contents,
+        deltas: DeltaFiles,
         side: Contents,
         wraps: Wraps,
         cosigned: Cosigned,
@@ -40,6 +41,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     ) -> None:
         self._files = files
         self._lists = lists
+        self._deltas = deltas
         self._side = side
         self._wraps = wraps
         self._cosigned = cosigned
@@ -97,6 +99,14 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         chunks = self._lists.chunks(request.target_list_sha256)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield audit_pb2.GetTargetListResponse(chunk=chunk)
+
+    async def GetTargetListDelta(
+        self, request: audit_pb2.GetTargetListDeltaRequest, context: Context
+    ) -> AsyncIterator[audit_pb2.GetTargetListDeltaResponse]:
+        """Read what a list differs in; who applies it compares the result's hash."""
+        chunks = self._deltas.chunks((request.target_list_sha256, request.base_sha256))
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield audit_pb2.GetTargetListDeltaResponse(chunk=chunk)
 
     async def GetWrap(
         self, request: audit_pb2.GetWrapRequest, context: Context

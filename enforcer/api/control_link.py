@@ -42,6 +42,14 @@ class GrpcControlLink:
         """
         return self._client.get_target_list(sha256)
 
+    def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from another; nothing is verified.
+
+        Raises:
+            NotFoundError: the control plane made no such delta.
+        """
+        return self._client.get_target_list_delta(sha256, base_sha256)
+
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver.
 

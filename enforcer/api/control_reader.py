@@ -251,6 +251,14 @@ class ControlReader:
         if hashed.hexdigest() != name:
             raise _other_content("target list", name, hashed.hexdigest())
 
+    async def get_target_list_delta(self, name: str, base: str) -> AsyncIterator[bytes]:
+        """Read what a list differs in from the list `base`, in chunks; nothing is verified."""
+        request = audit_pb2.GetTargetListDeltaRequest(target_list_sha256=name, base_sha256=base)
+        async for message in messages(
+            self._audit.GetTargetListDelta(request, timeout=STREAM_SECONDS_MAX)
+        ):
+            yield message.chunk
+
     async def get_wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Read a sealed list's key, wrapped for one receiver; nothing is verified."""
         request = audit_pb2.GetWrapRequest(sealed_sha256=sealed_sha256, key_id=key_id)

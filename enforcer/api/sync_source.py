@@ -138,6 +138,17 @@ class SyncSource:
             yield chunk
         raise _not_here(f"target list {sha256}")
 
+    async def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Raise NotFoundError, as of lists."""
+        absent: tuple[bytes, ...] = ()
+        for chunk in absent:
+            yield chunk
+        raise _not_here(f"delta from the list {base_sha256} to {sha256}")
+
+    def count_fault(self, what: str) -> None:
+        """Count that something which came turned out to be wrong when it was used."""
+        self._fault(what)
+
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Raise NotFoundError: the control plane gives wraps by a call of their own."""
         raise _not_here(f"wrap of the sealed list {sealed_sha256} for {key_id}")

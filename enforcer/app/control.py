@@ -32,7 +32,7 @@ from enforcer.app.standby_settings import settings_of
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.control_marks import SERVING, Mark, MarkFile
-from enforcer.backends.delta_files import DeltaFiles
+from enforcer.backends.delta_files import DELTAS, DeltaFiles
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
@@ -159,11 +159,12 @@ async def serving(
         )
         seal.check(ledger.state)
         async with ledger, AsyncExitStack() as stack:
+            delta_files = DeltaFiles(config.ledger_dir / DELTAS)
             publication = Publication(
                 feed,
                 ledger,
                 files.lists,
-                Deltas(feed, files.lists, DeltaFiles(config.ledger_dir / "deltas"), work),
+                Deltas(feed, files.lists, delta_files, work),
                 config.reconcile_interval_seconds,
             )
             secrets = ListSecrets(
@@ -214,6 +215,7 @@ async def serving(
                 AuditService(
                     files,
                     files.lists,
+                    delta_files,
                     files.side,
                     files.wraps,
                     cosigned,

@@ -145,7 +145,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         tls.taken = partial(_renew, (client, *followed))
         control = GrpcControlLink(client)
         node_time = NodeTime(SystemClock(), files)
-        paths, redis, copies = await _paths(config, trust.origin, client, node_time, stack)
+        paths, copies = await _paths(config, trust.origin, client, node_time, stack)
         # Two processes: a table, and so a stop, never waits for a list to be checked.
         checking = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
         compiling = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
@@ -162,7 +162,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
             receiver=receiver,
             copies=copies,
         )
-        lists = ListKeeper(ledger.lists, checking, paths, control, sealed, redis, copies)
+        lists = ListKeeper(ledger.lists, checking, paths, control, sealed, copies)
         gate = GateClient(config.gate_socket) if config.gate_socket is not None else None
         firewall = None
         if config.firewall.backend != "none":
@@ -209,14 +209,13 @@ async def _paths(
     client: ControlClient,
     node_time: NodeTime,
     stack: AsyncExitStack,
-) -> tuple[FeedPaths, RedisFeedSource | None, tuple[DirectorySource, ...]]:
-    """Return the ways by which the ledger comes here, in their order; Redis and copies apart too.
+) -> tuple[FeedPaths, tuple[DirectorySource, ...]]:
+    """Return the ways by which the ledger comes here, in their order; the copies apart too.
 
     Raises:
         InputError: the Redis URL is none.
     """
     paths: list[FeedPath] = []
-    redis = None
     if config.redis is not None:
         redis = RedisFeedSource(
             place_of(config.redis), origin, poll_interval_ms=config.poll_interval_ms
@@ -229,7 +228,7 @@ async def _paths(
     copies = tuple(map(DirectorySource, config.copies))
     paths += map(FeedPath, COPIES, copies)
     made = FeedPaths(paths, node_time.now_ms, unheard_seconds_max=config.sync.unheard_seconds_max)
-    return made, redis, copies
+    return made, copies
 
 
 def _receiver(config: NodeConfig, key: PrivateKey) -> Receiver | None:

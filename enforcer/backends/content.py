@@ -90,13 +90,7 @@ class ContentStore:
         Raises:
             InputError: it is not 64 lower-case hexadecimal digits.
         """
-        # Names come from the network: nothing but hexadecimal may become a path.
-        if not _is_name(sha256):
-            raise InputError(
-                f"{sha256[:80]!r} is not a SHA-256",
-                advice="Give 64 lower-case hexadecimal digits.",
-                field="sha256",
-            )
+        check_name(sha256)
         return self.directory / sha256
 
     def read(self, sha256: str) -> bytes:
@@ -276,6 +270,20 @@ class ContentWriter:
             self._temporary.replace(target)
         durable.sync_directory(target.parent)
         return sha256
+
+
+def check_name(sha256: str) -> None:
+    """Check what is to become a path: names come from the network.
+
+    Raises:
+        InputError: it is not 64 lower-case hexadecimal digits.
+    """
+    if not _is_name(sha256):
+        raise InputError(
+            f"{sha256[:80]!r} is not a SHA-256",
+            advice="Give 64 lower-case hexadecimal digits.",
+            field="sha256",
+        )
 
 
 def _is_name(text: str) -> bool:

@@ -1,10 +1,10 @@
 """The feed as a copied ledger in a directory: :class:`enforcer.ports.FeedSource`.
 
-The layout is the ledger's own (checkpoint, cosigned, tile/entries/…, lists/, wraps/), as a copy of
-its files gives it or `enforcer audit export` unpacked, and stops/ beside it with signed stops, one
-in a file. It is looked at now and then. Refuses what is no regular file; believes nothing. Always
-true: what is cut, or not copied yet, is said and gives no entry; and a medium that hangs holds one
-thread of its own, and nobody who waits for it for longer than `LOOK_SECONDS_MAX`.
+The layout is the ledger's own (checkpoint, cosigned, tile/entries/…, lists/, deltas/, wraps/), as
+a copy of its files gives it or `enforcer audit export` unpacked, and stops/ beside it with signed
+stops, one in a file. It is looked at now and then. Refuses what is no regular file; believes
+nothing. Always true: what is cut, or not copied yet, is said and gives no entry; and a medium that
+hangs holds one thread of its own, and nobody who waits for it for longer than `LOOK_SECONDS_MAX`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Final, TypeVar
 
 from enforcer.backends import durable
 from enforcer.backends.content import ContentStore
+from enforcer.backends.delta_files import DELTAS, DeltaFiles
 from enforcer.backends.feed_format import (
     LIST_BYTES_MAX,
     STOP_BYTES_MAX,
@@ -66,6 +67,7 @@ class DirectorySource:
         self._thread = ThreadPoolExecutor(1, "copy")
         self._tiles = TileFiles(directory)
         self._lists = ContentStore(directory / "lists", size_bytes_max=LIST_BYTES_MAX)
+        self._deltas = DeltaFiles(directory / DELTAS)
         self._wraps = WrapFiles(directory / "wraps")
         self._faults: Counter[str] = Counter()
         self._no_stops: set[str] = set()
@@ -139,6 +141,27 @@ class DirectorySource:
         chunks = self._lists.chunks(sha256)
         while (chunk := await self._do(lambda: next(chunks, None))) is not None:
             yield chunk
+
+    async def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from another.
+
+        Raises:
+            NotFoundError: the copy does not have it.
+        """
+        delta = sha256, base_sha256
+        if not await self._do(lambda: _is_regular(self._deltas.path(delta))):
+            raise NotFoundError(
+                f"the copy in {self._directory} has no delta to the list {sha256}",
+                advice="Take the whole list.",
+                field="base_sha256",
+            )
+        chunks = self._deltas.chunks(delta)
+        while (chunk := await self._do(lambda: next(chunks, None))) is not None:
+            yield chunk
+
+    def count_fault(self, what: str) -> None:
+        """Count that something in the copy turned out to be wrong when it was used."""
+        self._faults[what] += 1
 
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver.

@@ -38,6 +38,7 @@ from enforcer.errors import (
 from enforcer.ports import (
     CollateralWork,
     CompileJob,
+    Delta,
     GateMode,
     GateReport,
     GuardJob,
@@ -290,6 +291,9 @@ class MemoryControl:
     suspensions: list[tuple[bytes, tuple[bytes, ...]]] = field(default_factory=list)
     cosigned: list[bytes] = field(default_factory=list)
     lists: dict[str, bytes] = field(default_factory=dict)
+    deltas: dict[Delta, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    """The lists and deltas that it was asked for, by SHA-256."""
     wraps: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     async def attest(self, envelope: bytes) -> None:
@@ -331,9 +335,22 @@ class MemoryControl:
             NotFoundError: it has no such list.
         """
         self._check_away()
+        self.asked.append(sha256)
         if sha256 not in self.lists:
             raise NotFoundError(f"there is no list {sha256}", advice="Upload it.")
         yield self.lists[sha256]
+
+    async def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from another.
+
+        Raises:
+            NotFoundError: it has no such delta.
+        """
+        self._check_away()
+        self.asked.append(sha256)
+        if (sha256, base_sha256) not in self.deltas:
+            raise NotFoundError(f"there is no delta to {sha256}", advice="Take the list.")
+        yield self.deltas[sha256, base_sha256]
 
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver.

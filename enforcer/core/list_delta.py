@@ -29,6 +29,15 @@ def delta_bytes_max(list_bytes: int) -> int:
     return min(list_bytes // PARTS_MIN, DELTA_BYTES_MAX)
 
 
+def may_have_delta(base_bytes: int) -> bool:
+    """Tell whether a delta is made to any list from one of that length.
+
+    A delta has what the list is longer by, so a list that is `PARTS_MIN` times as long as its
+    delta, or more, is at most a third longer than its base.
+    """
+    return base_bytes * PARTS_MIN >= LIST_BYTES_MIN * (PARTS_MIN - 1)
+
+
 def base_of(state: State, order: OrderProposed) -> str | None:
     """Return the SHA-256 of the list in whose place an order puts its own; None: of no public one.
 

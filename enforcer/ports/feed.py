@@ -118,6 +118,13 @@ class FeedSource(Protocol):
             NotFoundError: the feed does not have it.
         """
 
+    def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from one that is at hand.
+
+        Raises:
+            NotFoundError: the feed does not have it.
+        """
+
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver.
 
@@ -125,16 +132,5 @@ class FeedSource(Protocol):
             NotFoundError: the feed does not have it.
         """
 
-
-class DeltaSource(Protocol):
-    """Where a node asks for what a list differs in; nothing that it returns is to be believed."""
-
-    def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
-        """Yield what a list differs in from one that is at hand.
-
-        Raises:
-            NotFoundError: it is not there.
-        """
-
     def count_fault(self, what: str) -> None:
-        """Count that something in there turned out to be wrong when it was used."""
+        """Count that something in the feed turned out to be wrong when it was used."""

@@ -33,6 +33,13 @@ class ControlLink(Protocol):
             NotFoundError: the control plane does not have it either.
         """
 
+    def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from another; nothing is verified.
+
+        Raises:
+            NotFoundError: the control plane made no such delta.
+        """
+
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver, where the feed does not have it.
 

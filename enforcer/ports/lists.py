@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -186,6 +186,14 @@ class DeltaFiles(Protocol):
 
     def has(self, delta: Delta) -> bool:
         """Tell whether a delta is here."""
+
+    def chunks(self, delta: Delta) -> Iterator[bytes]:
+        """Yield a delta's octets; they are not verified.
+
+        Raises:
+            InputError: it is named by no two SHA-256.
+            NotFoundError: it is not here.
+        """
 
     def keep_only(self, deltas: Collection[Delta]) -> None:
         """Remove all others."""

@@ -1,30 +1,41 @@
 """The target lists that a node has at hand: fetched, hashed, checked, and only then used.
 
-Fetched from the feed, else from the control plane; streamed to disk, never held in memory, but
-for sealed lists: of those the disk has the sealed octets, and memory what was opened. Refuses a
-list that is not what its hash or its grammar says. A list that is missing makes its order wait,
-and no other.
+Fetched from the feed, else from the control plane, else from a copy: from each as what it differs
+in from a list that is here, if it has that. Streamed to disk, never held in memory, but for sealed
+lists: of those the disk has the sealed octets, and memory what was opened. Refuses a list that is
+not what its hash or its grammar says. A list that is missing makes its order wait, and no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from enforcer.core import list_delta
 from enforcer.core.sealed import SealedList
 from enforcer.core.table import OrderRow
 from enforcer.errors import EnforcerError, InputError, IntegrityError, NotFoundError
-from enforcer.ports import Contents, ControlLink, DeltaSource, FeedSource, ListWork, OpenedList
+from enforcer.ports import Contents, ControlLink, FeedSource, ListWork, OpenedList
 from enforcer.services.paths import FeedPaths
 from enforcer.services.sealed_lists import SealedKeeper
 
 NO_BASES: Final[Mapping[str, str]] = {}
 
 _log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Somewhere to fetch lists from."""
+
+    name: str
+    at: FeedSource | FeedPaths | ControlLink
+    count_fault: Callable[[str], None]
 
 
 class ListKeeper:
@@ -37,23 +48,20 @@ class ListKeeper:
         source: FeedSource | FeedPaths,
         control: ControlLink,
         sealed: SealedKeeper,
-        deltas: DeltaSource | None = None,
         copies: Sequence[FeedSource] = (),
     ) -> None:
-        """Take the parts; `deltas` where the feed has what lists differ in, `copies` as the last.
-
-        Lists come from the path that is followed, else the control plane, else a copy.
-        """
-        self._copies = copies
+        """Take the parts; `source` is the first that is asked, `copies` are the last."""
+        self._sources = (
+            _Source("feed", source, source.count_fault),
+            _Source("control plane", control, source.count_fault),
+            *(_Source("copy", copy, copy.count_fault) for copy in copies),
+        )
         self._contents = contents
         self._keeper = sealed
-        self._deltas = deltas
         self._bases: Mapping[str, str] = {}
         self._sealed: dict[str, list[SealedList]] = {}
         self._opened: dict[str, OpenedList] = {}
         self._work = work
-        self._source = source
-        self._control = control
         self._counts: dict[str, int] = {}  # SHA-256 -> targets, of lists checked by this process
         self._unusable: set[str] = set()  # what has the right hash, and breaks the grammar
         self._absent: set[str] = set()  # what nobody had when it was asked for last
@@ -132,7 +140,7 @@ class ListKeeper:
             return True
         if sha256 in self._unusable:
             return False
-        if await self._patch(sha256) or await self._fetch_any(sha256):
+        if await self._fetch_any(sha256, self._base_of(sha256)):
             is_good = await self._check(sha256)
             if not is_good:
                 self._unusable.add(sha256)
@@ -163,45 +171,53 @@ class ListKeeper:
         if opened is not None:
             opened.close()
 
-    async def _patch(self, sha256: str) -> bool:
+    def _base_of(self, sha256: str) -> str | None:
+        """Return the list that is here and that this one follows, if it may have a delta."""
+        base = self._bases.get(sha256)
+        if base is None or not self._contents.has(base):
+            return None
+        try:
+            size_bytes = self._contents.path(base).stat().st_size
+        except OSError:
+            return None
+        return base if list_delta.may_have_delta(size_bytes) else None
+
+    async def _fetch_any(self, sha256: str, base: str | None = None) -> bool:
+        """Fetch a file from wherever it is, if it can be as a delta; tell whether that worked.
+
+        Who is asked next is asked only where the one before has neither.
+        """
+        for each in self._sources:
+            if base is not None and await self._patch(sha256, base, each):
+                return True
+            if await self._fetch(sha256, each.name, each.at.list_chunks(sha256)):
+                return True
+        return False
+
+    async def _patch(self, sha256: str, base: str, source: _Source) -> bool:
         """Make a list of the one that it follows and what it differs in; tell whether that worked.
 
-        It is kept under its hash alone, so whatever else comes out was wrong in the feed, unless
+        It is kept under its hash alone, so whatever else comes out was wrong at the source, unless
         the base was altered here.
         """
-        base = self._bases.get(sha256)
-        if self._deltas is None or base is None or not self._contents.has(base):
-            return False
         try:
             await self._work.patch_list(
                 self._contents.path(base),
-                self._deltas.delta_chunks(sha256, base),
+                source.at.delta_chunks(sha256, base),
                 self._contents.path(sha256),
             )
         except NotFoundError:
             return False
-        except (InputError, IntegrityError) as error:
-            if error.data.get("expected") != base:
-                self._deltas.count_fault("a delta is not that of the list that it names")
-            _log.warning("made no list of its delta", list=sha256, problem=error.message)
-            return False
         except EnforcerError as error:
-            _log.warning("made no list of its delta", list=sha256, problem=error.message)
+            is_wrong = isinstance(error, (InputError, IntegrityError))
+            if is_wrong and error.data.get("expected") != base:
+                source.count_fault("a delta is not that of the list that it names")
+            _log.warning(
+                "made no list of its delta", list=sha256, source=source.name, problem=error.message
+            )
             return False
-        _log.info("made a list of its delta", list=sha256, base=base)
+        _log.info("made a list of its delta", list=sha256, base=base, source=source.name)
         return True
-
-    async def _fetch_any(self, sha256: str) -> bool:
-        """Fetch a file from wherever it is; tell whether that worked."""
-        sources = (
-            ("feed", self._source.list_chunks(sha256)),
-            ("control plane", self._control.list_chunks(sha256)),
-            *(("copy", copy.list_chunks(sha256)) for copy in self._copies),
-        )
-        for name, chunks in sources:
-            if await self._fetch(sha256, name, chunks):
-                return True
-        return False
 
     async def _fetch(self, sha256: str, name: str, chunks: AsyncIterator[bytes]) -> bool:
         try:

@@ -190,6 +190,18 @@ class FeedPaths:
         """
         return self._source.list_chunks(sha256)
 
+    def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Yield what a list differs in from another, from the path that is followed.
+
+        Raises:
+            NotFoundError: it does not have it.
+        """
+        return self._source.delta_chunks(sha256, base_sha256)
+
+    def count_fault(self, what: str) -> None:
+        """Count something that turned out to be wrong, for the path that is followed."""
+        self._source.count_fault(what)
+
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver, from the path that is followed.
 

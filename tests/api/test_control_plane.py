@@ -156,6 +156,18 @@ async def test_an_outsider_reads_enough_to_verify_the_ledger(served, tmp_path):
     assert (targets, reasons) == (TARGETS, REASONS)
 
 
+async def test_a_new_version_of_a_long_list_is_read_as_what_it_differs_in(served, tmp_path):
+    lines = [b"exact n%03d.example.org\n" % at for at in range(400)]
+    old, new = b"".join(lines), b"".join(lines[1:])
+    ref = await proposed(served, tmp_path, old)
+    served.feed.is_away = True  # it is made and served without Redis
+    await proposed(served, tmp_path, new, order_id=ref.order_id, version=2, supersedes=ref)
+    names = [sha256(text).hexdigest() for text in (new, old)]
+    async with served.client(served.land.node) as client:
+        chunks = [chunk async for chunk in client.get_target_list_delta(*names)]
+    assert b"".join(chunks) == b"-" + lines[0]
+
+
 async def test_a_long_ledger_comes_in_several_messages(served):
     land = served.land
     acts = (seal(land.order(case_reference="x" * 400), land.proposer.key) for _ in range(600))

@@ -448,6 +448,9 @@ async def test_what_is_not_there_is_said_to_be_not_there(served, method, args, k
         ("read_entries", (99,), InputError),
         ("get_target_list", ("0" * 64,), NotFoundError),
         ("get_target_list", ("..",), InputError),
+        ("get_target_list_delta", ("0" * 64, "1" * 64), NotFoundError),
+        ("get_target_list_delta", ("0" * 64, "../../../etc/passwd"), InputError),
+        ("get_target_list_delta", ("..", "1" * 64), InputError),
     ],
 )
 async def test_streams_end_with_the_same_errors(served, method, args, kind):

@@ -16,8 +16,9 @@ import pytest
 
 from enforcer.app.audit_archive import export_archive
 from enforcer.backends import directory_source, durable
+from enforcer.backends.delta_files import DELTAS, DeltaFiles
 from enforcer.backends.directory_source import DirectorySource
-from enforcer.errors import NotFoundError, UnavailableError
+from enforcer.errors import InputError, NotFoundError, UnavailableError
 from tests.backends.feed_world import SOON_MS, Book, read_all
 from tests.ledgers import TARGETS, Archive
 
@@ -70,6 +71,21 @@ async def test_no_copy_at_all_is_away_and_an_empty_directory_has_no_head(source,
     (tmp_path / "copy").mkdir()
     assert await source.head() is None
     assert await source.next(0, SOON_MS) is None
+
+
+async def test_a_copy_gives_what_a_list_differs_in(book, source, tmp_path):
+    book.append(3)
+    old, new = (sha256(name).hexdigest() for name in (b"old", b"new"))
+    files = DeltaFiles(book.files.path / DELTAS)
+    files.path((new, old)).parent.mkdir()
+    files.path((new, old)).write_bytes(b"+exact bad.example.org\n" * 100_000)
+    copy(book, tmp_path / "copy")
+    found = b"".join([chunk async for chunk in source.delta_chunks(new, old)])
+    assert found == files.path((new, old)).read_bytes()
+    with pytest.raises(NotFoundError, match="no delta"):
+        [chunk async for chunk in source.delta_chunks(old, new)]
+    with pytest.raises(InputError):
+        [chunk async for chunk in source.delta_chunks(new, "../checkpoint")]
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES])

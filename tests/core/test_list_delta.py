@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from enforcer.core.list_delta import DELTA_BYTES_MAX, bases, delta_bytes_max
+from enforcer.core.list_delta import DELTA_BYTES_MAX, bases, delta_bytes_max, may_have_delta
 from enforcer.core.order import PublicationMode
 from enforcer.core.policy import Pins
 from tests.people import Land, hidden, seal
@@ -86,3 +86,12 @@ def test_a_delta_is_at_most_a_quarter_of_its_list_and_of_short_lists_there_is_no
     assert delta_bytes_max(4_095) == 0
     assert delta_bytes_max(4_096) == 1_024
     assert delta_bytes_max(1 << 40) == DELTA_BYTES_MAX
+
+
+def test_no_delta_is_made_from_a_list_that_is_too_short_for_one():
+    for base in (0, 1_000, 3_071):
+        assert not may_have_delta(base)
+        for longer in range(4_096, 40_000):  # a delta has all that the list is longer by
+            assert delta_bytes_max(longer) < longer - base + 1
+    assert may_have_delta(3_072)
+    assert delta_bytes_max(4_096) >= 4_096 - 3_072

@@ -110,7 +110,7 @@ class Provider:
             control=control,
             receiver=Receiver(self._person.key.key_id, self._person.encryption_secret),
         )
-        lists = ListKeeper(ledger.lists, work, source, control, sealed, source)
+        lists = ListKeeper(ledger.lists, work, source, control, sealed)
         time = NodeTime(clock, files)
         pieces = PieceWorker()
         stack.callback(pieces.close)

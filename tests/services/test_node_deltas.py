@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import pytest
 
+from enforcer.backends.directory_source import DirectorySource
 from enforcer.core.order import PublicationMode
 from enforcer.core.policy import Pins
 from tests.node_world import World, blocking, holds, until
@@ -82,6 +83,46 @@ async def test_without_a_delta_the_whole_list_is_fetched_and_nothing_is_wrong(wo
         await world.publish()
         await until(lambda: world.gate.blocks("worse.example.org"))
         assert world.status["feed"]["faults"] == {}
+
+
+@pytest.mark.parametrize("way", ["control plane", "copy"])
+async def test_a_delta_comes_from_wherever_the_feed_does_not_have_the_list(world, way):
+    copy = world.directory / "copy"
+    world.copies = (DirectorySource(copy),)
+    async with world.running():
+        ref = await blocking(world, OLD, "n0000.example.org")
+        if way == "copy":
+            (copy / "deltas").mkdir(parents=True)
+            (copy / "deltas" / f"{digest(NEW)}.{digest(OLD)}").write_bytes(DELTA)
+        else:
+            world.control.deltas[digest(NEW), digest(OLD)] = DELTA
+        world.land.in_force_order(NEW, order_id=ref.order_id, version=2, supersedes=ref)
+        await world.publish()
+        await until(lambda: world.gate.blocks("worse.example.org"))
+        assert kept(world, NEW) == NEW
+        assert world.status["feed"]["faults"] == {}
+
+
+async def test_a_wrong_delta_of_the_control_plane_counts_and_its_whole_list_is_taken(world):
+    async with world.running():
+        ref = await blocking(world, OLD, "n0000.example.org")
+        world.control.deltas[digest(NEW), digest(OLD)] = DELTA + b"+exact z.example.org\n"
+        world.control.lists[digest(NEW)] = NEW
+        world.land.in_force_order(NEW, order_id=ref.order_id, version=2, supersedes=ref)
+        await world.publish()
+        await until(lambda: world.gate.blocks("worse.example.org"))
+        await until(lambda: world.status["feed"]["faults"].get(FAULT) == 1)
+        assert kept(world, NEW) == NEW
+
+
+async def test_nobody_else_is_asked_for_a_delta_where_the_feed_has_the_list(world):
+    async with world.running():
+        ref = await blocking(world, OLD, "n0000.example.org")
+        world.bring(NEW)
+        world.land.in_force_order(NEW, order_id=ref.order_id, version=2, supersedes=ref)
+        await world.publish()
+        await until(lambda: world.gate.blocks("worse.example.org"))
+        assert world.control.asked == []
 
 
 async def test_a_node_that_never_had_the_base_fetches_the_whole_list(world):

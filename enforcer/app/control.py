@@ -27,7 +27,7 @@ from enforcer.app.control_fleet import FleetParts, fleet_of
 from enforcer.app.live_tls import LiveTls
 from enforcer.app.log_keys import LogKeys
 from enforcer.app.redis_place import place_of
-from enforcer.app.standby import Taken, stand_by
+from enforcer.app.standby import Taken, fold_of, stand_by
 from enforcer.app.standby_settings import settings_of
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
@@ -53,6 +53,7 @@ from enforcer.services.cosigned import Cosigned
 from enforcer.services.deltas import Deltas
 from enforcer.services.guards import Guards
 from enforcer.services.ledger import Ledger
+from enforcer.services.ledger_fold import keep_fold
 from enforcer.services.list_secrets import ListSecrets
 from enforcer.services.order_reader import OrderReader
 from enforcer.services.order_watch import OrderWatch
@@ -151,11 +152,12 @@ async def serving(
     # Not 0: a core pattern that is a pipe heeds nothing but 1 (core(5)). Children inherit it.
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     tls = LiveTls(config.tls, serves=True)
-    lock, warm = (taken.lock, taken.fold) if taken is not None else (None, None)
+    lock = taken.lock if taken is not None else None
+    fold = taken.fold if taken is not None else fold_of(config, trust)
     files = await asyncio.to_thread(_open, config.ledger_dir, trust, lock)
     with files, taken.mark if taken is not None else MarkFile(config.ledger_dir) as mark:
         ledger = await Ledger.open(
-            files, trust, verify, seal, clock or SystemClock(), progress, warm
+            files, trust, verify, seal, clock or SystemClock(), progress, fold
         )
         seal.check(ledger.state)
         async with ledger, AsyncExitStack() as stack:
@@ -230,6 +232,7 @@ async def serving(
                 _every(config.reconcile_interval_seconds, stopping.record_unlogged),
                 _show(mark, ledger, settings_of(config, trust)),
                 *(tls.watch(), recheck.run(), wrapping.run()),
+                *([keep_fold(ledger, fold.keeper)] if fold.keeper is not None else ()),
             )
             own = [asyncio.create_task(each) for each in beside]
             tasks = frozenset(

@@ -30,7 +30,7 @@ from enforcer.backends import durable
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.directory_source import DirectorySource
-from enforcer.backends.fold_file import FoldFile
+from enforcer.backends.fold_file import FOLD_FILE, FoldFile
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
@@ -149,7 +149,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         # Two processes: a table, and so a stop, never waits for a list to be checked.
         checking = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
         compiling = await stack.enter_async_context(ListWorker(idle_seconds=WORKER_SECONDS))
-        folds = FoldKeeper(FoldFile(config.state_dir / "fold", trust, key, verify))
+        folds = FoldKeeper(FoldFile(config.state_dir / FOLD_FILE, trust, key, verify))
         replica = Replica(trust, verify, ledger, folds)
         own = trust.witnesses.key_of(key.public_key)
         cosigner = Cosigner(own, key, control, node_time) if own is not None else None

@@ -23,7 +23,8 @@ from enforcer.app.standby_settings import settings_of
 from enforcer.backends import durable
 from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.control_marks import STANDBY, Mark, MarkFile, serving
-from enforcer.backends.keys import verify
+from enforcer.backends.fold_file import FOLD_FILE, FoldFile
+from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.lock import DirectoryLock
 from enforcer.backends.service_manager import notify, notify_ready, notify_stopping
 from enforcer.backends.tiles import LOCK_FILE, TileLedger
@@ -31,6 +32,7 @@ from enforcer.config import ControlConfig
 from enforcer.core.note import VerifierKey
 from enforcer.core.trust import Trust
 from enforcer.errors import ConflictError, EnforcerError, InputError
+from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.warm_fold import Progress, WarmFold
 
 LOOK_SECONDS: Final = 0.02
@@ -77,6 +79,17 @@ async def stand_by(
         return taken
 
 
+def fold_of(config: ControlConfig, trust: Trust) -> WarmFold:
+    """Return a fold that begins with what was kept of it by whoever served before.
+
+    Raises:
+        EnforcerError: the key file is not what it must be.
+    """
+    key = PrivateKey.load(config.signing_key_file)
+    store = FoldFile(config.ledger_dir / FOLD_FILE, trust, key, verify)
+    return WarmFold(trust, verify, FoldKeeper(store))
+
+
 class Standby:
     """One process that waits for a ledger."""
 
@@ -85,7 +98,7 @@ class Standby:
         self._directory = config.ledger_dir
         self._trust = trust
         self._settings = settings
-        self._fold = WarmFold(trust, verify)
+        self._fold = fold_of(config, trust)
         self._seen: tuple[int, ...] = ()
         self._problem = ""
         self._said = ""

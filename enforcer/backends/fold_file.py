@@ -1,7 +1,7 @@
-"""A node's kept fold in a file of its own: :class:`enforcer.ports.FoldStore`.
+"""A kept fold in a file of its own: :class:`enforcer.ports.FoldStore`.
 
 Frames of msgpack, read by the types of what they hold and by no others; a head that names the
-code, the trust file, the ledger, its size and root; and the node's signature over all of it.
+code, the trust file, the ledger, its size and root; and its owner's signature over all of it.
 Always true: what is not whole, not ours, of other code or of another trust file is as good as
 absent. It is written and read in parts, so that nobody waits long for the interpreter.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, make_dataclass
@@ -27,17 +28,22 @@ from enforcer.core.running import Additions, LiveOrders
 from enforcer.core.state import OrderRecord, State
 from enforcer.core.trust import Trust
 from enforcer.errors import EnforcerError, IntegrityError
-from enforcer.ports import KeptFold, Signer
+from enforcer.ports import KeptFold, KeptHistory, Signer
 
-CONTEXT: Final = b"enforcer: a node's kept fold\n"
+CONTEXT: Final = b"enforcer: a kept fold\n"
 FORMAT: Final = 1
+FOLD_FILE: Final = "fold"
+"""Its name beside a ledger."""
 FRAME_BYTES_MAX: Final = 256 << 20
 ORDERS_IN_FRAME: Final = 500
 PAIRS_IN_FRAME: Final = 20_000
 SIGNATURE_BYTES: Final = 64
 _LENGTH_BYTES: Final = 4
 PACKAGE: Final = Path(core.__file__).parents[1]
-FOLDING: Final = ("core/*.py", "services/replica.py", "services/witnessed.py")
+FOLDING: Final = (
+    *("core/*.py", "services/replica.py", "services/witnessed.py"),
+    *("services/warm_fold.py", "services/order_history.py"),
+)
 """Files of the package that decide what a kept fold holds."""
 
 T = TypeVar("T")
@@ -55,6 +61,13 @@ class _Head:
     ineffective: tuple[int, ...]
     witnessed_size: int
     changes: tuple[tuple[int, int, int], ...]
+    has_history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    several: tuple[tuple[int, tuple[int, ...]], ...]
+    reviews: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +134,7 @@ class FoldFile:
     def _write(self, file: BinaryIO, fold: KeptFold) -> None:
         hashed = sha256(CONTEXT)
         encoder = msgspec.msgpack.Encoder()
-        for part in _parts(self._head(fold), fold.state):
+        for part in _parts(self._head(fold), fold):
             frame = encoder.encode(part)
             for octets in (len(frame).to_bytes(_LENGTH_BYTES, "big"), frame):
                 hashed.update(octets)
@@ -138,6 +151,7 @@ class FoldFile:
             fold.ineffective,
             fold.witnessed_size,
             fold.changes,
+            fold.history is not None,
         )
 
     def _read(self, data: mmap.mmap) -> KeptFold:
@@ -154,7 +168,12 @@ class FoldFile:
         if (head.format, head.code_sha256, head.trust_sha256) != expected:
             raise _useless("it is of another release, or of another trust file")
         state = self._state(head, frames)
-        return KeptFold(head.root, state, head.ineffective, head.witnessed_size, head.changes)
+        history = _history(frames) if head.has_history else None
+        if next(frames, None) is not None:
+            raise _useless("something stands behind its end")
+        return KeptFold(
+            head.root, state, head.ineffective, head.witnessed_size, head.changes, history
+        )
 
     def _state(self, head: _Head, frames: Iterator[memoryview]) -> State:
         body: Any = _next(frames, _Body)
@@ -170,8 +189,6 @@ class FoldFile:
         state.orders = {order.index: order for order in _all(frames, list[OrderRecord])}
         state.index_of_payload = dict(_all(frames, list[tuple[str, int]]))
         state.index_of_request = dict(_all(frames, list[tuple[tuple[str, str], int]]))
-        if next(frames, None) is not None:
-            raise _useless("something stands behind its end")
         return state
 
 
@@ -188,7 +205,8 @@ def trust_sha256(trust: Trust) -> str:
     return sha256(msgspec.msgpack.encode(trust)).hexdigest()
 
 
-def _parts(head: _Head, state: State) -> Iterator[object]:
+def _parts(head: _Head, fold: KeptFold) -> Iterator[object]:
+    state, history = fold.state, fold.history
     yield head
     yield _Body(*(getattr(state, name) for name in _PLAIN))
     growth = {
@@ -198,6 +216,14 @@ def _parts(head: _Head, state: State) -> Iterator[object]:
     yield from _in_frames(list(state.orders.values()), ORDERS_IN_FRAME)
     yield from _in_frames(list(state.index_of_payload.items()), PAIRS_IN_FRAME)
     yield from _in_frames(list(state.index_of_request.items()), PAIRS_IN_FRAME)
+    if history is not None:
+        yield _History(history.several, history.reviews)
+        yield from _in_frames(list(history.orders), PAIRS_IN_FRAME)
+
+
+def _history(frames: Iterator[memoryview]) -> KeptHistory:
+    rest = _next(frames, _History)
+    return KeptHistory(array("q", _all(frames, list[int])), rest.several, rest.reviews)
 
 
 def _in_frames(items: Sequence[T], count: int) -> Iterator[Sequence[T]]:

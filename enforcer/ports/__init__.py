@@ -27,7 +27,7 @@ from enforcer.ports.firewall import (
     PieceJob,
     PieceWork,
 )
-from enforcer.ports.folds import FoldStore, KeptFold
+from enforcer.ports.folds import FoldStore, KeptFold, KeptHistory
 from enforcer.ports.gate import Gate, GateMode, GateReport, Histogram, ModeOverride
 from enforcer.ports.keys import Receiver, Sealing, Signer
 from enforcer.ports.ledger import Contents, ContentWriter, LedgerFiles, Wraps
@@ -79,6 +79,7 @@ __all__ = [
     "Histogram",
     "KeptFiles",
     "KeptFold",
+    "KeptHistory",
     "LedgerFiles",
     "LineIndex",
     "ListWork",

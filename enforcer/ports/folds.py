@@ -1,11 +1,24 @@
-"""What a node has made of its copy of the ledger, kept so that no restart makes it again."""
+"""What a program has made of its ledger, kept so that no restart makes it again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from enforcer.core.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class KeptHistory:
+    """Which entries concern which order; an order is named by the entry of one of its versions."""
+
+    orders: Sequence[int]
+    """By entry: the order that it concerns; -1: none, or several."""
+    several: tuple[tuple[int, tuple[int, ...]], ...]
+    """Each entry that concerns several, and these."""
+    reviews: tuple[tuple[int, int], ...]
+    """Order and the entry that reviewed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +34,12 @@ class KeptFold:
     """How many of them a quorum of witnesses had seen."""
     changes: tuple[tuple[int, int, int], ...]
     """What the others changed: entry index, order's entry index, former end (ms)."""
+    history: KeptHistory | None = None
+    """A control plane's; None: a node's."""
 
 
 class FoldStore(Protocol):
-    """One node's kept fold; losing it costs time and nothing else. All calls block."""
+    """One program's kept fold; losing it costs time and nothing else. All calls block."""
 
     def load(self) -> KeptFold | None:
         """Return what was kept, if it was kept here, whole, by this code and under this trust."""

@@ -1,4 +1,4 @@
-"""What a node keeps of its fold, so that a restart folds only what came since.
+"""What a program keeps of its fold, so that a restart folds only what came since.
 
 Owns when that is written: often enough that little is folded twice, and so rarely that all that is
 written is a few times what is there at last. Refuses what is not of this very copy: the copy is
@@ -25,7 +25,7 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class FoldKeeper:
-    """One node's kept fold; use it from one event loop, but for `usable`."""
+    """One program's kept fold; use it from one event loop, but for `usable`."""
 
     def __init__(self, store: FoldStore) -> None:
         self._store = store

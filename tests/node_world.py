@@ -76,6 +76,7 @@ QUICK = Pace(
     *[0.02] * 8,
     show_after_seconds=0.0,
     tell_within_seconds_max=0.0,
+    relay_after_seconds=0.02,
     path_look_seconds=0.02,
     path_lag_seconds=0.1,
     path_retry_seconds=0.05,
@@ -145,6 +146,7 @@ class World:
         """Where the node's firewall holds what it holds; None: the node has none."""
         self.host = Host()
         self.firewall_pace = FirewallPace(0.1, retry_seconds=0.02, count_seconds=0.02)
+        self.pace = QUICK
         self.is_dry_run = False
         self.pieces = PieceWorker()
         self.replica = Replica
@@ -192,7 +194,7 @@ class World:
             files = KeptFiles(self.state_dir)
             source = MemoryFeedSource(self.feed, poll_interval_ms=5)
             time = NodeTime(self.clock, files)
-            feeds = FeedPaths((FeedPath(REDIS, source), *self.paths), time.now_ms, QUICK)
+            feeds = FeedPaths((FeedPath(REDIS, source), *self.paths), time.now_ms, self.pace)
             sealed = SealedKeeper(
                 contents=ledger.lists,
                 wraps=ledger.wraps,
@@ -221,7 +223,7 @@ class World:
                 cosigner=self.cosigner(time),
                 firewall=firewall,
                 canaries=self.canaries(),
-                pace=QUICK,
+                pace=self.pace,
             )
             await node.start()
             task = asyncio.create_task(node.run())

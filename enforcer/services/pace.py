@@ -31,6 +31,9 @@ class Pace:
     """From a change to the status file: what else wakes by it on this machine goes first."""
     tell_within_seconds_max: float = 30.0
     """From a change to the attestation of it, however many nodes there are."""
+    relay_after_seconds: float = 0.5
+    """From a stop to its way to the control plane, twice that at the most: it comes from there most
+    often, and then the ledger has it before."""
     path_look_seconds: float = 1.0
     """How often paths that are not followed are looked at, and tried again."""
     path_lag_seconds: float = 2.0

@@ -9,6 +9,7 @@ are known. Always true: what is obeyed is passed on until the control plane answ
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -101,7 +102,10 @@ class StopPaths:
                 await asyncio.sleep(self._pace.feed_retry_seconds)
 
     async def relay(self) -> None:
-        """Pass on to the control plane what is obeyed and not logged; it never returns."""
+        """Pass on to the control plane what is obeyed and not logged; it never returns.
+
+        Not at once: nearly every stop comes from there, to all nodes, and is logged a moment later.
+        """
         while True:
             for stop in self._stops.to_relay:
                 try:
@@ -117,6 +121,8 @@ class StopPaths:
                     await self._relay_wanted.wait()
             except TimeoutError:
                 continue
+            more = 1 + secrets.randbelow(1_000) / 1_000  # not all nodes in one moment
+            await asyncio.sleep(self._pace.relay_after_seconds * more)
             self._relay_wanted.clear()
 
     def _obeyed(self) -> None:

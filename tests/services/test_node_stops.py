@@ -196,8 +196,26 @@ async def test_a_stop_is_relayed_when_the_control_plane_is_back(world):
         await until(lambda: not world.gate.blocks("bad.example.org"))
         world.control.is_away = False
         await node.offer_stop(world.stop_bytes(await blocking(world, WORSE, "worse.example.org")))
-        await until(lambda: stop in world.control.stops)
-        assert len(world.control.stops) == 2
+        await until(lambda: len(world.control.stops) == 2)
+        assert stop in world.control.stops
+
+
+async def test_a_stop_that_the_ledger_has_a_moment_later_is_not_relayed(world):
+    """A control plane shows its stops to all nodes: it must not get each of them back from all."""
+    world.pace = replace(world.pace, relay_after_seconds=1.0)
+    async with world.running() as node:
+        ref = await blocking(world)
+        stop = world.stop_bytes(ref)
+        await node.offer_stop(stop)
+        await until(lambda: stopped_here(world) == [ref.entry_index])
+        world.land.record(parse_envelope(stop))
+        await world.publish()
+        await until(lambda: not world.status["unlogged_stops"])
+        other = await blocking(world, WORSE, "worse.example.org")
+        late = world.stop_bytes(other)
+        await node.offer_stop(late)
+        await until(lambda: late in world.control.stops)
+    assert world.control.stops == [late]
 
 
 async def test_a_stop_that_the_control_plane_refuses_is_obeyed_and_not_sent_again(world):

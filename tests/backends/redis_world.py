@@ -95,9 +95,9 @@ class Installed:
         scheme: str,
         ports: list[int],
         *,
-        with_replica: bool = False,
         origin: str = ORIGIN,
     ):
+        """Write what a server at each of the ports needs; all but the first are replicas."""
         self.folder, self.ports = folder, ports
         folder.mkdir()
         self.authority = Authority.create(origin)
@@ -107,7 +107,7 @@ class Installed:
         self.sentinels: list[Process] = []
         url = f"{scheme}://127.0.0.1:{ports[0]}"
         self.passwords = write_redis(folder / "0", origin, url, self.authority)
-        for number in range(1, 2 if with_replica else 1):
+        for number in range(1, len(ports)):
             (folder / str(number)).mkdir()
             for file in (folder / "0").iterdir():
                 (folder / str(number) / file.name).write_bytes(file.read_bytes())
@@ -171,15 +171,15 @@ class Installed:
         )
 
     def is_watched(self):
-        """Tell whether every sentinel knows the others, and a replica that is up."""
+        """Tell whether every sentinel knows the others, and the replicas, which are up."""
         for port in self.sentinel_ports:
             words = self.cli(port, "sentinel", "master", PRIMARY)
             found = dict(zip(words[::2], words[1::2], strict=False))
             known = found.get("num-slaves"), found.get("num-other-sentinels")
-            if known != ("1", str(len(self.sentinel_ports) - 1)):
+            if known != (str(len(self.ports) - 1), str(len(self.sentinel_ports) - 1)):
                 return False
             replicas = " ".join(self.cli(port, "sentinel", "replicas", PRIMARY))
-            if not re.search(r"master-link-status ok", replicas):
+            if len(re.findall(r"master-link-status ok", replicas)) < len(self.ports) - 1:
                 return False
         return True
 

@@ -56,7 +56,7 @@ def cluster(tmp_path_factory):
     """A primary, a replica and three sentinels."""
     ports = free_ports(5)
     folder = tmp_path_factory.mktemp("cluster")
-    made = Installed(folder / "redis", "redis", ports[:2], with_replica=True)
+    made = Installed(folder / "redis", "redis", ports[:2])
     made.start_all()
     made.start_sentinels(ports[2:])
     yield made

@@ -312,17 +312,34 @@ class Installation:
         self._asked.add(qname)
         return ask(self.dns_port, qname, qtype)
 
+    @property
+    def dns_ports(self) -> tuple[int, ...]:
+        """Return where each gate answers."""
+        return (self.dns_port,)
+
+    def verdicts(self, qname: str) -> list[bool]:
+        """Ask each gate for a name, and return whether it blocks it."""
+        self._asked.add(qname)
+        return [ask(port, qname).is_blocked for port in self.dns_ports]
+
     def is_blocked(self, *qnames: str) -> bool:
         return all(self.ask(qname).is_blocked for qname in qnames)
 
-    def questions(self, names: Sequence[str], per_second: int = 100, **more: Any) -> Questions:
+    def questions(
+        self, names: Sequence[str], per_second: int = 100, *, port: int = 0, **more: Any
+    ) -> Questions:
+        """Return a client that asks one gate; without `port` the first."""
         self._asked.update(names)
-        return Questions(self.dns_port, names, per_second, **more)
+        return Questions(port or self.dns_port, names, per_second, **more)
 
     def node_status(self) -> dict[str, Any]:
         """Return what the node says of itself; empty before it says anything."""
         path = self.files.node / "state" / "status.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """Return what each node says of itself."""
+        return [self.node_status()]
 
     def gate_status(self) -> GateReport | None:
         """Return what the gate holds; None while it does not answer."""

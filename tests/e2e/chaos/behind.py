@@ -1,4 +1,4 @@
-"""An installation whose feed is behind three sentinels: a primary and a replica, set up by files.
+"""An installation whose feed is behind three sentinels: a primary and replicas, set up by files.
 
 Killing "redis" kills the primary of the moment; started again it is a replica of what took its
 place. Besides the users of the files there is one for tests, who may do everything.
@@ -17,6 +17,7 @@ from tests.e2e.installation import ORIGIN, Installation, free_ports
 from tests.e2e.programs import wait_for
 
 ANYBODY = "for-tests"
+SENTINELS = 3
 
 
 class Cluster:
@@ -24,10 +25,10 @@ class Cluster:
 
     url = f"redis://{PRIMARY}"
 
-    def __init__(self, folder: Path) -> None:
-        ports = free_ports(5)
-        self.installed = Installed(folder, "redis", ports[:2], with_replica=True, origin=ORIGIN)
-        self._sentinel_ports = ports[2:]
+    def __init__(self, folder: Path, replicas: int) -> None:
+        ports = free_ports(1 + replicas + SENTINELS)
+        servers, self._sentinel_ports = ports[:-SENTINELS], ports[-SENTINELS:]
+        self.installed = Installed(folder, "redis", servers, origin=ORIGIN)
         for users in folder.glob("*/users.acl"):
             text = users.read_text()
             users.write_text(f"{text}user {ANYBODY} on >{ANYBODY} ~* &* +@all\n")
@@ -48,8 +49,8 @@ class Cluster:
 
     @property
     def replica_port(self) -> int:
-        (port,) = set(self.installed.ports) - {self.port}
-        return port
+        """Where the first of those is that are not the primary."""
+        return min(set(self.installed.ports) - {self.port})
 
     def start(self) -> None:
         """Start what does not run; it finds out itself who the primary is."""
@@ -64,7 +65,7 @@ class Cluster:
         wait_for(lambda: self.port != before, "the sentinels chose another primary", seconds=40)
 
     def fail_over(self) -> None:
-        """Have the sentinels move to the replica while the primary lives."""
+        """Have the sentinels move to a replica while the primary lives."""
         before = self.port
         ask = (self._sentinel_ports[0], "sentinel", "failover", PRIMARY)
         wait_for(lambda: self.installed.cli(*ask) == ["OK"], "a failover begins")
@@ -78,9 +79,10 @@ class Behind(Installation):
     """The installation."""
 
     redis: Any
+    replicas = 1
 
     def _redis(self) -> Any:
-        return Cluster(self.directory / "redis")
+        return Cluster(self.directory / "redis", self.replicas)
 
     def _admit(self, program: str, user: str) -> None:
         super()._admit(program, user)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,7 @@ class Invariants:
     downtimes: list[tuple[float, float]] = field(default_factory=list)
     """When the gate or its workers were killed, and when it served again (monotonic)."""
     asked: int = 0
+    _questions: list[Questions] = field(default_factory=list)
     _seen: tuple[dict[str, float], dict[str, float]] = field(default_factory=lambda: ({}, {}))
     """Since when names of orders were found to be blocked, and free, at each rest."""
 
@@ -78,16 +79,25 @@ class Invariants:
         return always, proposed
 
     @contextmanager
-    def watched(self) -> Iterator[Questions]:
-        """Ask all the time; at the end no query may be unanswered but those of a killed gate."""
+    def watched(self) -> Iterator[None]:
+        """Ask each gate all the time.
+
+        At the end no query may be unanswered but those of a killed gate.
+        """
         names = [*BLOCKED, *FREE, *PROPOSED, *FORGED]
-        with self.installation.questions(names, PER_SECOND, on_answer=self.see) as questions:
-            self._questions = questions
-            yield questions
-        lost = [each for each in questions.unanswered if not self._is_excused(each.at)]
+        with ExitStack() as stack:
+            self._questions = [
+                stack.enter_context(
+                    self.installation.questions(names, PER_SECOND, port=port, on_answer=self.see)
+                )
+                for port in self.installation.dns_ports
+            ]
+            yield
+        unanswered = [each for asked in self._questions for each in asked.unanswered]
+        lost = [each for each in unanswered if not self._is_excused(each.at)]
         assert not lost, f"{len(lost)} queries lost while the gate ran: {lost[:5]}"
         assert not self.wrong, self.wrong[:5]
-        self.asked = len(questions.asked)
+        self.asked = min(len(each.asked) for each in self._questions)
 
     def see(self, qname: str, answer: Answer) -> None:
         """Take an answer; one about a name that somebody is about to change is let pass."""
@@ -121,17 +131,19 @@ class Invariants:
         """Check what must hold whenever everything has come to rest."""
         installation = self.installation
         installation.check_answers()
-        assert not self._unasked(), "an act was recorded twice, or unasked"
+        assert not (unasked := self._unasked()), f"recorded twice, or unasked: {unasked}"
         for order, name in actors.newest():
             # The node may have read an order before it had fetched its list: that is soon done.
             installation.wait_until(
-                lambda order=order, name=name: actors.agrees(order, installation.is_blocked(name)),
+                lambda order=order, name=name: all(
+                    actors.agrees(order, verdict) for verdict in installation.verdicts(name)
+                ),
                 f"{name} as ordered: {order}",
             )
         installation.wait_until(lambda: not self.feed_differs(), "the feed is the ledger's")
-        status = installation.node_status()
-        assert not status["ledger"]["ineffective"], "an unlawful act is in the ledger"
-        assert not status["ledger"]["split_views"]
+        for status in installation.statuses():
+            assert not status["ledger"]["ineffective"], "an unlawful act is in the ledger"
+            assert not status["ledger"]["split_views"]
         assert not self.wrong, self.wrong[:5]
         self._watch_more(actors)
 
@@ -190,7 +202,8 @@ class Invariants:
         self.always = {*BLOCKED, *blocked}
         self.never = {*FREE, *PROPOSED, *FORGED, *free}
         more = [*blocked[: WATCHED_MAX // 2], *free[: WATCHED_MAX // 2]]
-        self._questions.names = [*BLOCKED, *FREE, *PROPOSED, *FORGED, *more]
+        for questions in self._questions:
+            questions.names = [*BLOCKED, *FREE, *PROPOSED, *FORGED, *more]
 
     def _is_excused(self, sent_at: float) -> bool:
         return any(

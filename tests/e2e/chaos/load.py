@@ -74,7 +74,9 @@ class Actors:
             threading.Thread(target=self._run, args=(random.Random(seed + at),), name=f"actor-{at}")
             for at in range(ACTORS)
         ]
-        self._at_rest = threading.Semaphore(0)
+        self._change = threading.Condition()
+        self._resting: set[str] = set()
+        """Who does nothing, by the threads' names; guarded by `_change`."""
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -98,8 +100,11 @@ class Actors:
     def rest(self) -> None:
         """Return when every act that was begun has been answered."""
         self._may_act.clear()
-        for _ in self._threads:
-            assert self._at_rest.acquire(timeout=INSIST_SECONDS_MAX + 15), "an act has no answer"
+        with self._change:
+            all_rest = self._change.wait_for(
+                lambda: len(self._resting) == len(self._threads), INSIST_SECONDS_MAX + 15
+            )
+        assert all_rest, "an act has no answer"
         if self.failures:
             raise self.failures[0]
 
@@ -125,15 +130,22 @@ class Actors:
         try:
             while not self._is_ending.is_set():
                 if not self._may_act.is_set():
-                    self._at_rest.release()
+                    self._rests(True)
                     self._may_act.wait()
+                    self._rests(False)
                     continue
                 self._act(chance)
                 time.sleep(PAUSE_SECONDS)
         except BaseException as error:  # noqa: BLE001 - told by `rest`, to the test
             self.failures.append(error)
-            for _ in range(1_000):
-                self._at_rest.release()
+            self._rests(True)
+
+    def _rests(self, is_resting: bool) -> None:
+        """Say whether this thread does nothing until somebody lets it act."""
+        with self._change:
+            change = self._resting.add if is_resting else self._resting.discard
+            change(threading.current_thread().name)
+            self._change.notify_all()
 
     def _act(self, chance: random.Random) -> None:
         """Carry one order on, or begin one."""

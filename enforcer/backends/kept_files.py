@@ -73,9 +73,12 @@ class KeptFiles:
         """
         path = self.path(name)
         temporary = durable.temporary_of(path)
-        durable.make_directory(path.parent)
         with self._turn, durable.reporting(path, "write"):
-            temporary.write_bytes(data)
+            try:
+                temporary.write_bytes(data)
+            except FileNotFoundError:  # the first of its folder
+                durable.make_directory(path.parent)
+                temporary.write_bytes(data)
             temporary.replace(path)
 
     def rename(self, name: str, new_name: str) -> None:

@@ -2,15 +2,17 @@
 
 Kept is only what a registered node signed about this very ledger, and newer than what it said
 before. Whether the digest in it is what the ledger says is shown, and for the auditor to find: it
-keeps nothing out. A few of each node are kept as files until they are recorded, as a batch.
+keeps nothing out. They are checked one by one, and whatever else the event loop has to do goes
+between two of them: no approval and no stop waits for a fleet that attests.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -18,7 +20,7 @@ import structlog
 from enforcer.core.attestation import CLOCKS_APART_MS_MAX, Attestation, parse_attestation
 from enforcer.core.batch import PAYLOAD_BYTES_MAX
 from enforcer.core.entry import parse
-from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
+from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.key import Role
 from enforcer.core.signing import only_signer, past_signer
 from enforcer.core.state import State
@@ -29,31 +31,51 @@ from enforcer.errors import (
     IntegrityError,
     NotFoundError,
     RefusedError,
-    UnavailableError,
 )
 from enforcer.ports import KeptFiles
 from enforcer.services.exceptions import nodes_of
 from enforcer.services.fleet import Fleet, Outcome, Word
+from enforcer.services.kept_words import KeptWords
 from enforcer.services.ledger import Ledger
 
-KEPT_PER_NODE_MAX: Final = 1_000
-KEPT_MAX: Final = 200_000
-"""Of all nodes together, but two of each: what is older is in recorded batches."""
+AT_ONCE_MAX: Final = 64
+"""So many are compared with the ledger and written together."""
 ROOTS_REMEMBERED_MAX: Final = 64
 
 log: Final = structlog.get_logger()
 
 
+@dataclass(slots=True, eq=False)
+class _Brought:
+    """One attestation that waits for its turn."""
+
+    node_id: str
+    """Who brought it."""
+    envelope: Envelope
+    answer: asyncio.Future[Attestation]
+
+    def give(self, attestation: Attestation) -> None:
+        """Answer, if anybody still waits."""
+        if not self.answer.done():
+            self.answer.set_result(attestation)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error, if anybody still waits."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
 class Attestations:
-    """The attestations of one ledger, as ``<node id>/<t_ms>-<ledger size>.json``."""
+    """The attestations of one ledger; use it from one event loop."""
 
     def __init__(self, ledger: Ledger, kept: KeptFiles, fleet: Fleet) -> None:
         self._ledger = ledger
-        self._kept = kept
+        self._kept = KeptWords(kept)
         self.fleet: Final = fleet
-        self._names: dict[str, deque[str]] = {}
-        """Node id -> the names of what is kept, oldest first."""
-        self._turn = threading.Lock()  # of what is done beside the event loop
+        self._waiting: deque[_Brought] = deque()
+        self._working: asyncio.Task[None] | None = None
+        # Its own thread, and only one: many would wait for each other, and cost more than the work.
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attested")
         self._roots: dict[int, tuple[str, int | None]] = {}
         """Ledger size -> its root, and when the entry after it was recorded, if there is one."""
 
@@ -82,6 +104,81 @@ class Attestations:
             IntegrityError: the node has read another history.
             UnavailableError: it could not be kept.
         """
+        brought = _Brought(node_id, envelope, asyncio.get_running_loop().create_future())
+        self._waiting.append(brought)
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await brought.answer
+
+    async def _work(self) -> None:
+        """Take in what waits, until nothing does."""
+        while self._waiting:
+            checked: list[tuple[_Brought, Attestation]] = []
+            while self._waiting and len(checked) < AT_ONCE_MAX:
+                brought = self._waiting.popleft()
+                try:
+                    attestation, is_known = self._checked(brought.envelope, brought.node_id)
+                except EnforcerError as error:
+                    brought.fail(error)
+                except Exception as error:  # the caller must hear of it, and the others go on
+                    log.exception("attestation_failed")
+                    brought.fail(error)
+                else:
+                    if is_known:
+                        brought.give(attestation)
+                    else:
+                        checked.append((brought, attestation))
+                await asyncio.sleep(0)
+            if checked:
+                await self._take_all(checked)
+
+    async def _take_all(self, checked: list[tuple[_Brought, Attestation]]) -> None:
+        """Have some compared with the ledger and written, and take in those that were."""
+        received_at_ms = self._ledger.now_ms()
+        keeping = asyncio.get_running_loop().run_in_executor(
+            self._disk, self._check_and_keep, [(each.envelope, said) for each, said in checked]
+        )
+        await asyncio.wait([keeping])
+        for at, (brought, attestation) in enumerate(checked):
+            try:
+                self._take(brought, attestation, received_at_ms, *keeping.result()[at])
+            except EnforcerError as error:
+                brought.fail(error)
+            except Exception as error:
+                log.exception("attestation_failed")
+                brought.fail(error)
+            await asyncio.sleep(0)
+
+    def _take(
+        self,
+        brought: _Brought,
+        attestation: Attestation,
+        received_at_ms: int,
+        outcome: Outcome,
+        problem: EnforcerError | None,
+    ) -> None:
+        """Take in what was kept, and answer.
+
+        Raises:
+            EnforcerError: it was not, for that problem.
+        """
+        if problem is not None:
+            if outcome is Outcome.SPLIT_VIEW:
+                self.fleet.split_views[attestation.node_id] = received_at_ms
+            raise self.refused(outcome, problem)
+        self.fleet.outcomes[outcome] += 1
+        newest = self.fleet.words.get(attestation.node_id)
+        # Another may have come meanwhile.
+        if newest is None or _age(newest.attestation) <= _age(attestation):
+            self.fleet.take(Word(attestation, brought.envelope, received_at_ms))
+        brought.give(attestation)
+
+    def _checked(self, envelope: Envelope, node_id: str) -> tuple[Attestation, bool]:
+        """Return what the node says, and whether the very same is here already.
+
+        Raises:
+            EnforcerError: why it is refused.
+        """
         try:
             attestation = _read(envelope)
         except InputError as error:
@@ -89,23 +186,11 @@ class Attestations:
         former = self.fleet.words.get(node_id)
         if former is not None and former.envelope == envelope:
             self.fleet.outcomes[Outcome.REPEATED] += 1
-            return attestation
+            return attestation, True
         self._check_signer(envelope, attestation, node_id)
         if former is not None and _age(attestation) < _age(former.attestation):
             raise self.refused(Outcome.OLDER, _older(attestation, former.attestation))
-        received_at_ms = self._ledger.now_ms()
-        outcome, problem = await asyncio.to_thread(self._check_and_keep, envelope, attestation)
-        if problem is not None:
-            if outcome is Outcome.SPLIT_VIEW:
-                self.fleet.split_views[node_id] = received_at_ms
-            raise self.refused(outcome, problem)
-        self.fleet.outcomes[outcome] += 1
-        newest = self.fleet.words.get(node_id)
-        if newest is None or _age(newest.attestation) <= _age(
-            attestation
-        ):  # another came meanwhile
-            self.fleet.take(Word(attestation, envelope, received_at_ms))
-        return attestation
+        return attestation, False
 
     async def read(
         self, node_id: str, from_ms: int, until_ms: int, after: str = ""
@@ -123,22 +208,17 @@ class Attestations:
                 if each > after and from_ms <= word.attestation.t_ms < until_ms:
                     yield each, each, format_envelope(word.envelope)
             return
-        for name in await asyncio.to_thread(self._kept_names, node_id):
-            if name > after and from_ms <= int(name.partition("-")[0]) < until_ms:
-                data = await asyncio.to_thread(self._kept.read, f"{node_id}/{name}")
-                if data:  # else it has made room for newer ones
-                    yield node_id, name, data
-
-    def _kept_names(self, node_id: str) -> list[str]:
-        """Return the names of what is kept of one node, without its folder, oldest first."""
-        if node_id not in self.fleet.words and node_id not in self._names:
+        if node_id not in self.fleet.words and not self._kept.knows(node_id):
             raise NotFoundError(
                 f"nothing is kept of a node {node_id[:64]!r}",
                 advice="Ask without a node for the newest of each.",
                 field="node_id",
             )
-        with self._turn:
-            return [name.partition("/")[2] for name in self._names_of(node_id)]
+        for name in await asyncio.to_thread(self._kept.names, node_id):
+            if name > after and from_ms <= int(name.partition("-")[0]) < until_ms:
+                data = await asyncio.to_thread(self._kept.read, node_id, name)
+                if data:  # else it has made room for newer ones
+                    yield node_id, name, data
 
     def refused(self, outcome: Outcome, error: EnforcerError) -> EnforcerError:
         """Count what could not be taken, and return the error."""
@@ -191,16 +271,19 @@ class Attestations:
             )
 
     def _check_and_keep(
-        self, envelope: Envelope, attestation: Attestation
-    ) -> tuple[Outcome, EnforcerError | None]:
-        with self._turn:
-            outcome, problem = self._check_history(attestation)
-            if problem is None:
-                try:
-                    self._keep(attestation, format_envelope(envelope))
-                except UnavailableError as error:
-                    return Outcome.UNKEPT, error
-            return outcome, problem
+        self, said: list[tuple[Envelope, Attestation]]
+    ) -> list[tuple[Outcome, EnforcerError | None]]:
+        """Tell what becomes of each; in the thread of its own."""
+        found: list[tuple[Outcome, EnforcerError | None]] = []
+        for envelope, attestation in said:
+            try:
+                outcome, problem = self._check_history(attestation)
+                if problem is None:
+                    self._kept.keep(attestation, format_envelope(envelope))
+            except EnforcerError as error:
+                outcome, problem = Outcome.UNKEPT, error
+            found.append((outcome, problem))
+        return found
 
     def _check_history(self, attestation: Attestation) -> tuple[Outcome, EnforcerError | None]:
         files = self._ledger.files
@@ -246,42 +329,17 @@ class Attestations:
                 self._roots.pop(oldest, None)
         return known
 
-    def _keep(self, attestation: Attestation, data: bytes) -> None:
-        # 16 digits: then the order of names is that of time.
-        node_id = attestation.node_id
-        name = f"{node_id}/{attestation.t_ms:016}-{attestation.ledger_size}.json"
-        names = self._names_of(node_id)
-        # Not durably: the next one is a minute away, and what is recorded is durable as a batch.
-        self._kept.show(name, data)
-        if not names or names[-1] != name:
-            names.append(name)
-        most = max(min(KEPT_PER_NODE_MAX, KEPT_MAX // len(self._names)), 2)
-        while len(names) > most:
-            self._kept.remove(names.popleft())
-
-    def _names_of(self, node_id: str) -> deque[str]:
-        if node_id not in self._names:
-            self._names[node_id] = deque(self._kept.names(node_id))
-        return self._names[node_id]
-
     def _newest_kept(self, state: State, node_id: str) -> Word | None:
-        names = self._names_of(node_id)
-        while names:
-            data = self._kept.read(names[-1]) or b""
-            try:
-                envelope = parse_envelope(data)
-                attestation = _read(envelope)
-            except InputError:  # the machine stopped before the disk had it
-                log.warning("attestation_dropped", name=names[-1])
-                self._kept.remove(names.pop())
-                continue
-            try:
-                registration = past_signer(state, envelope).registration
-            except RefusedError:
-                return None
-            is_its_own = (registration.role, registration.machine_id) == (Role.NODE, node_id)
-            return Word(attestation, envelope, attestation.t_ms) if is_its_own else None
-        return None
+        newest = self._kept.newest(node_id)
+        if newest is None:
+            return None
+        envelope, attestation = newest
+        try:
+            registration = past_signer(state, envelope).registration
+        except RefusedError:
+            return None
+        is_its_own = (registration.role, registration.machine_id) == (Role.NODE, node_id)
+        return Word(attestation, envelope, attestation.t_ms) if is_its_own else None
 
 
 def _read(envelope: Envelope) -> Attestation:

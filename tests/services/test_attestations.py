@@ -1,5 +1,6 @@
 """What nodes say is kept only when a registered node signed it about this very ledger."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -26,7 +27,7 @@ from enforcer.errors import (
     RefusedError,
     UnavailableError,
 )
-from enforcer.services import attestations as attestations_module
+from enforcer.services import kept_words
 from enforcer.services.attestations import Attestations
 from enforcer.services.fleet import Fleet, Outcome
 from tests.control import Desk
@@ -149,7 +150,7 @@ async def test_another_payload_is_no_attestation(desk):
 
 
 async def test_of_each_node_the_last_are_kept(desk, tmp_path, monkeypatch):
-    monkeypatch.setattr(attestations_module, "KEPT_PER_NODE_MAX", 3)
+    monkeypatch.setattr(kept_words, "KEPT_PER_NODE_MAX", 3)
     for t_ms in (3, 5, 20, 100_000):
         await receive(desk, t_ms=t_ms)
     names = sorted(path.name for path in (tmp_path / "attestations" / "node-1").iterdir())
@@ -157,7 +158,7 @@ async def test_of_each_node_the_last_are_kept(desk, tmp_path, monkeypatch):
 
 
 async def test_of_many_nodes_fewer_are_kept_of_each(desk, tmp_path, monkeypatch):
-    monkeypatch.setattr(attestations_module, "KEPT_MAX", 3)
+    monkeypatch.setattr(kept_words, "KEPT_MAX", 3)
     for t_ms in (3, 5, 20, 100_000):
         await receive(desk, t_ms=t_ms)
     assert len(list((tmp_path / "attestations" / "node-1").iterdir())) == 3
@@ -222,6 +223,46 @@ async def test_a_disk_that_takes_nothing_is_said_and_the_word_does_not_count(des
         await receive(desk)
     assert desk.fleet.words == {}
     assert desk.fleet.outcomes == {Outcome.UNKEPT: 1}
+
+
+async def test_whatever_else_there_is_to_do_goes_between_two_attestations(desk):
+    """An approval's next step waits for one of them, and not for all."""
+    checks = 0
+    verify = desk.ledger.state.verify
+
+    def counted(*args):
+        nonlocal checks
+        checks += 1
+        return verify(*args)
+
+    desk.ledger.state.verify = counted
+    envelopes = [
+        seal(attestation(desk, t_ms=desk.land.now_ms - 100 + at), desk.land.node.key)
+        for at in range(100)
+    ]
+    brought = [asyncio.create_task(desk.attestations.receive(each, "node-1")) for each in envelopes]
+    most = {"checked": 0, "taken": 0}
+    while not all(each.done() for each in brought):
+        before = {"checked": checks, "taken": desk.fleet.outcomes[Outcome.TAKEN]}
+        await asyncio.sleep(0)
+        after = {"checked": checks, "taken": desk.fleet.outcomes[Outcome.TAKEN]}
+        most = {each: max(most[each], after[each] - before[each]) for each in most}
+    assert most == {"checked": 1, "taken": 1}
+    assert [each.result().t_ms for each in brought] == [
+        desk.land.now_ms - 100 + at for at in range(100)
+    ]
+
+
+async def test_one_that_cannot_be_compared_costs_the_others_nothing(desk, monkeypatch):
+    def damaged(size: int):
+        raise IntegrityError("a tile is damaged", advice="Restore it.")
+
+    good = asyncio.create_task(receive(desk))
+    monkeypatch.setattr(desk.files, "root_at", damaged)
+    desk.attestations._roots[desk.files.size] = (desk.files.root.hex(), None)
+    with pytest.raises(IntegrityError, match="damaged"):
+        await receive(desk, ledger_size=3)
+    assert (await good).ledger_size == desk.files.size
 
 
 async def test_after_a_start_the_newest_that_was_kept_whole_is_known_again(desk, tmp_path):

@@ -1,6 +1,7 @@
 """Where a witness is asked: C2SP tlog-witness over plain HTTP/1.1, with connections that stay.
 
-``POST …/add-checkpoint`` takes a checkpoint; ``GET …/split-views`` shows what contradicted it.
+``POST …/add-checkpoint`` takes a checkpoint; ``GET …/split-views`` shows what contradicted it, and
+``GET …/latest/<SHA-256 of the origin>`` what was cosigned last, which is not of the document.
 Nobody is asked who they are: what counts is who signed. Refuses what is long, slow or too much
 at once, and logs nothing of who asked. TLS, where it is wanted, is for a proxy in front.
 """
@@ -8,11 +9,11 @@ at once, and logs nothing of who asked. TLS, where it is wanted, is for a proxy 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -43,6 +44,8 @@ _STATUS: Final[dict[type[EnforcerError], HTTPStatus]] = {
     IntegrityError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+T = TypeVar("T")
 
 log: Final = structlog.get_logger(__name__)
 
@@ -117,29 +120,35 @@ class _Asked:
         return Answer(answer.status, answer.body, answer.kind, is_last=not stays)
 
     async def _respond(self, method: bytes, path: bytes, body: bytes) -> Answer:
-        name = path.rpartition(b"/")[2]
+        folder, _, name = path.rpartition(b"/")
+        if folder.rpartition(b"/")[2] == b"latest":
+            if method != b"GET":
+                return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET\n")
+            return await _answered(self._witness.latest_note, name.decode("ascii", "replace"))
         if name == b"add-checkpoint":
             if method != b"POST":
                 return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only POST\n")
-            return await self._add_checkpoint(body)
+            return await _answered(self._witness.add_checkpoint, body)
         if name == b"split-views":
             if method != b"GET":
                 return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET\n")
             shown = await asyncio.to_thread(self._witness.split_views)
             return Answer(HTTPStatus.OK, shown, "application/json")
-        return Answer(HTTPStatus.NOT_FOUND, b"there is add-checkpoint and split-views\n")
+        return Answer(HTTPStatus.NOT_FOUND, b"there is add-checkpoint, split-views and latest\n")
 
-    async def _add_checkpoint(self, body: bytes) -> Answer:
-        try:
-            lines = await asyncio.to_thread(self._witness.add_checkpoint, body)
-        except ConflictError as error:
-            return Answer(HTTPStatus.CONFLICT, b"%d\n" % (int(error.data.get("size") or 0)), _SIZE)
-        except EnforcerError as error:
-            return Answer(_STATUS[type(error)], f"{error.diagnostics()}\n".encode())
-        except Exception:
-            log.exception("add_checkpoint_failed")
-            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"the witness failed\n", is_last=True)
-        return Answer(HTTPStatus.OK, lines)
+
+async def _answered(call: Callable[[T], bytes], value: T) -> Answer:
+    """Return what a witness's call gives, or the status of what it raises."""
+    try:
+        body = await asyncio.to_thread(call, value)
+    except ConflictError as error:
+        return Answer(HTTPStatus.CONFLICT, b"%d\n" % (int(error.data.get("size") or 0)), _SIZE)
+    except EnforcerError as error:
+        return Answer(_STATUS[type(error)], f"{error.diagnostics()}\n".encode())
+    except Exception:
+        log.exception("witness_failed")
+        return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"the witness failed\n", is_last=True)
+    return Answer(HTTPStatus.OK, body)
 
 
 def _bad(what: str) -> Answer:

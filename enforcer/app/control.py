@@ -152,8 +152,7 @@ async def serving(
     # Not 0: a core pattern that is a pipe heeds nothing but 1 (core(5)). Children inherit it.
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     tls = LiveTls(config.tls, serves=True)
-    lock = taken.lock if taken is not None else None
-    fold = taken.fold if taken is not None else fold_of(config, trust)
+    lock, fold = (taken.lock, taken.fold) if taken else (None, fold_of(config, trust))
     files = await asyncio.to_thread(_open, config.ledger_dir, trust, lock)
     with files, taken.mark if taken is not None else MarkFile(config.ledger_dir) as mark:
         ledger = await Ledger.open(

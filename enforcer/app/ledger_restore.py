@@ -117,7 +117,7 @@ async def restore(wanted: Wanted, trust: Trust, now_ms: int, progress: Progress)
         said = (*given, *answers.values())
         claims = [answer.claim for answer in said if answer.claim is not None]
         receipts = _receipts(wanted.receipts, best, trust)
-        check_nothing_missing(best, [*claims, *receipts], only_signed=bool(wanted.unproven))
+        check_nothing_missing(best, [*claims, *receipts])
         proven = is_proven(trust.witnesses, answers, best.files.size)
         if not proven and not wanted.unproven:
             raise _unproven(trust, answers)
@@ -199,7 +199,7 @@ async def _answers(
     for answer in sorted(given, key=lambda each: not each.problem):  # what is of now counts
         answers[answer.witness] = answer
     for key, link in wanted.links.items():
-        answer = await ask_witness(key, link, best, verify, now_ms)
+        answer = await ask_witness(key, link, best, trust, verify, now_ms)
         if answer.claim is not None or answers[key.name].claim is None:
             answers[key.name] = answer
     return answers
@@ -226,7 +226,7 @@ def _unproven(trust: Trust, answers: Mapping[str, Answer]) -> RefusedError:
     needed = len(trust.witnesses.keys) - trust.witnesses.quorum + 1
     silent = [f"{each.witness}: {each.problem}" for each in answers.values() if each.problem]
     words = (
-        f"{needed} witnesses must say how much they have seen; of these none knows or answers: "
+        f"{needed} witnesses must say, signed, how much they have seen; these have not: "
         f"{'; '.join(silent)}"
         if trust.witnesses.quorum
         else "the trust file names no witness, so nobody can tell how much the log had"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint, parse_decimal
@@ -22,6 +23,11 @@ REQUEST_BYTES_MAX: Final = 65_536
 PROOF_LINES_MAX: Final = 63
 
 _OLD: Final = "old "
+
+
+def log_name(origin: str) -> str:
+    """Return a log's name as a path can have it."""
+    return sha256(origin.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

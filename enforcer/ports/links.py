@@ -84,3 +84,13 @@ class WitnessLink(Protocol):
             RefusedError: 400, 403, 404 or 422: the witness will not cosign this.
             UnavailableError: it did not answer in time, or with something else.
         """
+
+    async def latest(self, origin: str) -> bytes:
+        """Return the newest checkpoint of a log that it cosigned, with its line of now, unread.
+
+        C2SP tlog-witness has no such request: only some witnesses offer it.
+
+        Raises:
+            RefusedError: it offers none of this log.
+            UnavailableError: it did not answer in time, or with something else.
+        """

@@ -108,6 +108,20 @@ class Cosigned:
                     tell()
             return checkpoint
 
+    async def hear(self, data: bytes) -> None:
+        """Hear what a witness showed that did not cosign; only what is against this ledger counts.
+
+        What it cosigned earlier is nothing new, and may have been kept back to be shown now.
+
+        Raises:
+            IntegrityError: the log did not sign it, or a named witness's line does not hold.
+        """
+        checkpoint, note, cosigners = await asyncio.to_thread(self._open, data)
+        try:
+            await asyncio.to_thread(self._check, checkpoint, note)
+        except (ConflictError, IntegrityError):
+            self.fence.is_elsewhere(cosigners)
+
     def _open(self, data: bytes) -> tuple[Checkpoint, Note, frozenset[CosignerKey]]:
         """Return the checkpoint, the note with those lines alone that count, and whose they are."""
         key = self._trust.key_of(data)

@@ -96,7 +96,7 @@ class Fence:
         if self.doubt is not None:
             names = sorted(key.name for key in against)
             _log.error("ledger_doubted", problem=self.doubt.message, witnesses=names)
-        else:
+        elif self.error is None:
             _log.info("ledger_doubted_no_more")
         for tell in self._tell_doubt:
             tell(self.doubt)

@@ -1,9 +1,10 @@
 """Which of several copies of a ledger to go on from, and what shows that nothing answered is lost.
 
 Pure but for the questions to witnesses. Refuses copies that contradict each other, and one that
-has less than what the log is known to have signed: by a receipt, by a cosigned checkpoint, or by
-a witness's word. Always true: a copy that passes holds every entry that anybody here has named.
-What nobody has seen, and nobody kept a receipt for, cannot be known, and no one says it is.
+has less than what the log is known to have signed: by a receipt, or by a checkpoint that a witness
+cosigned. Always true: a copy that passes holds every entry that anybody here has named by a
+signature; words that nobody signed neither pass it nor refuse it. What nobody has seen, and nobody
+kept a receipt for, cannot be known, and no one says it is.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ FRESH_MS_MAX: Final = 600_000
 """As far may a witness's clock and ours be apart."""
 LINES_MAX: Final = 16
 NOT_EXTENDED_STATUS: Final = 422
+_ANOTHER_HISTORY: Final = "it is said that it has seen another history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class Claim:
 
     who: str
     size: int
-    root: bytes | None
-    """What the log signed for them; None: it is that witness's word alone."""
+    root: bytes
+    """What the log signed for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def check_claim(copy: Copy, claim: Claim) -> None:
     Raises:
         IntegrityError: the log signed two roots for one size (``problem`` is ``split view``).
     """
-    if claim.root is None or not 0 < claim.size <= copy.files.size:
+    if not 0 < claim.size <= copy.files.size:
         return
     root = copy.files.root_at(claim.size)
     if root != claim.root:
@@ -90,10 +92,8 @@ def check_claim(copy: Copy, claim: Claim) -> None:
         )
 
 
-def check_nothing_missing(copy: Copy, claims: Iterable[Claim], *, only_signed: bool) -> None:
+def check_nothing_missing(copy: Copy, claims: Iterable[Claim]) -> None:
     """Refuse a copy that has less than somebody knows of.
-
-    With `only_signed` a witness's mere word does not count: it may be wrong, or lie.
 
     Raises:
         RefusedError: entries ``data["index"]`` to before ``data["expected"]`` are missing.
@@ -102,8 +102,6 @@ def check_nothing_missing(copy: Copy, claims: Iterable[Claim], *, only_signed: b
     most = None
     for claim in claims:
         check_claim(copy, claim)
-        if claim.root is None and only_signed:
-            continue
         if most is None or claim.size > most.size:
             most = claim
     if most is None or most.size <= copy.files.size:
@@ -174,25 +172,28 @@ def claims_of_note(
 
 
 async def ask_witness(
-    key: CosignerKey, link: WitnessLink, copy: Copy, verify: Verify, now_ms: int
+    key: CosignerKey, link: WitnessLink, copy: Copy, trust: Trust, verify: Verify, now_ms: int
 ) -> Answer:
     """Ask a witness for the newest size that it cosigned (C2SP tlog-witness, add-checkpoint).
 
-    It is shown the copy's checkpoint: who saw no more cosigns that, now, and so proves it.
-
-    Raises:
-        IntegrityError: it has seen another history of as many entries or fewer.
+    It is shown the copy's checkpoint: who saw no more cosigns that, now, and so proves it. Anybody
+    on the way may refuse in its name; so who does not cosign is asked for what it has signed, and
+    without that has not answered.
     """
     asked = _Asked(key, link, copy, verify, now_ms)
     try:
-        more = await asked.ask()
-    except IntegrityError:
-        raise
+        refusal = await asked.ask()
     except EnforcerError as error:
         return Answer(key.name, None, error.message)
-    if more is not None:
-        return Answer(key.name, Claim(key.name, more, None))
-    return Answer(key.name, Claim(key.name, copy.files.size, copy.files.root))
+    if not refusal:
+        return Answer(key.name, Claim(key.name, copy.files.size, copy.files.root))
+    try:
+        note = await link.latest(trust.origin)
+        signed = claims_of_note(f"the answer of {key.name}", note, trust, verify, now_ms)
+    except EnforcerError as error:
+        return Answer(key.name, None, f"{refusal}, unsigned; {error.message}")
+    own = [answer for answer in signed if answer.witness == key.name]
+    return own[0] if own else Answer(key.name, None, f"{refusal}, unsigned")
 
 
 def is_proven(witnesses: Witnesses, answers: Mapping[str, Answer], size: int) -> bool:
@@ -217,18 +218,22 @@ class _Asked:
     verify: Verify
     now_ms: int
 
-    async def ask(self) -> int | None:
-        """Return how many entries it has seen if those are more; None: it cosigned the copy's."""
+    async def ask(self) -> str:
+        """Return what an answer says that is no cosignature of now; empty: it cosigned the copy.
+
+        Raises:
+            EnforcerError: there is no answer.
+        """
         size = self.copy.files.size
         seen = await self._add(size)
-        if seen == size:
-            raise self._other_history()
-        if seen is None or seen > size:
-            return seen
-        return await self._add(seen)
+        if isinstance(seen, int) and seen < size:
+            seen = await self._add(seen)
+        if isinstance(seen, int) and seen > size:
+            return f"it is said that it has seen {seen} entries"
+        return _ANOTHER_HISTORY if isinstance(seen, int) else seen
 
-    async def _add(self, old_size: int) -> int | None:
-        """Bring the copy's checkpoint; return the size that it is at if it does not cosign that."""
+    async def _add(self, old_size: int) -> int | str:
+        """Bring the copy's checkpoint; return the size or the words of a refusal, or nothing."""
         files = self.copy.files
         size, note = files.size, files.checkpoint_note or b""
         between = 0 < old_size < size
@@ -241,11 +246,11 @@ class _Asked:
                 raise
             return at
         except RefusedError as error:
-            if error.data.get("status") == NOT_EXTENDED_STATUS:
-                raise self._other_history() from error
-            raise
+            if error.data.get("status") != NOT_EXTENDED_STATUS:
+                raise
+            return _ANOTHER_HISTORY
         self._check_fresh(note, answer)
-        return None
+        return ""
 
     def _check_fresh(self, note: bytes, answer: bytes) -> None:
         """Refuse what is not this witness's word of now: anybody may have answered in its place."""
@@ -260,14 +265,6 @@ class _Asked:
                 "the answer has no cosignature of now by the key that the trust file names",
                 advice="Compare its vkey with the trust file's, and the clocks.",
             )
-
-    def _other_history(self) -> IntegrityError:
-        return IntegrityError(
-            f"the witness {self.key.name} has seen another history than {self.copy.place}",
-            advice="Ask its operator for the checkpoint that it cosigned, and keep both: together "
-            "they prove that the log has two histories.",
-            problem="split view",
-        )
 
 
 def _is_of_now(at_seconds: int, now_ms: int) -> bool:

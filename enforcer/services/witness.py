@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Final
 
 import structlog
@@ -19,7 +18,7 @@ import structlog
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
 from enforcer.core.cosignature import CosignerKey, cosign, cosigned_at
 from enforcer.core.note import Note, VerifierKey, Verify
-from enforcer.core.witness import AddCheckpoint, judge_checkpoint
+from enforcer.core.witness import AddCheckpoint, judge_checkpoint, log_name
 from enforcer.errors import (
     ConflictError,
     EnforcerError,
@@ -108,6 +107,30 @@ class Witness:
         note = self._notes.get(origin)
         return Checkpoint.parse(Note.parse(note).text) if note is not None else None
 
+    def latest_note(self, name: str) -> bytes:
+        """Return the latest checkpoint that was cosigned, with a line that says so of now.
+
+        `name` is the log's, by `log_name`. It tells nothing that was not signed before; whoever
+        goes on with another history, or with less, is told so by a signature.
+
+        Raises:
+            NotFoundError: of no such log anything was cosigned.
+            UnavailableError: this memory is known to be old.
+        """
+        with self._turn:
+            origin = next((each for each in self._notes if log_name(each) == name), None)
+            if origin is None:
+                raise NotFoundError(
+                    "this witness has cosigned nothing of such a log",
+                    advice="The name is the SHA-256 of the log's origin, in hexadecimal digits.",
+                )
+            if origin in self._outdated:
+                raise _outdated_memory()
+            note = Note.parse(self._notes[origin])
+            line = cosign(note.text, self.key, self._signer.sign, self._clock.now_ms() // 1_000)
+        own = next(each for each in note.signatures if each.is_of(self._logs[origin]))
+        return Note(note.text, (own, line)).format()
+
     def split_views(self) -> bytes:
         """Return all pairs of checkpoints that contradict each other, as a JSON array."""
         names = self._files.names(SPLIT_VIEW_FOLDER)
@@ -153,11 +176,7 @@ class Witness:
             self._outdated.add(origin)
         if origin in self._outdated:
             _log.error("memory_is_older_than_a_cosignature", origin=origin)
-            raise UnavailableError(
-                "this witness's memory is older than a cosignature of its own",
-                advice="Its operator must give it another key, and have trust files name that.",
-                problem="outdated",
-            )
+            raise _outdated_memory()
 
     def _is_ahead_of_us(self, origin: str, request: AddCheckpoint, key: VerifierKey) -> bool:
         latest = self.latest(origin)
@@ -170,9 +189,17 @@ class Witness:
             return False
 
 
+def _outdated_memory() -> UnavailableError:
+    return UnavailableError(
+        "this witness's memory is older than a cosignature of its own",
+        advice="Its operator must give it another key, and have trust files name that.",
+        problem="outdated",
+    )
+
+
 def _named(origin: str) -> str:
     """Return an origin as a file's name can have it."""
-    return sha256(origin.encode()).hexdigest()[:32]
+    return log_name(origin)[:32]
 
 
 def _latest(origin: str) -> str:

@@ -3,13 +3,14 @@
 In rounds: all witnesses are asked for one checkpoint, the newest when the round begins, so that
 their cosignatures come together. A round ends with a quorum, or when all have answered, or after
 a while; a witness that is slow or away is asked again ever more rarely, and keeps nobody
-waiting. Nothing that is recorded or published waits for any of this.
+waiting. All are asked again now and then, so that a ledger which was replaced hears of it though
+nothing comes. Nothing that is recorded or published waits for any of this.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final, Self
 
@@ -33,6 +34,8 @@ from enforcer.services.ledger import Ledger
 ROUND_SECONDS_MAX: Final = 2.0
 RETRY_SECONDS: Final = 0.2
 RETRY_SECONDS_MAX: Final = 30.0
+LOOK_INTERVALS: Final = 6
+"""After so many of the feed's intervals all are asked again."""
 NOT_EXTENDED_STATUS: Final = 422
 """C2SP tlog-witness: the proof does not lead from what the witness cosigned."""
 LINES_MAX: Final = 16
@@ -80,6 +83,14 @@ class AskedWitness:
             return None
         self._problem, self._pause_seconds, self.is_elsewhere = "", 0.0, False
         return cosigned
+
+    async def latest(self, origin: str) -> bytes:
+        """Return the newest checkpoint that it shows, unread.
+
+        Raises:
+            EnforcerError: it shows none.
+        """
+        return await self._link.latest(origin)
 
     async def _ask(self, note: bytes) -> bytes:
         size = Checkpoint.parse(Note.parse(note).text).size
@@ -186,14 +197,20 @@ class Witnessing:
         await self._asked_once.wait()
 
     async def _ask_on(self) -> None:
+        loop = asyncio.get_running_loop()
+        look_seconds = LOOK_INTERVALS * self._interval_seconds
+        look_at = loop.time() + look_seconds
         while True:
             note = self._files.checkpoint_note
+            is_due = loop.time() >= look_at
+            if is_due:
+                look_at = loop.time() + look_seconds
             if self._asked and note is not None:
-                await self._round(note)
+                await self._round(note, self._asked if is_due else self._missing(_size(note)))
             self._asked_once.set()
             is_done = note == self._files.checkpoint_note and self._is_done(note)
             with suppress(TimeoutError):
-                async with asyncio.timeout(None if is_done else RETRY_SECONDS):
+                async with asyncio.timeout_at(look_at if is_done else loop.time() + RETRY_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
 
@@ -207,11 +224,11 @@ class Witnessing:
         names = self._cosigned.cosigners(size)
         return [each for each in self._asked if each.key not in names]
 
-    async def _round(self, note: bytes) -> None:
-        """Ask all that may be asked for one checkpoint, until it is witnessed or time is over."""
+    async def _round(self, note: bytes, witnesses: Iterable[AskedWitness]) -> None:
+        """Ask those that may be asked for one checkpoint, until it is witnessed or time is over."""
         loop = asyncio.get_running_loop()
         size = _size(note)
-        for each in self._missing(size):
+        for each in witnesses:
             if each.is_free(loop.time()):
                 each.task = asyncio.create_task(self._bring(each, note))
         end = loop.time() + ROUND_SECONDS_MAX
@@ -224,15 +241,24 @@ class Witnessing:
 
     async def _bring(self, witness: AskedWitness, note: bytes) -> bytes | None:
         cosigned = await witness.ask(note)
-        # What it has signed says more than any answer in its name.
-        if witness.is_elsewhere and witness.key not in self._cosigned.cosigners(_size(note)):
-            self._cosigned.fence.says_elsewhere((witness.key,))
+        if witness.is_elsewhere:
+            # What it has signed says more than any answer in its name.
+            if witness.key not in self._cosigned.cosigners(_size(note)):
+                self._cosigned.fence.says_elsewhere((witness.key,))
+            await self._look_for_signed(witness)
         if cosigned is not None:
             try:
                 await self._cosigned.add(cosigned)
             except EnforcerError as error:
                 _log.error("cosignature_refused", witness=witness.key.name, problem=error.message)
         return cosigned
+
+    async def _look_for_signed(self, witness: AskedWitness) -> None:
+        """Have a witness that refuses show what it has signed, where it offers that."""
+        try:
+            await self._cosigned.hear(await witness.latest(self._ledger.state.origin))
+        except EnforcerError as error:
+            _log.debug("no_signed_word", witness=witness.key.name, problem=error.message)
 
     async def _show_on(self) -> None:
         """Put the best into the feed when it is new, and again at each interval."""

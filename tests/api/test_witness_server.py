@@ -11,9 +11,10 @@ from enforcer.api import witness_server
 from enforcer.api.witness_server import witness_served
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.witness_http import HttpWitness
+from enforcer.core.checkpoint import open_checkpoint
 from enforcer.core.cosignature import cosigned_at, with_lines
 from enforcer.core.note import Note, SignatureLine, VerifierKey
-from enforcer.core.witness import REQUEST_BYTES_MAX
+from enforcer.core.witness import REQUEST_BYTES_MAX, log_name
 from enforcer.errors import ConflictError, RefusedError, UnavailableError
 from tests.witnesses import forked, open_witness
 
@@ -153,6 +154,25 @@ async def test_the_client_and_the_server_understand_each_other(server):
         assert refused.value.data["status"] == status
 
 
+async def test_what_was_cosigned_last_is_shown_to_whoever_asks(server):
+    witness, port = server
+    link = HttpWitness(f"http://127.0.0.1:{port}/prefix/")
+    with pytest.raises(RefusedError) as refused:
+        await link.latest(LOG.name)
+    assert refused.value.data["status"] == 404
+    await link.add_checkpoint(HONEST.request(0, 9))
+    note = Note.parse(await link.latest(LOG.name))
+    assert open_checkpoint(note.format(), LOG.name, LOG, verify) == HONEST.checkpoint(9)
+    assert cosigned_at(note, witness.key, verify) is not None
+    path = f"/latest/{log_name(LOG.name)}"
+    got = await exchange(port, post(b"", path), get(path), get("/latest/"), get("/latest/%ff"))
+    assert [status for status, _, _ in got] == [405, 200, 404, 404]
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: w\r\n\r\n".encode()
+
+
 async def hostile(answer: bytes):
     """Serve one answer to whatever is asked."""
 
@@ -179,6 +199,8 @@ async def test_a_witness_that_answers_otherwise_is_away(answer):
         link = HttpWitness(f"http://127.0.0.1:{served.sockets[0].getsockname()[1]}/", seconds_max=2)
         with pytest.raises(UnavailableError):
             await link.add_checkpoint(HONEST.request(0, 9))
+        with pytest.raises(UnavailableError):
+            await link.latest(LOG.name)
 
 
 async def test_a_size_that_is_none_is_no_size():

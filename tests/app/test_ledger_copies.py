@@ -226,6 +226,10 @@ class World:
         wanted = Wanted(paths, self.to, self.links if links is None else links, **options)
         return asyncio.run(restore(wanted, self.trust, NOW_MS, quiet))
 
+    def shows_nothing_signed(self):
+        for link in self.links.values():
+            link.offers_latest = False
+
     def is_untouched(self):
         return not self.to.exists() or not any(self.to.iterdir())
 
@@ -332,8 +336,63 @@ def test_a_mere_word_of_a_witness_does_not_undo_what_it_signed(world, tmp_path):
 
 def test_a_mere_word_of_a_witness_gives_way_to_a_reason_and_a_signed_one_does_not(world, tmp_path):
     short = copy_of(world.primary, tmp_path / "short", 11)
-    done = world.restore(short, unproven="the data centre burned down")
+    reason = "the data centre burned down"
+    with pytest.raises(RefusedError, match="entries 11 to 12"):
+        world.restore(short, unproven=reason)
+    world.shows_nothing_signed()
+    with pytest.raises(RefusedError, match=r"w0: it is said that it has seen 13 entries, unsigned"):
+        world.restore(short)
+    done = world.restore(short, unproven=reason)
     assert (done.size, done.is_proven) == (11, False)
+
+
+ON_THE_WAY = {
+    "as many": ConflictError("409", advice="", size=13),
+    "fewer, and fewer again": ConflictError("409", advice="", size=5),
+    "more": ConflictError("409", advice="", size=1_000),
+    "no size": ConflictError("409", advice="", size=None),
+    "another history": RefusedError("422", advice="", status=422),
+    "an unknown log": RefusedError("404", advice="", status=404),
+}
+
+
+@pytest.mark.parametrize("what", ON_THE_WAY)
+def test_who_refuses_in_the_name_of_witnesses_ends_no_restoration(world, what):
+    """Anybody between may say so: it is no answer, whose it is not is named, others count."""
+    first, *_ = world.links.values()
+    first.forged = ON_THE_WAY[what]
+    done = world.restore(world.primary)
+    assert done.is_proven
+    answer = done.answers[WITNESSES.keys[0].name]
+    assert answer.claim is None
+    assert answer.problem
+    shutil.rmtree(world.to)
+    for link in world.links.values():
+        link.forged = ON_THE_WAY[what]
+    with pytest.raises(RefusedError, match="2 witnesses must say, signed") as caught:
+        world.restore(world.primary)
+    assert all(key.name in caught.value.message for key in WITNESSES.keys)
+    assert world.is_untouched()
+    assert not world.restore(world.primary, unproven="somebody is on the way").is_proven
+
+
+def test_who_refuses_and_lets_the_signed_word_through_has_answered(world):
+    for link in world.links.values():
+        link.forged, link.forges_latest = ON_THE_WAY["more"], False
+    assert world.restore(world.primary).is_proven
+
+
+def test_an_old_signed_word_of_a_witness_shows_nothing_missing_and_proves_nothing(world):
+    for at, link in enumerate(world.links.values()):
+        old = world.cosigned(at, 13, ago_seconds=3_600).read_bytes()
+        link.forged = ON_THE_WAY["as many"]
+        link.latest = partial(answering, old)
+    with pytest.raises(RefusedError, match="not cosigned now"):
+        world.restore(world.primary)
+
+
+async def answering(answer, _origin):
+    return answer
 
 
 @pytest.mark.parametrize("what", ["no signature", "a stranger's", "an old one of its own"])
@@ -369,8 +428,12 @@ def test_a_copy_of_another_history_than_witnesses_have_ends_it(world, tmp_path):
     for at, forged in enumerate(([*leaves[:12], leaves[3]], [*leaves[:12], leaves[3], leaves[4]])):
         other = Archive(tmp_path / f"other-{at}", world.primary.land)
         other.write(forged)
-        with pytest.raises(IntegrityError, match="another history"):
-            world.restore(other)
+        with pytest.raises(IntegrityError, match="two histories of 13") as caught:
+            world.restore(other, unproven="whatever")
+        assert caught.value.data["problem"] == "split view"
+    world.shows_nothing_signed()
+    with pytest.raises(RefusedError, match="another history, unsigned"):
+        world.restore(other)
     assert world.is_untouched()
 
 

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
 from enforcer.api.witness_server import witness_served
-from enforcer.app.control import serving, witness_links
+from enforcer.app.control import ControlPlane, serving, witness_links
 from enforcer.app.ledger_restore import Wanted, restore
 from enforcer.backends.control_marks import serving as mark_of
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.memory_feed import MemoryFeedPublisher
+from enforcer.backends.tiles import TileLedger
 from enforcer.config import AskedWitness, Url
 from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.entry import parse, parse_payload
 from enforcer.core.note import Note
+from enforcer.core.order import OrderRef
 from enforcer.errors import IntegrityError, UnavailableError
+from tests.app.test_standby import ControlPlane as Child
 from tests.control import (
     LOG_VKEY,
+    ORIGIN,
     REASONS,
     Installation,
     LandClock,
@@ -29,6 +38,7 @@ from tests.control import (
     until,
     with_reasons,
 )
+from tests.e2e.installation import free_ports
 from tests.people import seal
 from tests.witnesses import named, open_witness
 
@@ -77,12 +87,11 @@ class Country:
         return await restore(wanted, self.trust, NOW_MS, lambda *_: None)
 
     def client(self, control, person):
-        return self.here.connect(
-            self.here.issue(person.role, person.person_id), self.trust, control.port
-        )
+        return self.as_person(control.port, person)
 
     async def found(self, control) -> None:
-        self.land.state = control.ledger.state
+        if isinstance(control, ControlPlane):
+            self.land.state = control.ledger.state
         async with self.client(control, self.land.proposer) as client:
             for act in founding_acts(self.land):
                 await client.record_root_act(act)
@@ -94,6 +103,13 @@ class Country:
         act = seal(with_reasons(self.land), self.land.proposer.key)
         async with self.client(control, self.land.proposer) as client:
             return await client.propose(act, [REASONS])
+
+    def as_person(self, port: int, person):
+        files = self.here.issue(person.role, person.person_id)
+        return self.here.connect(files, self.trust, port)
+
+    def witnesses_are_at(self, size: int) -> bool:
+        return all(each.latest(ORIGIN).size == size for each in self.witnesses)
 
     def witnessed(self) -> int:
         """Return how many entries nodes may rest on, as the feed shows it."""
@@ -113,17 +129,17 @@ class Country:
 @pytest.fixture
 async def country(tmp_path):
     async with AsyncExitStack() as stack:
-        ports = [
-            await stack.enter_async_context(
-                witness_served(
-                    open_witness(tmp_path / f"w{at}", LOG_VKEY, key, WITNESSES.keys[at].name),
-                    "127.0.0.1",
-                    0,
-                )
-            )
+        witnesses = [
+            open_witness(tmp_path / f"w{at}", LOG_VKEY, key, WITNESSES.keys[at].name)
             for at, key in enumerate(KEYS)
         ]
-        yield Country(tmp_path, ports)
+        ports = [
+            await stack.enter_async_context(witness_served(each, "127.0.0.1", 0))
+            for each in witnesses
+        ]
+        country = Country(tmp_path, ports)
+        country.witnesses = witnesses
+        yield country
 
 
 async def test_a_former_primary_that_comes_back_takes_no_act_and_leaves_the_feed_alone(country):
@@ -138,7 +154,9 @@ async def test_a_former_primary_that_comes_back_takes_no_act_and_leaves_the_feed
         await until(lambda: country.witnessed() == new.ledger.state.size == country.shown())
         # Now the old host is back, with all that it had, and the same address for all it knows.
         async with country.running("old") as old:
-            assert old.ledger.doubted is not None
+            assert (
+                old.ledger.replaced is not None
+            )  # the witnesses' signed word, fetched at the start
             with pytest.raises(UnavailableError, match="was replaced"):
                 await country.propose(old)
             mark = mark_of(country.directory / "old")
@@ -162,7 +180,7 @@ async def test_of_two_that_run_at_once_the_one_without_witnesses_finds_out_by_it
             await until(lambda: country.witnessed() == 8)
             # The old one has no way to know yet: it answers, and nothing comes of it.
             await country.propose(old)
-            await until(lambda: old.ledger.doubted is not None)
+            await until(lambda: old.ledger.replaced is not None)
             with pytest.raises(UnavailableError, match="was replaced"):
                 await country.propose(old)
             # What the feed shows may still be from before it knew, and is never beyond this.
@@ -173,6 +191,109 @@ async def test_of_two_that_run_at_once_the_one_without_witnesses_finds_out_by_it
         # What the old one has beyond is another history, and no source to restore from.
     with pytest.raises(IntegrityError, match="contradict"):
         await country.restored("third", "new", "old")
+
+
+class Way:
+    """The way from one host to a witness, which can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self.is_cut = False
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _carry(self, reader, writer) -> None:
+        if not self.is_cut:
+            back, there = await asyncio.open_connection("127.0.0.1", self._to)
+            await asyncio.gather(_copy(reader, there), _copy(back, writer))
+        writer.close()
+
+
+async def _copy(reader, writer) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+    writer.close()
+
+
+class Process:
+    """A control plane as a process on a host of its own, and its clients."""
+
+    def __init__(self, country: Country, host: str, ports: list[int]) -> None:
+        self.country = country
+        self.ledger_dir = country.directory / host
+        (self.port,) = free_ports(1)
+        text = country.here.write_config().read_text()
+        text = text.replace('"ledger"', f'"{host}"').replace(":0", f":{self.port}")
+        for key, port in zip(WITNESSES.keys, ports, strict=True):
+            text += f'[[witnesses]]\nname = "{key.name}"\nurl = "http://127.0.0.1:{port}/"\n'
+        path = country.directory / f"{host}.toml"
+        path.write_text(text)
+        trust = country.here.config.trust_file
+        vkeys = [key.text for key in WITNESSES.keys]
+        trust.write_text(
+            trust.read_text().partition("witnesses")[0]
+            + f"[witnesses]\nquorum = {WITNESSES.quorum}\nvkeys = {json.dumps(vkeys)}\n"
+        )
+        self.child = Child(path)
+
+    async def __aenter__(self) -> Self:
+        await self.child.start()
+        await self.child.hear("control_serves")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.child.kill()
+
+    def size(self) -> int:
+        with TileLedger.open(
+            self.ledger_dir, origin=ORIGIN, vkey=LOG_VKEY, verify=verify, writer=False
+        ) as files:
+            return files.size
+
+
+def ref_of(recorded) -> OrderRef:
+    envelope = parse(recorded.leaf).envelope
+    return OrderRef(parse_payload(envelope).order_id, recorded.index, envelope.payload_sha256)
+
+
+async def test_a_primary_that_was_cut_off_records_nothing_more_once_it_is_connected_again(country):
+    """Real processes. Nobody brings it the witnesses' word: it asks, though no act comes."""
+    land = country.land
+    ports = [urlsplit(each.url).port for each in country.config.witnesses]
+    async with AsyncExitStack() as stack:
+        ways = [await stack.enter_async_context(Way(port)) for port in ports]
+        old = Process(country, "old", [way.port for way in ways])
+        await stack.enter_async_context(old)
+        await country.found(old)
+        ref = ref_of(await country.propose(old))
+        size = old.size()
+        await until(lambda: country.witnesses_are_at(size))
+        for way in ways:
+            way.is_cut = True
+        assert (await country.restored("new", "old")).is_proven
+        new = await stack.enter_async_context(Process(country, "new", ports))
+        await country.propose(new)
+        await until(lambda: country.witnesses_are_at(size + 1))
+        for way in ways:
+            way.is_cut = False
+        await old.child.hear("ledger_replaced")
+        await until(lambda: "was replaced" in mark_of(old.ledger_dir).problem)
+        with pytest.raises(UnavailableError, match="was replaced"):
+            await country.propose(old)
+        stop = seal(land.stopping(ref), land.oversight.key)
+        with pytest.raises(UnavailableError, match="was replaced"):
+            async with country.client(old, land.oversight) as client:
+                await client.stop(stop)
+        assert old.size() == size
+        async with country.client(new, land.oversight) as client:
+            await client.stop(stop)
+        await until(lambda: country.witnesses_are_at(size + 2))
 
 
 async def test_without_witnesses_that_answer_a_control_plane_starts_all_the_same(country):

@@ -11,10 +11,10 @@ import pytest
 
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import PrivateKey, verify
-from enforcer.core.checkpoint import Checkpoint
-from enforcer.core.cosignature import CosignerKey, Witnesses, cosigned_at, with_lines
+from enforcer.core.checkpoint import Checkpoint, open_checkpoint
+from enforcer.core.cosignature import CosignerKey, Witnesses, cosign, cosigned_at, with_lines
 from enforcer.core.note import Note, SignatureLine, VerifierKey
-from enforcer.core.witness import AddCheckpoint
+from enforcer.core.witness import AddCheckpoint, log_name
 from enforcer.errors import (
     ConflictError,
     EnforcerError,
@@ -148,6 +148,26 @@ def test_a_witness_restarted_with_older_state_refuses_what_shows_it(witness, tmp
     witness.add_checkpoint(
         body.replace(b"old 5", b"old 9", 1).partition(b"\n")[0] + b"\n\n" + shown
     )
+
+
+def test_it_shows_what_it_cosigned_last_signed_anew(witness, tmp_path):
+    name = log_name(LOG.name)
+    for wrong in (name, "", name.upper()):
+        with pytest.raises(NotFoundError):
+            witness.latest_note(wrong)
+    witness.add_checkpoint(HONEST.request(0, 5))
+    body = HONEST.request(5, 9)
+    other = CosignerKey("other.example.org", KEY.public_key)
+    foreign = cosign(HONEST.checkpoint(9).text, other, KEY.sign, 1)
+    witness.add_checkpoint(body + foreign.text.encode())
+    witness._clock.advance(60_000)
+    note = Note.parse(witness.latest_note(name))
+    assert open_checkpoint(note.format(), LOG.name, LOG, verify) == HONEST.checkpoint(9)
+    assert cosigned_at(note, witness.key, verify) == witness._clock.now_ms() // 1_000
+    assert len(note.signatures) == 2
+    with pytest.raises(IntegrityError):
+        witness.add_checkpoint(FORKED.request(9, 12))
+    assert witness.latest_note(name) == note.format()
 
 
 def test_requests_at_once_go_one_after_the_other(witness):

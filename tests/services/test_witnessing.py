@@ -16,6 +16,7 @@ from enforcer.core.checkpoint import Checkpoint, sign_checkpoint
 from enforcer.core.cosignature import cosign, with_lines
 from enforcer.core.note import Note
 from enforcer.core.receipt import Receipt, verify_receipt
+from enforcer.core.witness import log_name
 from enforcer.errors import (
     ConflictError,
     IntegrityError,
@@ -27,7 +28,7 @@ from enforcer.services.witnessing import AskedWitness, Witnessing
 from tests.control import LOG_KEY, LOG_VKEY, Desk, trust_of
 from tests.node_world import until
 from tests.people import ORIGIN
-from tests.witnesses import named, open_witness
+from tests.witnesses import History, named, open_witness
 
 KEYS = [PrivateKey.generate() for _ in range(3)]
 WITNESSES = named(KEYS, 2)
@@ -40,6 +41,9 @@ class Link:
         self.witness = witness
         self.is_away = False
         self.loses_answers = False
+        self.offers_latest = True
+        """Our own witnesses do; C2SP tlog-witness does not ask for it."""
+        self.forges_latest = True
         self.forged = None
         """An error in the witness's name, by somebody on the way to it."""
         self.may_answer = asyncio.Event()
@@ -60,6 +64,14 @@ class Link:
         if self.loses_answers:  # it ended when it had kept the checkpoint
             raise UnavailableError("it hung up", advice="Start it.")
         return answer
+
+    async def latest(self, origin):
+        """The same answers on the way, and what over HTTP is a 404."""
+        if self.forged is not None and self.forges_latest:
+            raise self.forged
+        if self.is_away or not self.offers_latest:
+            raise UnavailableError("nobody answers", advice="Start it.")
+        return await asyncio.to_thread(self.witness.latest_note, log_name(origin))
 
 
 class Office:
@@ -211,6 +223,59 @@ async def test_unsigned_answers_stop_new_blocks_for_as_long_as_they_come_and_no_
         assert (fence.error, made.desk.ledger.replaced) == (None, None)
         await made.desk.propose(b"exact other.example.org\n")
         await until(lambda: made.shown_size() == made.desk.files.size)
+
+
+def goes_on_elsewhere(made):
+    """Have all witnesses cosign one more entry than is here, as after a restoration elsewhere."""
+    leaves = list(made.desk.files.entries(0, made.desk.files.size))
+    elsewhere = History(LOG_VKEY, LOG_KEY, [*leaves, b"another"])
+    for link in made.links:
+        link.witness.add_checkpoint(elsewhere.request(len(leaves), len(leaves) + 1))
+
+
+async def test_who_was_replaced_hears_it_signed_though_nothing_comes(tmp_path):
+    async with office(tmp_path) as made:
+        made.cosigned.fence.on_replaced(made.desk.ledger.replace_by)
+        await made.desk.found()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+        ref = await made.desk.propose()
+        await until(lambda: all(of(link) == made.desk.files.size for link in made.links))
+        goes_on_elsewhere(made)
+        await until(lambda: made.desk.ledger.replaced is not None)
+        size = made.desk.files.size
+        with pytest.raises(UnavailableError, match="was replaced"):
+            await made.desk.ledger.record(made.desk.stop_of(ref))
+        assert made.desk.files.size == size
+
+
+async def test_witnesses_that_show_nothing_signed_leave_it_at_a_doubt(tmp_path):
+    async with office(tmp_path) as made:
+        fence = made.cosigned.fence
+        fence.on_replaced(made.desk.ledger.replace_by)
+        await made.desk.found()
+        await until(lambda: made.shown_size() == made.desk.files.size)
+        for link in made.links:
+            link.offers_latest = False
+        await until(lambda: all(of(link) == made.desk.files.size for link in made.links))
+        goes_on_elsewhere(made)
+        await made.desk.propose()
+        await until(lambda: fence.doubt is not None)
+        assert (fence.error, made.desk.ledger.replaced) == (None, None)
+        made.links[0].offers_latest = made.links[2].offers_latest = True
+        await until(lambda: made.desk.ledger.replaced is not None)
+
+
+async def test_an_old_signed_word_takes_no_doubt_away(tmp_path):
+    async with Desk(tmp_path / "ledger") as desk:
+        made = Office(tmp_path, desk, [])
+        await made.desk.found()
+        fence = made.cosigned.fence
+        fence.says_elsewhere(WITNESSES.keys[:2])
+        await made.cosigned.hear(note_of(made, 0, 1, 2, size=desk.files.size - 1))
+        assert fence.doubt is not None
+        assert made.cosigned.best is None
+        await made.cosigned.hear(note_of(made, 0, 1, size=desk.files.size, root=bytes(32)))
+        assert fence.error is not None
 
 
 async def test_receipts_carry_the_cosignatures_when_there_are_some(tmp_path):

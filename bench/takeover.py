@@ -4,8 +4,9 @@ Two real `enforcer control --standby` on one ledger of 10,000 and of 100,000 ent
 mTLS, no Redis. Two people propose and approve without a pause; the one that serves is killed
 (SIGKILL) at a random moment, and an act that waits is sent every five milliseconds over a fresh
 connection until it is answered. The time is from the kill to that answer; a cold start is the same
-with the other process started at the kill. TAKEOVER_ENTRIES, TAKEOVER_ROUNDS and TAKEOVER_COLD say
-how many of each.
+with the other process started at the kill, from the kept fold and, in the end, without it. How long
+a standby takes to be warm is of processes that begin then. TAKEOVER_ENTRIES, TAKEOVER_ROUNDS and
+TAKEOVER_COLD say how many of each.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from statistics import median
 from time import perf_counter, time_ns
 
 from bench import Row, audit, median_row
+from bench._fleet import cpu_seconds
+from enforcer.backends.fold_file import FOLD_FILE
 from enforcer.errors import UnavailableError
+from enforcer.services.kept_fold import AT_REST_MIN
 from tests.app.test_standby import ControlPlane, Host, work
-from tests.control import LOG_KEY, REASONS, TARGETS
+from tests.control import LOG_KEY, REASONS, TARGETS, until
 from tests.ledgers import Archive
 from tests.people import Land
 
@@ -51,25 +55,38 @@ async def measured(directory: Path, entries: int) -> list[Row]:
     try:
         serves = await host.serving(FOLD_SECONDS_MAX)
         await host.bring(TARGETS)
-        warm, cold = [], []
+        await kept(host, entries)
+        warm, cold, young = [], [], []
         for _ in range(ROUNDS):
             standby = await host.warm(FOLD_SECONDS_MAX)
+            young.append(cpu_seconds(standby.pid))
             warm.append(await killed_and_answered(host, serves, standby, chance))
             serves = standby
         for _ in range(COLD):
             cold.append(await killed_and_answered(host, serves, None, chance))
             serves = host.started[-1]
+        (host.here.config.ledger_dir / FOLD_FILE).unlink()
+        anew = await killed_and_answered(host, serves, None, chance)
         host.check()
     finally:
         for process in host.started:
             await process.kill()
     ratio = median(cold) / median(warm)
     return [
+        median_row(f"{what}: processor time until a standby is warm", young, "s"),
         median_row(f"{what}: kill to the standby's first answer", warm, "ms"),
         Row(f"{what}: the longest of them", max(warm), "ms", len(warm)),
         median_row(f"{what}: kill to a cold start's first answer", cold, "ms"),
         Row(f"{what}: cold start / standby", ratio, "times"),
+        Row(f"{what}: kill to a cold start's first answer, nothing kept", anew, "ms"),
     ]
+
+
+async def kept(host: Host, entries: int) -> None:
+    """Wait until who serves has kept its fold for the first time."""
+    if entries < AT_REST_MIN:
+        return
+    await until((host.here.config.ledger_dir / FOLD_FILE).exists)
 
 
 def land_of(path: Path, entries: int) -> Land:

@@ -20,6 +20,7 @@ from enforcer.app.orders import KnownOrder, find_in_ledger, known_order
 from enforcer.app.people import Person
 from enforcer.backends import durable
 from enforcer.core.envelope import Envelope
+from enforcer.core.judge_remedies import SO_ALREADY
 from enforcer.errors import ConflictError, EnforcerError, InputError, UnavailableError
 from enforcer.services.ledger import Recorded
 from enforcer.v1 import node_pb2
@@ -30,6 +31,7 @@ PUSH_SECONDS_MAX: Final = 15.0
 AT_ONCE_MAX: Final = 64
 """Connections to nodes at one time."""
 CONTROL: Final = "control plane"
+ALREADY: Final = "already"
 
 T = TypeVar("T")
 
@@ -39,10 +41,20 @@ class Said:
     """What became of an act: at each node, and in the ledger."""
 
     nodes: Mapping[str, str | EnforcerError]
-    """Address -> ``heeded``, ``kept`` or ``recorded``, or why not."""
+    """Address -> ``heeded``, ``kept``, ``recorded`` or ``already``, or why not."""
     recorded: Recorded | None
     problem: EnforcerError | None
     """Why the control plane did not record it."""
+
+    @property
+    def away(self) -> list[str]:
+        """The nodes that do not have it because they could not be reached."""
+        return [each for each, said in self.nodes.items() if isinstance(said, UnavailableError)]
+
+    @property
+    def stands(self) -> bool:
+        """Whether the ledger has it, or has what it asks for."""
+        return self.recorded is not None or _is_so_already(self.problem)
 
     @property
     def taken(self) -> list[str]:
@@ -52,7 +64,7 @@ class Said:
     @property
     def is_everywhere(self) -> bool:
         """Whether it stands in the ledger, which brings it to all, or all nodes have it."""
-        return self.recorded is not None or len(self.taken) == len(self.nodes)
+        return self.stands or len(self.taken) == len(self.nodes)
 
 
 async def first_known(
@@ -116,7 +128,10 @@ async def suspended(
 async def push(
     person: Person, nodes: Sequence[str], act: Envelope, documents: Sequence[bytes]
 ) -> Said:
-    """Bring a signed act to all nodes and to the control plane, at once."""
+    """Bring a signed act to all nodes and to the control plane, at once.
+
+    Repeated with another act it reaches those that were away; the others have what it asks for.
+    """
     limit = asyncio.Semaphore(AT_ONCE_MAX)
 
     async def bring(address: str) -> str | EnforcerError:
@@ -126,7 +141,8 @@ async def push(
             return name.removeprefix("SUSPENSION_OUTCOME_").lower()
 
         async with limit:
-            return await _patient(person, address, call, PUSH_SECONDS_MAX)
+            said = await _patient(person, address, call, PUSH_SECONDS_MAX)
+        return ALREADY if _is_so_already(said) else said
 
     async def record(client: ControlClient) -> Recorded | None:
         pushed = await client.push_suspension(act, documents, seconds_max=PUSH_SECONDS_MAX)
@@ -189,6 +205,11 @@ async def _patient(
         )
     except EnforcerError as error:
         return error
+
+
+def _is_so_already(said: object) -> bool:
+    """Tell whether an act was not taken because what it asks for holds."""
+    return isinstance(said, ConflictError) and said.data.get("problem") == SO_ALREADY
 
 
 def _why(answer: KnownOrder | EnforcerError) -> EnforcerError:

@@ -166,7 +166,12 @@ def _tell(options: Options, said: Said, dropped: Path | None, done: str) -> None
         else:
             shown[address] = outcome
             err().print(f"[green]{escape(address)}[/]: {escape(outcome)}")
-    more: Mapping[str, object] = {"nodes": shown, "drop": str(dropped) if dropped else None}
+    more: Mapping[str, object] = {
+        "nodes": shown,
+        "away": said.away,
+        "drop": str(dropped) if dropped else None,
+    }
+    _tell_away(said, dropped)
     if said.recorded is not None:
         tell(done, said.recorded, options.receipt, as_json=options.as_json, more=more)
         return
@@ -177,8 +182,27 @@ def _tell(options: Options, said: Said, dropped: Path | None, done: str) -> None
     err().print(f"[yellow]The control plane did not record it:[/] {escape(why)}")
     if options.as_json:
         emit_json({"entry_index": None, "problem": why, **more})
+    elif said.stands:
+        out().print(f"[green]{done}[/] The ledger says so already.")
     elif said.taken:
         out().print(f"[green]{done}[/] At {len(said.taken)} of {len(said.nodes)} nodes; they bring")
         out().print("it to the ledger as soon as the control plane answers.")
     if not said.is_everywhere:
         raise typer.Exit(UnavailableError.exit_code)
+
+
+def _tell_away(said: Said, dropped: Path | None) -> None:
+    """Say which nodes do not have it, and how it comes to them."""
+    if not said.away:
+        return
+    err().print(f"[yellow]These nodes do not have it:[/] {escape(', '.join(said.away))}")
+    if said.stands:
+        err().print("The ledger brings it to them as soon as they read on.")
+        return
+    files = f"the files in {dropped.parent}" if dropped is not None else "what --drop DIR writes"
+    for line in (
+        "They go on as before until the ledger has it: nodes that took it bring it there as soon",
+        "as the control plane answers. Sooner: run this again once they answer; nodes that have",
+        f"it say so. Or put {files} into the folder stops of their state_dir.",
+    ):
+        err().print(escape(line))

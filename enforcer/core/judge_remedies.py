@@ -35,6 +35,9 @@ TELLING_ROLES: Final = STOPPING_ROLES | {Role.CONTROL}
 APPEALS_OPEN_MAX: Final = 16
 """Undecided appeals that one order can have."""
 
+SO_ALREADY: Final = "so already"
+"""The problem of an act that asks for what holds already."""
+
 
 def judge_review(state: State, payload: ReviewDone, signer: KeyRecord, recorded_at_ms: int) -> None:
     """Check a review: in time, and the next one no later than the end.
@@ -135,6 +138,7 @@ def judge_suspension(
             f"{signer.registration.operator} has suspended the order already",
             advice="Nothing needs to be done; for another end, resume it first.",
             field="order",
+            problem=SO_ALREADY,
         )
     if payload.until_ms is not None and payload.until_ms <= recorded_at_ms:
         raise field_error(
@@ -160,6 +164,7 @@ def judge_resumption(
             f"{signer.registration.operator} has not suspended the order",
             advice="Nothing needs to be done.",
             field="order",
+            problem=SO_ALREADY,
         )
     if suspension.payload_sha256 != payload.suspension_sha256:
         raise ConflictError(

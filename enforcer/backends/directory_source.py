@@ -4,7 +4,7 @@ The layout is the ledger's own (checkpoint, cosigned, tile/entries/…, lists/, 
 a copy of its files gives it or `enforcer audit export` unpacked, and stops/ beside it with signed
 stops, one in a file. It is looked at now and then. Refuses what is no regular file; believes
 nothing. Always true: what is cut, or not copied yet, is said and gives no entry; and a medium that
-hangs holds one thread of its own, and nobody who waits for it for longer than `LOOK_SECONDS_MAX`.
+hangs holds one thread, nobody for longer than `LOOK_SECONDS_MAX`, and not the end of the program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import itertools
 import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -32,6 +31,7 @@ from enforcer.backends.feed_format import (
     claimed_size,
     no_wrap,
 )
+from enforcer.backends.lone_thread import FullError, LoneThread
 from enforcer.backends.tile_files import TileFiles
 from enforcer.backends.wrap_files import WrapFiles
 from enforcer.core.note import NOTE_BYTES_MAX
@@ -64,7 +64,7 @@ class DirectorySource:
         self._directory = directory
         self._poll_seconds = poll_seconds
         self._look_seconds_max = look_seconds_max
-        self._thread = ThreadPoolExecutor(1, "copy")
+        self._thread = LoneThread("copy")
         self._tiles = TileFiles(directory)
         self._lists = ContentStore(directory / "lists", size_bytes_max=LIST_BYTES_MAX)
         self._deltas = DeltaFiles(directory / DELTAS)
@@ -88,7 +88,13 @@ class DirectorySource:
         while True:
             note = await self.head()
             if note is not None and claimed_size(note) > size:
-                return await self._do(partial(self._collect, size, note))
+                try:
+                    return await self._do(partial(self._collect, size, note))
+                except UnavailableError:
+                    await asyncio.sleep(
+                        self._poll_seconds
+                    )  # it is torn for as long as it is copied
+                    raise
             left_seconds = deadline - loop.time()
             if left_seconds <= 0:
                 return None
@@ -187,8 +193,8 @@ class DirectorySource:
 
         try:
             async with asyncio.timeout(self._look_seconds_max):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, reported)
-        except TimeoutError:
+                return await asyncio.wrap_future(self._thread.submit(reported))
+        except (TimeoutError, FullError):
             raise UnavailableError(
                 f"the copy in {self._directory} has not answered for {self._look_seconds_max:g} s",
                 advice="Look at its medium and at the kernel's log; this repeats by itself.",

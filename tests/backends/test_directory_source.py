@@ -6,6 +6,8 @@ import asyncio
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 from contextlib import aclosing
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from enforcer.app.audit_archive import export_archive
-from enforcer.backends import directory_source, durable
+from enforcer.backends import directory_source, durable, lone_thread
 from enforcer.backends.delta_files import DELTAS, DeltaFiles
 from enforcer.backends.directory_source import DirectorySource
 from enforcer.errors import InputError, NotFoundError, UnavailableError
@@ -129,6 +131,55 @@ async def test_a_medium_that_hangs_is_away_and_holds_one_thread(book, tmp_path, 
     finally:
         goes_on.set()
     assert (await source.next(0, SOON_MS)).leaves == tuple(book.leaves)
+
+
+HANGING = """
+import asyncio, sys, threading
+from pathlib import Path
+from enforcer.backends import directory_source, durable, lone_thread
+from enforcer.errors import UnavailableError
+
+async def main():
+    source = directory_source.DirectorySource(Path(sys.argv[1]), look_seconds_max=0.05)
+    try:
+        await source.head()
+    except UnavailableError:
+        print("it hangs")
+
+durable.read_file = lambda *_, **__: threading.Event().wait()
+asyncio.run(main())
+"""
+
+
+def test_a_program_ends_though_a_look_at_a_medium_never_does(book, tmp_path):
+    book.append(3)
+    words = [sys.executable, "-c", HANGING, str(book.files.path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (0, "it hangs\n"), done.stderr
+
+
+async def test_no_more_looks_wait_for_a_medium_that_hangs_than_may(book, tmp_path, monkeypatch):
+    book.append(3)
+    source = DirectorySource(book.files.path, look_seconds_max=0.05)
+    goes_on = threading.Event()
+    monkeypatch.setattr(durable, "read_file", lambda *_, **__: goes_on.wait(30))
+    looks = [source.head() for _ in range(lone_thread.JOBS_MAX + 10)]
+    refusals = await asyncio.gather(*looks, return_exceptions=True)
+    assert all("has not answered" in refusal.message for refusal in refusals)
+    assert source._thread._jobs.qsize() == lone_thread.JOBS_MAX
+    goes_on.set()
+
+
+async def test_a_copy_that_is_not_whole_is_not_read_again_in_a_hurry(book, tmp_path):
+    book.append(600)
+    copy(book, tmp_path / "copy")
+    (tmp_path / "copy" / "tile" / "entries" / "001").unlink()
+    source = DirectorySource(tmp_path / "copy", poll_seconds=0.1)
+    end = asyncio.get_running_loop().time() + 0.5
+    while asyncio.get_running_loop().time() < end:
+        with pytest.raises(UnavailableError, match="not whole"):
+            await source.next(0, SOON_MS)
+    assert source.faults["a copy is not whole"] <= 6
 
 
 @pytest.mark.parametrize("how", ["missing", "cut", "longer", "a pipe"])

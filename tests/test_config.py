@@ -137,6 +137,35 @@ def test_a_firewall_that_cannot_be_is_refused_by_its_key(read, part, key):
     assert refused(read, f"{NODE}[firewall]\n{part}\n").data["key"].startswith(key)
 
 
+CONTROL = '[control]\naddress = "127.0.0.1:7443"\n'
+TLS = '[tls]\ncertificate = "tls.crt"\nkey = "tls.key"\nca = "ca.crt"\n'
+
+
+def test_a_node_with_copies_alone_needs_neither_control_plane_nor_certificate(read):
+    text = 'copies = ["/media/ledger"]\n' + NODE.replace(CONTROL, "").replace(TLS, "")
+    apart = read(text.replace('[redis]\nurl = "redis://127.0.0.1:6379"\n', ""))
+    assert (apart.control, apart.tls, apart.redis) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("taken", "given", "words"),
+    [
+        (CONTROL + TLS, "", None),  # Redis is left
+        ('[redis]\nurl = "redis://127.0.0.1:6379"\n' + CONTROL + TLS, "", "no path"),
+        (TLS, "", "certificate"),
+        (CONTROL + TLS, 'listen = "127.0.0.1:1"\n', "certificate"),
+        (CONTROL + TLS, 'canary = {follows = ["127.0.0.1:1"]}\n', "certificate"),
+    ],
+)
+def test_a_node_that_is_cut_off_or_cannot_be_known_is_refused(read, taken, given, words):
+    assert taken in NODE
+    text = given + NODE.replace(taken, "")
+    if words is None:
+        assert read(text).control is None
+    else:
+        assert words in refused(read, text).message
+
+
 def test_what_is_no_toml_is_told_with_its_line(read):
     assert "line 1" in refused(read, "a = = 1\n").message
 

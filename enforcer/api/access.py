@@ -66,7 +66,7 @@ ROLES: Final[Mapping[str, frozenset[Role] | None]] = {
     "/enforcer.v1.AuditService/GetSideFile": PERSONS,
     "/enforcer.v1.AuditService/GetFleet": PERSONS,
     "/enforcer.v1.AuditService/ListAttestations": PERSONS,
-    "/enforcer.v1.NodeService/Attest": frozenset((Role.NODE,)),
+    "/enforcer.v1.NodeService/Attest": PERSONS | {Role.NODE},
     "/enforcer.v1.NodeService/PushStop": STOPPERS | {Role.NODE},
     "/enforcer.v1.NodeService/Sync": frozenset((Role.NODE,)),
     "/enforcer.v1.NodeService/PushSuspension": OFFICERS | {Role.NODE},

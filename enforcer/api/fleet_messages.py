@@ -61,7 +61,7 @@ def fleet_counts(
     counts = Counter(each.exception for each in standings if each.exception is not None)
     return audit_pb2.GetFleetResponse(
         nodes=len(standings),
-        live=sum(each.is_live for each in standings),
+        live=sum(each.is_heard for each in standings),
         counts=[
             audit_pb2.FleetCount(state=node_state(kind), nodes=count)
             for kind, count in sorted(counts.items())

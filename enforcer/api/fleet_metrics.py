@@ -61,7 +61,7 @@ class _View(Collector):
             "Up to when attestations are recorded in the ledger, Unix time.",
             view.recorded_until_ms / 1_000,
         )
-        live = sum(each.is_live for each in view.standings)
+        live = sum(each.is_heard for each in view.standings)
         yield _gauge("enforcer_fleet_nodes_live", "Nodes heard within three minutes.", live)
         yield _states(view.standings)
         yield _named(view.standings)

@@ -39,7 +39,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     async def Attest(
         self, request: node_pb2.AttestRequest, context: Context
     ) -> node_pb2.AttestResponse:
-        """Check and keep what a node says about itself."""
+        """Check and keep what a node says about itself, also where somebody carried it here."""
         caller = caller_of(context.auth_context(), trust_domain(self._ledger.state.origin))
         try:
             envelope = translate.envelope(request.envelope)

@@ -20,10 +20,10 @@ from enforcer.app.installation import (
     PINNED_RULES,
     RULES,
     Installation,
-    Plan,
     equip_person,
     install,
 )
+from enforcer.app.installation_files import Plan
 from enforcer.app.keys import KeyRequest, make_request, registration
 from enforcer.backends import durable
 from enforcer.backends.keys import PrivateKey

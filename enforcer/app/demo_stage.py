@@ -21,7 +21,8 @@ from typing import IO, Final, Self
 
 from enforcer.app.demo_dns import Upstream
 from enforcer.app.demo_land import install_demo
-from enforcer.app.installation import Installation, Plan
+from enforcer.app.installation import Installation
+from enforcer.app.installation_files import Plan
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.redis_server import RedisServer

@@ -42,6 +42,7 @@ from enforcer.backends.tiles import TileLedger
 from enforcer.config import NodeConfig, read_trust
 from enforcer.core.envelope import key_id
 from enforcer.core.note import VerifierKey
+from enforcer.core.trust import Trust
 from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.services.attest import Attester
 from enforcer.services.canaries import Canaries
@@ -49,6 +50,7 @@ from enforcer.services.canary_blame import BlameFile
 from enforcer.services.enforce import Enforcer
 from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.lists import ListKeeper
+from enforcer.services.no_control import NoControl
 from enforcer.services.no_gate import NoGate
 from enforcer.services.node import Node
 from enforcer.services.node_time import NodeTime
@@ -89,13 +91,15 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    tls = LiveTls(config.tls, serves=config.listen is not None)
-    loop.add_signal_handler(signal.SIGHUP, tls.wake)
+    tls = LiveTls(config.tls, serves=config.listen is not None) if config.tls is not None else None
+    loop.add_signal_handler(signal.SIGHUP, tls.wake if tls is not None else told.is_set)
     async with assembled(config, tls) as node:
         await node.start(progress)
         async with _listening(config, node, tls), _shown(config, node):
             notify_ready("follows the ledger")
-            working = {asyncio.create_task(node.run()), asyncio.create_task(tls.watch())}
+            working = {asyncio.create_task(node.run())}
+            if tls is not None:
+                working.add(asyncio.create_task(tls.watch()))
             ending = asyncio.create_task(told.wait())
             await asyncio.wait({*working, ending}, return_when=asyncio.FIRST_COMPLETED)
             ending.cancel()
@@ -110,8 +114,10 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
 
 
 @asynccontextmanager
-async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
+async def assembled(config: NodeConfig, tls: LiveTls | None) -> AsyncIterator[Node]:
     """Open what a node needs, put it together, and close everything at the end.
+
+    `tls` is needed where the configuration has a section for it.
 
     Raises:
         EnforcerError: a file or a key is not what it must be, or another node runs here.
@@ -135,15 +141,8 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
                 )
             )
         )
-        client = await stack.enter_async_context(
-            ControlClient(config.control.address, tls.files, trust, verify)
-        )
-        followed = [
-            await stack.enter_async_context(ControlClient(address, tls.files, trust, verify))
-            for address in config.canary.follows
-        ]
-        tls.taken = partial(_renew, (client, *followed))
-        control = GrpcControlLink(client)
+        client, followed = await _clients(config, tls, trust, stack)
+        control = GrpcControlLink(client) if client is not None else NoControl()
         node_time = NodeTime(SystemClock(), files)
         paths, copies = await _paths(config, trust.origin, client, node_time, stack)
         # Two processes: a table, and so a stop, never waits for a list to be checked.
@@ -152,7 +151,9 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         folds = FoldKeeper(FoldFile(config.state_dir / FOLD_FILE, trust, key, verify))
         replica = Replica(trust, verify, ledger, folds)
         own = trust.witnesses.key_of(key.public_key)
-        cosigner = Cosigner(own, key, control, node_time) if own is not None else None
+        cosigner = None
+        if own is not None and client is not None:
+            cosigner = Cosigner(own, key, control, node_time)
         sealed = SealedKeeper(
             contents=ledger.lists,
             wraps=ledger.wraps,
@@ -181,7 +182,7 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
                 if gate is not None
                 else NoGate()
             ),
-            attester=Attester(config.node_id, key, control, files),
+            attester=Attester(config.node_id, key, control if client is not None else None, files),
             paths=paths,
             control=control,
             files=files,
@@ -198,6 +199,21 @@ async def assembled(config: NodeConfig, tls: LiveTls) -> AsyncIterator[Node]:
         )
 
 
+async def _clients(
+    config: NodeConfig, tls: LiveTls | None, trust: Trust, stack: AsyncExitStack
+) -> tuple[ControlClient | None, list[ControlClient]]:
+    """Return the ways to the control plane, if one is named, and to canaries; renew their TLS."""
+    if tls is None:
+        return None, []
+    named = config.control.address if config.control is not None else None
+    made = [
+        await stack.enter_async_context(ControlClient(address, tls.files, trust, verify))
+        for address in (*filter(None, (named,)), *config.canary.follows)
+    ]
+    tls.taken = partial(_renew, made)
+    return (made[0], made[1:]) if named is not None else (None, made)
+
+
 async def _renew(clients: Sequence[ControlClient], files: TlsFiles) -> None:
     for client in clients:
         await client.use(files)
@@ -206,7 +222,7 @@ async def _renew(clients: Sequence[ControlClient], files: TlsFiles) -> None:
 async def _paths(
     config: NodeConfig,
     origin: str,
-    client: ControlClient,
+    client: ControlClient | None,
     node_time: NodeTime,
     stack: AsyncExitStack,
 ) -> tuple[FeedPaths, tuple[DirectorySource, ...]]:
@@ -222,7 +238,7 @@ async def _paths(
         )
         stack.push_async_callback(redis.close)
         paths.append(FeedPath(REDIS, redis))
-    if config.sync.enabled:
+    if config.sync.enabled and client is not None:
         sync = await stack.enter_async_context(SyncSource(client))
         paths.append(FeedPath(SYNC, sync, SYNC_HEAD_SECONDS_MAX))
     copies = tuple(map(DirectorySource, config.copies))
@@ -284,9 +300,9 @@ async def _shown(config: NodeConfig, node: Node) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _listening(config: NodeConfig, node: Node, tls: LiveTls) -> AsyncIterator[None]:
+async def _listening(config: NodeConfig, node: Node, tls: LiveTls | None) -> AsyncIterator[None]:
     """Take stops over gRPC, if the configuration says where."""
-    if config.listen is None:
+    if config.listen is None or tls is None:
         yield
         return
     server = Server(trust_domain(node.state.origin), tls.check_peer)

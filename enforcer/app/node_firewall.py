@@ -73,7 +73,9 @@ def hosts_of(config: NodeConfig) -> set[str]:
         named += [each.host for each in config.redis.sentinels]
         if redis is not None and not config.redis.sentinels:
             named.append(redis)
-    return {config.control.address.host, *named}
+    if config.control is not None:
+        named.append(config.control.address.host)
+    return set(named)
 
 
 def _tellers(config: NodeConfig, gate: GateClient | None) -> dict[str, Teller]:

@@ -17,6 +17,7 @@ from enforcer.backends.gate_socket import GateClient
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.errors import EnforcerError, IntegrityError, NotFoundError
 from enforcer.ports import GateReport
+from enforcer.services.attest import ATTESTATION_FILE
 from enforcer.services.side_files import SALT_BYTES
 from enforcer.services.suspensions import REASON_OCTETS_MAX, REASONS_FOLDER
 from enforcer.v1 import audit_pb2
@@ -106,8 +107,10 @@ def standby_status(ledger_dir: Path) -> dict[str, object]:
     }
 
 
-def node_status(state_dir: Path) -> dict[str, object]:
+def node_status(state_dir: Path, *, is_apart: bool = False) -> dict[str, object]:
     """Read what the node in `state_dir` last wrote about itself, and whether that is fresh.
+
+    Where it `is_apart` from the control plane, say what becomes of what it attests.
 
     Raises:
         NotFoundError: it never ran.
@@ -133,6 +136,11 @@ def node_status(state_dir: Path) -> dict[str, object]:
             path=str(path),
         )
     _add_reasons(state_dir, shown)
+    if is_apart:
+        shown["attestations"] = (
+            f"kept in {state_dir / ATTESTATION_FILE}, since node.toml names no control plane; "
+            "carry it there: enforcer node deliver"
+        )
     if age_seconds <= SILENT_SECONDS_MAX:
         return {"state": "RUNNING", **shown}
     return {

@@ -13,7 +13,7 @@ from enforcer.cli.output import AsJson, emit_json, out
 from enforcer.errors import InputError
 
 if TYPE_CHECKING:
-    from enforcer.app.installation import Plan
+    from enforcer.app.installation_files import Plan
 
 
 def init(
@@ -44,6 +44,12 @@ def init(
     upstream: Annotated[str, typer.Option(help="The resolver behind it.")] = "127.0.0.1:5353",
     node_id: Annotated[str, typer.Option(help="The node's id.")] = "node-1",
     operator: Annotated[str, typer.Option(help="The ISP whose network the node serves.")] = "isp",
+    node_listen: Annotated[
+        str | None, typer.Option(help="Where the node takes stops, suspensions and questions.")
+    ] = None,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="The node takes new blocks first; others may follow.")
+    ] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Make everybody's keys here: to try it, never for real.")
     ] = False,
@@ -58,7 +64,8 @@ def init(
     certificate authority's key is encrypted under a passphrase, asked as `enforcer key new` does.
     """
     from enforcer.app.demo_land import install_demo
-    from enforcer.app.installation import Plan, install
+    from enforcer.app.installation import install
+    from enforcer.app.installation_files import Plan
     from enforcer.app.passphrase import Passphrases
     from enforcer.config import Address
 
@@ -67,7 +74,10 @@ def init(
             "--demo makes the root keys itself", advice="Leave out --root.", field="root"
         )
     addresses = {}
-    for field, text in (("control", control), ("listen", listen), ("upstream", upstream)):
+    named = {"control": control, "listen": listen, "upstream": upstream}
+    if node_listen is not None:
+        named["node-listen"] = node_listen
+    for field, text in named.items():
         try:
             addresses[field] = Address(text)
         except ValueError as error:
@@ -84,6 +94,8 @@ def init(
         dns_listen=(addresses["listen"],),
         dns_upstream=addresses["upstream"],
         node_id=node_id,
+        node_listen=addresses.get("node-listen"),
+        is_canary=canary,
     )
     if demo:
         made = install_demo(directory, plan)
@@ -114,6 +126,7 @@ def next_steps(directory: Path, plan: Plan, trust: Path) -> list[str]:
             f"On the Redis host, in a copy of {directory}/redis (users and passwords are made): "
             "redis-server redis.conf."
         )
+    follow = f" --follow {plan.node_listen}" if plan.is_canary else ""
     witnesses = ""
     if plan.witness_vkeys:
         witnesses = (
@@ -145,6 +158,8 @@ policy.json act.json … {lists} -c client.toml
 On the resolver, with {directory}/node, gate, trust.toml, ca/ca.crt, ca/ca.crl at the same places: \
 enforcer gate -c {directory}/gate/gate.toml; enforcer node -c {directory}/node/node.toml (or as \
 services: enforcer gate units --installation {directory} --dir /etc/systemd/system)
+Each further node: enforcer node new DIRECTORY --like {directory} --node-id NODE --operator \
+{plan.operator}{follow}
 See that all is well: enforcer status --control client.toml --node {directory}/node/node.toml \
 --gate {directory}/gate/gate.sock
 """

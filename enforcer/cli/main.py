@@ -12,6 +12,7 @@ from enforcer import __version__
 from enforcer.cli import (
     audit,
     check,
+    control,
     demo,
     flows,
     gate,
@@ -19,9 +20,9 @@ from enforcer.cli import (
     key,
     ledger,
     lists,
+    node,
     order,
     pki,
-    run,
     status,
     trust,
     witness,
@@ -67,8 +68,8 @@ app.command("init")(init.init)
 app.add_typer(key.app, name="key")
 app.add_typer(pki.app, name="pki")
 app.add_typer(trust.app, name="trust")
-app.add_typer(run.control_app, name="control")
-app.add_typer(run.node_app, name="node")
+app.add_typer(control.app, name="control")
+app.add_typer(node.app, name="node")
 app.add_typer(gate.app, name="gate")
 app.command("demo")(demo.demo)
 

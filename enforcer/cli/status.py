@@ -38,7 +38,10 @@ def status(
     if control is not None:
         asked["control"] = lambda: asyncio.run(statuses.control_status(Person.load(control)))
     if node is not None:
-        asked["node"] = lambda: statuses.node_status(read(node, NodeConfig).state_dir)
+        settings = read(node, NodeConfig)
+        asked["node"] = lambda: statuses.node_status(
+            settings.state_dir, is_apart=settings.control is None
+        )
     if gate is not None:
         asked["gate"] = lambda: asyncio.run(statuses.gate_status(gate))
     if standby is not None:

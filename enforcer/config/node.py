@@ -70,11 +70,13 @@ class NodeConfig(File, frozen=True, kw_only=True):
     """Where its gate answers; null: it has none, and does nothing for orders against names."""
     redis: Redis | None = None
     """The first path; null: the others alone."""
-    control: Control
+    control: Control | None = None
+    """Null: no network leads there. Attestations then stay in `state_dir`, to be carried back."""
     sync: SyncPart = SyncPart()
     copies: Annotated[tuple[Path, ...], Meta(max_length=4)] = ()
     """Copies of the ledger's directory, the last paths: for sites that no network reaches."""
-    tls: ClientTls
+    tls: ClientTls | None = None
+    """Null for a node that nobody reaches and that reaches nobody over gRPC."""
     listen: Address | None = None
     """Where this node takes stops over gRPC, if it does."""
     metrics_listen: Address | None = None
@@ -90,5 +92,8 @@ class NodeConfig(File, frozen=True, kw_only=True):
             check_socket_path(self.gate_socket, "gate_socket")
         if self.canary.role == "canary" and (self.listen is None or self.gate_socket is None):
             raise ValueError("a canary needs listen, where others ask it, and a gate_socket")
-        if self.redis is None and not self.sync.enabled and not self.copies:
-            raise ValueError("the ledger has no path to this node: name redis, sync or copies")
+        is_synced = self.sync.enabled and self.control is not None
+        if self.redis is None and not is_synced and not self.copies:
+            raise ValueError("the ledger has no path to this node: name redis, control or copies")
+        if self.tls is None and (self.control or self.listen or self.canary.follows):
+            raise ValueError("control, listen and canary.follows need a certificate: name tls")

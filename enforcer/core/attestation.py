@@ -138,6 +138,9 @@ class Attestation(Payload):
     """Orders whose enforcement changed in the last hour, ascending (the newest of them)."""
     resumed: Annotated[tuple[Resumption, ...], Items(0, OMISSIONS_MAX)] = ()
     """Orders enforced here though the ledger has them as suspended, ascending (the first)."""
+    carried: bool = False
+    """Whether no network leads from the node to the control plane. Then somebody else brings its
+    word, and it says nothing about when entries were there to be read."""
 
 
 def rows_for(gate: GateState, rows: Iterable[OrderRow]) -> list[OrderRow]:

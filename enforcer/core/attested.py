@@ -19,6 +19,8 @@ NODES_MAX: Final = 16_384
 EXCEPTIONS_MAX: Final = 200
 LAG_MS_MAX: Final = 180_000
 """A node that was not heard for so long lags: each attests once a minute."""
+CARRIED_MS_MAX: Final = 7 * 86_400_000
+"""One whose word is carried lags when the newest is so old, by its own time."""
 
 NodeCount = Annotated[int, Range(0, NODES_MAX)]
 

@@ -67,8 +67,9 @@ class Attester:
     """Makes and delivers the attestations of one node; use it from one event loop."""
 
     def __init__(
-        self, node_id: str, signer: Signer, control: ControlLink, files: KeptFiles
+        self, node_id: str, signer: Signer, control: ControlLink | None, files: KeptFiles
     ) -> None:
+        """Take the parts; without `control` attestations stay here until somebody carries them."""
         self._node_id = node_id
         self._signer = signer
         self._control = control
@@ -145,6 +146,7 @@ class Attester:
             resumed=plan.resumed[:OMISSIONS_MAX],
             ineffective=ineffective,
             effects=effects,
+            carried=self._control is None,
         )
         identity = key_id(self._signer.public_key)
         envelope = sign(Attestation.TYPE, fields.dump(attestation), [(identity, self._signer.sign)])
@@ -159,7 +161,9 @@ class Attester:
             _log.error("cannot keep the attestation", problem=error.message)
 
     async def deliver(self) -> None:
-        """Deliver the newest attestation, and again each newer one; it never returns."""
+        """Deliver the newest attestation, and again each newer one; return if that is nobody's."""
+        if self._control is None:
+            return
         pause_seconds = 1.0
         while True:
             await self._wake.wait()

@@ -49,8 +49,8 @@ log: Final = structlog.get_logger()
 class _Brought:
     """One attestation that waits for its turn."""
 
-    node_id: str
-    """Who brought it."""
+    bringer: str
+    """Who brought it, by id."""
     envelope: Envelope
     answer: asyncio.Future[Attestation]
 
@@ -91,20 +91,22 @@ class Attestations:
             if word is not None and node_id not in self.fleet.words:
                 self.fleet.take(word)
 
-    async def receive(self, envelope: Envelope, node_id: str) -> Attestation:
-        """Check and keep what the node `node_id` brought about itself; again is no error.
+    async def receive(self, envelope: Envelope, bringer: str) -> Attestation:
+        """Check and keep what a node says about itself; again is no error.
+
+        A node brings its own word, by its id; of one that no network reaches anybody may.
 
         Raises:
             InputError: it is malformed.
-            RefusedError: its signer is no registered node, or not the node that it names, or its
-                time is to come.
+            RefusedError: its signer is no registered node, or not the node that it names, its time
+                is to come, or it is not the bringer's and not one that is carried.
             ConflictError: the node has said something newer, has read more than this ledger
                 holds, or has long since had more to read: kept, its word would be proof that we
                 wrote that later than we say.
             IntegrityError: the node has read another history.
             UnavailableError: it could not be kept.
         """
-        brought = _Brought(node_id, envelope, asyncio.get_running_loop().create_future())
+        brought = _Brought(bringer, envelope, asyncio.get_running_loop().create_future())
         self._waiting.append(brought)
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
@@ -117,7 +119,7 @@ class Attestations:
             while self._waiting and len(checked) < AT_ONCE_MAX:
                 brought = self._waiting.popleft()
                 try:
-                    attestation, is_known = self._checked(brought.envelope, brought.node_id)
+                    attestation, is_known = self._checked(brought.envelope, brought.bringer)
                 except EnforcerError as error:
                     brought.fail(error)
                 except Exception as error:  # the caller must hear of it, and the others go on
@@ -173,7 +175,7 @@ class Attestations:
             self.fleet.take(Word(attestation, brought.envelope, received_at_ms))
         brought.give(attestation)
 
-    def _checked(self, envelope: Envelope, node_id: str) -> tuple[Attestation, bool]:
+    def _checked(self, envelope: Envelope, bringer: str) -> tuple[Attestation, bool]:
         """Return what the node says, and whether the very same is here already.
 
         Raises:
@@ -183,11 +185,12 @@ class Attestations:
             attestation = _read(envelope)
         except InputError as error:
             raise self.refused(Outcome.MALFORMED, error) from error
+        node_id = attestation.node_id
         former = self.fleet.words.get(node_id)
         if former is not None and former.envelope == envelope:
             self.fleet.outcomes[Outcome.REPEATED] += 1
             return attestation, True
-        self._check_signer(envelope, attestation, node_id)
+        self._check_signer(envelope, attestation, bringer)
         if former is not None and _age(attestation) < _age(former.attestation):
             raise self.refused(Outcome.OLDER, _older(attestation, former.attestation))
         return attestation, False
@@ -225,14 +228,15 @@ class Attestations:
         self.fleet.outcomes[outcome] += 1
         return error
 
-    def _check_signer(self, envelope: Envelope, attestation: Attestation, node_id: str) -> None:
+    def _check_signer(self, envelope: Envelope, attestation: Attestation, bringer: str) -> None:
         state = self._ledger.state
-        if attestation.node_id != node_id:
+        if attestation.node_id != bringer and not attestation.carried:
             raise self.refused(
                 Outcome.MISNAMED,
                 RefusedError(
-                    f"{node_id} brought the attestation of {attestation.node_id}",
-                    advice="Each node brings its own, with its own certificate.",
+                    f"{bringer} brought the attestation of {attestation.node_id}",
+                    advice="Each node brings its own, with its own certificate; another's is "
+                    "brought where that one's node.toml names no control plane.",
                     field="node_id",
                 ),
             )
@@ -307,7 +311,7 @@ class Attestations:
                 got=attestation.root_sha256,
             )
         behind_ms = 0 if next_at_ms is None else attestation.t_ms - next_at_ms
-        if behind_ms > CLOCKS_APART_MS_MAX:
+        if behind_ms > CLOCKS_APART_MS_MAX and not attestation.carried:
             return Outcome.BEHIND, ConflictError(
                 f"the node had not read entry {size} when that was {behind_ms} ms old",
                 advice="Nothing needs to be done if it is catching up: it then attests again.",

@@ -56,7 +56,12 @@ class TimeAudit:
         yield from _check_effects(state, claim)
 
     def believe(self, claim: Claim) -> None:
-        """Take note of the time of one that is signed, and has read this history."""
+        """Take note of the time of one that is signed, and has read this history.
+
+        Where copies are carried to a node, it reads entries long after they were recorded.
+        """
+        if claim.attestation.carried:
+            return
         t_ms = self._latest.attestation.t_ms if self._latest is not None else 0
         if t_ms < claim.attestation.t_ms and not self._is_ahead(claim):
             self._latest = claim

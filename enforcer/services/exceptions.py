@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from enforcer.core.attestation import NOTHING_ENFORCED, Attestation, GateState
-from enforcer.core.attested import LAG_MS_MAX, Exceptional
+from enforcer.core.attested import CARRIED_MS_MAX, LAG_MS_MAX, Exceptional
 from enforcer.core.firewall import FirewallState
 from enforcer.core.key import Role
 from enforcer.core.state import State
@@ -62,7 +62,7 @@ def exception_of(
         return Exceptional.DIFFERS
     if any(each.reason in NOTHING_ENFORCED for each in word.omissions):
         return Exceptional.OFF
-    since_ms = until_ms - LAG_MS_MAX
+    since_ms = until_ms - (CARRIED_MS_MAX if word.carried else LAG_MS_MAX)
     is_behind = word.ledger_size < state.news_size and state.news_at_ms < since_ms
     return Exceptional.LAGS if is_behind or word.t_ms < since_ms else None
 

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Final
 
 from enforcer.core.attestation import Attestation
-from enforcer.core.attested import LAG_MS_MAX, Exceptional
+from enforcer.core.attested import CARRIED_MS_MAX, LAG_MS_MAX, Exceptional
 from enforcer.core.envelope import Envelope
 from enforcer.core.state import State
 from enforcer.services.digests import Digests
@@ -59,6 +59,16 @@ class Word:
     envelope: Envelope
     received_at_ms: int
 
+    @property
+    def seen_at_ms(self) -> int:
+        """When it was said, as far as is known: who carried it took a time of their own."""
+        return self.attestation.t_ms if self.attestation.carried else self.received_at_ms
+
+    def is_live(self, at_ms: int) -> bool:
+        """Tell whether it is so new that it counts."""
+        lag_ms_max = CARRIED_MS_MAX if self.attestation.carried else LAG_MS_MAX
+        return self.seen_at_ms >= at_ms - lag_ms_max
+
 
 @dataclass(frozen=True, slots=True)
 class NodeStanding:
@@ -69,7 +79,12 @@ class NodeStanding:
     """Its newest; None: nothing was taken of it."""
     exception: Exceptional | None
     is_live: bool
-    """It was heard within `LAG_MS_MAX`."""
+    """Its word counts: heard within `LAG_MS_MAX`, or said within `CARRIED_MS_MAX` and carried."""
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether its word counts, and came by itself."""
+        return self.is_live and self.word is not None and not self.word.attestation.carried
 
 
 class Fleet:
@@ -128,5 +143,4 @@ class Fleet:
         kind = exception_of(state, said, at_ms, self.digests)
         if node_id in self.split_since(at_ms):
             kind = Exceptional.SPLIT_VIEW
-        is_live = word is not None and word.received_at_ms >= at_ms - LAG_MS_MAX
-        return NodeStanding(node_id, word, kind, is_live)
+        return NodeStanding(node_id, word, kind, word is not None and word.is_live(at_ms))

@@ -1,7 +1,8 @@
 """One order over all nodes: where it is in force, since when, who leaves it out, lags or differs.
 
 Judged by what nodes signed, each by its newest word; a node that was not heard for three minutes
-counts for nothing. Always true: every node has exactly one of the states here.
+counts for nothing, one whose word is carried after a week. Always true: every node has exactly one
+of the states here.
 """
 
 from __future__ import annotations
@@ -122,22 +123,27 @@ class FleetOrders:
             standing.node_id,
             at_node,
             reason,
-            word.received_at_ms if word is not None else None,
+            word.seen_at_ms if word is not None else None,
             began_ms,
             ended_ms,
         )
 
     def _was_there(self, state: State, order: OrderRecord, node_id: str) -> bool:
-        """Tell whether the node was registered when the order was approved: else it joined late."""
+        """Tell whether an order could reach the node when it was approved, as far as is known.
+
+        Not one that was registered later, and not one to which the ledger is carried.
+        """
         word = self._fleet.words.get(node_id)
-        key = state.keys.get(word.envelope.signatures[0].key_id) if word is not None else None
+        if word is None or word.attestation.carried:
+            return False
+        key = state.keys.get(word.envelope.signatures[0].key_id)
         return key is not None and key.registered_index < (order.approved_index or 0)
 
     def _note(self, word: Word) -> None:
         orders = self._ledger.state.orders
         for effect in self._history.note(word.attestation):
             order = orders.get(effect.order_index)
-            if order is None:
+            if order is None or word.attestation.carried:
                 continue
             begins_ms = _begins_ms(order)
             if effect.in_force_at_ms is not None and begins_ms is not None:

@@ -96,8 +96,11 @@ class FleetWatch:
 
     def _live(self) -> set[str]:
         since_ms = self._ledger.now_ms() - LAG_MS_MAX
-        words = self._fleet.words.items()
-        return {node_id for node_id, word in words if word.received_at_ms >= since_ms}
+        return {
+            node_id
+            for node_id, word in self._fleet.words.items()
+            if word.received_at_ms >= since_ms and not word.attestation.carried
+        }
 
     def _heard(self, word: Word) -> None:
         if not self._open:

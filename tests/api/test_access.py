@@ -19,7 +19,7 @@ MAY_WRITE = {
     ORDERS + "StopOrder": {Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT},
     ORDERS + "RejectOrder": {Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT},
     ORDERS + "RecordAct": {Role.PROPOSER, Role.APPROVER, Role.OVERSIGHT, Role.SAFETY_OFFICER},
-    "/enforcer.v1.NodeService/Attest": {Role.NODE},
+    "/enforcer.v1.NodeService/Attest": {*Role} - {Role.UNSPECIFIED, Role.CONTROL},
     "/enforcer.v1.NodeService/PushStop": {
         Role.PROPOSER,
         Role.APPROVER,

@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from enforcer.app.installation import Plan, install
+from enforcer.app.installation import install
+from enforcer.app.installation_files import Plan
 from enforcer.app.redis_files import NODE, PUBLISHER, has_users, url_of
 from enforcer.app.redis_place import place_of
 from enforcer.backends.keys import PrivateKey

@@ -28,7 +28,7 @@ from enforcer.app.acts import read_act
 from enforcer.app.audit import audit_directory, open_ledger
 from enforcer.app.demo_land import AUTHORITY, acts_of, install_demo, lists_of
 from enforcer.app.demo_stage import free_port
-from enforcer.app.installation import Plan
+from enforcer.app.installation_files import Plan
 from enforcer.app.people import Person as Account
 from enforcer.backends.feed_format import node_acl, publisher_acl
 from enforcer.backends.gate_socket import GateClient
@@ -82,6 +82,7 @@ class Installation:
         """How many of the answers' receipts were verified already."""
         self.upstream = Upstream()
         self._asked: set[str] = set()
+        self.enforcer = str(Path(sys.executable).with_name("enforcer"))
         self._clients: dict[str, ControlClient] = {}
         self._stack = ExitStack()
         self._loop = asyncio.new_event_loop()
@@ -152,8 +153,7 @@ class Installation:
     def _program(self, name: str, called: str = "") -> Program:
         called = called or name
         folder = getattr(self.files, name)
-        enforcer = Path(sys.executable).with_name("enforcer")
-        command = [str(enforcer), name, "--config", str(folder / f"{name}.toml")]
+        command = [self.enforcer, name, "--config", str(folder / f"{name}.toml")]
         return Program(called, command, self.directory / f"{called}.log", self._env(called))
 
     def _env(self, _name: str) -> dict[str, str]:
@@ -321,6 +321,10 @@ class Installation:
         """Ask each gate for a name, and return whether it blocks it."""
         self._asked.add(qname)
         return [ask(port, qname).is_blocked for port in self.dns_ports]
+
+    def note_asked(self, qname: str) -> None:
+        """Have a name that was asked elsewhere looked for where none may stand."""
+        self._asked.add(qname)
 
     def is_blocked(self, *qnames: str) -> bool:
         return all(self.ask(qname).is_blocked for qname in qnames)

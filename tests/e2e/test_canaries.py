@@ -3,13 +3,14 @@
 Real programs all over, and gRPC with mTLS between the nodes. After each test everything is audited.
 """
 
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from enforcer.config import Address, CanaryPart
 from tests.e2e.dns import ask
 from tests.e2e.two_nodes import TwoNodes
 
@@ -20,19 +21,22 @@ WAIT_SECONDS = 1.5
 class Pair(TwoNodes):
     """An installation whose node is a canary, and another node with a gate that follows it."""
 
+    def __init__(self) -> None:
+        super().__init__(is_canary=True)
+
     def _prepare(self, changes: dict[str, Any]) -> None:
         super()._prepare(changes)
-        gate = self.files.gate / "gate.toml"
-        gate.write_text(f'golden_names = ["{GOLDEN}"]\n' + gate.read_text())
-        follows = json.dumps([self.node_address])
-        for config, canary in (
-            (self.files.node / "node.toml", 'role = "canary"'),
-            (
-                self.second("node") / "node.toml",
-                f"follows = {follows}\nwait_seconds = {WAIT_SECONDS}",
-            ),
+        gate, follower = self.files.gate / "gate.toml", self.second("node") / "node.toml"
+        for file, line, instead in (
+            (gate, "# golden_names = .*", f'golden_names = ["{GOLDEN}"]'),
+            (follower, "# wait_seconds = .*", f"wait_seconds = {WAIT_SECONDS}"),
         ):
-            config.write_text(f"{config.read_text()}[canary]\n{canary}\n")
+            text, count = re.subn(line, instead, file.read_text())
+            assert count == 1, file
+            file.write_text(text)
+
+    def _second_canary(self) -> CanaryPart:
+        return CanaryPart(follows=(Address(self.node_address),))
 
     def is_in_step(self, since_ms: int = 0) -> bool:
         """Tell whether both nodes are, and nothing waits for the canary."""

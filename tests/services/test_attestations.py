@@ -18,6 +18,7 @@ from enforcer.core.attestation import (
 from enforcer.core.batch import PAYLOAD_BYTES_MAX
 from enforcer.core.envelope import Signature, format_envelope
 from enforcer.core.firewall import FirewallState
+from enforcer.core.policy import DAY_MS
 from enforcer.core.table import NO_LOCAL_LAYER
 from enforcer.errors import (
     ConflictError,
@@ -118,6 +119,20 @@ async def test_a_node_attests_for_itself_alone(desk):
 async def test_a_node_brings_its_own_word_alone(desk):
     with pytest.raises(RefusedError, match="brought the attestation"):
         await desk.attestations.receive(seal(attestation(desk), desk.land.node.key), "node-2")
+
+
+async def test_the_word_of_a_node_that_no_network_reaches_is_brought_by_anybody(desk):
+    """By its key it is the node's all the same, and it may be far behind what is recorded."""
+    root = desk.files.root_at(6).hex()
+    desk.land.now_ms += 30 * DAY_MS
+    said = attestation(desk, ledger_size=6, root_sha256=root, carried=True)
+    await desk.attestations.receive(seal(said, desk.land.node.key), "auditor")
+    assert desk.fleet.words["node-1"].attestation == said
+    with pytest.raises(RefusedError, match="not that of the node"):
+        await desk.attestations.receive(seal(said, desk.land.oversight.key), "auditor")
+    older = replace(said, t_ms=said.t_ms - 1)
+    with pytest.raises(ConflictError):
+        await desk.attestations.receive(seal(older, desk.land.node.key), "auditor")
 
 
 async def test_a_word_about_another_ledger_is_refused(desk):

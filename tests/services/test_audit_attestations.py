@@ -257,6 +257,20 @@ def test_a_stop_cannot_be_dated_back_into_the_hour_that_it_had(archive):
         assert [(each.code, each.index) for each in found] == [(code, index) for code in expected]
 
 
+def test_a_node_to_which_copies_are_carried_proves_nothing_about_the_ledger_s_times(archive):
+    archive.land.in_force_order(TARGETS)
+    archive.write()
+    index = archive.land.state.size
+    root = CompactRange.over(map(leaf_hash, archive.land.leaves)).root().hex()
+    digest = digest_of(archive.land.state, in_force(archive.land.state, archive.land.now_ms))
+    t_ms = archive.land.now_ms + HOUR_MS
+    said = {"t_ms": t_ms, "ledger_size": index, "root_sha256": root, "table_digest": digest}
+    archive.attest(carried=True, **said)
+    archive.land.in_force_order(TARGETS)
+    archive.write()
+    assert archive.audit(as_of_ms=t_ms + DAY_MS) == []
+
+
 def omits(archive, ref, reason):
     """Let the node say that it leaves one order out for a reason, and really do so."""
     omission = Omission(ref.entry_index, reason, None, archive.land.now_ms)

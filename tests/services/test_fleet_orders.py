@@ -12,6 +12,7 @@ from enforcer.core.attestation import (
     enforced_rows,
     rows_for,
 )
+from enforcer.core.attested import CARRIED_MS_MAX
 from enforcer.core.state import in_force
 from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from enforcer.services import effect_history
@@ -118,6 +119,26 @@ async def test_after_a_stop_each_node_that_has_read_it_is_out_and_the_others_lag
     await desk.attest(NODES[0])
     assert desk.states(ref)["node-2"] is AtNode.OUT
     assert desk.states(ref)["node-3"] is AtNode.LAGS
+
+
+async def test_a_word_that_is_carried_counts_for_a_week_from_when_it_was_said(desk):
+    node = desk.land.node
+    ref = await desk.in_force()
+    began_ms = desk.land.now_ms
+    effects = (EffectTime(ref.entry_index, began_ms + HOUR_MS, None),)
+    desk.land.now_ms += HOUR_MS
+    said = {"t_ms": desk.land.now_ms, "effects": effects, "carried": True}
+    desk.land.now_ms += CARRIED_MS_MAX - 1
+    await desk.attest(node, **said)
+    assert desk.states(ref)["node-1"] is AtNode.IN_FORCE
+    (shown, *_) = desk.shown(ref).nodes
+    assert (shown.seen_at_ms, shown.in_force_at_ms) == (said["t_ms"], began_ms + HOUR_MS)
+    assert desk.shown(ref).began is None, "how long somebody was on the way is nobody's latency"
+    assert not any(desk.at_nodes.began.counts)
+    assert "node-1" not in desk.fleet.exceptions(desk.ledger.state, desk.land.now_ms)
+    desk.land.now_ms += 2
+    assert desk.states(ref)["node-1"] is AtNode.LAGS
+    assert desk.fleet.exceptions(desk.ledger.state, desk.land.now_ms)["node-1"].name == "LAGS"
 
 
 async def test_how_long_it_took_is_told_by_the_nodes_own_times(desk):

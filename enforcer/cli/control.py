@@ -1,9 +1,8 @@
-"""``enforcer control|node``: two of the programs, each in the foreground; `gate` is the third."""
+"""``enforcer control``: runs the control plane in the foreground."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +10,11 @@ import typer
 
 from enforcer.cli.output import now_ms, out, progress
 
-control_app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 ControlFile = Annotated[Path | None, typer.Option("--config", "-c", help="Its control.toml.")]
 
 
-@control_app.callback()
+@app.callback()
 def control(
     context: typer.Context,
     *,
@@ -44,7 +43,7 @@ def control(
         )
 
 
-@control_app.command("erase")
+@app.command("erase")
 def control_erase(
     document: Annotated[str, typer.Argument(help="The document's SHA-256, as acts name it.")],
     *,
@@ -64,33 +63,3 @@ def control_erase(
         read(config, ControlConfig).ledger_dir, document, reason=reason, by=by, now_ms=now_ms()
     )
     out().print(f"Erased {document}. The ledger still verifies: enforcer audit verify.")
-
-
-node_app = typer.Typer(invoke_without_command=True)
-
-
-@node_app.callback()
-def node(
-    context: typer.Context,
-    *,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Its node.toml.")] = None,
-) -> None:
-    """Run a node: follows and verifies, keeps a gate's table."""
-    if context.invoked_subcommand is not None:
-        return
-    if config is None:
-        raise typer.BadParameter("it is needed to run a node", param_hint="'--config' / '-c'")
-    from enforcer.app.node import run_node
-    from enforcer.config import NodeConfig, read
-
-    settings = read(config, NodeConfig)
-    with progress() as advance:
-        asyncio.run(run_node(settings, lambda done, total: advance("fold", done, total)))
-
-
-@node_app.command("dashboard")
-def node_dashboard() -> None:
-    """Print a Grafana dashboard over what nodes show."""
-    from enforcer.app.dashboard import dashboard
-
-    sys.stdout.write(dashboard())

@@ -40,6 +40,12 @@ class NoControl:
             raise _absent(sha256)
         yield b""
 
+    async def delta_chunks(self, sha256: str, base_sha256: str) -> AsyncIterator[bytes]:
+        """Raise NotFoundError."""
+        if base_sha256:
+            raise _absent(sha256)
+        yield b""
+
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Raise NotFoundError."""
         del key_id

@@ -52,6 +52,7 @@ class FoldKeeper:
             _log.warning("reads the whole ledger: what was kept is of another history")
             return None
         self._kept_size = fold.state.size
+        _log.info("goes on from the kept fold", entries=fold.state.size, of=ledger.size)
         return fold, tree
 
     def is_due(self, size: int, *, is_at_rest: bool) -> bool:

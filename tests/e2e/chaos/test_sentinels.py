@@ -1,4 +1,4 @@
-"""A feed behind sentinels: failovers in a burst, lost writes, old histories, stale replicas."""
+"""A feed behind sentinels: failovers in a burst, lost writes, old histories."""
 
 from __future__ import annotations
 
@@ -87,29 +87,3 @@ def deeds(kind: str) -> Callable[[Chaos], Iterator[Callable[[], str]]]:
 )
 def test_lost_writes_are_refilled_and_nodes_go_on(installation: Behind, kind: str):
     run(installation, chosen_seed(), deeds(kind), again=f"python -m pytest -m long {HERE}")
-
-
-def test_a_node_that_reads_a_stale_replica_enforces_on_and_catches_up(installation: Behind):
-    """The replica is cut off from its primary, and answers on with what it has."""
-    config = installation.files.node / "node.toml"
-    installation.programs["node"].stop()
-    config.write_text(config.read_text().replace("[redis]\n", "[redis]\nfrom_replica = true\n"))
-    installation.start("node")
-    installation.mend()
-    installation.order(b"exact before.stale.example.org\n")
-    installation.wait_until(
-        lambda: installation.is_blocked("before.stale.example.org"), "it is blocked"
-    )
-    replica = installation.redis.client(installation.redis.replica_port)
-    with replica:
-        host = ("127.0.0.1", 1)  # where nobody is
-        replica.replicaof(*host)
-        ref = installation.order(b"exact after.stale.example.org\n")
-        assert installation.is_blocked("before.stale.example.org")
-        assert not installation.is_blocked("after.stale.example.org")
-        installation.stop(ref)
-        replica.replicaof("127.0.0.1", installation.redis.port)
-    installation.mend()
-    config.write_text(config.read_text().replace("from_replica = true\n", ""))
-    installation.programs["node"].stop()
-    installation.start("node")

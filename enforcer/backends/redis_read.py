@@ -1,21 +1,24 @@
 """The few reading commands that the feed needs, with the types that they really answer.
 
 Ids and values are bytes, since nothing here decodes. A key that holds another kind of value
-raises :class:`GarbageError`: somebody else wrote it, and it counts as nothing.
+raises :class:`GarbageError`: somebody else wrote it, and it counts as nothing. An answer of another
+shape than Redis gives raises InvalidResponse: whoever answers there is no Redis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import InvalidResponse, ResponseError
 
 Message: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 """A stream's message: its id and its fields."""
 
+_ID: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 KEYS_SCANNED: Final = 1_000
 """Keys that Redis looks at before it answers."""
 
@@ -31,7 +34,25 @@ async def value(redis: Redis, key: str, size_bytes_max: int) -> bytes:
         GarbageError: it is no string.
     """
     with _garbage():
-        return cast("bytes", await redis.getrange(key, 0, size_bytes_max))
+        return _octets(await redis.getrange(key, 0, size_bytes_max))
+
+
+async def values(redis: Redis, asked: Sequence[tuple[str, int]]) -> list[bytes | None]:
+    """Return several keys' values in one round trip, each as `value`; None for one that is none."""
+    async with redis.pipeline(transaction=False) as turn:
+        for key, size_bytes_max in asked:
+            turn.getrange(key, 0, size_bytes_max)
+        answers = await turn.execute(raise_on_error=False)
+    found: list[bytes | None] = []
+    for answer in answers:
+        try:
+            with _garbage():
+                if isinstance(answer, Exception):
+                    raise answer
+                found.append(_octets(answer))
+        except GarbageError:
+            found.append(None)
+    return found
 
 
 async def messages(redis: Redis, key: str, start: str, count: int) -> list[Message]:
@@ -41,8 +62,7 @@ async def messages(redis: Redis, key: str, start: str, count: int) -> list[Messa
         GarbageError: it is no stream.
     """
     with _garbage():
-        answer = await redis.xrange(key, min=start, count=count)
-    return cast("list[Message]", answer)
+        return _messages(await redis.xrange(key, min=start, count=count))
 
 
 async def messages_after(
@@ -55,8 +75,8 @@ async def messages_after(
     """
     with _garbage():
         answer = await redis.xread({key: after}, count=count, block=max(wait_ms, 1))
-    streams = cast("list[tuple[bytes, list[Message]]]", answer)
-    return streams[0][1] if streams else []
+        streams = cast("list[tuple[bytes, object]]", answer)
+        return _messages(streams[0][1]) if streams else []
 
 
 async def scanned(redis: Redis, cursor: int, pattern: str) -> tuple[int, list[str]]:
@@ -73,8 +93,7 @@ async def last_id(redis: Redis, key: str) -> bytes | None:
         GarbageError: it is no stream.
     """
     with _garbage():
-        answer = await redis.xrevrange(key, count=1)
-    found = cast("list[Message]", answer)
+        found = _messages(await redis.xrevrange(key, count=1))
     return found[0][0] if found else None
 
 
@@ -86,3 +105,31 @@ def _garbage() -> Iterator[None]:
         if str(error).startswith("WRONGTYPE"):
             raise GarbageError from error
         raise
+    except (TypeError, LookupError, AttributeError) as error:  # redis-py's, for another shape
+        raise _strange() from error
+
+
+def _octets(answer: object) -> bytes:
+    if not isinstance(answer, bytes):
+        raise _strange()
+    return answer
+
+
+def _messages(answer: object) -> list[Message]:
+    """Return a stream's messages, if that is what came."""
+    if not isinstance(answer, list):
+        raise _strange()
+    for identity, fields in answer:
+        if not isinstance(identity, bytes) or not _ID.fullmatch(identity):
+            raise _strange()
+        if not isinstance(fields, dict) or not all(map(_is_field, fields.items())):
+            raise _strange()
+    return answer
+
+
+def _is_field(field: tuple[object, object]) -> bool:
+    return isinstance(field[0], bytes) and isinstance(field[1], bytes)
+
+
+def _strange() -> InvalidResponse:
+    return InvalidResponse("an answer of another shape than Redis gives")

@@ -46,6 +46,8 @@ from enforcer.errors import IntegrityError, NotFoundError
 from enforcer.ports import FeedUpdate
 
 STOPS_READ_MAX: Final = 64
+ANEW_POLLS: Final = 5
+"""Of so many looks at a quiet stream of stops one asks whether it is still the same."""
 _FIRST: Final = "0-0"
 
 _log = structlog.get_logger(__name__)
@@ -66,6 +68,10 @@ class RedisFeedSource:
         self._keys = FeedKeys(origin)
         self._poll_interval_ms = min(max(poll_interval_ms, 1), BLOCK_MS_MAX)
         self._faults: Counter[str] = Counter()
+        self._in_step_at: int | None = None
+        """The size that the feed was last seen to claim; None once it was waited for more."""
+        self._cut_at: int | None = None
+        """At which size the stream last gave a part of what one checkpoint covers."""
 
     @property
     def faults(self) -> Mapping[str, int]:
@@ -73,11 +79,16 @@ class RedisFeedSource:
         return self._faults
 
     async def next(self, size: int, wait_ms_max: int) -> FeedUpdate | None:
-        """Return entries from index `size` on, or None if there were none for `wait_ms_max`."""
+        """Return entries from index `size` on, or None if there were none for `wait_ms_max`.
+
+        What the stream brings with its checkpoint needs nothing else; the head is looked at when
+        nothing has come, and where it was not seen to be at `size`.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_ms_max / 1_000
         while True:
-            note = await self.head()
+            note = None if self._in_step_at == size else await self.head()
+            self._in_step_at = None
             if note is not None and (end := claimed_size(note)) > size:
                 update = await self._collect(size, *await self._goal(size, end, note))
                 if update is not None:
@@ -87,12 +98,16 @@ class RedisFeedSource:
                 return None
             update = await self._wait(size, min(left_ms, self._poll_interval_ms))
             if update is not None:
+                self._in_step_at = size + len(update.leaves)
                 return update
+            if loop.time() >= deadline:
+                return None
 
     async def head(self) -> bytes | None:
         """Return the note at the head key, if there is one of a possible length."""
         note = await self._get(self._keys.head, CHECKPOINT_BYTES_MAX)
-        if note is not None and not claimed_size(note):
+        self._in_step_at = claimed_size(note)
+        if note is not None and not self._in_step_at:
             self._fault("the head is no checkpoint")
             return None
         return note
@@ -107,9 +122,10 @@ class RedisFeedSource:
 
     async def stops(self) -> AsyncIterator[bytes]:
         """Yield signed stops as they come, those that the stream still has first."""
-        after = _FIRST
+        after, quiet = _FIRST, 0
         while True:
             page = await self._read(self._keys.stops, after, STOPS_READ_MAX, self._poll_interval_ms)
+            quiet = 0 if page else quiet + 1
             for identity, fields in page:
                 after = identity.decode("ascii")
                 envelope = fields.get(ENVELOPE_FIELD, b"")
@@ -117,7 +133,8 @@ class RedisFeedSource:
                     yield envelope
                 else:
                     self._fault("a message in the stream of stops is no stop")
-            if not page and await self._is_anew(after):
+            # Its ids are times, so one that was made anew goes on behind, but after a clock's step.
+            if quiet % ANEW_POLLS == 1 and await self._is_anew(after):
                 after = _FIRST
 
     async def list_chunks(self, sha256: str) -> AsyncIterator[bytes]:
@@ -159,14 +176,18 @@ class RedisFeedSource:
 
     async def _chunks(self, name: str, size_bytes_max: int) -> AsyncIterator[bytes]:
         """Yield a list, or a delta, of at most that length."""
-        text = await self._get(self._keys.manifest(name), MANIFEST_BYTES_MAX)
+        # One round trip brings a short list whole.
+        text, first = await self._get_all(
+            (self._keys.manifest(name), MANIFEST_BYTES_MAX),
+            (self._keys.chunk(name, 0), CHUNK_BYTES),
+        )
         manifest = Manifest.parse(text, size_bytes_max) if text is not None else None
         if text is not None and manifest is None:
             self._fault("a target list's manifest is none")
         if manifest is None:
             raise _no_list(name)
         for at in range(manifest.chunks):
-            chunk = await self._get(self._keys.chunk(name, at), CHUNK_BYTES)
+            chunk = first if at == 0 else await self._get(self._keys.chunk(name, at), CHUNK_BYTES)
             if chunk is None or len(chunk) != manifest.chunk_bytes(at):
                 self._fault("a chunk of a target list is missing or of another length")
                 raise _no_list(name)
@@ -212,8 +233,12 @@ class RedisFeedSource:
         after = stream_id(size - 1) if size else _FIRST
         messages = await self._read(self._keys.log, after, READ_ENTRIES_MAX, wait_ms)
         run = _run(self._entries(messages), size)
+        is_cut = bool(run)
         while run and not run[-1].is_last_of_batch:
             run.pop()
+        if not run and is_cut and self._cut_at != size:
+            self._cut_at = size  # more was recorded at once than comes at once: by the head, then
+            return None
         if run:
             return FeedUpdate(size, tuple(entry.leaf for entry in run), run[-1].checkpoint)
         if messages:  # it answered at once with nothing to go on with: do not ask again in a hurry
@@ -262,6 +287,20 @@ class RedisFeedSource:
             except GarbageError:
                 self._nothing()
                 return None
+        return self._within(value, size_bytes_max)
+
+    async def _get_all(self, *asked: tuple[str, int]) -> list[bytes | None]:
+        """Return the values of keys, each with its bound, in one round trip; as `_get` each."""
+        async with self._link.use("read the feed") as redis:
+            values = await redis_read.values(redis, asked)
+        found: list[bytes | None] = []
+        for value, (_, size_bytes_max) in zip(values, asked, strict=True):
+            if value is None:
+                self._nothing()
+            found.append(self._within(value or b"", size_bytes_max))
+        return found
+
+    def _within(self, value: bytes, size_bytes_max: int) -> bytes | None:
         if len(value) > size_bytes_max:
             self._fault("a value is longer than any that belongs there")
             return None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 
 import pytest
@@ -18,7 +21,13 @@ from enforcer.backends.redis_place import RedisPlace
 from enforcer.backends.redis_server import RedisServer
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.core.checkpoint import Checkpoint
-from enforcer.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from enforcer.errors import (
+    ConflictError,
+    EnforcerError,
+    InputError,
+    NotFoundError,
+    UnavailableError,
+)
 from enforcer.ports import WAYPOINT_ENTRIES
 from tests.backends.feed_world import KEYS, ORIGIN, SOON_MS, Book, read_all
 
@@ -388,3 +397,130 @@ def test_a_url_that_is_none_is_refused():
     with pytest.raises(InputError) as caught:
         RedisFeedSource("https://example.org", ORIGIN)
     assert caught.value.data["field"] == "redis.url"
+
+
+async def used(redis: Redis) -> Counter[str]:
+    """Return how often each command was called, and how many octets' arrivals Redis handled."""
+    stats = await redis.info("commandstats")
+    found = Counter({name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()})
+    found["reads"] = (await redis.info("stats"))["total_reads_processed"]
+    return found
+
+
+async def test_an_entry_that_comes_with_its_checkpoint_costs_a_node_one_command(redis, tmp_path):
+    publisher = redis.publisher()
+    source = RedisFeedSource(redis.place("node"), ORIGIN, poll_interval_ms=2_000)
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(5)
+    assert len((await source.next(0, 2_000)).leaves) == 5
+    before = await used(redis.redis)
+    for size in range(5, 25):
+        waiting = asyncio.create_task(source.next(size, 2_000))
+        await asyncio.sleep(0.01)
+        await book.add()
+        assert (await waiting).leaves == (book.leaves[size],)
+    asked = await used(redis.redis) - before
+    assert asked["xread"] <= 22
+    assert asked["getrange"] <= 1
+    await publisher.close()
+    await source.close()
+
+
+async def test_a_node_at_rest_asks_for_the_head_once_for_each_wait(redis, tmp_path):
+    publisher = redis.publisher()
+    source = RedisFeedSource(redis.place("node"), ORIGIN, poll_interval_ms=50)
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(5)
+    before = await used(redis.redis)
+    for _ in range(10):
+        assert await source.head() == book.files.checkpoint_note
+        assert await source.next(5, 50) is None
+    asked = await used(redis.redis) - before
+    assert (asked["xread"], asked["getrange"]) == (10, 10)
+    await publisher.close()
+    await source.close()
+
+
+async def test_a_short_list_comes_in_one_round_trip(redis, tmp_path):
+    publisher, source = redis.publisher(), redis.source()
+    book = Book(tmp_path / "ledger", publisher)
+    digest = book.files.lists.put(b"exact bad.example.org\n")
+    await publisher.put_list(digest, book.files.lists.path(digest))
+    await source.head()  # it is connected now
+    before = await used(redis.redis)
+    assert [chunk async for chunk in source.list_chunks(digest)] == [b"exact bad.example.org\n"]
+    asked = await used(redis.redis) - before
+    assert asked["getrange"] == 2
+    assert asked["reads"] <= 3  # two of them are ours, who ask for the numbers
+    await publisher.close()
+    await source.close()
+
+
+async def test_more_entries_at_once_than_come_at_once_are_read_without_a_pause(redis, tmp_path):
+    publisher = redis.publisher()
+    source = RedisFeedSource(redis.place("node"), ORIGIN, poll_interval_ms=30_000)
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(5)
+    assert len((await source.next(0, 2_000)).leaves) == 5
+    assert await source.head() == book.files.checkpoint_note
+    waiting = asyncio.create_task(source.next(5, 30_000))
+    await asyncio.sleep(0.05)
+    await book.add(feed_format.READ_ENTRIES_MAX + 20)
+    assert (await waiting).leaves == tuple(book.leaves[5:])
+    assert source.faults == {}
+    await publisher.close()
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b":5\r\n",
+        b"+OK\r\n",
+        b"*-1\r\n",
+        b"$-1\r\n",
+        b"*1\r\n:1\r\n",
+        b"*1\r\n$1\r\nx\r\n",
+        b"*1\r\n*2\r\n$1\r\nx\r\n:7\r\n",
+        b"*1\r\n*2\r\n$3\r\n\xff-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n:1\r\n:2\r\n",
+        b"*1\r\n*2\r\n$3\r\nlog\r\n*1\r\n*2\r\n$3\r\n\xb2-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"*1\r\n*2\r\n$3\r\nlog\r\n*1\r\n*2\r\n:1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-NOAUTH Authentication required.\r\n",
+        b"?what\r\n",
+        b"$99999999999\r\n",
+    ],
+)
+async def test_a_server_that_is_no_redis_is_away_or_has_nothing(answer):
+    serving = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(answer * len(re.findall(rb"(?m)^\*\d+\r$", data)))
+                await writer.drain()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    source = RedisFeedSource(f"redis://127.0.0.1:{port}", ORIGIN, poll_interval_ms=10)
+    looks = [
+        source.head(),
+        source.cosigned(),
+        source.next(0, 20),
+        source.next(5, 20),
+        source.wrap("0" * 64, "1" * 64),
+        anext(source.list_chunks("0" * 64)),
+        anext(source.delta_chunks("0" * 64, "1" * 64)),
+        asyncio.wait_for(anext(source.stops()), 0.2),
+    ]
+    for look in looks:
+        with suppress(EnforcerError, TimeoutError):
+            assert await look in (None, b"OK")
+    await source.close()
+    server.close()
+    await asyncio.gather(*serving)

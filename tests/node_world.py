@@ -108,7 +108,9 @@ def trust_of(land: Land, log: Log) -> Trust:
 
 
 def open_copy(path: Path, log: Log) -> TileLedger:
-    return TileLedger.open(path, origin=log.origin, vkey=log.vkey, verify=verify, writer=True)
+    return TileLedger.open(
+        path, origin=log.origin, vkey=log.vkey, verify=verify, writer=True, is_copy=True
+    )
 
 
 class Host:

@@ -138,6 +138,7 @@ async def assembled(config: NodeConfig, tls: LiveTls | None) -> AsyncIterator[No
                     vkey=vkey,
                     verify=verify,
                     writer=True,
+                    is_copy=True,
                 )
             )
         )

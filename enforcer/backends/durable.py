@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -91,13 +92,8 @@ def write_unread(files: Mapping[Path, bytes], *, mode: int = PUBLIC_MODE) -> Non
             with reporting(path, "write"):
                 descriptor = _begin(path, mode)
                 opened[descriptor] = path
-                _fill(descriptor, data)
-        with ThreadPoolExecutor(SYNCS_AT_ONCE_MAX) as pool:
-            syncs = [pool.submit(_sync_open, *each) for each in opened.items()]
-            directories = dict.fromkeys(path.parent for path in files)
-            syncs += [pool.submit(sync_directory, each) for each in directories]
-        for sync in syncs:
-            sync.result()
+                fill(descriptor, data)
+        _sync_at_once(opened, dict.fromkeys(path.parent for path in files))
     except UnavailableError:
         for path in opened.values():
             remove_quietly(path)
@@ -200,6 +196,13 @@ def remove_quietly(path: Path) -> None:
         return
 
 
+def fill(descriptor: int, data: bytes) -> None:
+    """Write all of `data` where the descriptor stands; a caller's OSError is its own to tell."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 @contextmanager
 def reporting(path: Path, action: str) -> Iterator[None]:
     """Turn every OSError in the block into the error that names the path and the remedy."""
@@ -218,7 +221,7 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     """Write and sync a file; the mode is in force before its first byte."""
     descriptor = _begin(path, mode)
     try:
-        _fill(descriptor, data)
+        fill(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -230,10 +233,23 @@ def _begin(path: Path, mode: int) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
 
 
-def _fill(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _sync_at_once(opened: Mapping[int, Path], directories: Iterable[Path]) -> None:
+    pool = _pool()
+    syncs = [pool.submit(_sync_open, *each) for each in opened.items()]
+    syncs += [pool.submit(sync_directory, each) for each in directories]
+    wait(syncs)  # all of them: who closes the files waits for the last
+    for sync in syncs:
+        sync.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Return this process's threads for that: to start them anew costs more than to sync."""
+    return ThreadPoolExecutor(SYNCS_AT_ONCE_MAX, "sync")
+
+
+# A child has none of its parent's threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _sync_open(descriptor: int, path: Path) -> None:

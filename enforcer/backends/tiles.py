@@ -1,15 +1,16 @@
 """One ledger in one directory: C2SP tlog-tiles files under a signed checkpoint.
 
-Layout: checkpoint, cosigned, tile/..., lists/<sha256>, side/<sha256>, wraps/, lock, begun. The
-checkpoint alone says what the ledger holds: files beyond it are leftovers of an append that nobody
-was told of, and are overwritten. Refuses to sign what it cannot read back, and to go on from an
-older or a lost checkpoint (``begun`` and ``cosigned`` tell). One writer, under a kernel lock for
-life; any number of readers, who see the tree as it was when they opened it. All calls block.
+Layout: checkpoint, cosigned, tile/..., lists/<sha256>, side/<sha256>, wraps/, lock, begun; a copy's
+tail. Checkpoint and tail alone say what the ledger holds: files beyond them are leftovers of an
+append that nobody was told of, and are overwritten. Refuses to sign what it cannot read back, and
+to go on from an older or a lost checkpoint (``begun`` and ``cosigned`` tell). One writer, under a
+kernel lock for life; any number of readers, who see the tree as they opened it. All calls block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -21,6 +22,7 @@ from enforcer.backends.cosigned_file import CosignedFile
 from enforcer.backends.lock import DirectoryLock
 from enforcer.backends.sealing import SEALED_BYTES_MAX
 from enforcer.backends.tile_files import TileFiles, damaged
+from enforcer.backends.tile_tail import TailFile, TailPart
 from enforcer.backends.tile_tree import Progress, TileCache, TileTree
 from enforcer.backends.wrap_files import WrapFiles
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
@@ -31,6 +33,7 @@ from enforcer.core.receipt import Receipt
 from enforcer.core.tile import BUNDLE, TILE_WIDTH, Tile, decode_bundle, full_tiles
 from enforcer.errors import (
     ConflictError,
+    EnforcerError,
     InputError,
     IntegrityError,
     NotFoundError,
@@ -71,6 +74,8 @@ class TileLedger:
         vkey: VerifierKey,
         verify: Verify,
         lock: DirectoryLock | None,
+        *,
+        is_copy: bool = False,
     ) -> None:
         """Use :meth:`open`."""
         self.path = path
@@ -88,8 +93,12 @@ class TileLedger:
         self._staged: tuple[TileTree, tuple[Tile, ...]] | None = None
         # Read before the checkpoint, so that a reader beside a writer never finds it ahead of that.
         self._cosigned = CosignedFile(path, origin, vkey, verify)
+        self._tail = TailFile(path)
+        self._is_copy = is_copy
+        # The tree that the tiles have, under the checkpoint file.
+        self._laid = self._load()
         # One reference, replaced as a whole: readers in other threads see the old or the new tree.
-        self._state = self._load()
+        self._state = self._with_tail(self._laid)
         self._check_cosigned(self._cosigned.checkpoint)
 
     @classmethod
@@ -102,12 +111,15 @@ class TileLedger:
         verify: Verify,
         writer: bool,
         lock: DirectoryLock | None = None,
+        is_copy: bool = False,
     ) -> TileLedger:
         """Open the ledger in `path`; a writer makes it when there is nothing yet.
 
         Checks the checkpoint's signature and that the right edge of the tiles hashes to its root;
-        everything else is checked when it is read. Works on a full disk, and for readers without
-        the right to write. `lock` is the writer's, on ``path/lock``, where it has it already.
+        everything else is checked when it is read. Works on a full disk, unless a copy's tail is to
+        be laid into tiles, and for readers without the right to write. `lock` is the writer's, on
+        ``path/lock``, where it has it already. A writer says by `is_copy` that others have this
+        ledger, too: it may then keep a tail (see :meth:`append`).
 
         Raises:
             NotFoundError: a reader's directory does not exist.
@@ -128,7 +140,7 @@ class TileLedger:
         try:
             for directory in ("tile", "lists", "side"):
                 durable.make_directory(path / directory)
-            ledger = cls(path, origin, vkey, verify, lock)
+            ledger = cls(path, origin, vkey, verify, lock, is_copy=is_copy)
             ledger._settle()
         except BaseException:
             lock.close()
@@ -138,6 +150,9 @@ class TileLedger:
     def close(self) -> None:
         """Give up the right to write; again is harmless."""
         if self._lock is not None:
+            with suppress(EnforcerError):  # it may stay: whoever opens this reads it
+                self._lay_tail()
+            self._tail.close()
             self._lock.close()
             self._lock = None
 
@@ -191,10 +206,12 @@ class TileLedger:
     def append(self, leaves: Sequence[bytes], seal: Seal) -> bytes:
         """Add entries, all or none, and return the signed note of the new checkpoint.
 
-        When it returns everything is on the disk and was read back and hashed again. When it
-        raises, nobody was shown a new checkpoint, and the next append goes on from the last
-        one; except that after a fault while the checkpoint itself was put in place every
-        append is refused until the ledger is opened again, because readers may have seen it.
+        When it returns everything is on the disk and was read back and hashed again; a copy may
+        have it in its tail instead, which is read back and hashed when it is opened or laid into
+        tiles, at the latest after 64 entries. When it raises, nobody was shown a new checkpoint,
+        and the next append goes on from the last one; except that after a fault while the
+        checkpoint itself was put in place every append is refused until the ledger is opened
+        again, because readers may have seen it.
 
         Args:
             leaves: 1 to 16,384 entries of at most 65,535 bytes, 64 MiB together.
@@ -209,14 +226,15 @@ class TileLedger:
         """
         _check_leaves(leaves)
         with self._appending:
+            if self._fits_tail(leaves):
+                return self._append_to_tail(leaves, seal)
             before, filled = self._take_staged()
             self._check_appendable()
+            before = self._lay_tail() or before
             after, more = self._grow(before, leaves, self._cache)
-            checkpoint = Checkpoint(self.origin, after.size, after.root)
-            note = seal(checkpoint)
-            self._check_seal(note, checkpoint)
+            note = self._sealed(after, seal)
             self._publish(note)
-            self._state = after, note
+            self._state = self._laid = after, note
             for tile in (*filled, *more):
                 self._files.drop_partials(tile.level, tile.index)
             return note
@@ -234,6 +252,7 @@ class TileLedger:
         with self._appending:
             before, filled = self._take_staged()
             self._check_appendable()
+            before = self._lay_tail() or before
             # Its own cache: what is staged may be forged, and then nobody may ever read it.
             after, more = self._grow(before, leaves, TileCache())
             self._staged = after, (*filled, *more)
@@ -295,10 +314,14 @@ class TileLedger:
             IntegrityError: the first file that is not what it must be; ``data["path"]`` names it,
                 ``data["index"]`` the entry if it is one.
         """
-        tree, known = self._state
+        tree, known = self._laid
         note = self._read_note()
         if note != known:
             self._check_not_older(note)
+        elif self._with_tail(self._laid)[0].size < self.size:
+            raise damaged(
+                self._tail.path, "cut", f"{self._tail.path} is cut: {self.size} entries were there"
+            )
         TileTree(self._files, tree.edge, TileCache()).verify_all(progress)
 
     @property
@@ -340,6 +363,7 @@ class TileLedger:
             return
         # It may have died between putting the checkpoint in place and making that durable.
         durable.sync_file(self._note_path)
+        self._settle_tail()
         if not self._begun_path.exists():
             durable.write_file(self._begun_path, b"")
         for level in (BUNDLE, *range(len(self._state[0].edge.tiles))):
@@ -347,11 +371,86 @@ class TileLedger:
             if full:
                 self._files.drop_partials(level, full - 1)
 
+    def _settle_tail(self) -> None:
+        """Lay what a killed writer left in the tail; a copy whose disk is full does it later."""
+        try:
+            self._lay_tail()
+        except UnavailableError:
+            if not self._is_copy:
+                raise
+            self._tail.close()
+        else:
+            self._tail.clear()
+
     def _read_note(self) -> bytes | None:
         try:
             return durable.read_file(self._note_path, size_bytes_max=NOTE_BYTES_MAX)
         except NotFoundError:
             return None
+
+    def _with_tail(self, laid: tuple[TileTree, bytes | None]) -> tuple[TileTree, bytes | None]:
+        """Return the tree with what the tail has beyond the tiles, proven as a feed's is.
+
+        Raises:
+            IntegrityError: the log did not sign what stands there.
+        """
+        tree, note = laid
+        for part in self._tail.read() if note is not None else ():
+            if part.first_index > tree.size:
+                break
+            if part.first_index == tree.size:
+                edge, _ = tree.edge.grow(part.leaves)
+                tree, note = TileTree(self._files, edge, self._cache), part.note
+                try:
+                    self._check_seal(note, Checkpoint(self.origin, tree.size, tree.root))
+                except IntegrityError as error:
+                    path = self._tail.path
+                    raise damaged(
+                        path, "altered", f"{path} was altered: {error.message}"
+                    ) from error
+        return tree, note
+
+    def _fits_tail(self, leaves: Sequence[bytes]) -> bool:
+        """Tell whether these may go into the tail: in a copy, and without filling a tile.
+
+        So all that is beyond the tiles on the disk is in the right edge in memory.
+        """
+        return (
+            self._is_copy
+            and self._staged is None
+            and self._laid[1] is not None
+            and self.size % TILE_WIDTH + len(leaves) < TILE_WIDTH
+            and self._tail.has_room(leaves)
+        )
+
+    def _append_to_tail(self, leaves: Sequence[bytes], seal: Seal) -> bytes:
+        self._check_writable()
+        edge, _ = self._state[0].edge.grow(leaves)
+        after = TileTree(self._files, edge, self._cache)
+        note = self._sealed(after, seal)
+        self._tail.add(TailPart(self.size, tuple(leaves), note))
+        self._state = after, note
+        return note
+
+    def _lay_tail(self) -> TileTree | None:
+        """Write what the tail has into tiles, under its last checkpoint; None: it has nothing.
+
+        Raises:
+            UnavailableError, IntegrityError: as for :meth:`append`; the tail stays.
+        """
+        before, tree, note = self._laid[0], *self._state
+        if note is None or before.size == tree.size:
+            return None
+        self._check_appendable()
+        leaves = list(tree.entries(before.size, tree.size))
+        after, filled = self._grow(before, leaves, self._cache)
+        self._check_seal(note, Checkpoint(self.origin, after.size, after.root))
+        self._publish(note)
+        self._state = self._laid = after, note
+        for tile in filled:
+            self._files.drop_partials(tile.level, tile.index)
+        self._tail.clear()
+        return after
 
     def _take_staged(self) -> tuple[TileTree, tuple[Tile, ...]]:
         """Return the tree to grow, and the tiles that were filled since the last checkpoint."""
@@ -423,7 +522,7 @@ class TileLedger:
                 advice="Look at the kernel's log for a failing disk, then restart this process.",
                 path=str(self.path),
             )
-        tree, known = self._state
+        tree, known = self._laid
         note = self._read_note()
         if note != known:
             self._check_not_older(note)
@@ -441,7 +540,7 @@ class TileLedger:
         if note is None:
             raise damaged(self._note_path, "missing", f"{self._note_path} was removed")
         size = open_checkpoint(note, self.origin, self._vkey, self._verify).size
-        if size < self.size:
+        if size < self._laid[0].size:
             raise damaged(
                 self._note_path,
                 "rolled back",
@@ -471,6 +570,13 @@ class TileLedger:
                 f"the entries read back hash to {again.root().hex()}, not to {root.hex()}",
             )
 
+    def _sealed(self, tree: TileTree, seal: Seal) -> bytes:
+        """Have a tree's checkpoint signed."""
+        checkpoint = Checkpoint(self.origin, tree.size, tree.root)
+        note = seal(checkpoint)
+        self._check_seal(note, checkpoint)
+        return note
+
     def _check_seal(self, note: bytes, checkpoint: Checkpoint) -> None:
         sealed = open_checkpoint(note, self.origin, self._vkey, self._verify)
         if sealed != checkpoint:
@@ -487,7 +593,7 @@ class TileLedger:
 
     def _publish(self, note: bytes) -> None:
         """Put the checkpoint in place: from its rename on, readers rely on the new tree."""
-        known = self.checkpoint_note
+        known = self._laid[1]
         self._in_doubt = True
         try:
             durable.write_file(self._note_path, note)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from enforcer.backends import durable
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import sign_checkpoint
@@ -37,8 +38,10 @@ VKEY = VerifierKey(ORIGIN, KEY.public_key)
 CHANGES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 
 
-def opened(path, *, writer):
-    return TileLedger.open(path, origin=ORIGIN, vkey=VKEY, verify=verify, writer=writer)
+def opened(path, *, writer, is_copy=False):
+    return TileLedger.open(
+        path, origin=ORIGIN, vkey=VKEY, verify=verify, writer=writer, is_copy=is_copy
+    )
 
 
 def seal(checkpoint):
@@ -67,9 +70,13 @@ def ended(pid, reading):
     return os.WIFSIGNALED(status), [(int(size), root) for size, root in lines]
 
 
-def check_nothing_lost(path, answered):
+def check_nothing_lost(path, answered, *, is_copy=False):
     """Every answered tree must be a beginning of what is there, down to each byte."""
-    with opened(path, writer=True) as ledger:
+    if is_copy and (path / "checkpoint").exists():  # as it lies there, before anybody tidies up
+        with opened(path, writer=False) as ledger:
+            ledger.verify_all()
+            assert ledger.size >= max((size for size, _ in answered), default=0)
+    with opened(path, writer=True, is_copy=is_copy) as ledger:
         roots, tree = {0: CompactRange().root().hex()}, CompactRange()
         for leaf in ledger.leaf_hashes(0, ledger.size):
             tree.append(leaf)
@@ -81,7 +88,7 @@ def check_nothing_lost(path, answered):
         return ledger.size
 
 
-def kill_at_random(path, seed, rounds):
+def kill_at_random(path, seed, rounds, is_copy=0):
     """Kill a busy writer at a random moment, as often as asked; all rounds in one ledger."""
     dice = random.Random(seed)
     answered, kills, unanswered = [], 0, 0
@@ -89,7 +96,7 @@ def kill_at_random(path, seed, rounds):
 
         def write(answer, turn=turn):
             own = random.Random(f"{seed} {turn}")
-            with opened(path, writer=True) as ledger:
+            with opened(path, writer=True, is_copy=bool(is_copy)) as ledger:
                 while True:
                     count = own.choice([1, 1, 2, 7, 90])
                     ledger.append([own.randbytes(own.randrange(400)) for _ in range(count)], seal)
@@ -101,7 +108,7 @@ def kill_at_random(path, seed, rounds):
         killed, answers = ended(pid, reading)
         answered = [*answered, *answers]
         kills += killed
-        size = check_nothing_lost(path, answered)
+        size = check_nothing_lost(path, answered, is_copy=bool(is_copy))
         unanswered += size > max((size for size, _ in answered), default=0)
     assert kills == rounds, f"only {kills} of {rounds} writers were killed"
     print(f"{rounds} kills, {len(answered)} answers, {unanswered} killed between disk and answer")
@@ -120,27 +127,56 @@ def killer(folder, step):
     return count
 
 
-def kill_at_each_step(path):
+def kill_at_each_step(path, is_copy=0):
     """Kill a writer at the first, second, ... thing it does to the directory, until it ends."""
+    groups = (3, 1, 2, 251, 300) if is_copy else (3, 252, 2, 300)
     step, killed = 0, True
     while killed:
         step += 1
         folder = path / str(step)
 
         def write(answer, folder=folder, step=step):
-            sys.addaudithook(killer(folder, step))
-            with opened(folder, writer=True) as ledger:
-                for leaves in (3, 252, 2, 300):
+            kill = killer(folder, step)
+            sys.addaudithook(kill)
+            if is_copy:  # what the tail does to its file raises no event of its own
+                durable.fill, os.fdatasync = (
+                    counted(kill, folder, each, half)
+                    for each, half in ((durable.fill, fill_half), (os.fdatasync, None))
+                )
+            with opened(folder, writer=True, is_copy=bool(is_copy)) as ledger:
+                for leaves in groups:
                     ledger.append([f"{ledger.size} {n}".encode() for n in range(leaves)], seal)
                     answer(ledger)
 
         killed, answered = ended(*forked(write))
-        size = check_nothing_lost(folder, answered)
+        size = check_nothing_lost(folder, answered, is_copy=bool(is_copy))
         with opened(folder, writer=True) as ledger:
             ledger.append([b"goes on"], seal)
             assert ledger.size == size + 1
     assert size == 557, f"the last writer was not killed and must have ended, at {size}"
     print(f"{step - 1} steps")
+
+
+def counted(kill, folder, act, half):
+    """Return an act that counts as two things done to a folder: `half` of it, and all."""
+
+    def acting(*arguments):
+        if half is not None:
+            half(kill, folder, *arguments)
+        kill("open", (folder,))
+        act(*arguments)
+        kill("open", (folder,))
+
+    return acting
+
+
+def fill_half(kill, folder, descriptor, data):
+    """Leave half a record behind when it is time to die; else nothing."""
+    at = os.lseek(descriptor, 0, os.SEEK_END)
+    os.write(descriptor, data[: len(data) // 2])
+    kill("open", (folder,))
+    os.ftruncate(descriptor, at)
+    os.lseek(descriptor, at, os.SEEK_SET)
 
 
 def kill_in_a_group(path):

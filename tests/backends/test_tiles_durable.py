@@ -172,6 +172,15 @@ def test_a_writer_killed_at_any_step_loses_nothing_that_it_answered(tmp_path):
     assert steps > 100
 
 
+def test_a_copy_killed_at_any_step_loses_nothing_that_it_took(tmp_path):
+    steps = int(run_scenario(tmp_path, "kill_at_each_step", 1).split()[0])
+    assert steps > 100
+
+
+def test_copies_killed_at_random_moments_lose_nothing_that_they_took(tmp_path):
+    assert run_scenario(tmp_path, "kill_at_random", 20, 10, 1).startswith("10 kills")
+
+
 def test_a_control_plane_killed_in_a_group_of_acts_lost_none_that_it_answered(tmp_path):
     steps = int(run_scenario(tmp_path, "kill_in_a_group").split()[-2])
     assert steps > 20

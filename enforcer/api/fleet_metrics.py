@@ -25,6 +25,7 @@ from enforcer.services.effect_history import BUCKETS_SECONDS, Latencies
 from enforcer.services.fleet import NodeStanding, Outcome
 
 NODES_NAMED_MAX: Final = 100
+STANDBY_STATES: Final = ("READY", "SILENT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class FleetView:
     outcomes: Mapping[Outcome, int]
     began: Latencies
     ended: Latencies
+    standbys: Mapping[str, int]
+    """Control planes that stand by, by whether they are READY or SILENT."""
 
 
 def expose_fleet(view: FleetView) -> bytes:
@@ -61,6 +64,12 @@ class _View(Collector):
             "Up to when attestations are recorded in the ledger, Unix time.",
             view.recorded_until_ms / 1_000,
         )
+        standbys = GaugeMetricFamily(
+            "enforcer_control_standbys", "Control planes that stand by.", labels=["state"]
+        )
+        for state in STANDBY_STATES:
+            standbys.add_metric([state], view.standbys.get(state, 0))
+        yield standbys
         live = sum(each.is_heard for each in view.standings)
         yield _gauge("enforcer_fleet_nodes_live", "Nodes heard within three minutes.", live)
         yield _states(view.standings)

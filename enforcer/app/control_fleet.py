@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 
 from enforcer.api.fleet_metrics import FleetView, expose_fleet
 from enforcer.api.metrics_server import pages_served
 from enforcer.backends.batch_files import BatchFiles
+from enforcer.backends.control_marks import SERVING, SILENT_MS_MAX, marks
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.config import ControlConfig
 from enforcer.ports import Signer
@@ -37,6 +40,15 @@ class FleetParts:
     """It ends only when something is broken."""
     metrics_port: int
     """0: metrics are not shown."""
+
+
+def standbys(ledger_dir: Path) -> Counter[str]:
+    """Return how many processes stand by for a ledger, READY and SILENT; it reads the disk."""
+    return Counter(
+        "SILENT" if mark.silent_ms > SILENT_MS_MAX else "READY"
+        for mark in marks(ledger_dir)
+        if mark.does != SERVING
+    )
 
 
 @asynccontextmanager
@@ -65,12 +77,16 @@ async def fleet_of(
             dict(fleet.outcomes),
             deepcopy(orders.began),
             deepcopy(orders.ended),
+            {},
         )
+
+    def shown(seen: FleetView) -> bytes:
+        return expose_fleet(replace(seen, standbys=standbys(config.ledger_dir)))
 
     try:
         async with pages_served(
             (at.host, at.port) if at is not None else None,
-            lambda: partial(expose_fleet, view()),
+            lambda: partial(shown, view()),
             lambda: (HTTPStatus.OK, f"ok: it serves {ledger.state.size} entries\n".encode()),
         ) as port:
             yield FleetParts(fleet, orders, watch, attestations, recorder, task, port)

@@ -140,7 +140,9 @@ def install(directory: Path, plan: Plan, passphrases: Passphrases | None = None)
     durable.write_file(made.node / "tls.crt", certificate)
 
     if plan.is_redis_ours and has_users(plan.redis_url):
-        passwords = write_redis(made.redis, plan.origin, plan.redis_url, authority)
+        passwords = write_redis(
+            made.redis, plan.origin, plan.redis_url, authority, plan.redis_hosts
+        )
         durable.write_file(made.control / ADMISSION, passwords[PUBLISHER], mode=PRIVATE_MODE)
         durable.write_file(made.node / ADMISSION, passwords[NODE], mode=PRIVATE_MODE)
     _write(made.control / "control.toml", control_toml(plan))

@@ -53,6 +53,8 @@ class Plan:
     gate_user: str | None = None
     """Who the gate becomes when root starts it."""
     reconcile_interval_seconds: float = 5.0
+    redis_hosts: tuple[str, ...] = ()
+    """Further hosts for its certificate: those of replicas and sentinels."""
     is_redis_ours: bool = True
     """Whether to write what this Redis is set up with; not for one that is there as it is."""
     days: int = pki.CERTIFICATE_DAYS

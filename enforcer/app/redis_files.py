@@ -1,4 +1,4 @@
-"""What a Redis for the feed is set up with: its users, its certificate, its redis.conf.
+"""What a Redis for the feed is set up with: users, certificate, redis.conf and sentinel.conf.
 
 The publisher's user can write this feed, a node's can read it, and nobody else can do anything.
 Always true: a password is in the file of who uses it and as a hash in the users' file; what
@@ -22,6 +22,9 @@ from enforcer.backends.redis_place import REDIS_PORT
 PUBLISHER: Final = "publisher"
 NODE: Final = "node"
 PASSWORD_OCTETS: Final = 32
+PRIMARY: Final = "feed"
+"""By which name sentinels know it."""
+SENTINEL_PORT: Final = 26_379
 CERTIFICATE_DAYS: Final = pki.CERTIFICATE_DAYS_MAX
 
 # What replicas and sentinels do, as Redis's own manual on ACL has it.
@@ -45,11 +48,18 @@ def url_of(url: str, user: str) -> str:
 
 
 def write_redis(
-    directory: Path, origin: str, url: str, authority: pki.Authority
+    directory: Path,
+    origin: str,
+    url: str,
+    authority: pki.Authority,
+    more_hosts: Sequence[str] = (),
 ) -> dict[str, bytes]:
-    """Write what goes to the Redis host into `directory`; return the passwords by user.
+    """Write what goes to the Redis hosts into `directory`; return the passwords by user.
+
+    The certificate is for the URL's host and `more_hosts`: those of replicas and sentinels.
 
     Raises:
+        InputError: a host that cannot stand in a certificate.
         ConflictError: there is such a key already.
         UnavailableError: it cannot be written.
     """
@@ -72,29 +82,23 @@ def write_redis(
     if is_encrypted:
         key = certificate_request.new_key(directory / "tls.key")
         certificate = authority.issue_server(
-            "redis", key.public_key(), hosts=[host], days=CERTIFICATE_DAYS
+            "redis", key.public_key(), hosts=[host, *more_hosts], days=CERTIFICATE_DAYS
         )
         durable.write_file(directory / "tls.crt", certificate)
         durable.write_file(directory / "ca.crt", authority.pem)
     conf = _conf(host, port, passwords, is_encrypted=is_encrypted)
     durable.write_file(directory / "redis.conf", conf.encode(), mode=PRIVATE_MODE)
+    watching = _sentinel_conf(host, port, passwords["sentinel"], is_encrypted=is_encrypted)
+    durable.write_file(directory / "sentinel.conf", watching.encode(), mode=PRIVATE_MODE)
     return passwords
 
 
 def _conf(host: str, port: int, passwords: dict[str, bytes], is_encrypted: bool) -> str:
-    encryption = f"""\
-port 0
-tls-port {port}
-tls-cert-file tls.crt
-tls-key-file tls.key
-tls-ca-cert-file ca.crt
-tls-auth-clients no
-tls-replication yes
-"""
     return f"""\
 # For the feed alone; start it in this directory: redis-server redis.conf
+# On a replica's host: bind is its own address, and the line replicaof counts.
 bind {host}
-{encryption if is_encrypted else f"port {port}"}
+{_port(port, is_encrypted)}
 aclfile users.acl
 # Nothing of the feed may be dropped, and the ledger refills what is lost.
 maxmemory-policy noeviction
@@ -104,8 +108,32 @@ appendonly no
 # replicaof PRIMARY {port}
 masteruser replica
 masterauth {passwords["replica"].decode()}
-# A sentinel needs in sentinel.conf:
-# sentinel monitor PRIMARY {host} {port} QUORUM
-# sentinel auth-user PRIMARY sentinel
-# sentinel auth-pass PRIMARY {passwords["sentinel"].decode()}
 """
+
+
+def _sentinel_conf(host: str, port: int, password: bytes, is_encrypted: bool) -> str:
+    return f"""\
+# For each of three sentinels or more, on hosts of their own, each in a copy of this directory that
+# it can write to: redis-server sentinel.conf --sentinel. Let nobody but programs reach them.
+# Programs then have url = "SCHEME://USER@{PRIMARY}", and sentinels = [...].
+bind 0.0.0.0
+{_port(SENTINEL_PORT, is_encrypted)}
+sentinel monitor {PRIMARY} {host} {port} 2
+sentinel auth-user {PRIMARY} sentinel
+sentinel auth-pass {PRIMARY} {password.decode()}
+sentinel down-after-milliseconds {PRIMARY} 5000
+sentinel failover-timeout {PRIMARY} 30000
+"""
+
+
+def _port(port: int, is_encrypted: bool) -> str:
+    if not is_encrypted:
+        return f"port {port}"
+    return f"""\
+port 0
+tls-port {port}
+tls-cert-file tls.crt
+tls-key-file tls.key
+tls-ca-cert-file ca.crt
+tls-auth-clients no
+tls-replication yes"""

@@ -22,7 +22,7 @@ from enforcer.app.live_tls import LiveTls
 from enforcer.app.standby_settings import settings_of
 from enforcer.backends import durable
 from enforcer.backends.compile_worker import ListWorker
-from enforcer.backends.control_marks import STANDBY, Mark, MarkFile, serving
+from enforcer.backends.control_marks import SILENT_MS_MAX, STANDBY, Mark, MarkFile, serving
 from enforcer.backends.fold_file import FOLD_FILE, FoldFile
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.lock import DirectoryLock
@@ -38,8 +38,6 @@ from enforcer.services.warm_fold import Progress, WarmFold
 LOOK_SECONDS: Final = 0.02
 """How often the lock is tried, and the checkpoint looked at."""
 SAY_SECONDS: Final = 1.0
-SILENT_MS_MAX: Final = 5_000
-"""So long may who serves say nothing before that is told."""
 
 _log: Final = structlog.get_logger(__name__)
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from enforcer.app.people import Person
-from enforcer.app.standby import SILENT_MS_MAX
 from enforcer.backends import durable
-from enforcer.backends.control_marks import SERVING, marks
+from enforcer.backends.control_marks import SERVING, SILENT_MS_MAX, marks
 from enforcer.backends.gate_socket import GateClient
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.errors import EnforcerError, IntegrityError, NotFoundError

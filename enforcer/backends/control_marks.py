@@ -28,6 +28,8 @@ MARK_BYTES: Final = 8_192
 PROBLEM_CHARACTERS_MAX: Final = 1_000
 SERVING: Final = "SERVING"
 STANDBY: Final = "STANDBY"
+SILENT_MS_MAX: Final = 5_000
+"""So long may who serves say nothing before that is told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ def init(
     redis: Annotated[
         str, typer.Option(help="The feed's Redis; rediss:// for TLS.")
     ] = "redis://127.0.0.1:6379",
+    redis_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A replica's or sentinel's host, for its certificate; repeated."),
+    ] = None,
     listen: Annotated[str, typer.Option(help="Where the gate takes queries.")] = "127.0.0.1:53",
     upstream: Annotated[str, typer.Option(help="The resolver behind it.")] = "127.0.0.1:5353",
     node_id: Annotated[str, typer.Option(help="The node's id.")] = "node-1",
@@ -91,6 +95,7 @@ def init(
         witness_quorum=witness_quorum,
         control_address=addresses["control"],
         redis_url=redis,
+        redis_hosts=tuple(redis_host or ()),
         dns_listen=(addresses["listen"],),
         dns_upstream=addresses["upstream"],
         node_id=node_id,
@@ -124,7 +129,7 @@ def next_steps(directory: Path, plan: Plan, trust: Path) -> list[str]:
     if has_users(plan.redis_url):
         redis = (
             f"On the Redis host, in a copy of {directory}/redis (users and passwords are made): "
-            "redis-server redis.conf."
+            "redis-server redis.conf (replicas and sentinels: see redis.conf and sentinel.conf)."
         )
     follow = f" --follow {plan.node_listen}" if plan.is_canary else ""
     witnesses = ""

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from enforcer.app.order_fleet import fleet_plain, known_fleet
 from enforcer.app.status import fleet_words
+from enforcer.backends.control_marks import STANDBY, Mark, MarkFile
 from enforcer.config import Address
 from enforcer.core.attestation import Attestation, EffectTime, GateState
 from enforcer.core.envelope import format_envelope, parse_envelope
@@ -192,7 +193,9 @@ async def test_what_is_brought_and_refused_is_counted_and_shown_to_prometheus(tm
                 await client.attest(seal(replace(said, t_ms=said.t_ms - 9), served.land.node.key))
             with pytest.raises(InputError):
                 await translate_garbage(client)
-        text = await scraped(served.control.nodes.metrics_port)
+        with MarkFile(installation.config.ledger_dir) as standby:
+            standby.say(Mark(1, STANDBY, 0, {}))
+            text = await scraped(served.control.nodes.metrics_port)
     values = {
         (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -202,6 +205,7 @@ async def test_what_is_brought_and_refused_is_counted_and_shown_to_prometheus(tm
         assert values["enforcer_fleet_attestations_total", outcome] == count
     assert values["enforcer_fleet_nodes", "RIGHT"] == 1
     assert values["enforcer_fleet_nodes_live",] == 1
+    assert values["enforcer_control_standbys", "READY"] == 1
     assert values["enforcer_fleet_effect_seconds_count", "began"] == 0
 
 

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from enforcer._native import counts
 from enforcer.api import metrics, metrics_server
+from enforcer.api.fleet_metrics import FleetView, expose_fleet
 from enforcer.api.health import health
 from enforcer.api.metrics import expose
 from enforcer.api.metrics_server import metrics_served
@@ -24,6 +25,7 @@ from enforcer.core.firewall import FirewallState
 from enforcer.errors import UnavailableError
 from enforcer.ports import FirewallCount, GateMode, GateReport, Histogram
 from enforcer.services.canaries import CanaryView
+from enforcer.services.effect_history import Latencies
 from enforcer.services.follow import FeedHealth, FeedState
 from enforcer.services.node_view import Applied, FirewallView, NodeView
 from enforcer.services.paths import PathState, PathView
@@ -367,7 +369,9 @@ def test_all_that_a_real_gate_counts_is_shown(tmp_path):
 
 
 def test_every_metric_that_the_dashboard_asks_for_is_there():
-    shown = {name for name, *_ in samples(expose(VIEW))}
+    fleet = FleetView(0, 0, (), {}, Latencies(), Latencies(), {})
+    shown = {name for name, *_ in (*samples(expose(VIEW)), *samples(expose_fleet(fleet)))}
+    shown.add("enforcer_fleet_node_exception")  # of no node here
     asked = set()
     board = json.loads(dashboard())
     expressions = [
@@ -377,6 +381,13 @@ def test_every_metric_that_the_dashboard_asks_for_is_there():
         asked |= set(re.findall(r"\benforcer_\w+", expression))
     assert len(expressions) > 20
     assert asked <= shown, asked - shown
+    of_fleets = ("enforcer_fleet_", "enforcer_control_", "enforcer_node_path", "enforcer_node_can")
+    left_out = {each for each in shown - asked if each.startswith(of_fleets)}
+    assert {re.sub("_(sum|count|created)$", "", each) for each in left_out} <= {
+        "enforcer_fleet_effect_seconds",
+        "enforcer_fleet_ledger_size",
+        "enforcer_fleet_attestations",
+    }
     for name, values in (("event", metrics.EVENTS), ("outcome", metrics.QUERY_OUTCOMES)):
         for pattern in re.findall(rf'{name}=~"([^"]+)"', " ".join(expressions)):
             for part in pattern.split("|"):

@@ -124,20 +124,25 @@ class Installed:
             wait_until_open(port)
 
     def start_sentinels(self, ports):
-        """Start sentinels by the lines that redis.conf has for them."""
-        lines = (self.folder / "0" / "redis.conf").read_text().splitlines()
-        ours = [line[2:] for line in lines if line.startswith("# sentinel ")]
-        text = "\n".join(ours).replace("PRIMARY", PRIMARY).replace("QUORUM", "2")
+        """Start sentinels by the file that there is for them."""
+        text = (self.folder / "0" / "sentinel.conf").read_text()
+        changed = {
+            " feed ": f" {PRIMARY} ",
+            "0.0.0.0": "127.0.0.1",
+            " 5000": f" {DOWN_MS}",
+            " 30000": " 2000",
+        }
+        for ours, here in changed.items():
+            assert ours in text
+            text = text.replace(ours, here)
         self.sentinel_ports = ports
         for port in ports:
             folder = self.folder / f"sentinel-{port}"
             folder.mkdir()
+            for file in (self.folder / "0").iterdir():
+                (folder / file.name).write_bytes(file.read_bytes())
             conf = folder / "sentinel.conf"
-            conf.write_text(
-                f"bind 127.0.0.1\nport {port}\n{text}\n"
-                f"sentinel down-after-milliseconds {PRIMARY} {DOWN_MS}\n"
-                f"sentinel failover-timeout {PRIMARY} 2000\n"
-            )
+            conf.write_text(text.replace("port 26379", f"port {port}"))
             self.sentinels.append(Process(conf, "--sentinel").start())
         for port in ports:
             wait_until_open(port)
@@ -159,9 +164,9 @@ class Installed:
 
     def cli(self, port, *words):
         """Ask a sentinel; return its words."""
-        said = subprocess.run(
-            ["redis-cli", "-p", str(port), *words], capture_output=True, text=True, check=True
-        )
+        secured = ["--tls", "--cacert", str(self.folder / "ca.crt")]
+        command = ["redis-cli", *(secured if self.scheme == "rediss" else ()), "-p", str(port)]
+        said = subprocess.run([*command, *words], capture_output=True, text=True, check=True)
         return said.stdout.split()
 
     def primary_port(self):

@@ -190,6 +190,22 @@ async def test_a_primary_that_was_demoted_is_left_at_once(watched, stack, tmp_pa
     await eventually(lambda: book.is_read_whole(source))
 
 
+async def test_behind_encrypted_sentinels_a_replica_takes_over_by_the_files_alone(tmp_path, stack):
+    ports = free_ports(5)
+    made = Installed(tmp_path / "redis", "rediss", ports[:2])
+    stack.callback(made.kill_all)
+    made.start_all()
+    made.start_sentinels(ports[2:])
+    made.wait_until_watched()
+    publisher, source = await opened(stack, made, behind=True)
+    book = Book(tmp_path / "ledger", publisher)
+    await book.add(2)
+    made.primary().kill()
+    await book.add()
+    await eventually(lambda: book.is_read_whole(source))
+    assert made.primary_port() == ports[1]
+
+
 async def test_when_the_primary_dies_publisher_and_reader_go_on_with_the_next(
     watched, stack, tmp_path
 ):

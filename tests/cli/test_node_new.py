@@ -21,6 +21,7 @@ FOLLOWER = "192.0.2.2:7444"
 def land(run, tmp_path):
     """An installation whose node is a canary."""
     words = ["--origin", "example.org/ledger", "--redis", "rediss://192.0.2.20:6379"]
+    words += ["--redis-host", "192.0.2.21", "--redis-host", "sentinel.example.org"]
     more = ["--no-passphrase", "--node-listen", CANARY, "--canary", "--operator", "isp-a"]
     said = run("init", tmp_path / "land", *words, *more, *ROOTS)
     assert said.code == 0, said.err
@@ -39,6 +40,11 @@ def test_the_first_node_is_a_canary_and_officers_reach_it(land):
     assert (node.canary.role, node.listen) == ("canary", CANARY)
     kit = tomllib.loads((land / "for-persons" / "client.toml").read_text())
     assert kit["nodes"] == [CANARY]
+
+
+def test_replicas_and_sentinels_have_a_certificate_too(land):
+    certificate = Certificate.parse((land / "redis" / "tls.crt").read_bytes())
+    assert set(certificate.hosts) == {"192.0.2.20", "192.0.2.21", "sentinel.example.org"}
 
 
 def test_a_second_node_follows_the_canary_by_the_commands_that_are_printed(run, land):

@@ -157,6 +157,8 @@ def _words(error: Exception) -> str:
     """Return what went wrong: Redis's own first line, or what the system says of the connection."""
     if isinstance(error, (ResponseError, AuthenticationError)):
         return str(error).partition("\n")[0][:200]
+    if isinstance(error, InvalidResponse):
+        return str(error)
     if isinstance(error, (MasterNotFoundError, SlaveNotFoundError)):
         return "no sentinel that answers knows it"
     reason: BaseException | None = error

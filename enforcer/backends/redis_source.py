@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import structlog
+from redis.exceptions import InvalidResponse
 
 from enforcer.backends import redis_read
 from enforcer.backends.feed_format import (
@@ -278,6 +279,10 @@ class RedisFeedSource:
             except GarbageError:
                 await asyncio.sleep(wait_ms / 1_000)  # Redis answered at once
                 return self._nothing()
+            except InvalidResponse:  # it cannot be passed over: its id would come with all of it
+                self._fault("a message is longer than any that belongs there")
+                await asyncio.sleep(wait_ms / 1_000)
+                raise
 
     async def _get(self, key: str, size_bytes_max: int) -> bytes | None:
         """Return the value of a key; None when there is none, or none of a possible length."""

@@ -9,7 +9,7 @@ not what its hash or its grammar says. A list that is missing makes its order wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -190,7 +190,7 @@ class ListKeeper:
         for each in self._sources:
             if base is not None and await self._patch(sha256, base, each):
                 return True
-            if await self._fetch(sha256, each.name, each.at.list_chunks(sha256)):
+            if await self._fetch(sha256, each):
                 return True
         return False
 
@@ -219,16 +219,18 @@ class ListKeeper:
         _log.info("made a list of its delta", list=sha256, base=base, source=source.name)
         return True
 
-    async def _fetch(self, sha256: str, name: str, chunks: AsyncIterator[bytes]) -> bool:
+    async def _fetch(self, sha256: str, source: _Source) -> bool:
         try:
             with self._contents.writer() as writer:
-                async for chunk in chunks:
+                async for chunk in source.at.list_chunks(sha256):
                     await asyncio.to_thread(writer.write, chunk)
                 await asyncio.to_thread(writer.commit, sha256)
         except NotFoundError:
             return False
         except EnforcerError as error:
-            _log.warning("fetched no list", list=sha256, source=name, problem=error.message)
+            if isinstance(error, IntegrityError):
+                source.count_fault("a list is not the one that its hash names")
+            _log.warning("fetched no list", list=sha256, source=source.name, problem=error.message)
             return False
         return True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -30,6 +31,15 @@ from enforcer.services.paths import FeedPaths
 _log: Final = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Somewhere to fetch wraps from."""
+
+    name: str
+    wrap_of: Callable[[str, str], Awaitable[bytes]]
+    count_fault: Callable[[str], None]
+
+
 class SealedKeeper:
     """Opens the sealed lists of one node; use it from one event loop."""
 
@@ -49,10 +59,10 @@ class SealedKeeper:
         self._wraps = wraps
         self._work = work
         self._receiver = receiver
-        self._sources: tuple[tuple[str, Callable[[str, str], Awaitable[bytes]]], ...] = (
-            ("feed", source.wrap),
-            ("control plane", control.wrap),
-            *(("copy", copy.wrap) for copy in copies),
+        self._sources = (
+            _Source("feed", source.wrap, source.count_fault),
+            _Source("control plane", control.wrap, source.count_fault),
+            *(_Source("copy", copy.wrap, copy.count_fault) for copy in copies),
         )
         self._unusable: set[tuple[str, str, str]] = set()  # what is sealed is not what orders name
 
@@ -94,20 +104,24 @@ class SealedKeeper:
         if kept is not None and (secret := self._unwrapped(of, kept, "disk")) is not None:
             yield secret
             return
-        for name, wrap_of in () if only_kept else self._sources:
+        for source in () if only_kept else self._sources:
             try:
-                document = await wrap_of(of.sealed_sha256, key_id)
+                document = await source.wrap_of(of.sealed_sha256, key_id)
             except NotFoundError:
                 continue
             except EnforcerError as error:
                 _log.warning(
-                    "fetched no wrap", order_id=of.order_id, source=name, problem=error.message
+                    "fetched no wrap",
+                    order_id=of.order_id,
+                    source=source.name,
+                    problem=error.message,
                 )
                 continue
-            if (secret := self._unwrapped(of, document, name)) is not None:
+            if (secret := self._unwrapped(of, document, source.name)) is not None:
                 await asyncio.to_thread(self._keep, of, key_id, document)
                 yield secret
                 return
+            source.count_fault("a wrap is wrong")
 
     def _unwrapped(self, of: SealedList, document: bytes, source: str) -> str | None:
         """Return the secret in a wrap; None where it is for another receiver, or another list."""

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from enforcer.backends.feed_format import StreamEntry
 from enforcer.backends.keys import PrivateKey
 from enforcer.core.checkpoint import Checkpoint
+from enforcer.core.state import Roots
 from enforcer.core.trust import Trust
 from tests import node_world
 from tests.node_world import WORSE, Log, World, blocking, feed_is, stays, until
@@ -88,6 +89,25 @@ def other_ledger(trust: Trust) -> Trust:
 
 def other_key(trust: Trust) -> Trust:
     return replace(trust, log_vkey=Log(trust.origin, STRANGER).vkey.text)
+
+
+async def test_a_node_whose_trust_file_names_other_roots_enforces_nothing_and_says_so(
+    world, monkeypatch
+):
+    true = node_world.trust_of
+    roots = Roots((STRANGER.public_key, PrivateKey.generate().public_key), 2)
+    monkeypatch.setattr(node_world, "trust_of", lambda *given: replace(true(*given), roots=roots))
+    world.bring(node_world.BAD)
+    world.land.in_force_order()
+    with capture_logs() as logs:
+        async with world.running():
+            await world.publish()
+            await until(lambda: world.status.get("ledger", {}).get("ineffective"))
+            await stays(lambda: not world.gate.blocks("bad.example.org"), looks=5)
+            assert world.status["orders_in_force"] == 0
+    (said,) = [each for each in logs if each["log_level"] == "error"]
+    assert "entry 0 is refused" in said["event"]
+    assert "root_keys" in said["advice"]
 
 
 @pytest.mark.parametrize("wrong", [other_ledger, other_key], ids=lambda each: each.__name__)

@@ -14,6 +14,8 @@ from enforcer.core.policy import DecisionKind, Pins
 from tests.node_world import BAD, WORSE, World, blocking, feed_is, holds, omitted, stays, until
 from tests.people import Land, seal
 
+OTHER_LIST = "a list is not the one that its hash names"
+
 
 async def test_a_node_starts_from_its_own_copy_without_feed_and_control_plane(world):
     async with world.running():
@@ -58,6 +60,7 @@ async def test_a_list_with_another_hash_is_not_used_and_the_next_source_is_asked
         await world.publish()
         await until(lambda: world.status.get("missing_lists") == [digest])
         await stays(lambda: not world.gate.blocks("worse.example.org"))
+        await until(lambda: world.status["feed"]["faults"].get(OTHER_LIST))
         world.control.lists[digest] = BAD
         await until(lambda: world.gate.blocks("bad.example.org"))
         assert not world.gate.blocks("worse.example.org")

@@ -217,6 +217,8 @@ async def test_a_bad_wrap_leaves_its_order_out_and_a_good_one_brings_it(world, w
             await until(lambda: world.gate.blocks("bad.example.org"))
             await is_missing(world, world.land.order_record(ref).payload.order_id)
             assert not world.gate.blocks(MARKER)
+            if wrong:
+                await until(lambda: world.status["feed"]["faults"].get("a wrap is wrong"))
             world.feed.wraps[place] = good
             await until(lambda: world.gate.blocks(MARKER))
             await until(lambda: world.status["missing_sealed_lists"] == [])

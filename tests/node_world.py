@@ -81,6 +81,8 @@ QUICK = Pace(
     path_lag_seconds=0.1,
     path_retry_seconds=0.05,
     path_retry_seconds_max=0.2,
+    path_slow_seconds=0.5,
+    clock_wait_seconds=0.02,
 )
 
 

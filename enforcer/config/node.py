@@ -52,8 +52,9 @@ class SyncPart(Section, frozen=True, kw_only=True):
     """The second path: the control plane streams the ledger itself, when Redis is away or lies."""
 
     enabled: bool = True
-    unheard_seconds_max: Annotated[int, Meta(ge=60, le=2_592_000)] = 600
-    """After so long without the control plane's word it is said that the ledger may be withheld."""
+    unheard_seconds_max: Annotated[int, Meta(ge=60, le=2_592_000)] = 900
+    """After so long without the control plane's word, and without an entry, it is said that the
+    ledger may be withheld. Half as much again as the control plane's interval for attestations."""
 
 
 class NodeConfig(File, frozen=True, kw_only=True):

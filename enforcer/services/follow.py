@@ -107,7 +107,7 @@ class Follower:
             path = self._paths.choose()
             if self._path not in (None, path):
                 await asyncio.to_thread(self._replica.give_up)
-                self._watch.moves()
+                self._watch.begins()
             self._path = path
             try:
                 update = await path.source.next(
@@ -139,7 +139,7 @@ class Follower:
             if await self._take(update, path):
                 await self._look_ahead(len(update.leaves), path)
             else:
-                await asyncio.sleep(self._pace.feed_retry_seconds)
+                await asyncio.sleep(self._pace.clock_wait_seconds)
         except IntegrityError as error:
             await self._fails(path, PathState.REFUSED, error.message)
         except EnforcerError as error:  # such as a full disk, which is no path's fault

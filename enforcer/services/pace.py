@@ -39,8 +39,13 @@ class Pace:
     path_lag_seconds: float = 2.0
     """How long the path that is followed may bring nothing while another is ahead of it."""
     path_retry_seconds: float = 5.0
-    """First pause after a path was refused; each further one is twice as long."""
+    """Pause after a path was refused, and the first after it withheld something."""
     path_retry_seconds_max: float = 60.0
+    """Each further pause after that is twice as long, up to this: finding out delays entries."""
+    path_slow_seconds: float = 5.0
+    """How long the path that is followed may lack what another has proven to have."""
+    clock_wait_seconds: float = 1.0
+    """How often entries that are recorded ahead of our clock are looked at again."""
 
 
 DEFAULT_PACE = Pace()

@@ -18,11 +18,13 @@ from enforcer.errors import EnforcerError, IntegrityError
 from enforcer.ports import FeedUpdate
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
-from enforcer.services.paths import COPIES, SYNC, FeedPath, FeedPaths, PathState
+from enforcer.services.paths import COPIES, REDIS, SYNC, FeedPath, FeedPaths, PathState
 from enforcer.services.replica import Replica
 
 SIZES_MAX: Final = 64
 """Looks of which it is remembered how far this node was: at a few paths, each second."""
+COPIES_TIMES: Final = 192
+"""So much older than what comes over a network may be what is carried: two days, not 15 min."""
 PART_ENTRIES_MIN: Final = 256
 PART_BYTES_MIN: Final = 1 << 18
 """So much, of entries that no checkpoint proves yet, is more than nothing."""
@@ -56,19 +58,25 @@ class PathWatch:
         """Since when the path that is followed has brought nothing."""
         self._part = (0, 0)
         """Entries and octets that it brought since then, proven by no checkpoint."""
+        self._goal: tuple[int, float] | None = None
+        """The size that another path was proven to have, and since when it is not reached here."""
+        self._way = (0, 0)
+        """Entries and octets that the path that is followed brought since then."""
 
     @property
     def unheard(self) -> str:
         """Why it is not known that nothing is withheld; empty where it is, or cannot be."""
-        sync = next((path for path in self._paths.paths if path.name == SYNC), None)
-        if sync is None or len(self._paths.paths) == 1:
-            return ""
+        names = {path.name for path in self._paths.paths}
         silent_ms = self._time.now_ms() - max(self._heard_ms, self._replica.state.recorded_at_ms)
-        if silent_ms <= self._paths.unheard_seconds_max * 1_000:
+        seconds_max = self._paths.unheard_seconds_max
+        if not names & {REDIS, SYNC}:
+            seconds_max *= COPIES_TIMES
+        if silent_ms <= seconds_max * 1_000:
             return ""
+        what = "the control plane was not heard" if SYNC in names else "nothing new was recorded"
         return (
-            f"for {silent_ms // 60_000} min the control plane was not heard: whether the ledger is "
-            "idle or withheld cannot be told"
+            f"for {silent_ms // 60_000} min {what}: whether the ledger is idle or withheld cannot "
+            "be told"
         )
 
     def heard(self, path: FeedPath) -> None:
@@ -86,16 +94,21 @@ class PathWatch:
         self._idle_since = self._ahead_since = None
         self._part = 0, 0
 
+    def begins(self) -> None:
+        """Note that another path is followed from now on."""
+        self.moves()
+        self._goal = None
+
     def brings(self, update: FeedUpdate) -> None:
         """Note what came: a part of what a checkpoint covers counts once it is large enough.
 
         So who gives entry after entry and never the last one is given up, and who gives many to
         a node that has years to read is not.
         """
-        entries, octets = self._part
-        self._part = entries + len(update.leaves), octets + sum(map(len, update.leaves))
-        is_large = self._part[0] >= PART_ENTRIES_MIN or self._part[1] >= PART_BYTES_MIN
-        if is_large or _is_whole(update):
+        more = len(update.leaves), sum(map(len, update.leaves))
+        self._part = self._part[0] + more[0], self._part[1] + more[1]
+        self._way = self._way[0] + more[0], self._way[1] + more[1]
+        if _is_large(self._part) or _is_whole(update):
             self.moves()
         else:
             self.idles()
@@ -154,9 +167,24 @@ class PathWatch:
             self._look_for_lag(path, size)
 
     def _look_for_lag(self, path: FeedPath, size: int) -> None:
-        """Give up the path that is followed when it brings nothing, and another proves more."""
+        """Give up the path that is followed when it brings nothing, and another proves more.
+
+        So, too, when it brings something, and not what the other had some while ago.
+        """
         now = self._paths.seconds()
         followed = self._paths.current
+        if self._goal is None or self._replica.size >= self._goal[0] or _is_large(self._way):
+            self._goal, self._way = (size, now), (0, 0)
+        is_long = now - self._goal[1] >= self._pace.path_slow_seconds
+        if is_long and followed is not None and followed is not path and followed.is_usable:
+            self._paths.fails(
+                followed,
+                PathState.STALE,
+                f"it is slow: it lacks the {self._goal[0]} entries of {path.name}, and brought "
+                f"{self._way[0]} in {now - self._goal[1]:.0f} s",
+                is_withholding=True,
+            )
+            return
         if self._ahead_since is None or self._ahead_since[0] != self._replica.size:
             self._ahead_since = self._replica.size, now
         if followed is None or followed is path or self._idle_since is None:
@@ -171,6 +199,11 @@ class PathWatch:
                 f"{self._replica.size}",
                 is_withholding=True,
             )
+
+
+def _is_large(part: tuple[int, int]) -> bool:
+    """Tell whether so many entries, or octets of them, are more than next to nothing."""
+    return part[0] >= PART_ENTRIES_MIN or part[1] >= PART_BYTES_MIN
 
 
 def _is_whole(update: FeedUpdate) -> bool:

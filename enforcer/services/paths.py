@@ -1,9 +1,9 @@
 """The paths by which the ledger reaches a node, and which of them feeds it now.
 
 Their order is fixed: Redis, the control plane itself, copies in directories. The first that works
-is followed; one that fails is tried again later, and one that was refused ever more rarely. Nothing
-here is believed or read: who follows, and who looks at the others, says what came of it. Stops
-come over all of them, always.
+is followed; one that fails is tried again within seconds, and one that withholds ever more rarely.
+Nothing here is believed or read: who follows, and who looks at the others, says what came of it.
+Stops come over all of them, always.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from random import SystemRandom
 from typing import Final
 
 import structlog
@@ -25,11 +26,13 @@ SYNC: Final = "sync"
 COPIES: Final = ("copy-1", "copy-2", "copy-3", "copy-4")
 PATHS: Final = (REDIS, SYNC, *COPIES)
 """Every name that a path can have, in their order."""
-REFUSALS_MAX: Final = 16
-"""So many count for the pause."""
+WITHHELD_MAX: Final = 16
+"""So many times count for the pause."""
+JITTER: Final = 0.2
+"""A pause is longer or shorter by this part at most."""
 SYNC_HEAD_SECONDS_MAX: Final = 7.0
 """How old the control plane's word on its head may be while entries are not asked for."""
-UNHEARD_SECONDS_MAX: Final = 600
+UNHEARD_SECONDS_MAX: Final = 900
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -66,8 +69,8 @@ class FeedPath:
     size: int | None = None
     """How many entries its head claimed, the last time."""
     retry_at_seconds: float = 0.0
-    refusals: int = 0
-    """How often it was refused, or withheld something, since it last brought something true."""
+    withheld: int = 0
+    """How often it withheld something since it last brought something true."""
 
     @property
     def is_usable(self) -> bool:
@@ -94,7 +97,7 @@ class FeedPaths:
     now_ms: Callable[[], int]
     pace: Pace = DEFAULT_PACE
     unheard_seconds_max: int = UNHEARD_SECONDS_MAX
-    """After so long without the control plane's own word it is said that it was not heard."""
+    """After so long without the control plane's own word, and without an entry, it is said."""
     seconds: Callable[[], float] = time.monotonic
     on_change: Callable[[], None] = lambda: None
     current: FeedPath | None = field(default=None, init=False)
@@ -145,7 +148,7 @@ class FeedPaths:
 
     def brought(self, path: FeedPath) -> None:
         """Note that a path brought entries that were proven."""
-        path.refusals = 0
+        path.withheld = 0
 
     def could(self, path: FeedPath, size: int) -> None:
         """Note that a path that is not followed could be."""
@@ -158,16 +161,20 @@ class FeedPaths:
     ) -> None:
         """Note that a path cannot be followed, and when it is to be tried again.
 
-        One that looked as if it could be and brought nothing is tried as rarely as a refused one.
+        One that was refused costs a look, and one that withholds costs what came meanwhile: so that
+        one is tried ever more rarely. All that a fleet tries at once it does not at one moment.
         """
         if self.may_retry(path):  # else it was tried for want of another, and the pause goes on
             pause_seconds = self.pace.path_look_seconds
-            if state is PathState.REFUSED or is_withholding:
+            if state is PathState.REFUSED:
+                pause_seconds = self.pace.path_retry_seconds
+            elif is_withholding:
                 pause_seconds = min(
-                    self.pace.path_retry_seconds * 2**path.refusals,
+                    self.pace.path_retry_seconds * 2**path.withheld,
                     self.pace.path_retry_seconds_max,
                 )
-                path.refusals = min(path.refusals + 1, REFUSALS_MAX)
+                path.withheld = min(path.withheld + 1, WITHHELD_MAX)
+            pause_seconds *= SystemRandom().uniform(1 - JITTER, 1 + JITTER)
             path.retry_at_seconds = self.seconds() + pause_seconds
         self._is(path, state, reason)
 

@@ -15,8 +15,9 @@ from enforcer.backends.memory_feed import (
     StreamEntry,
 )
 from enforcer.core.entry import Entry, encode
-from enforcer.services.paths import COPIES, SYNC, FeedPath
-from tests.node_world import BAD, MINUTE_MS, WORSE, World, stays, until
+from enforcer.ports import FeedUpdate
+from enforcer.services.paths import COPIES, SYNC, FeedPath, PathState
+from tests.node_world import BAD, MINUTE_MS, WORSE, World, blocking, stays, until
 from tests.people import seal
 
 TRICKLE_SECONDS = 0.05
@@ -179,7 +180,7 @@ async def test_a_redis_that_gives_entry_after_entry_and_not_the_last_is_left(
             world.land.propose(WORSE)
         await paths.publish()
         await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
-        assert node._feeds.paths[0].refusals
+        assert node._feeds.paths[0].withheld
 
 
 async def test_it_is_said_that_it_may_be_withheld_while_entries_trickle(paths, world, monkeypatch):
@@ -192,7 +193,7 @@ async def test_it_is_said_that_it_may_be_withheld_while_entries_trickle(paths, w
             world.land.propose(WORSE)
         t_ms = world.clock.ms
         await paths.publish()
-        world.clock.ms = max(world.clock.ms, t_ms + 11 * MINUTE_MS)
+        world.clock.ms = max(world.clock.ms, t_ms + 16 * MINUTE_MS)
         await paths.are("FEEDS", "AWAY", feed="STALE")
         assert "idle or withheld" in world.status["feed"]["reason"]
         assert world.status["ledger"]["size"] < len(world.land.leaves)
@@ -284,7 +285,7 @@ async def test_it_is_said_when_nobody_but_redis_has_told_for_long_that_there_is_
         await paths.block()
         paths.second.is_away = True
         await paths.are("FEEDS", "AWAY")
-        world.clock.advance(11 * MINUTE_MS)
+        world.clock.advance(16 * MINUTE_MS)
         await paths.are("FEEDS", "AWAY", feed="STALE")
         assert "idle or withheld" in world.status["feed"]["reason"]
         assert world.gate.blocks(BAD_NAME)
@@ -314,7 +315,7 @@ async def test_lists_come_from_the_path_that_is_followed(paths, world):
         await until(lambda: world.gate.blocks(WORSE_NAME))
 
 
-async def test_a_path_that_is_refused_again_and_again_is_tried_ever_more_rarely(world):
+async def test_a_path_that_is_refused_again_and_again_is_tried_again_within_seconds(world):
     paths = Paths(world)
     async with world.running() as node:
         await paths.block()
@@ -323,9 +324,90 @@ async def test_a_path_that_is_refused_again_and_again_is_tried_ever_more_rarely(
         world.feed.clear()
         world.feed.head = world.log.note([*world.land.leaves[:-1], b"another"])
         await paths.are("REFUSED", "FEEDS")
+        redis, tried = feeds.paths[0], set()
+
+        def was_tried_often() -> bool:
+            tried.add(redis.retry_at_seconds)
+            return len(tried) >= 6
+
+        await until(was_tried_often)
+        assert redis.retry_at_seconds - feeds.seconds() <= feeds.pace.path_retry_seconds * 1.2
+
+
+async def test_a_path_that_withholds_again_and_again_is_tried_ever_more_rarely(paths, world):
+    async with world.running() as node:
+        feeds = node._feeds
         redis = feeds.paths[0]
-        await until(lambda: redis.refusals >= 4)
-        assert redis.retry_at_seconds - feeds.seconds() > 0.2
+        for times in range(1, 7):
+            redis.retry_at_seconds = 0.0
+            feeds.fails(redis, PathState.STALE, "it brings nothing", is_withholding=True)
+            pause_seconds = redis.retry_at_seconds - feeds.seconds()
+            expected = min(feeds.pace.path_retry_seconds * 2 ** (times - 1), 0.2)
+            assert 0.7 * expected <= pause_seconds <= 1.2 * expected
+        feeds.brought(redis)
+        assert redis.withheld == 0
+
+
+async def test_a_redis_that_is_slow_is_left_for_a_path_that_is_ahead(paths, world, monkeypatch):
+    whole = MemoryFeedSource._look
+
+    async def slow(self, size):
+        update = await whole(self, size)
+        if not self._feed.is_slow or update is None:
+            return update
+        await asyncio.sleep(TRICKLE_SECONDS)
+        leaves = (*world.land.leaves[:size], update.leaves[0])
+        return FeedUpdate(size, update.leaves[:1], world.log.note(list(leaves)))
+
+    monkeypatch.setattr(MemoryFeed, "is_slow", False, raising=False)
+    monkeypatch.setattr(MemoryFeedSource, "_look", slow)
+    async with world.running() as node:
+        await paths.block()
+        await paths.are("FEEDS", "READY")
+        world.feed.is_slow = True
+        for _ in range(450):  # each alone and whole, they would take longer than anybody waits
+            world.land.propose(WORSE)
+        await paths.publish()
+        await until(lambda: world.status["ledger"]["size"] == len(world.land.leaves))
+        assert node._feeds.paths[0].withheld
+
+
+async def test_with_redis_alone_it_is_said_when_nothing_was_recorded_for_long(world):
+    async with world.running():
+        await blocking(world)
+        for _ in range(3):  # what the control plane records of its nodes each ten minutes
+            world.clock.advance(10 * MINUTE_MS)
+            world.land.now_ms = world.clock.ms
+            world.land.propose(WORSE)
+            await world.publish()
+            await until(lambda: world.status["ledger"]["size"] == world.book.size)
+            await stays(lambda: world.status["feed"]["state"] == "OK", looks=5)
+        world.clock.advance(16 * MINUTE_MS)  # Redis is a replica of which nobody writes any more
+        await until(lambda: world.status["feed"]["state"] == "STALE")
+        assert "16 min nothing new was recorded" in world.status["feed"]["reason"]
+        assert world.gate.blocks(BAD_NAME)
+        world.land.now_ms = world.clock.ms
+        world.land.propose(WORSE)
+        await world.publish()
+        await until(lambda: world.status["feed"]["state"] == "OK")
+
+
+@pytest.mark.parametrize(("minutes", "is_said"), [(60 * 24, False), (60 * 49, True)])
+async def test_a_copy_may_be_two_days_old(world, minutes, is_said):
+    paths = Paths(world, COPIES[0])
+    async with world.running() as node:
+        await paths.block()
+        feeds = node._feeds
+        feeds.paths = feeds.paths[1:]
+        feeds.current = None
+        await until(lambda: world.status["feed"]["paths"].keys() == {COPIES[0]})
+        world.clock.advance(minutes * MINUTE_MS)
+        t_ms = world.clock.ms
+        await until(lambda: world.status["t_ms"] >= t_ms)
+        if is_said:
+            await until(lambda: world.status["feed"]["state"] == "STALE")
+        else:
+            await stays(lambda: world.status["feed"]["state"] == "OK", looks=5)
 
 
 async def test_a_path_whose_head_is_told_now_and_then_is_not_behind_for_that(world):

@@ -23,8 +23,8 @@ from enforcer.services.replica import Replica
 
 SIZES_MAX: Final = 64
 """Looks of which it is remembered how far this node was: at a few paths, each second."""
-COPIES_TIMES: Final = 192
-"""So much older than what comes over a network may be what is carried: two days, not 15 min."""
+COPIES_TIMES: Final = 672
+"""So much older than what comes over a network may be what is carried: a week, not 15 min."""
 PART_ENTRIES_MIN: Final = 256
 PART_BYTES_MIN: Final = 1 << 18
 """So much, of entries that no checkpoint proves yet, is more than nothing."""

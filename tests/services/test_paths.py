@@ -392,8 +392,8 @@ async def test_with_redis_alone_it_is_said_when_nothing_was_recorded_for_long(wo
         await until(lambda: world.status["feed"]["state"] == "OK")
 
 
-@pytest.mark.parametrize(("minutes", "is_said"), [(60 * 24, False), (60 * 49, True)])
-async def test_a_copy_may_be_two_days_old(world, minutes, is_said):
+@pytest.mark.parametrize(("minutes", "is_said"), [(144 * 60, False), (169 * 60, True)])
+async def test_a_copy_may_be_a_week_old(world, minutes, is_said):
     paths = Paths(world, COPIES[0])
     async with world.running() as node:
         await paths.block()

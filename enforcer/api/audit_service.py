@@ -14,6 +14,7 @@ from enforcer.errors import InputError, NotFoundError
 from enforcer.ports import Contents, DeltaFiles, LedgerFiles, Wraps
 from enforcer.services.attestations import Attestations
 from enforcer.services.cosigned import Cosigned
+from enforcer.services.fleet_walk import FleetWalk
 from enforcer.services.ledger import Ledger
 from enforcer.v1 import audit_pb2, audit_pb2_grpc
 
@@ -38,6 +39,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         cosigned: Cosigned,
         ledger: Ledger,
         attestations: Attestations,
+        walk: FleetWalk,
     ) -> None:
         self._files = files
         self._lists = lists
@@ -47,6 +49,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._cosigned = cosigned
         self._ledger = ledger
         self._attestations = attestations
+        self._walk = walk
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Context
@@ -133,9 +136,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self, request: audit_pb2.GetFleetRequest, context: Context
     ) -> audit_pb2.GetFleetResponse:
         """Read how many nodes are in which state."""
-        state, at_ms = self._ledger.state, self._ledger.now_ms()
-        standings = self._attestations.fleet.standings(state, at_ms)
-        return fleet_messages.fleet_counts(standings, state.attested_until_ms)
+        totals = await self._walk.totals()
+        return fleet_messages.fleet_counts(totals, self._ledger.state.attested_until_ms)
 
     async def ListAttestations(
         self, request: audit_pb2.ListAttestationsRequest, context: Context

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
+from typing import Final
 
 from enforcer.core.attested import Exceptional
-from enforcer.services.fleet import NodeStanding
-from enforcer.services.fleet_orders import AtNode, OrderFleet, Took
+from enforcer.services.fleet_orders import AtNode, NodeOrder, OrderFleet, Took
+from enforcer.services.fleet_walk import FleetTotals
 from enforcer.services.fleet_watch import FleetNews
 from enforcer.v1 import audit_pb2, order_pb2
 
+NODES_AT_ONCE: Final = 256
 
-def order_fleet(fleet: OrderFleet, *, with_nodes: bool) -> order_pb2.OrderFleet:
-    """Write how an order stands at the nodes."""
+
+def order_fleet(fleet: OrderFleet) -> order_pb2.OrderFleet:
+    """Write how an order stands at the nodes, without each of them."""
     counts = fleet.counts
     return order_pb2.OrderFleet(
         counts=[
@@ -22,17 +25,26 @@ def order_fleet(fleet: OrderFleet, *, with_nodes: bool) -> order_pb2.OrderFleet:
         ],
         began=_took(fleet.began),
         ended=_took(fleet.ended),
-        nodes=[
-            order_pb2.OrderNode(
-                node_id=each.node_id,
-                state=_at_node(each.at_node),
-                reason=each.reason.name if each.at_node is AtNode.LEFT_OUT else "",
-                seen_at_ms=each.seen_at_ms or 0,
-                in_force_at_ms=each.in_force_at_ms or 0,
-                out_at_ms=each.out_at_ms or 0,
-            )
-            for each in (fleet.nodes if with_nodes else ())
-        ],
+    )
+
+
+async def order_fleet_with_nodes(fleet: OrderFleet) -> order_pb2.OrderFleet:
+    """Write how an order stands at each node, a few at a time: nothing else waits for it."""
+    message = order_fleet(fleet)
+    for at in range(0, len(fleet.nodes), NODES_AT_ONCE):
+        message.nodes.extend(map(_order_node, fleet.nodes[at : at + NODES_AT_ONCE]))
+        await asyncio.sleep(0)
+    return message
+
+
+def _order_node(here: NodeOrder) -> order_pb2.OrderNode:
+    return order_pb2.OrderNode(
+        node_id=here.node_id,
+        state=_at_node(here.at_node),
+        reason=here.reason.name if here.at_node is AtNode.LEFT_OUT else "",
+        seen_at_ms=here.seen_at_ms or 0,
+        in_force_at_ms=here.in_force_at_ms or 0,
+        out_at_ms=here.out_at_ms or 0,
     )
 
 
@@ -43,7 +55,7 @@ def news(told: FleetNews, fleet: OrderFleet) -> order_pb2.FleetNews:
         order_index=told.order_index,
         at_ms=told.at_ms,
         node_id=told.node_id,
-        fleet=order_fleet(fleet, with_nodes=False),
+        fleet=order_fleet(fleet),
     )
 
 
@@ -54,17 +66,15 @@ def node_state(exception: Exceptional | None) -> audit_pb2.NodeState.ValueType:
     return audit_pb2.NodeState.ValueType(exception)
 
 
-def fleet_counts(
-    standings: list[NodeStanding], recorded_until_ms: int
-) -> audit_pb2.GetFleetResponse:
+def fleet_counts(totals: FleetTotals, recorded_until_ms: int) -> audit_pb2.GetFleetResponse:
     """Write how many nodes are in which state."""
-    counts = Counter(each.exception for each in standings if each.exception is not None)
     return audit_pb2.GetFleetResponse(
-        nodes=len(standings),
-        live=sum(each.is_heard for each in standings),
+        nodes=totals.nodes,
+        live=totals.live,
         counts=[
-            audit_pb2.FleetCount(state=node_state(kind), nodes=count)
-            for kind, count in sorted(counts.items())
+            audit_pb2.FleetCount(state=node_state(kind), nodes=totals.counts[kind])
+            for kind in Exceptional
+            if totals.counts[kind]
         ],
         recorded_until_ms=recorded_until_ms,
     )

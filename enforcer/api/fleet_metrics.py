@@ -1,12 +1,11 @@
 """The fleet as Prometheus metrics, shown by the control plane (text exposition format).
 
 Labels are from closed lists, but for the ids of the nodes that are exceptions: of those the first
-`NODES_NAMED_MAX`. Always true: the same view gives the same text.
+hundred. Always true: the same view gives the same text.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,9 +21,9 @@ from prometheus_client.registry import Collector
 
 from enforcer.core.attested import Exceptional
 from enforcer.services.effect_history import BUCKETS_SECONDS, Latencies
-from enforcer.services.fleet import NodeStanding, Outcome
+from enforcer.services.fleet import Outcome
+from enforcer.services.fleet_walk import FleetTotals
 
-NODES_NAMED_MAX: Final = 100
 STANDBY_STATES: Final = ("READY", "SILENT")
 
 
@@ -35,7 +34,7 @@ class FleetView:
     ledger_size: int
     recorded_until_ms: int
     """Up to when attestations are recorded; 0: none are."""
-    standings: tuple[NodeStanding, ...]
+    totals: FleetTotals
     outcomes: Mapping[Outcome, int]
     began: Latencies
     ended: Latencies
@@ -70,10 +69,10 @@ class _View(Collector):
         for state in STANDBY_STATES:
             standbys.add_metric([state], view.standbys.get(state, 0))
         yield standbys
-        live = sum(each.is_heard for each in view.standings)
+        live = view.totals.live
         yield _gauge("enforcer_fleet_nodes_live", "Nodes heard within three minutes.", live)
-        yield _states(view.standings)
-        yield _named(view.standings)
+        yield _states(view.totals)
+        yield _named(view.totals)
         outcomes = CounterMetricFamily(
             "enforcer_fleet_attestations",
             "Attestations by what became of them.",
@@ -93,25 +92,23 @@ class _View(Collector):
         yield latency
 
 
-def _states(standings: tuple[NodeStanding, ...]) -> Metric:
+def _states(totals: FleetTotals) -> Metric:
     family = GaugeMetricFamily("enforcer_fleet_nodes", "Nodes by state.", labels=["state"])
-    counts = Counter(each.exception for each in standings)
-    family.add_metric(["RIGHT"], counts[None])
+    family.add_metric(["RIGHT"], totals.counts[None])
     for kind in Exceptional:
         if kind:
-            family.add_metric([kind.name], counts[kind])
+            family.add_metric([kind.name], totals.counts[kind])
     return family
 
 
-def _named(standings: tuple[NodeStanding, ...]) -> Metric:
+def _named(totals: FleetTotals) -> Metric:
     """Return the nodes that are exceptions by name, the gravest first."""
     family = GaugeMetricFamily(
         "enforcer_fleet_node_exception",
         "1 for a node that is an exception; the first hundred.",
         labels=["node", "state"],
     )
-    wrong = sorted((each.exception, each.node_id) for each in standings if each.exception)
-    for kind, node_id in wrong[:NODES_NAMED_MAX]:
+    for kind, node_id in totals.named:
         family.add_metric([node_id, kind.name], 1)
     return family
 

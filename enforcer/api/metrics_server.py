@@ -8,7 +8,7 @@ in a thread, from values that do not change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
@@ -35,14 +35,18 @@ async def metrics_served(
     Raises:
         UnavailableError: the address is taken, or is not this machine's.
     """
-    async with pages_served(place, lambda: partial(expose, view()), lambda: health(view())) as port:
+
+    async def page() -> Callable[[], bytes]:
+        return partial(expose, view())
+
+    async with pages_served(place, page, lambda: health(view())) as port:
         yield port
 
 
 @asynccontextmanager
 async def pages_served(
     place: tuple[str, int] | None,
-    text: Callable[[], Callable[[], bytes]],
+    text: Callable[[], Awaitable[Callable[[], bytes]]],
     state: Callable[[], tuple[HTTPStatus, bytes]],
 ) -> AsyncIterator[int]:
     """Serve metrics and health at `place`, if there is one; yield the port, or 0.
@@ -67,7 +71,7 @@ class _Shown:
 
     def __init__(
         self,
-        text: Callable[[], Callable[[], bytes]],
+        text: Callable[[], Awaitable[Callable[[], bytes]]],
         state: Callable[[], tuple[HTTPStatus, bytes]],
     ) -> None:
         self._text = text
@@ -102,7 +106,7 @@ class _Shown:
         if method not in (b"GET", b"HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"only GET and HEAD\n"
         if path == b"/metrics":
-            body = await asyncio.to_thread(self._text())
+            body = await asyncio.to_thread(await self._text())
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, body
         if path == b"/health":
             status, body = self._state()

@@ -173,9 +173,10 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         order = translate.order_to_message(view, policy, payload)
         if not (request.with_fleet or request.with_nodes):
             return order_pb2.GetOrderResponse(order=order)
-        at_nodes = fleet_messages.order_fleet(
-            self._fleet.order(view.record), with_nodes=request.with_nodes
-        )
+        fleet = await self._fleet.order(view.record)
+        if not request.with_nodes:
+            return order_pb2.GetOrderResponse(order=order, fleet=fleet_messages.order_fleet(fleet))
+        at_nodes = await fleet_messages.order_fleet_with_nodes(fleet)
         return order_pb2.GetOrderResponse(order=order, fleet=at_nodes)
 
     async def ListOrders(
@@ -204,7 +205,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         async with aclosing(watched):
             async for each in watched:
                 if isinstance(each, FleetNews):
-                    yield self._news(each)
+                    yield await self._news(each)
                     continue
                 yield order_pb2.WatchOrdersResponse(
                     entry_index=each.index,
@@ -213,12 +214,12 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
                     orders=translate.orders_to_messages(each.orders, self._ledger.state.policy),
                 )
 
-    def _news(self, news: FleetNews) -> order_pb2.WatchOrdersResponse:
+    async def _news(self, news: FleetNews) -> order_pb2.WatchOrdersResponse:
         """Write news from the nodes, and where their order stands."""
         view = self._reader.get("", news.order_index)
         return order_pb2.WatchOrdersResponse(
             orders=translate.orders_to_messages([view], self._ledger.state.policy),
-            news=fleet_messages.news(news, self._fleet.order(view.record)),
+            news=fleet_messages.news(news, await self._fleet.order(view.record)),
         )
 
     def _signed(self, data: bytes, context: Context) -> Envelope:

@@ -222,6 +222,7 @@ async def serving(
                     cosigned,
                     ledger,
                     nodes.attestations,
+                    nodes.walk,
                 ),
                 NodeService(ledger, orders, stopping, nodes.attestations, sync),
             )

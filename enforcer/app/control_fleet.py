@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from enforcer.services.attestations import Attestations
 from enforcer.services.attested import AttestedRecorder
 from enforcer.services.fleet import Fleet
 from enforcer.services.fleet_orders import FleetOrders
+from enforcer.services.fleet_walk import FleetWalk
 from enforcer.services.fleet_watch import FleetWatch
 from enforcer.services.ledger import Ledger
 
@@ -32,6 +33,7 @@ class FleetParts:
     """What knows the nodes of one ledger."""
 
     fleet: Fleet
+    walk: FleetWalk
     orders: FleetOrders
     watch: FleetWatch
     attestations: Attestations
@@ -57,7 +59,8 @@ async def fleet_of(
 ) -> AsyncIterator[FleetParts]:
     """Take up what was kept, in the background, and record what comes, until left."""
     fleet = Fleet()
-    orders = FleetOrders(ledger, fleet)
+    walk = FleetWalk(ledger, fleet)
+    orders = FleetOrders(ledger, fleet, walk)
     watch = FleetWatch(ledger, fleet, orders)
     kept = KeptFiles(config.ledger_dir / "attestations")
     attestations = Attestations(ledger, kept, fleet)
@@ -68,17 +71,18 @@ async def fleet_of(
     task = asyncio.create_task(recorder.run(attestations.restore))
     at = config.metrics_listen
 
-    def view() -> FleetView:
-        state, at_ms = ledger.state, ledger.now_ms()
-        return FleetView(
+    async def page() -> Callable[[], bytes]:
+        totals, state = await walk.totals(), ledger.state
+        view = FleetView(
             state.size,
             state.attested_until_ms,
-            tuple(fleet.standings(state, at_ms)),
+            totals,
             dict(fleet.outcomes),
             deepcopy(orders.began),
             deepcopy(orders.ended),
             {},
         )
+        return partial(shown, view)
 
     def shown(seen: FleetView) -> bytes:
         return expose_fleet(replace(seen, standbys=standbys(config.ledger_dir)))
@@ -86,10 +90,10 @@ async def fleet_of(
     try:
         async with pages_served(
             (at.host, at.port) if at is not None else None,
-            lambda: partial(shown, view()),
+            page,
             lambda: (HTTPStatus.OK, f"ok: it serves {ledger.state.size} entries\n".encode()),
         ) as port:
-            yield FleetParts(fleet, orders, watch, attestations, recorder, task, port)
+            yield FleetParts(fleet, walk, orders, watch, attestations, recorder, task, port)
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

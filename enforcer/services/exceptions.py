@@ -13,7 +13,7 @@ from enforcer.core.attestation import NOTHING_ENFORCED, Attestation, GateState
 from enforcer.core.attested import CARRIED_MS_MAX, LAG_MS_MAX, Exceptional
 from enforcer.core.firewall import FirewallState
 from enforcer.core.key import Role
-from enforcer.core.state import State
+from enforcer.core.state import KeyRecord, State
 from enforcer.services.digests import Digests
 
 GATE_IS_RIGHT: Final = frozenset((GateState.HOLDS_TABLE, GateState.NONE))
@@ -22,13 +22,15 @@ FIREWALL_IS_RIGHT: Final = frozenset((FirewallState.HOLDS, FirewallState.NONE))
 
 def nodes_of(state: State, at_ms: int) -> set[str]:
     """Return the nodes that have a key by which they can attest at `at_ms`."""
-    return {
-        key.registration.machine_id or ""
-        for key in state.keys.values()
-        if key.registration.role is Role.NODE
-        and key.revoked_index is None
-        and key.registration.not_after_ms >= at_ms
-    }
+    nodes = (node_of(key, at_ms) for key in state.keys.values())
+    return {node_id for node_id in nodes if node_id is not None}
+
+
+def node_of(key: KeyRecord, at_ms: int) -> str | None:
+    """Return the node that can attest by a key at `at_ms`, if one can."""
+    known = key.registration
+    is_good = key.revoked_index is None and known.not_after_ms >= at_ms
+    return known.machine_id if known.role is Role.NODE and is_good else None
 
 
 def exceptions(

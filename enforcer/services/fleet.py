@@ -1,11 +1,12 @@
 """The fleet as the control plane knows it: each node's newest word, and what was refused.
 
 Memory is bounded: one word a node, of at most 64 KiB. Nothing here judges whether a node may
-speak: what is taken was checked before. What is shown of an order is computed when it is asked.
+speak: what is taken was checked before. What is shown of all nodes is for `fleet_walk` to find.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from enforcer.core.attested import CARRIED_MS_MAX, LAG_MS_MAX, Exceptional
 from enforcer.core.envelope import Envelope
 from enforcer.core.state import State
 from enforcer.services.digests import Digests
-from enforcer.services.exceptions import exception_of, exceptions, nodes_of
+from enforcer.services.exceptions import exception_of
 
 SPLIT_VIEW_MS: Final = 3_600_000
 """So long a node that showed another history is an exception, unless it attests this one again."""
@@ -93,6 +94,8 @@ class Fleet:
     def __init__(self) -> None:
         self.words: dict[str, Word] = {}
         """Node id -> its newest word."""
+        self.heard: list[str] = []
+        """The nodes in `words`, ascending."""
         self.split_views: dict[str, int] = {}
         """Node id -> when it showed another history last."""
         self.outcomes: Counter[Outcome] = Counter()
@@ -106,6 +109,8 @@ class Fleet:
     def take(self, word: Word) -> None:
         """Take in a node's newest word."""
         node_id = word.attestation.node_id
+        if node_id not in self.words:
+            insort(self.heard, node_id)
         self.words[node_id] = word
         self.split_views.pop(node_id, None)
         for tell in self._tell:
@@ -116,11 +121,7 @@ class Fleet:
         for known in (self.words, self.split_views):
             for node_id in known.keys() - set(registered):
                 del known[node_id]
-
-    def exceptions(self, state: State, at_ms: int) -> dict[str, Exceptional]:
-        """Return the nodes that are exceptions now, sorted by kind and node id."""
-        words = {node_id: word.attestation for node_id, word in self.words.items()}
-        return exceptions(state, words, at_ms, self.digests, self.split_since(at_ms))
+        self.heard = [node_id for node_id in self.heard if node_id in self.words]
 
     def split_since(self, at_ms: int) -> set[str]:
         """Return the nodes that showed another history, and not this one since."""
@@ -128,19 +129,11 @@ class Fleet:
             node for node, seen_ms in self.split_views.items() if seen_ms > at_ms - SPLIT_VIEW_MS
         }
 
-    def nodes(self, state: State, at_ms: int) -> list[str]:
-        """Return the ids of all nodes that are registered or have spoken, sorted."""
-        return sorted(nodes_of(state, at_ms) | self.words.keys())
-
-    def standings(self, state: State, at_ms: int) -> list[NodeStanding]:
-        """Return how every node stands, by node id."""
-        return [self.standing(state, node_id, at_ms) for node_id in self.nodes(state, at_ms)]
-
     def standing(self, state: State, node_id: str, at_ms: int) -> NodeStanding:
         """Return how one node stands."""
         word = self.words.get(node_id)
         said = word.attestation if word is not None else None
         kind = exception_of(state, said, at_ms, self.digests)
-        if node_id in self.split_since(at_ms):
+        if self.split_views.get(node_id, 0) > at_ms - SPLIT_VIEW_MS:
             kind = Exceptional.SPLIT_VIEW
         return NodeStanding(node_id, word, kind, word is not None and word.is_live(at_ms))

@@ -8,17 +8,19 @@ of the states here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from statistics import median_low
 
 from enforcer.core.attestation import NOTHING_ENFORCED, Attestation, GateState, NotEnforced
 from enforcer.core.attested import Exceptional
-from enforcer.core.state import OrderRecord, State
+from enforcer.core.state import OrderRecord
 from enforcer.core.table import DnsMeasure
 from enforcer.services.effect_history import EffectHistory, Latencies
 from enforcer.services.fleet import Fleet, NodeStanding, Word
+from enforcer.services.fleet_walk import FleetWalk
 from enforcer.services.ledger import Ledger
 
 
@@ -72,47 +74,48 @@ class OrderFleet:
 
     nodes: tuple[NodeOrder, ...]
     """By node id."""
+    counts: Counter[AtNode]
+    """How many nodes are in which state."""
     began: Took | None
     """From when it was to block until nodes enforced it; None: nobody knows any more."""
     ended: Took | None
     """From the act that ended it until nodes did not."""
 
-    @property
-    def counts(self) -> Counter[AtNode]:
-        """How many nodes are in which state."""
-        return Counter(each.at_node for each in self.nodes)
-
 
 class FleetOrders:
     """The orders of one ledger at the nodes that its control plane knows."""
 
-    def __init__(self, ledger: Ledger, fleet: Fleet) -> None:
+    def __init__(self, ledger: Ledger, fleet: Fleet, walk: FleetWalk) -> None:
         self._ledger = ledger
         self._fleet = fleet
+        self._walk = walk
         self._history = EffectHistory()
         self.began, self.ended = Latencies(), Latencies()
         """Over all orders and nodes, since this process began."""
         fleet.on_word(self._note)
 
-    def order(self, order: OrderRecord) -> OrderFleet:
+    async def order(self, order: OrderRecord) -> OrderFleet:
         """Return how an order stands at every node."""
-        state, at_ms = self._ledger.state, self._ledger.now_ms()
-        nodes = [
-            self.at_node(order, self._fleet.standing(state, node_id, at_ms), at_ms)
-            for node_id in self._fleet.nodes(state, at_ms)
-        ]
-        begins_ms = _begins_ms(order)
-        came = [
-            (each.in_force_at_ms, each.node_id)
-            for each in nodes
-            if each.in_force_at_ms is not None and self._was_there(state, order, each.node_id)
-        ]
-        went = [
-            (each.out_at_ms, each.node_id)
-            for each in nodes
-            if each.out_at_ms is not None and each.at_node is AtNode.OUT
-        ]
-        return OrderFleet(tuple(nodes), _took(begins_ms, came), _took(order.ended_at_ms, went))
+        return await self._walk.shared(("order", order.index), partial(self._over_all, order.index))
+
+    async def _over_all(self, order_index: int) -> OrderFleet:
+        order = self._ledger.state.orders[order_index]
+        nodes: list[NodeOrder] = []
+        came: list[tuple[int, str]] = []
+        went: list[tuple[int, str]] = []
+        async for standing in self._walk.standings():
+            here = self.at_node(order, standing, self._ledger.now_ms())
+            nodes.append(here)
+            if here.in_force_at_ms is not None and self._was_there(order, here.node_id):
+                came.append((here.in_force_at_ms, here.node_id))
+            if here.out_at_ms is not None and here.at_node is AtNode.OUT:
+                went.append((here.out_at_ms, here.node_id))
+        return OrderFleet(
+            tuple(nodes),
+            Counter(each.at_node for each in nodes),
+            _took(_begins_ms(order), came),
+            _took(order.ended_at_ms, went),
+        )
 
     def at_node(self, order: OrderRecord, standing: NodeStanding, at_ms: int) -> NodeOrder:
         """Return how an order stands at one node."""
@@ -128,7 +131,7 @@ class FleetOrders:
             ended_ms,
         )
 
-    def _was_there(self, state: State, order: OrderRecord, node_id: str) -> bool:
+    def _was_there(self, order: OrderRecord, node_id: str) -> bool:
         """Tell whether an order could reach the node when it was approved, as far as is known.
 
         Not one that was registered later, and not one to which the ledger is carried.
@@ -136,7 +139,7 @@ class FleetOrders:
         word = self._fleet.words.get(node_id)
         if word is None or word.attestation.carried:
             return False
-        key = state.keys.get(word.envelope.signatures[0].key_id)
+        key = self._ledger.state.keys.get(word.envelope.signatures[0].key_id)
         return key is not None and key.registered_index < (order.approved_index or 0)
 
     def _note(self, word: Word) -> None:
@@ -191,10 +194,11 @@ def _begins_ms(order: OrderRecord) -> int | None:
     return max(order.approved_at_ms, order.payload.not_before_ms)
 
 
-def _took(since_ms: int | None, reached: Iterable[tuple[int, str]]) -> Took | None:
+def _took(since_ms: int | None, reached: Sequence[tuple[int, str]]) -> Took | None:
     """Return how long it took; what came before the act was recorded took no time."""
-    took = sorted((max(at_ms - (since_ms or 0), 0), node_id) for at_ms, node_id in reached)
-    if since_ms is None or not took:
+    if since_ms is None or not reached:
         return None
-    slowest_ms, slowest_node = took[-1]
-    return Took(len(took), median_low(each for each, _ in took), slowest_ms, slowest_node)
+    slowest_at_ms, slowest_node = max(reached)
+    median_at_ms = median_low(at_ms for at_ms, _ in reached)
+    median_ms, slowest_ms = (max(at_ms - since_ms, 0) for at_ms in (median_at_ms, slowest_at_ms))
+    return Took(len(reached), median_ms, slowest_ms, slowest_node)

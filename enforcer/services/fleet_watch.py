@@ -59,6 +59,8 @@ class _Open:
     """An order that has not reached every node yet."""
 
     outstanding: set[str]
+    swept_at_ms: int
+    """When those that are not heard any more were taken out last."""
     told: set[str] = field(default_factory=set)
     """Nodes of which it was told that they differ."""
 
@@ -71,7 +73,6 @@ class FleetWatch:
         self._fleet = fleet
         self._orders = orders
         self._open: dict[int, _Open] = {}
-        self._swept_at_ms = 0
         self.on_news: Callable[[FleetNews], None] = lambda _news: None
         """Called with what became known; it must not wait."""
         ledger.on_append(self._appended)
@@ -79,18 +80,18 @@ class FleetWatch:
 
     def _appended(self, appended: Appended) -> None:
         state, history = self._ledger.state, self._ledger.history
-        for index in range(appended.first_index, appended.first_index + len(appended.entries)):
-            for order_id in history.order_ids(index):
-                for version in state.versions.get(order_id, ()):
-                    order = state.orders[version]
-                    if index in (order.approved_index, order.ended_index):
-                        self._follow(version)
-
-    def _follow(self, order_index: int) -> None:
-        live = self._live()
-        self._open.pop(order_index, None)
-        if live:
-            self._open[order_index] = _Open(live)
+        changed = [
+            version
+            for index in range(appended.first_index, appended.first_index + len(appended.entries))
+            for order_id in history.order_ids(index)
+            for version in state.versions.get(order_id, ())
+            if index in (state.orders[version].approved_index, state.orders[version].ended_index)
+        ]
+        live = self._live() if changed else set()
+        for version in dict.fromkeys(changed[-ORDERS_MAX:]):
+            self._open.pop(version, None)
+            if live:
+                self._open[version] = _Open(set(live), self._ledger.now_ms())
         while len(self._open) > ORDERS_MAX:
             del self._open[next(iter(self._open))]
 
@@ -108,10 +109,10 @@ class FleetWatch:
         state, now_ms = self._ledger.state, self._ledger.now_ms()
         node_id = word.attestation.node_id
         standing = self._fleet.standing(state, node_id, now_ms)
-        if now_ms - self._swept_at_ms >= SWEEP_MS:
-            self._swept_at_ms, live = now_ms, self._live()
-            for each in self._open.values():
-                each.outstanding &= live
+        oldest = min(self._open.values(), key=lambda each: each.swept_at_ms)
+        if now_ms - oldest.swept_at_ms >= SWEEP_MS:  # one at a time: a fleet may be large
+            oldest.swept_at_ms = now_ms
+            oldest.outstanding &= self._live()
         for order_index, each in list(self._open.items()):
             order = state.orders[order_index]
             here = self._orders.at_node(order, standing, now_ms)

@@ -18,6 +18,7 @@ from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from enforcer.services import effect_history
 from enforcer.services.effect_history import EffectHistory
 from enforcer.services.fleet_orders import AtNode, FleetOrders, Took
+from enforcer.services.fleet_walk import FleetWalk
 from enforcer.services.fleet_watch import FleetNews, FleetWatch, NewsKind
 from tests.people import Person
 from tests.services.test_attested import MINUTE_MS, NODES, FleetDesk
@@ -30,7 +31,8 @@ class OrdersDesk(FleetDesk):
 
     def start_again(self) -> None:
         super().start_again()
-        self.at_nodes = FleetOrders(self.ledger, self.fleet)
+        self.walk = FleetWalk(self.ledger, self.fleet)
+        self.at_nodes = FleetOrders(self.ledger, self.fleet, self.walk)
         self.news: list[FleetNews] = []
         FleetWatch(self.ledger, self.fleet, self.at_nodes).on_news = self.news.append
 
@@ -49,12 +51,11 @@ class OrdersDesk(FleetDesk):
         left_out = {"omissions": (omission,), "omission_count": 1, "table_digest": digest}
         await self.attest(node, **{**left_out, **changes})
 
-    def states(self, ref) -> dict[str, AtNode]:
-        order = self.ledger.state.orders[ref.entry_index]
-        return {each.node_id: each.at_node for each in self.at_nodes.order(order).nodes}
+    async def states(self, ref) -> dict[str, AtNode]:
+        return {each.node_id: each.at_node for each in (await self.shown(ref)).nodes}
 
-    def shown(self, ref):
-        return self.at_nodes.order(self.ledger.state.orders[ref.entry_index])
+    async def shown(self, ref):
+        return await self.at_nodes.order(self.ledger.state.orders[ref.entry_index])
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ async def test_every_node_is_in_one_state_by_its_newest_word(desk):
     await desk.attest(NODES[0])
     await desk.attest_without(NODES[1], ref, NotEnforced.SUSPENDED)
     await desk.attest(NODES[2], gate=GateState.DIFFERS)
-    assert desk.states(ref) == {
+    assert (await desk.states(ref)) == {
         "node-1": AtNode.LAGS,
         "node-2": AtNode.IN_FORCE,
         "node-3": AtNode.LEFT_OUT,
@@ -79,17 +80,19 @@ async def test_every_node_is_in_one_state_by_its_newest_word(desk):
     }
     desk.land.now_ms += 1
     await desk.attest(NODES[3], ledger_size=desk.files.size - 1, root_sha256=root)
-    assert desk.states(ref)["node-5"] is AtNode.LAGS, "it has not read the approval"
-    (left_out,) = (each for each in desk.shown(ref).nodes if each.at_node is AtNode.LEFT_OUT)
+    assert (await desk.states(ref))["node-5"] is AtNode.LAGS, "it has not read the approval"
+    (left_out,) = (
+        each for each in (await desk.shown(ref)).nodes if each.at_node is AtNode.LEFT_OUT
+    )
     assert left_out.reason is NotEnforced.SUSPENDED
     desk.land.now_ms += 180_001
-    assert set(desk.states(ref).values()) == {AtNode.LAGS}
+    assert set((await desk.states(ref)).values()) == {AtNode.LAGS}
 
 
 async def test_a_word_whose_table_is_not_the_ledger_s_is_in_force_nowhere(desk):
     ref = await desk.in_force()
     await desk.attest(NODES[0], table_digest="0" * 64)
-    assert desk.states(ref)["node-2"] is AtNode.DIFFERS
+    assert (await desk.states(ref))["node-2"] is AtNode.DIFFERS
 
 
 async def test_a_node_that_is_off_leaves_out_all_and_one_that_cannot_name_all_says_so(desk):
@@ -99,26 +102,26 @@ async def test_a_node_that_is_off_leaves_out_all_and_one_that_cannot_name_all_sa
     nothing = table_digest(desk.land.origin, desk.ledger.state.policy.ref, (), NO_LOCAL_LAYER)
     off = Omission(ref.entry_index, NotEnforced.BYPASSED, None, desk.land.now_ms)
     await desk.attest(NODES[0], omissions=(off,), omission_count=2, table_digest=nothing)
-    assert desk.states(other)["node-2"] is AtNode.LEFT_OUT
+    assert (await desk.states(other))["node-2"] is AtNode.LEFT_OUT
 
 
 async def test_an_order_for_names_is_none_of_a_node_s_that_has_no_gate(desk):
     ref = await desk.in_force()
     nothing = table_digest(desk.land.origin, desk.ledger.state.policy.ref, (), NO_LOCAL_LAYER)
     await desk.attest(NODES[0], gate=GateState.NONE, table_digest=nothing)
-    assert desk.states(ref)["node-2"] is AtNode.NOT_CONCERNED
+    assert (await desk.states(ref))["node-2"] is AtNode.NOT_CONCERNED
 
 
 async def test_after_a_stop_each_node_that_has_read_it_is_out_and_the_others_lag(desk):
     ref = await desk.in_force()
     await desk.attest()
-    assert set(desk.states(ref).values()) == {AtNode.IN_FORCE}
+    assert set((await desk.states(ref)).values()) == {AtNode.IN_FORCE}
     desk.land.now_ms += 1_000
     await desk.ledger.record(desk.stop_of(ref))
-    assert set(desk.states(ref).values()) == {AtNode.LAGS}
+    assert set((await desk.states(ref)).values()) == {AtNode.LAGS}
     await desk.attest(NODES[0])
-    assert desk.states(ref)["node-2"] is AtNode.OUT
-    assert desk.states(ref)["node-3"] is AtNode.LAGS
+    assert (await desk.states(ref))["node-2"] is AtNode.OUT
+    assert (await desk.states(ref))["node-3"] is AtNode.LAGS
 
 
 async def test_a_word_that_is_carried_counts_for_a_week_from_when_it_was_said(desk):
@@ -149,8 +152,8 @@ async def test_how_long_it_took_is_told_by_the_nodes_own_times(desk):
     for node in desk.nodes[:4]:
         at_ms = from_ms + took_ms[node.person_id]
         await desk.attest(node, effects=(EffectTime(ref.entry_index, at_ms, None),))
-    assert desk.shown(ref).began == Took(4, 30, 900, "node-4")
-    assert desk.shown(ref).ended is None
+    assert (await desk.shown(ref)).began == Took(4, 30, 900, "node-4")
+    assert (await desk.shown(ref)).ended is None
     desk.land.now_ms += 1_000
     await desk.ledger.record(desk.stop_of(ref))
     ended_ms = desk.ledger.state.orders[ref.entry_index].ended_at_ms
@@ -159,7 +162,7 @@ async def test_how_long_it_took_is_told_by_the_nodes_own_times(desk):
     await desk.attest(desk.land.node, effects=(early,))
     late = EffectTime(ref.entry_index, from_ms + 30, ended_ms + 70)
     await desk.attest(NODES[0], effects=(late,))
-    shown = desk.shown(ref)
+    shown = await desk.shown(ref)
     assert shown.ended == Took(2, 0, 70, "node-2")
     assert shown.began == Took(4, 30, 900, "node-4"), "it is remembered"
     assert sum(desk.at_nodes.began.counts) == 4
@@ -178,7 +181,7 @@ async def test_what_a_node_says_again_is_counted_once_and_the_first_time_counts(
         desk.land.now_ms += MINUTE_MS
         again = EffectTime(ref.entry_index, from_ms + at_ms, None)
         await desk.attest(NODES[0], effects=(again,))
-    assert desk.shown(ref).began == Took(1, 20, 20, "node-2")
+    assert (await desk.shown(ref)).began == Took(1, 20, 20, "node-2")
     assert sum(desk.at_nodes.began.counts) == 1
 
 

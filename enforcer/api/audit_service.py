@@ -38,6 +38,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         wraps: Wraps,
         cosigned: Cosigned,
         ledger: Ledger,
+        *,
         attestations: Attestations,
         walk: FleetWalk,
     ) -> None:

@@ -221,8 +221,8 @@ async def serving(
                     files.wraps,
                     cosigned,
                     ledger,
-                    nodes.attestations,
-                    nodes.walk,
+                    attestations=nodes.attestations,
+                    walk=nodes.walk,
                 ),
                 NodeService(ledger, orders, stopping, nodes.attestations, sync),
             )

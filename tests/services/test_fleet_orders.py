@@ -12,7 +12,7 @@ from enforcer.core.attestation import (
     enforced_rows,
     rows_for,
 )
-from enforcer.core.attested import CARRIED_MS_MAX
+from enforcer.core.attested import CARRIED_MS_MAX, Exceptional
 from enforcer.core.state import in_force
 from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from enforcer.services import effect_history
@@ -133,15 +133,19 @@ async def test_a_word_that_is_carried_counts_for_a_week_from_when_it_was_said(de
     said = {"t_ms": desk.land.now_ms, "effects": effects, "carried": True}
     desk.land.now_ms += CARRIED_MS_MAX - 1
     await desk.attest(node, **said)
-    assert desk.states(ref)["node-1"] is AtNode.IN_FORCE
-    (shown, *_) = desk.shown(ref).nodes
+    assert (await desk.states(ref))["node-1"] is AtNode.IN_FORCE
+    (shown, *_) = (await desk.shown(ref)).nodes
     assert (shown.seen_at_ms, shown.in_force_at_ms) == (said["t_ms"], began_ms + HOUR_MS)
-    assert desk.shown(ref).began is None, "how long somebody was on the way is nobody's latency"
+    assert (await desk.shown(ref)).began is None, (
+        "how long somebody was on the way is nobody's latency"
+    )
     assert not any(desk.at_nodes.began.counts)
-    assert "node-1" not in desk.fleet.exceptions(desk.ledger.state, desk.land.now_ms)
+    state = desk.ledger.state
+    assert desk.fleet.standing(state, "node-1", desk.land.now_ms).exception is None
     desk.land.now_ms += 2
-    assert desk.states(ref)["node-1"] is AtNode.LAGS
-    assert desk.fleet.exceptions(desk.ledger.state, desk.land.now_ms)["node-1"].name == "LAGS"
+    assert (await desk.states(ref))["node-1"] is AtNode.LAGS
+    late = desk.fleet.standing(state, "node-1", desk.land.now_ms)
+    assert late.exception is Exceptional.LAGS
 
 
 async def test_how_long_it_took_is_told_by_the_nodes_own_times(desk):
@@ -162,7 +166,7 @@ async def test_how_long_it_took_is_told_by_the_nodes_own_times(desk):
     await desk.attest(desk.land.node, effects=(early,))
     late = EffectTime(ref.entry_index, from_ms + 30, ended_ms + 70)
     await desk.attest(NODES[0], effects=(late,))
-    shown = await desk.shown(ref)
+    shown = await (await desk.shown(ref))
     assert shown.ended == Took(2, 0, 70, "node-2")
     assert shown.began == Took(4, 30, 900, "node-4"), "it is remembered"
     assert sum(desk.at_nodes.began.counts) == 4

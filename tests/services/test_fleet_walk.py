@@ -12,7 +12,6 @@ from enforcer.core.key import Role
 from enforcer.errors import IntegrityError
 from enforcer.services import fleet_walk
 from enforcer.services.fleet import Fleet, Word
-from tests.control import until
 from tests.people import Person, seal
 from tests.services.test_attested import NODES
 from tests.services.test_fleet_orders import OrdersDesk
@@ -94,7 +93,10 @@ async def test_whatever_else_there_is_to_do_goes_between_a_few_nodes(desk):
 async def test_who_asks_while_a_walk_goes_on_gets_what_a_later_one_finds(desk):
     crowd(desk, desk.fleet)
     first = asyncio.create_task(desk.walk.totals())
-    await until(desk.walk._turn.locked)
+    for _ in range(100):
+        await asyncio.sleep(0)
+        if desk.walk._turn.locked():
+            break
     desk.fleet.split_views["crowd-00000"] = desk.land.now_ms
     second = await desk.walk.totals()
     assert second.counts[Exceptional.SPLIT_VIEW] == 1

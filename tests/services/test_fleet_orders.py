@@ -166,7 +166,7 @@ async def test_how_long_it_took_is_told_by_the_nodes_own_times(desk):
     await desk.attest(desk.land.node, effects=(early,))
     late = EffectTime(ref.entry_index, from_ms + 30, ended_ms + 70)
     await desk.attest(NODES[0], effects=(late,))
-    shown = await (await desk.shown(ref))
+    shown = await desk.shown(ref)
     assert shown.ended == Took(2, 0, 70, "node-2")
     assert shown.began == Took(4, 30, 900, "node-4"), "it is remembered"
     assert sum(desk.at_nodes.began.counts) == 4

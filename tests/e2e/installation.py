@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
@@ -114,6 +114,8 @@ class Installation:
         self.land = self._people()
         self.programs = {name: self._program(name) for name in PROGRAMS}
         self.gate_control = GateClient(self.files.gate / "gate.sock")
+        self.gate_controls = [self.gate_control]
+        """All gates that there are, that of the first node first."""
 
     def _redis(self) -> RedisServer:
         """Return the feed's Redis, which admits its two users, and us to everything."""
@@ -379,7 +381,16 @@ class Installation:
         )
 
     def wait_until(self, predicate: Callable[[], object], what: str, seconds: float = 20.0) -> Any:
-        return wait_for(predicate, what, list(self.programs.values()), seconds)
+        """Return what `predicate` returns once it is true; by then all of a gate's workers do."""
+        found = wait_for(predicate, what, list(self.programs.values()), seconds)
+        self._settle()
+        return found
+
+    def _settle(self) -> None:
+        """Let each gate end what it is at: one worker may have a table before another."""
+        for gate in self.gate_controls:
+            with suppress(UnavailableError):
+                self.call(gate.status())
 
     # What must be true at the end.
 

@@ -54,9 +54,12 @@ def test_a_standby_serves_in_a_killed_ones_place_and_a_node_follows_on(installat
     is_warm(installation, first)
     assert standbys[1].stop() == 0
     in_force(installation, "handed-over.example.org")
-    status = standby_status(ledger)
-    assert status["state"] == "SERVING"
-    assert status["standbys"] == []
+
+    def is_shown() -> bool:
+        status = standby_status(ledger)
+        return status["state"] == "SERVING" and status["standbys"] == []
+
+    installation.wait_until(is_shown, "it is shown as the one that serves")
 
 
 def test_a_stopped_one_keeps_the_ledger_and_its_acts_until_it_is_ended(installation):

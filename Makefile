@@ -42,7 +42,7 @@ test: check tools ## check, then every test but the long ones
 	$(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile $(ARGS)
 
 long: dev tools ## the tests of minutes: killing a thousand times, cutting, robbing, fuzzing with sanitisers, bad weather, a million names
-	$(BIN)/python -m pytest -m long -v -n $$(($$(nproc) + 1)) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m long -v -n $$(($$(nproc) + 1)) --dist loadfile $(ARGS)
 
 bench: tools ## measure; ARGS= goes to `python -m bench`
 	@.ci/bootstrap bench

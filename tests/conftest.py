@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,14 +11,27 @@ from enforcer.backends import pkcs8
 from enforcer.backends.redis_server import RedisServer, find_redis_server
 from enforcer.errors import UnavailableError
 
+SIDE_BY_SIDE = "::test_killed_a_thousand_times"
+"""Tests of which each has an installation of its own, for many minutes."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker under ``--dist loadgroup``, unless they name a group."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let the thousand rounds go side by side where else a file's tests stay on one worker.
+
+    xdist's own groups do not work with pytest 9.2, which keeps the ids of tests elsewhere.
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            is_alone = SIDE_BY_SIDE in nodeid
+            return nodeid if is_alone else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

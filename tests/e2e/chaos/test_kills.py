@@ -37,14 +37,11 @@ def test_killed_wiped_and_robbed_nothing_answered_is_lost(installation: Installa
     )
 
 
-def installations() -> list[object]:
+def installations() -> list[tuple[int, int]]:
     """Return each installation's number and how many rounds it goes through."""
     left = int(os.environ.get("CHAOS_ROUNDS", ROUNDS_LONG))
     rounds = [min(ROUNDS_OF_ONE, left - begun) for begun in range(0, left, ROUNDS_OF_ONE)]
-    return [
-        pytest.param(number, each, marks=pytest.mark.xdist_group(f"kills-{number}"))
-        for number, each in enumerate(rounds)
-    ]
+    return list(enumerate(rounds))
 
 
 def seed_of(number: int) -> int:

@@ -77,6 +77,7 @@ QUICK = Pace(
     show_after_seconds=0.0,
     tell_within_seconds_max=0.0,
     relay_after_seconds=0.02,
+    tell_progress_seconds=0.0,
     path_look_seconds=0.02,
     path_lag_seconds=0.1,
     path_retry_seconds=0.05,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -116,6 +116,19 @@ class Attester:
         is_news = bool(set(plan.omissions) - set(said))
         is_other = _claim(plan, gate, firewall) != self._claim or not self._effects >= set(effects)
         return is_old or is_news or (is_settled and is_other)
+
+    def presses(
+        self,
+        plan: Plan,
+        gate: GateState,
+        firewall: FirewallWord,
+        effects: tuple[EffectTime, ...] = (),
+    ) -> bool:
+        """Tell whether a word would say more than that this node has read on."""
+        if self._claim is None:
+            return True
+        claim = replace(self._claim, news_size=plan.news_size)
+        return _claim(plan, gate, firewall) != claim or not self._effects >= set(effects)
 
     def attest(
         self,

@@ -24,6 +24,8 @@ FLOOR_FILE: Final = "floor"
 DIGITS_MAX: Final = 15
 CLOCK_TRUST_MS: Final = 120_000
 """How far the machine's clock is believed beyond what is known to be past."""
+KEEP_MS_MAX: Final = 60_000
+"""So much of the floor may be lost with the power, while no order begins or ends."""
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +57,8 @@ class NodeTime:
         self._turn = threading.Lock()  # so that an older floor never replaces a newer one
         self._floor_ms, self._known_ms = _read(files)
         self._known_at_ms = clock.monotonic_ms()  # when it was `_known_ms`, which moves on
+        self._kept_ms = self._floor_ms  # what the disk has
+        self._keep_at_ms: int | None = None  # when the next order begins or ends
 
     def moment(self) -> Moment:
         """Read the time."""
@@ -75,11 +79,27 @@ class NodeTime:
         """Let no later ``t`` be before the time of an accepted entry."""
         self._known_ms = max(self._move_on(), recorded_at_ms)
 
+    def is_due(self, next_change_ms: int | None) -> bool:
+        """Tell whether `keep` is due: a minute after it was, or when an order began or ended.
+
+        `next_change_ms` is when the next one does. So a clock that is stepped back while the
+        machine is off brings back no block that had ended.
+        """
+        changes = [each for each in (self._keep_at_ms, next_change_ms) if each is not None]
+        self._keep_at_ms = min(changes, default=None)
+        gained_ms = self._floor_ms - self._kept_ms
+        is_passed = self._keep_at_ms is not None and self._floor_ms >= self._keep_at_ms
+        if is_passed:
+            self._keep_at_ms = next_change_ms
+        return is_passed or not 0 <= gained_ms < KEEP_MS_MAX
+
     def keep(self) -> None:
         """Make the floor durable, as far as the disk allows; it blocks."""
         try:
             with self._turn:
-                self._files.write(FLOOR_FILE, b"%d %d\n" % (self._floor_ms, self._known_ms))
+                floor_ms = self._floor_ms
+                self._files.write(FLOOR_FILE, b"%d %d\n" % (floor_ms, self._known_ms))
+                self._kept_ms = floor_ms
         except EnforcerError as error:
             _log.error("cannot keep the time floor", problem=error.message, advice=error.advice)
 

@@ -34,6 +34,8 @@ class Pace:
     relay_after_seconds: float = 0.5
     """From a stop to its way to the control plane, twice that at the most: it comes from there most
     often, and then the ledger has it before."""
+    tell_progress_seconds: float = 2.0
+    """How much longer a word may wait that only says how far this node has read."""
     path_look_seconds: float = 1.0
     """How often paths that are not followed are looked at, and tried again."""
     path_lag_seconds: float = 2.0

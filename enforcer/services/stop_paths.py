@@ -82,6 +82,8 @@ class StopPaths:
 
     async def save(self) -> None:
         """Keep what changed on disk, as far as the disk allows: obeying does not wait for it."""
+        if not self._stops.has_unsaved:
+            return
         try:
             await asyncio.to_thread(self._stops.save)
         except UnavailableError as error:

@@ -68,6 +68,11 @@ class StopKeeper:
         """Those that the control plane has not answered for."""
         return tuple(stop for stop in self.unlogged if not stop.is_relayed)
 
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether `save` has something to do."""
+        return bool(self._unsaved)
+
     def restore(self, state: State) -> None:
         """Read what was kept, and judge it by the ledger as it is now; it blocks."""
         for folder in (OBEYED_FOLDER, WAITING_FOLDER):

@@ -14,7 +14,7 @@ from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.order import Measure
 from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, RefusedError
-from enforcer.services import node as node_module
+from enforcer.services import gate_rounds
 from enforcer.services.suspensions import SuspensionOutcome
 from tests import node_world
 from tests.node_world import WORSE, blocking, holds, in_the_ledger, omitted, stays, until
@@ -192,8 +192,8 @@ async def test_a_node_shows_an_officer_the_order_and_the_suspension_that_holds_h
 
 
 async def test_whoever_brings_an_act_is_answered_as_soon_as_the_gate_has_it(world, monkeypatch):
-    monkeypatch.setattr(node_world, "QUICK", replace(node_world.QUICK, gate_poll_seconds=3_600.0))
-    monkeypatch.setattr(node_module, "GATE_SECONDS_MAX", 3_600.0)
+    world.pace = replace(world.pace, gate_poll_seconds=3_600.0)
+    monkeypatch.setattr(gate_rounds, "GATE_SECONDS_MAX", 3_600.0)
     async with world.running() as node, asyncio.timeout(60):
         ref = await blocking(world)
         await node.offer_suspension(format_envelope(suspension(world, ref)))

@@ -6,7 +6,7 @@ import pytest
 
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.memory import ManualClock
-from enforcer.errors import IntegrityError
+from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.services.node_time import CLOCK_TRUST_MS, NodeTime
 
 START_MS = 1_800_000_000_000
@@ -105,3 +105,40 @@ def test_a_file_that_holds_no_floor_is_refused(clock, files, text):
     files.write("floor", text)
     with pytest.raises(IntegrityError, match="holds no time"):
         NodeTime(clock, files)
+
+
+def test_the_floor_is_kept_each_minute_and_not_for_each_word(clock, time):
+    time.now_ms()
+    assert time.is_due(None), "nothing was kept yet"
+    time.keep()
+    for _ in range(59):
+        clock.advance(1_000)
+        time.now_ms()
+        assert not time.is_due(None)
+    clock.advance(1_000)
+    time.now_ms()
+    assert time.is_due(None)
+
+
+def test_the_floor_is_kept_when_an_order_has_begun_or_ended(clock, files, time):
+    time.now_ms()
+    time.keep()
+    ends_ms = time.now_ms() + 5_000
+    assert not time.is_due(ends_ms)
+    assert not time.is_due(ends_ms + HOUR_MS), "a later change of another plan hides no earlier one"
+    clock.advance(5_001)
+    time.now_ms()
+    assert time.is_due(ends_ms + HOUR_MS)
+    clock.ms -= HOUR_MS
+    assert after_restart(time, clock, files).now_ms() > ends_ms
+    assert not time.is_due(ends_ms + HOUR_MS)
+
+
+def test_a_floor_that_the_disk_did_not_take_is_due_again(clock, files, time, monkeypatch):
+    def full(*_):
+        raise UnavailableError("the disk is full", advice="Free space.")
+
+    time.now_ms()
+    monkeypatch.setattr(files, "write", full)
+    time.keep()
+    assert time.is_due(None)

@@ -390,7 +390,7 @@ async def test_a_base_that_cannot_be_compiled_keeps_no_small_change_back(world, 
         lists._counts[sha256(LARGE).hexdigest()] = 20
         lists._counts[sha256(WORSE).hexdigest()] = 1
         pins = world.land.state.policy.payload.pins
-        node._scans._scans[sha256(LARGE).hexdigest(), pins] = GuardScan()
+        node._planner.scans._scans[sha256(LARGE).hexdigest(), pins] = GuardScan()
         world.land.in_force_order(LARGE)
         await world.publish()
         await until(lambda: "died" in world.status["gate"]["problem"])

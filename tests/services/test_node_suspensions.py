@@ -16,7 +16,6 @@ from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, RefusedError
 from enforcer.services import gate_rounds
 from enforcer.services.suspensions import SuspensionOutcome
-from tests import node_world
 from tests.node_world import WORSE, blocking, holds, in_the_ledger, omitted, stays, until
 from tests.people import seal
 

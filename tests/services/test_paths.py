@@ -336,7 +336,7 @@ async def test_a_path_that_is_refused_again_and_again_is_tried_again_within_seco
 
 async def test_a_path_that_withholds_again_and_again_is_tried_ever_more_rarely(paths, world):
     async with world.running() as node:
-        feeds = node._feeds
+        feeds = node._shown.paths
         redis = feeds.paths[0]
         for times in range(1, 7):
             redis.retry_at_seconds = 0.0
@@ -369,7 +369,7 @@ async def test_a_redis_that_is_slow_is_left_for_a_path_that_is_ahead(paths, worl
             world.land.propose(WORSE)
         await paths.publish()
         await until(lambda: world.status["ledger"]["size"] == len(world.land.leaves))
-        assert node._feeds.paths[0].withheld
+        assert node._shown.paths.paths[0].withheld
 
 
 async def test_with_redis_alone_it_is_said_when_nothing_was_recorded_for_long(world):
@@ -397,7 +397,7 @@ async def test_a_copy_may_be_a_week_old(world, minutes, is_said):
     paths = Paths(world, COPIES[0])
     async with world.running() as node:
         await paths.block()
-        feeds = node._feeds
+        feeds = node._shown.paths
         feeds.paths = feeds.paths[1:]
         feeds.current = None
         await until(lambda: world.status["feed"]["paths"].keys() == {COPIES[0]})

@@ -2,7 +2,7 @@
 
 Two real `enforcer control --standby` on one ledger of 10,000 and of 100,000 entries, gRPC with
 mTLS, no Redis. Two people propose and approve without a pause; the one that serves is killed
-(SIGKILL) at a random moment, and an act that waits is sent every five milliseconds over a fresh
+(SIGKILL) at a random moment, and a stop that waits is sent every five milliseconds over a fresh
 connection until it is answered. The time is from the kill to that answer; a cold start is the same
 with the other process started at the kill, from the kept fold and, in the end, without it. How long
 a standby takes to be warm is of processes that begin then. TAKEOVER_ENTRIES, TAKEOVER_ROUNDS and
@@ -23,16 +23,18 @@ from time import perf_counter, time_ns
 from bench import Row, audit, median_row
 from bench._fleet import cpu_seconds
 from enforcer.backends.fold_file import FOLD_FILE
+from enforcer.core.state import in_force
 from enforcer.errors import UnavailableError
 from enforcer.services.kept_fold import AT_REST_MIN
 from tests.app.test_standby import ControlPlane, Host, work
-from tests.control import LOG_KEY, REASONS, TARGETS, until
+from tests.control import LOG_KEY, TARGETS, until
 from tests.ledgers import Archive
-from tests.people import Land
+from tests.people import Land, seal
 
 ENTRIES = tuple(map(int, os.environ.get("TAKEOVER_ENTRIES", "10000,100000").split(",")))
 ROUNDS = int(os.environ.get("TAKEOVER_ROUNDS", "11"))
 COLD = int(os.environ.get("TAKEOVER_COLD", "3"))
+ENTRY_MS = 240_000
 LOAD_SECONDS = 1.5
 FOLD_SECONDS_MAX = 900.0
 RETRY_SECONDS = 0.005
@@ -50,6 +52,9 @@ def run() -> list[Row]:
 async def measured(directory: Path, entries: int) -> list[Row]:
     """Take over again and again, warm and cold, on one ledger."""
     host = Host(directory, land_of(directory / "ledger", entries))
+    host.in_force = [
+        host.land.ref(row.index) for row in in_force(host.land.state, host.land.now_ms)
+    ]
     chance = random.Random(20_301)
     what = f"{entries:,} entries"
     try:
@@ -90,10 +95,10 @@ async def kept(host: Host, entries: int) -> None:
 
 
 def land_of(path: Path, entries: int) -> Land:
-    """Write a ledger as an authority fills it in weeks, the last entry of now."""
-    audit.ENTRIES = entries
+    """Write a ledger as an authority fills it in nine months, the last entry of now."""
+    audit.ENTRIES, audit.ENTRY_MS = entries, ENTRY_MS
     now_ms = time_ns() // 1_000_000
-    land = Land.founded(now_ms=now_ms - (entries + 1_000) * audit.ENTRY_MS)
+    land = Land.founded(now_ms=now_ms - (entries + 1_000) * ENTRY_MS)
     audit.fill(Archive(path, land, log_key=LOG_KEY))
     land.now_ms = now_ms
     return land
@@ -105,15 +110,16 @@ async def killed_and_answered(
     """Kill who serves while people work; return after how many ms an act was answered."""
     people = [asyncio.ensure_future(work(host, at, chance)) for at in range(WORKERS)]
     await asyncio.sleep(LOAD_SECONDS + chance.uniform(0, 0.2))
-    act = host.proposal("after the kill")
+    ref = host.in_force.pop()
+    act = seal(host.land.stopping(ref), host.land.oversight.key)
     os.kill(serves.pid, signal.SIGKILL)
     began = perf_counter()
     if standby is None:
         await host.run()
     while True:
-        async with host.here.client(host.land.proposer) as client:
+        async with host.here.client(host.land.oversight) as client:
             try:
-                host.keep(await client.propose(act, [REASONS]))
+                host.keep(await client.stop(act))
                 break
             except UnavailableError:
                 await asyncio.sleep(RETRY_SECONDS)

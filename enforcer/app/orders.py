@@ -178,7 +178,7 @@ def record_in(state: State, order_id: str, entry_index: int | None) -> OrderReco
     Raises:
         NotFoundError: it is not there.
     """
-    indices = state.versions.get(order_id, [])
+    indices = state.versions.get(order_id, ())
     if not indices or (entry_index is not None and entry_index not in indices):
         raise NotFoundError(
             f"there is no order {order_id} in this ledger",

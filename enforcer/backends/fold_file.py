@@ -25,6 +25,7 @@ from enforcer import core
 from enforcer.backends import durable
 from enforcer.core.envelope import Verify
 from enforcer.core.running import Additions, LiveOrders
+from enforcer.core.sharing import one, share_record
 from enforcer.core.state import OrderRecord, State
 from enforcer.core.trust import Trust
 from enforcer.errors import EnforcerError, IntegrityError
@@ -186,9 +187,18 @@ class FoldFile:
             authority: Additions(deque(added), total)
             for authority, (added, total) in sums.growth.items()
         }
-        state.orders = {order.index: order for order in _all(frames, list[OrderRecord])}
-        state.index_of_payload = dict(_all(frames, list[tuple[str, int]]))
-        state.index_of_request = dict(_all(frames, list[tuple[tuple[str, str], int]]))
+        # Each text once, as when it was folded: it is most of what a state takes.
+        orders = map(share_record, _all(frames, list[OrderRecord]))
+        state.orders = {order.index: order for order in orders}
+        ids = {index: order.payload.order_id for index, order in state.orders.items()}
+        state.versions = {ids[found[0]]: found for found in state.versions.values()}
+        hashes = {index: order.payload_sha256 for index, order in state.orders.items()}
+        payloads = _all(frames, list[tuple[str, int]])
+        state.index_of_payload = {hashes.get(index, text): index for text, index in payloads}
+        for key, request, index in _all(frames, list[tuple[str, str, int]]):
+            order = state.orders.get(index)
+            text = request if order is None else order.payload.request_id
+            state.index_of_request.setdefault(one(key), {})[text] = index
         return state
 
 
@@ -215,7 +225,12 @@ def _parts(head: _Head, fold: KeptFold) -> Iterator[object]:
     yield _Sums(dict(state.live), growth)
     yield from _in_frames(list(state.orders.values()), ORDERS_IN_FRAME)
     yield from _in_frames(list(state.index_of_payload.items()), PAIRS_IN_FRAME)
-    yield from _in_frames(list(state.index_of_request.items()), PAIRS_IN_FRAME)
+    requests = [
+        (key, request, index)
+        for key, found in state.index_of_request.items()
+        for request, index in found.items()
+    ]
+    yield from _in_frames(requests, PAIRS_IN_FRAME)
     if history is not None:
         yield _History(history.several, history.reviews)
         yield from _in_frames(list(history.orders), PAIRS_IN_FRAME)

@@ -18,6 +18,7 @@ from enforcer.core.judge import judge
 from enforcer.core.key import KeyRegistered, KeyRevoked, LogKeyRotated, RootsChanged
 from enforcer.core.order import OrderProposed
 from enforcer.core.policy import PolicyAdopted
+from enforcer.core.sharing import one
 from enforcer.core.state import KeyRecord, PolicyRecord, Roots, State
 from enforcer.errors import EnforcerError, IntegrityError
 
@@ -65,9 +66,12 @@ def fold_judged(state: State, payload: AnyPayload, entry: Entry) -> Effect:
     """Fold the next entry in, whose payload `judge` has just returned for this very state."""
     index = state.size
     order_index = _commit(state, payload, entry)
-    state.index_of_payload[entry.envelope.payload_sha256] = index
+    order = state.orders.get(index)  # one string serves both: each is a hundred octets
+    sha256 = entry.envelope.payload_sha256 if order is None else order.payload_sha256
+    state.index_of_payload[sha256] = index
     for signature in entry.envelope.signatures:
-        state.index_of_request[signature.key_id, payload.request_id] = index
+        requests = state.index_of_request.setdefault(one(signature.key_id), {})
+        requests[payload.request_id] = index
     return _step(state, entry, order_index=order_index)
 
 

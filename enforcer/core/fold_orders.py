@@ -36,7 +36,17 @@ from enforcer.core.remedy import (
     OrderSuspended,
     ReviewDone,
 )
-from enforcer.core.state import Appeal, Grant, Lift, OrderRecord, Signer, State, Suspension
+from enforcer.core.sharing import one, share
+from enforcer.core.state import (
+    NO_GUARDS,
+    Appeal,
+    Grant,
+    Lift,
+    OrderRecord,
+    Signer,
+    State,
+    Suspension,
+)
 
 
 def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
@@ -48,7 +58,7 @@ def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
     by_oversight = [each for each in signed if _role(state, each.key_id) is Role.OVERSIGHT]
     state.orders[state.size] = OrderRecord(
         index=state.size,
-        payload=payload,
+        payload=share(payload),
         payload_sha256=entry.envelope.payload_sha256,
         status=OrderStatus.PROPOSED,
         proposed_at_ms=entry.recorded_at_ms,
@@ -58,7 +68,8 @@ def propose(state: State, payload: OrderProposed, entry: Entry) -> None:
         review_due_at_ms=payload.review_due_at_ms,
         decision_kind=payload.decision_kind,
     )
-    state.versions.setdefault(payload.order_id, []).append(state.size)
+    order_id = state.orders[state.size].payload.order_id
+    state.versions[order_id] = (*state.versions.get(order_id, ()), state.size)
     for name in payload.publication.names:
         state.sealings.setdefault(name, payload)
 
@@ -171,7 +182,7 @@ def _prolong(
 
 def _grant(state: State, entry: Entry) -> Grant:
     days_max = present_policy(state).payload.administrative_days_max
-    return Grant(state.size, entry.recorded_at_ms, days_max * DAY_MS)
+    return Grant(state.size, entry.recorded_at_ms, one(days_max * DAY_MS))
 
 
 def _hold(state: State, order: OrderRecord, act: OrderHeld, envelope: Envelope) -> None:
@@ -260,7 +271,7 @@ def _end(state: State, index: int, status: OrderStatus, entry: Entry) -> None:
         replace(
             state.orders[index],
             status=status,
-            holds=frozenset(),
+            holds=NO_GUARDS,
             ended_index=state.size,
             ended_at_ms=entry.recorded_at_ms,
         ),
@@ -282,6 +293,6 @@ def _role(state: State, key_id: str) -> Role:
 
 def _signers(state: State, envelope: Envelope) -> tuple[Signer, ...]:
     return tuple(
-        Signer(part.key_id, state.keys[part.key_id].registration.person_id or "", state.size)
-        for part in envelope.signatures
+        Signer(key.key_id, key.registration.person_id or "", state.size)
+        for key in (state.keys[part.key_id] for part in envelope.signatures)
     )

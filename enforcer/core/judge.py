@@ -231,7 +231,7 @@ def _check_repetition(state: State, envelope: Envelope, payload: Payload) -> Non
     if isinstance(payload, OrderStopped):
         return  # a stop that is new can only lift: nothing else may keep it from counting
     for signature in envelope.signatures:
-        index = state.index_of_request.get((signature.key_id, payload.request_id))
+        index = state.index_of_request.get(signature.key_id, {}).get(payload.request_id)
         if index is not None:
             raise ConflictError(
                 f"the signer used request_id {payload.request_id} already, in entry {index}",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Final
 
 from enforcer.core.ed25519 import is_small_order
@@ -23,6 +22,8 @@ from enforcer.core.running import Additions, LiveOrders
 from enforcer.core.table import OrderRow, PolicyRef
 
 ROOT_THRESHOLD_MIN: Final = 2
+NO_GUARDS: Final[frozenset[Guard]] = frozenset()
+"""One for all orders: the interpreter makes an empty set anew each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +131,15 @@ class Grant:
     """Most time without a court that the policy of then allowed a target."""
 
 
-@dataclass(frozen=True)
-class OrderRecord:
+class _Made:
+    """Room for what a record makes of itself once; it is no field of it."""
+
+    __slots__ = ("_row",)
+    _row: OrderRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord(_Made):
     """One version of an order and what has become of it."""
 
     index: int
@@ -159,7 +167,7 @@ class OrderRecord:
     """When an emergency became an order of a regular decision."""
     ended_index: int | None = None
     ended_at_ms: int | None = None
-    holds: frozenset[Guard] = frozenset()
+    holds: frozenset[Guard] = NO_GUARDS
     """What must be lifted; empty unless HELD."""
     is_held_by_oversight: bool = False
     """Oversight has a hand in the hold for PERSON, and alone lifts it."""
@@ -223,13 +231,23 @@ class OrderRecord:
         unpublished_ms = self.unpublished_until_ms
         return end_ms if unpublished_ms is None else min(end_ms, unpublished_ms)
 
-    @cached_property
+    @property
     def row(self) -> OrderRow | None:
         """The table row of an approved order, whether or not its time has come.
 
         Made once: whoever looks at all orders does so at each change of one.
         """
-        if self.status is not OrderStatus.APPROVED or self.approved_at_ms is None:
+        if self.status is not OrderStatus.APPROVED:
+            return None
+        try:
+            return self._row
+        except AttributeError:
+            row = self._make_row()
+            object.__setattr__(self, "_row", row)
+            return row
+
+    def _make_row(self) -> OrderRow | None:
+        if self.approved_at_ms is None:
             return None
         order = self.payload
         return OrderRow(
@@ -285,15 +303,15 @@ class State:
     """Orders that had been approved and were stopped, by the stop."""
     delayed: list[int] = field(default_factory=list)
     """Orders with lists to be published late that were ever approved, by the approval."""
-    versions: dict[str, list[int]] = field(default_factory=dict)
+    versions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Order id -> entry indices of its effective proposals, ascending."""
     sealings: dict[str, OrderProposed] = field(default_factory=dict)
     """Sealed file, or its recipient -> the first order that names it: each serves one list."""
     hidden_since_ms: dict[str, int] = field(default_factory=dict)
     """Sealed file, its recipient, or the list in it -> when an order first blocked by it."""
     index_of_payload: dict[str, int] = field(default_factory=dict)
-    index_of_request: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(key id, request id) -> entry index."""
+    index_of_request: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Key id -> request id -> entry index."""
 
     def __post_init__(self) -> None:
         self.set_roots(self.roots)
@@ -315,11 +333,11 @@ class State:
             administrative=list(self.administrative),
             stopped=list(self.stopped),
             delayed=list(self.delayed),
-            versions={order_id: list(indices) for order_id, indices in self.versions.items()},
+            versions=dict(self.versions),
             sealings=dict(self.sealings),
             hidden_since_ms=dict(self.hidden_since_ms),
             index_of_payload=dict(self.index_of_payload),
-            index_of_request=dict(self.index_of_request),
+            index_of_request={key: dict(found) for key, found in self.index_of_request.items()},
         )
 
     def is_over(self, order_id: str) -> bool:

@@ -126,9 +126,10 @@ class Guards:
         Raises:
             NotFoundError, UnavailableError, IntegrityError: a list cannot be read.
         """
-        facts = guard_facts(self._ledger.state, order, t_ms)
+        among = () if by_pins_alone else None
+        facts = guard_facts(self._ledger.state, order, t_ms, among=among)
         if by_pins_alone:
-            facts = replace(facts, relations=(), administrative_ms=0)
+            facts = replace(facts, administrative_ms=0)
         return await self._look(order, facts, t_ms)
 
     async def _look(self, order: OrderRecord, facts: GuardFacts, t_ms: int) -> Held | None:

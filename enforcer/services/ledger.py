@@ -382,7 +382,8 @@ def _recorded_as(state: State, envelope: Envelope, payload: AnyPayload) -> int |
         return None
     # Not `==`: a later stop may have used the request id again, which nothing forbids a stop.
     requests = state.index_of_request
-    uses = [requests.get((part.key_id, payload.request_id), -1) for part in envelope.signatures]
+    keys = [requests.get(part.key_id, {}) for part in envelope.signatures]
+    uses = [found.get(payload.request_id, -1) for found in keys]
     return index if all(use >= index for use in uses) else None
 
 

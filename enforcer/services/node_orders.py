@@ -40,7 +40,7 @@ def order_here(
         UnavailableError, IntegrityError: the copy cannot be read.
     """
     state = replica.state
-    versions = state.versions.get(order_id, [])
+    versions = state.versions.get(order_id, ())
     if not versions or (entry_index is not None and entry_index not in versions):
         raise NotFoundError(
             f"this node has read of no order {order_id}",

@@ -42,7 +42,7 @@ class OrderReader:
                 "no order is named", advice="Give order_id, entry_index, or both.", field="order_id"
             )
         if entry_index is None:
-            entry_index = next(reversed(state.versions.get(order_id, [])), None)
+            entry_index = next(reversed(state.versions.get(order_id, ())), None)
         record = state.orders.get(-1 if entry_index is None else entry_index)
         if record is None or (order_id and record.payload.order_id != order_id):
             raise NotFoundError(

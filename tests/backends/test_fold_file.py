@@ -93,6 +93,18 @@ def test_what_comes_back_goes_on_as_the_state_does(store, monkeypatch):
     assert found.growth == before.growth
 
 
+def test_what_comes_back_holds_each_text_once(store):
+    state = store.load().state
+    for index, order in state.orders.items():
+        assert any(order.payload_sha256 is each for each in state.index_of_payload), index
+        first = state.orders[state.versions[order.payload.order_id][0]]
+        assert any(first.payload.order_id is each for each in state.versions), index
+        requests = state.index_of_request[order.signers[0].key_id]
+        assert any(order.payload.request_id is each for each in requests), index
+    authorities = {id(order.payload.authority) for order in state.orders.values()}
+    assert len(authorities) == 1
+
+
 def test_nothing_was_kept_at_first(tmp_path):
     assert FoldFile(tmp_path / "fold", TRUST, KEY, verify).load() is None
 

@@ -44,6 +44,11 @@ KINDS: Final[dict[str, type[EnforcerError]]] = {
 
 Trailers: TypeAlias = tuple[tuple[str, bytes], ...]
 
+_GRPC_WORDS: Final = re.compile(
+    "failed to connect to all addresses; last error: [A-Z]+: (ipv[46]:)?"
+    "|Failed to connect to remote host: "
+)
+"""What gRPC says around what the system said."""
 _INTEGER: Final = re.compile("0|-?[1-9][0-9]{0,15}")
 _WORDS: Final[dict[str, Datum]] = {"true": True, "false": False, "null": None}
 
@@ -94,7 +99,7 @@ def error_of(error: grpc.aio.AioRpcError) -> EnforcerError:
             )
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             return UnavailableError(
-                f"the server cannot be reached: {details}",
+                f"the server cannot be reached: {_GRPC_WORDS.sub('', details)}",
                 advice="Check the address, that it runs, and the certificates of both sides.",
             )
         case code:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from enforcer.app.people import Person
+from enforcer.app.status_problems import node_problems
 from enforcer.backends import durable
 from enforcer.backends.control_marks import SERVING, SILENT_MS_MAX, marks
 from enforcer.backends.gate_socket import GateClient
@@ -41,7 +42,12 @@ async def control_status(person: Person) -> dict[str, object]:
             witnessed = await client.witnessed() if person.trust.witnesses.quorum else None
             fleet = await client.fleet()
         except NotFoundError as error:
-            problem = {"problem": error.message, "advice": error.advice}
+            problem = {
+                "problem": error.message,
+                "advice": "If it is new, have the roots sign a policy, and record that first. If "
+                "it had entries, end this process: its disk is not there, or see `enforcer ledger "
+                "restore`.",
+            }
             return {"address": address, "state": "EMPTY", **problem}
     return {
         "address": address,
@@ -141,7 +147,7 @@ def node_status(state_dir: Path, *, is_apart: bool = False) -> dict[str, object]
             "carry it there: enforcer node deliver"
         )
     if age_seconds <= SILENT_SECONDS_MAX:
-        return {"state": "RUNNING", **shown}
+        return {"state": "RUNNING", "problems": node_problems(shown), **shown}
     return {
         "state": "AWAY",
         "problem": f"the node has written nothing for {age_seconds} s; what follows is from then",

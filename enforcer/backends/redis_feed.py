@@ -104,6 +104,15 @@ class RedisFeedPublisher:
                 )
             self._audit.wrote(first_index, leaves, checkpoint)
 
+    async def head(self) -> bytes | None:
+        """Return the newest checkpoint that the feed shows, whoever wrote it; None: it has none.
+
+        Raises:
+            UnavailableError: Redis is away.
+        """
+        async with self._link.use("read the feed's head") as redis:
+            return await redis_read.value(redis, self._keys.head, CHECKPOINT_BYTES_MAX) or None
+
     async def show_cosigned(self, note: bytes) -> None:
         """Show the newest checkpoint that has cosignatures."""
         async with self._link.use("publish a cosigned checkpoint") as redis:

@@ -38,7 +38,7 @@ from enforcer.cli.output import (
 from enforcer.cli.propose import propose
 from enforcer.cli.shared_options import with_options
 from enforcer.cli.signing import Key, ReceiptFile, Yes, confirm, tell
-from enforcer.errors import EnforcerError
+from enforcer.errors import EnforcerError, UnavailableError
 
 if TYPE_CHECKING:
     from enforcer.api.client import ControlClient
@@ -138,7 +138,14 @@ def stop(
         if ledger is not None:
             order = find_in_ledger(ledger, person.trust, order_id, entry)
         else:
-            order = (await known(client, order_id, entry))[0]
+            try:
+                order = (await known(client, order_id, entry))[0]
+            except UnavailableError as error:
+                raise UnavailableError(
+                    error.message,
+                    advice="Stop it without the control plane: --ledger COPY (of a backup, or a "
+                    "node's state_dir) and --node HOST:PORT for each node; they bring it there.",
+                ) from error
         origin = person.trust.origin
         payload = about(OrderStopped, origin, order, "", now_ms(), reason_sha256=why)
         show_order(order)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from enforcer.cli.output import AsJson, emit_json, emit_pairs, out, when
 from enforcer.errors import EnforcerError, InputError, UnavailableError
@@ -77,6 +76,8 @@ def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
             by_entry = {f"order in entry {index}": count for index, count in value.items()}
             what = "stopped by " if prefix.startswith("firewall") else "answers by "
             lines += _flat(by_entry, f"{prefix}{what}")
+        elif name == "problems" and isinstance(value, dict):
+            lines += [(f"  problem: {where}", what) for where, what in value.items()]
         elif name == "suspensions" and isinstance(value, dict):
             lines += _suspensions(value)
         elif isinstance(value, dict):
@@ -87,7 +88,7 @@ def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
         elif name.endswith("_ms") and isinstance(value, int) and value:
             lines.append((f"  {prefix}{name.removesuffix('_ms')}", when(value)))
         elif value not in (None, "", 0):
-            lines.append((f"  {prefix}{name}", escape(str(value))))
+            lines.append((f"  {prefix}{name}", str(value)))
     return lines
 
 
@@ -102,12 +103,11 @@ def _suspensions(said: dict[str, list[dict[str, object]]]) -> list[tuple[str, st
             "" if each["is_recorded"] else "not in the ledger yet",
             str(each.get("why", "")),
         ]
-        shown = escape("; ".join(filter(None, words)))
-        lines.append((f"  suspended: {each['order_id']}", shown))
+        lines.append((f"  suspended: {each['order_id']}", "; ".join(filter(None, words))))
     resumed = (each for each in said.get("unlogged", ()) if each["kind"] == "OrderResumed")
     dropped = said.get("dropped", ())
     return [
         *lines,
         *((f"  resumed: {each['order_id']}", "not in the ledger yet") for each in resumed),
-        *((f"  dropped: {each['order_id']}", escape(str(each["why"]))) for each in dropped),
+        *((f"  dropped: {each['order_id']}", str(each["why"])) for each in dropped),
     ]

@@ -185,6 +185,14 @@ async def test_the_feed_in_a_real_redis_follows_the_ledger(installation, redis_s
     await source.close()
     assert await process.end() == 0
 
+    # Its disk is not mounted: a second history under the same key would be the end of both.
+    config = read(installation.directory / "control.toml", ControlConfig)
+    config.ledger_dir.rename(config.ledger_dir.with_name("not-mounted"))
+    with pytest.raises(ConflictError, match="this log has signed one of 7 entries") as caught:
+        await run_control(config)
+    assert "ledger restore" in caught.value.advice
+    assert not config.ledger_dir.exists()
+
 
 async def test_a_redis_that_would_drop_keys_is_refused_at_the_start(installation, start_redis):
     server = start_redis(maxmemory_policy="allkeys-lru")

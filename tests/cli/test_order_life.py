@@ -218,7 +218,9 @@ def cut_off(stage):
     text = re.sub('address = ".*"', f'address = "127.0.0.1:{free_port()}"', config.read_text())
     path = config.with_name("cut-off.toml")
     nodes = json.dumps([str(stage.node_address), f"127.0.0.1:{free_port()}"])
-    path.write_text(f"nodes = {nodes}\n{text}")
+    text, count = re.subn("^nodes = .*", f"nodes = {nodes}", text, flags=re.MULTILINE)
+    assert count == 1, "an installation names its node"
+    path.write_text(text)
     return path
 
 
@@ -252,6 +254,10 @@ def test_a_safety_officer_suspends_on_the_own_nodes_without_the_control_plane(
     # The node brings it to the ledger, with its reason.
     stage.wait_until("it is recorded", lambda: by_all() == ["isp"], 10)
     assert shown(run, stage, identity)["history"][-1]["why"] == why
+
+    alone = run("order", "stop", identity, "--reason", why, "-c", cut_off, "--yes")
+    assert alone.code == 6
+    assert "--ledger COPY" in alone.error[1]
 
     said = run("order", "resume", identity, *by)
     assert next(iter(said.json["nodes"].values())) == "heeded"

@@ -21,16 +21,17 @@ _PATHS: Final = {
 }
 _COPY: Final = "Bring a newer copy: enforcer ledger backup."
 _FAILED: Final = ("STALE", "AWAY", "REFUSED")
+_TRUST: Final = (
+    "Entry 0 is refused, so that nothing in this ledger counts here. Compare root_keys and "
+    "root_threshold in trust.toml with everybody else's."
+)
 _SPLIT_VIEW: Final = (
     "The log has shown another history (ledger.split_views). Keep both, and tell the auditor; "
     "two that are proven are for the roots."
 )
-_ACTS: Final = (
-    "are heeded here and not in the ledger. They are brought there when the control plane answers, "
-    "and are due within the hour."
-)
+_ACTS: Final = "They are brought there when the control plane answers, and are due within the hour."
 _LISTS: Final = (
-    "are missing, and their orders left out. They come from Redis, control plane and copies; "
+    "They come from Redis, control plane and copies; "
     "sealed ones need encryption_key_file registered."
 )
 _GATE: Final = {
@@ -55,16 +56,18 @@ def _found(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if firewall.get("problem"):
         yield "firewall", f"{firewall['problem']}. The node tries again; its log says more."
     yield from _feed(shown.get("feed", {}))
+    if 0 in shown.get("ledger", {}).get("ineffective", ()):
+        yield "trust", _TRUST
     if shown.get("ledger", {}).get("split_views"):
         yield "split view", _SPLIT_VIEW
     if waiting := shown.get("waiting_for_witnesses"):
         yield "witnesses", f"{waiting} orders wait. See to the witnesses; stops never wait."
     acts = [*shown.get("unlogged_stops", ()), *shown.get("suspensions", {}).get("unlogged", ())]
     if acts:
-        yield "acts", f"{len(acts)} {_ACTS}"
+        yield "acts", f"Heeded here and not in the ledger: {len(acts)}. {_ACTS}"
     lists = [*shown.get("missing_lists", ()), *shown.get("missing_sealed_lists", ())]
     if lists:
-        yield "lists", f"{len(lists)} {_LISTS}"
+        yield "lists", f"Missing, and their orders left out: {len(lists)}. {_LISTS}"
 
 
 def _feed(feed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -111,7 +111,10 @@ class RedisFeedPublisher:
             UnavailableError: Redis is away.
         """
         async with self._link.use("read the feed's head") as redis:
-            return await redis_read.value(redis, self._keys.head, CHECKPOINT_BYTES_MAX) or None
+            try:
+                return await redis_read.value(redis, self._keys.head, CHECKPOINT_BYTES_MAX) or None
+            except redis_read.GarbageError:
+                return None
 
     async def show_cosigned(self, note: bytes) -> None:
         """Show the newest checkpoint that has cosignatures."""

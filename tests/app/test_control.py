@@ -8,15 +8,19 @@ import sys
 
 import msgspec
 import pytest
+import redis
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from enforcer.api.server import TlsFiles
 from enforcer.app.control import run_control, serving
+from enforcer.app.lost_ledger import check_not_lost
 from enforcer.backends.certificate_request import Holder
 from enforcer.backends.child import tied_to_parent
+from enforcer.backends.feed_format import FeedKeys
 from enforcer.backends.keys import PrivateKey
 from enforcer.backends.memory_feed import MemoryFeedPublisher
 from enforcer.backends.pki import Authority
+from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.config import ControlConfig, read
 from enforcer.core.key import Role
@@ -192,6 +196,12 @@ async def test_the_feed_in_a_real_redis_follows_the_ledger(installation, redis_s
         await run_control(config)
     assert "ledger restore" in caught.value.advice
     assert not config.ledger_dir.exists()
+    with redis.Redis.from_url(redis_server.url) as thief:
+        thief.delete(FeedKeys(ORIGIN).head)
+        thief.lpush(FeedKeys(ORIGIN).head, b"no string")
+    publisher = RedisFeedPublisher(redis_server.url, ORIGIN)
+    await check_not_lost(config, trust_of(installation.land), publisher)  # garbage is no word
+    await publisher.close()
 
 
 async def test_a_redis_that_would_drop_keys_is_refused_at_the_start(installation, start_redis):

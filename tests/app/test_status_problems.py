@@ -32,6 +32,8 @@ def test_a_node_that_is_well_has_no_problem():
         ({"gate": {"state": "HOLDS_TABLE", "override": {"by": "x"}}}, "blocking", "resume"),
         ({"firewall": {"problem": "no right"}}, "firewall", "no right"),
         ({"ledger": {"split_views": [{}]}}, "split view", "Keep both"),
+        ({"ledger": {"ineffective": [0, 7]}}, "trust", "root_threshold"),
+        ({"ledger": {"ineffective": [7]}}, None, ""),
         ({"waiting_for_witnesses": 3}, "witnesses", "3 orders"),
         ({"unlogged_stops": [{}]}, "acts", "not in the ledger"),
         ({"suspensions": {"unlogged": [{}]}}, "acts", "not in the ledger"),

@@ -1,17 +1,15 @@
 """The door: which role may call which method, in one table, before any method runs.
 
 A method that is not in the table is refused, and so is a certificate that was revoked or has ended
-since its connection began: at each call, and before each message of a long answer. Nobody has more
-long answers at once than his share: one that is not read stays. Every error that
-a method raises leaves as a gRPC status with details; one that is not ours leaves as INTERNAL,
-without what it said, and is logged.
+since its connection began: at each call, and before each message of a long answer. All that, and
+the caller's share of the server, is looked at before the request has come, and whether or not it
+ever does. Every error that a method raises leaves as a gRPC status with details; one that is not
+ours leaves as INTERNAL, without what it said, and is logged.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Never, TypeAlias
 
 import grpc
@@ -19,6 +17,7 @@ import structlog
 
 from enforcer.api.errors import status_of
 from enforcer.api.identity import URI_NAMES, Caller, caller_of
+from enforcer.api.shares import Names, Shares, in_time, the_request
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
 from enforcer.core.key import MACHINE_ROLES, ORDERING_ROLES, STOPPING_ROLES, Role
 from enforcer.core.order import OrderConfirmed, OrderPublished
@@ -30,7 +29,7 @@ from enforcer.core.remedy import (
     OrderSuspended,
     ReviewDone,
 )
-from enforcer.errors import EnforcerError, RefusedError, UnavailableError
+from enforcer.errors import EnforcerError, RefusedError
 
 EVERYBODY: Final = frozenset(role for role in Role if role)
 PERSONS: Final = EVERYBODY - MACHINE_ROLES
@@ -102,9 +101,6 @@ CheckCertificate: TypeAlias = Callable[[bytes], None]
 CERTIFICATE: Final = "x509_pem_cert"
 """Where gRPC has the certificate that TLS verified."""
 
-LONG_ANSWERS_PER_CALLER_MAX: Final = 64
-"""Each holds a message, 1 MiB at the most, and perhaps a file."""
-
 log: Final = structlog.get_logger()
 
 
@@ -149,15 +145,18 @@ class Access(grpc.aio.ServerInterceptor):
     def __init__(self, domain: str, check: CheckCertificate) -> None:
         self._domain = domain
         self._check_certificate = check
-        self._long_answers: Counter[tuple[bytes, ...]] = Counter()
-        """How many go to each caller now, by the names in the certificate."""
+        self.shares: Final = Shares()
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Return the method's handler, with the door before it."""
+        """Return the method's handler, with the door before it.
+
+        All handlers read their requests themselves: gRPC would wait for the one of a unary call
+        before it says that there is a call.
+        """
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
@@ -165,18 +164,19 @@ class Access(grpc.aio.ServerInterceptor):
         read, write = handler.request_deserializer, handler.response_serializer
         if handler.response_streaming:
             streaming = self._streaming(method, handler.unary_stream)
-            return grpc.unary_stream_rpc_method_handler(streaming, read, write)
+            return grpc.stream_stream_rpc_method_handler(streaming, read, write)
         if handler.request_streaming:
-            gathering = self._single(method, handler.stream_unary)
+            gathering = self._single(method, handler.stream_unary, is_gathering=True)
             return grpc.stream_unary_rpc_method_handler(gathering, read, write)
         single = self._single(method, handler.unary_unary)
-        return grpc.unary_unary_rpc_method_handler(single, read, write)
+        return grpc.stream_unary_rpc_method_handler(single, read, write)
 
-    def _single(self, method: str, inner: Method | None) -> Method:
-        async def call(request: object, context: Context) -> object:
+    def _single(self, method: str, inner: Method | None, *, is_gathering: bool = False) -> Method:
+        async def call(requests: AsyncIterator[object], context: Context) -> object:
             try:
-                self._check(method, context)
-                return await inner(request, context) if inner else None
+                with self.shares.call(self._check(method, context), method):
+                    request = in_time(requests) if is_gathering else await the_request(requests)
+                    return await inner(request, context) if inner else None
             except EnforcerError as error:
                 await _end(context, error)
             except Exception:
@@ -186,11 +186,12 @@ class Access(grpc.aio.ServerInterceptor):
         return call
 
     def _streaming(self, method: str, inner: Method | None) -> Method:
-        async def call(request: object, context: Context) -> AsyncIterator[object]:
+        async def call(requests: AsyncIterator[object], context: Context) -> AsyncIterator[object]:
             try:
-                self._check(method, context)
-                if inner:
-                    with self._share(context.auth_context()):
+                caller = self._check(method, context)
+                with self.shares.call(caller, method), self.shares.long_answer(caller):
+                    request = await the_request(requests)
+                    if inner:
                         async for message in inner(request, context):
                             self._check_peer(context.auth_context())
                             yield message
@@ -202,32 +203,13 @@ class Access(grpc.aio.ServerInterceptor):
 
         return call
 
-    @contextmanager
-    def _share(self, peer: Mapping[str, Iterable[bytes]]) -> Iterator[None]:
-        """Count one more long answer to a caller, until it has ended.
-
-        Raises:
-            UnavailableError: there are too many.
-        """
-        caller = tuple(peer.get(URI_NAMES, ()))
-        if self._long_answers[caller] >= LONG_ANSWERS_PER_CALLER_MAX:
-            raise UnavailableError(
-                f"{LONG_ANSWERS_PER_CALLER_MAX} long answers go to this certificate already",
-                advice="Read them, or close them, and call again.",
-            )
-        self._long_answers[caller] += 1
-        try:
-            yield
-        finally:
-            self._long_answers[caller] -= 1
-            if not self._long_answers[caller]:
-                del self._long_answers[caller]
-
-    def _check(self, method: str, context: Context) -> None:
+    def _check(self, method: str, context: Context) -> Names:
+        """Return by what names the caller is known here."""
         peer = context.auth_context()
         self._check_peer(peer)
         if ROLES.get(method, frozenset()) is not ANY_CERTIFICATE:
             check_role(method, caller_of(peer, self._domain))
+        return tuple(peer.get(URI_NAMES, ()))
 
     def _check_peer(self, peer: Mapping[str, Iterable[bytes]]) -> None:
         """Check what TLS did not: gRPC's TLS knows no revocations, and looks only once."""

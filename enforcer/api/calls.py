@@ -12,6 +12,8 @@ from enforcer.api.server import REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, TlsFiles
 
 CALL_SECONDS_MAX: Final = 60
 STREAM_SECONDS_MAX: Final = 3_600
+CONNECT_MS_MIN: Final = 2_000
+"""So long a handshake may take: a server to which all nodes come back at once is slow."""
 RECONNECT_MS_MAX: Final = 2_000
 METADATA_BYTES_MAX: Final = 1 << 16
 STREAM_TRIES_MAX: Final = 3
@@ -38,7 +40,7 @@ def connect(address: str, tls: TlsFiles) -> grpc.aio.Channel:
             ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
             ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", CONNECT_MS_MIN),
             ("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX),
         ],
     )

@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from enforcer.api.access import Access, CheckCertificate
+from enforcer.api.shares import CALLS_PER_CALLER_MAX
 from enforcer.errors import UnavailableError
 from enforcer.services.sync_feed import STREAMS_MAX
 
@@ -18,11 +19,15 @@ REQUEST_BYTES_MAX: Final = 9 << 20
 RESPONSE_BYTES_MAX: Final = 4 << 20
 CALLS_AT_ONCE_MAX: Final = 1_024 + STREAMS_MAX
 """Streams to nodes beside the other calls, so that they never take the place of those."""
-STREAMS_PER_CONNECTION_MAX: Final = 512
+STREAMS_PER_CONNECTION_MAX: Final = CALLS_PER_CALLER_MAX
 KEEPALIVE_INTERVAL_MS: Final = 30_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 PING_INTERVAL_MS_MIN: Final = 10_000
 """A client that pings more often is disconnected."""
+HANDSHAKE_MS_MAX: Final = 20_000
+"""A connection that does not become one by then is closed."""
+IDLE_MS_MAX: Final = 300_000
+"""A connection without any call is closed: calls are bounded for each certificate."""
 CONNECTION_AGE_MS_MAX: Final = 3_600_000
 """Then its client makes a new one, by certificates and authorities as they are; calls go on."""
 
@@ -41,8 +46,9 @@ class Server:
     """A server that is bound but does not serve yet; services are added before `start`."""
 
     def __init__(self, domain: str, check: CheckCertificate) -> None:
+        self.door: Final = Access(domain, check)
         self.grpc = grpc.aio.server(
-            interceptors=[Access(domain, check)],
+            interceptors=[self.door],
             maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
             options=[
                 ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
@@ -51,6 +57,8 @@ class Server:
                 ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
                 ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
+                ("grpc.max_connection_idle_ms", IDLE_MS_MAX),
                 ("grpc.max_connection_age_ms", CONNECTION_AGE_MS_MAX),
                 ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
                 # Two processes on one port would share the calls between them.

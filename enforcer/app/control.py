@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from enforcer.api.access import Access
 from enforcer.api.audit_service import AuditService
 from enforcer.api.identity import trust_domain
 from enforcer.api.node_service import NodeService
@@ -88,6 +89,7 @@ class ControlPlane:
     sync: SyncFeed
     nodes: FleetParts
     tls: LiveTls
+    door: Access
     tasks: frozenset[asyncio.Task[None]]
     """They end only when something is broken; then the process must."""
 
@@ -242,7 +244,7 @@ async def serving(
             )
             await server.start()
             try:
-                yield ControlPlane(port, ledger, publication, sync, nodes, tls, tasks)
+                yield ControlPlane(port, ledger, publication, sync, nodes, tls, server.door, tasks)
             finally:
                 watch.close()
                 sync.close()

@@ -282,6 +282,7 @@ class Orders:
         """
         act = expect(envelope, OrderSuspended, OrderResumed)
         documents = side_files.check(act, files)
+        self._ledger.judge(envelope)  # what cannot be recorded takes nobody's place in the queue
         recorded = await self._ledger.record(envelope)
         try:
             await side_files.keep(self._side, documents)

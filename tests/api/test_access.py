@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from enforcer.api import access
+from enforcer.api import shares
 from enforcer.api.access import ROLES, Access, check_role
 from enforcer.api.identity import Caller
 from enforcer.core.key import Role
@@ -63,6 +63,11 @@ class FakeContext:
         raise PermissionError(message)
 
 
+async def one(request):
+    """Give a request as gRPC does."""
+    yield request
+
+
 async def test_a_long_answer_ends_when_the_certificate_does():
     revoked = []
 
@@ -77,7 +82,7 @@ async def test_a_long_answer_ends_when_the_certificate_does():
 
     door = Access("example.org", check)
     answering = door._streaming("/enforcer.v1.AuditService/ReadEntries", messages)
-    answers = answering(None, FakeContext())
+    answers = answering(one(b"everything"), FakeContext())
     assert [await anext(answers) for _ in range(4)] == [0, 1, 2, 3]
     revoked.append("certificate")
     with pytest.raises(PermissionError, match="it was revoked"):
@@ -91,11 +96,11 @@ async def test_health_too_is_refused_to_what_was_revoked():
     door = Access("example.org", check)
     call = door._single("/grpc.health.v1.Health/Check", None)
     with pytest.raises(PermissionError, match="it was revoked"):
-        await call(None, FakeContext())
+        await call(one(b""), FakeContext())
 
 
 async def test_answers_that_are_not_read_are_bounded_for_each_caller(served, monkeypatch):
-    monkeypatch.setattr(access, "LONG_ANSWERS_PER_CALLER_MAX", 3)
+    monkeypatch.setattr(shares, "LONG_ANSWERS_PER_CALLER_MAX", 3)
     everything = audit_pb2.ReadEntriesRequest()
 
     async def read(client):

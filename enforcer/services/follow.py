@@ -181,8 +181,10 @@ class Follower:
                     "an entry has no effect", index=effect.index, problem=effect.refusal.message
                 )
         self._on_progress()
-        self._paths.brought(path)
-        self._works(path)
+        if path.is_usable or not self._paths.has_usable:
+            self._paths.brought(path)
+            self._works(path)
+        # Else it was given up meanwhile, for one that is ahead: what comes late clears nothing.
         await self._stops.review()
         if self._split_views.is_unsettled:
             await asyncio.to_thread(self._split_views.settle)

@@ -73,7 +73,7 @@ WORSE = b"subtree worse.example.org\n"
 LOG_KEY = PrivateKey.generate()
 SECRET = bytes(range(16))
 QUICK = Pace(
-    *[0.02] * 8,
+    *[0.02] * 9,
     show_after_seconds=0.0,
     tell_within_seconds_max=0.0,
     relay_after_seconds=0.02,

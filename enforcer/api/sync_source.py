@@ -21,11 +21,14 @@ from enforcer.core.note import NOTE_BYTES_MAX
 from enforcer.core.tile import ENTRY_BYTES_MAX
 from enforcer.errors import EnforcerError, IntegrityError, NotFoundError, UnavailableError
 from enforcer.ports import FeedUpdate
+from enforcer.services.pace import Backoff
 from enforcer.v1 import node_pb2
 
 SILENT_SECONDS_MAX: Final = 20.0
 """The control plane says something every five."""
 RETRY_SECONDS: Final = 0.2
+RETRY_SECONDS_MAX: Final = 5.0
+"""A control plane that refuses, or is away, is called ever more rarely, up to this."""
 IDLE_SECONDS: Final = 3.0
 """When nobody has asked for entries for so long, they are left out again."""
 BEGIN_SECONDS_MAX: Final = 2.0
@@ -66,6 +69,7 @@ class SyncSource:
         self._stops: deque[bytes] = deque(maxlen=STOPS_KEPT_MAX)
         self._stops_seen = 0
         self._task: asyncio.Task[None] | None = None
+        self._backoff = Backoff(RETRY_SECONDS, RETRY_SECONDS_MAX)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
@@ -178,6 +182,7 @@ class SyncSource:
 
     async def _read(self, start: int | None) -> None:
         """Read one stream until it fails, or its entries are not asked for any more."""
+        began_seconds = asyncio.get_running_loop().time()
         try:
             stream = self._client.sync(start or 0, without_entries=start is None)
             async with aclosing(stream):  # type: ignore[type-var]
@@ -190,7 +195,9 @@ class SyncSource:
                         break
         except EnforcerError as error:
             self._fail(error, start)
-            await asyncio.sleep(RETRY_SECONDS)
+            if asyncio.get_running_loop().time() - began_seconds > RETRY_SECONDS_MAX:
+                self._backoff.reset()
+            await asyncio.sleep(self._backoff.pause())
         else:
             self._start = None
 

@@ -19,7 +19,7 @@ import structlog
 from enforcer.errors import EnforcerError, IntegrityError, UnavailableError
 from enforcer.ports import FeedUpdate
 from enforcer.services.node_time import NodeTime
-from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.pace import DEFAULT_PACE, Backoff, Pace
 from enforcer.services.path_watch import PathWatch
 from enforcer.services.paths import COPIES, FeedPath, FeedPaths, PathState
 from enforcer.services.reading import BEHIND_MIN, Reading
@@ -82,6 +82,7 @@ class Follower:
         self._on_health = on_health
         self._split_views = split_views
         self._pace = pace
+        self._backoff = Backoff(pace.feed_retry_seconds, pace.feed_retry_seconds_max)
         self.reading = Reading()
         self._lacking_at: int | None = None
         """The size at which entries were missing that the head covers, when that was looked at."""
@@ -237,6 +238,7 @@ class Follower:
 
     def _works(self, path: FeedPath) -> None:
         self._paths.works(path, self._replica.size)
+        self._backoff.reset()
         unheard = self._watch.unheard
         self._is(FeedState.STALE if unheard else FeedState.OK, unheard)
 
@@ -248,7 +250,7 @@ class Follower:
         worst, words = self._paths.summary()
         is_refused = worst is PathState.REFUSED
         self._is(FeedState.REFUSING if is_refused else FeedState.STALE, words)
-        await asyncio.sleep(self._pace.feed_retry_seconds)
+        await asyncio.sleep(self._backoff.pause())
 
     def _contradicted(self, error: EnforcerError, note: bytes) -> None:
         """Keep what a path shows that is not followed."""

@@ -3,6 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import SystemRandom
+from typing import Final
+
+JITTER: Final = 0.2
+"""A pause is longer or shorter by this part at most, so that no fleet does a thing at once."""
+
+
+def jittered(seconds: float) -> float:
+    """Return about so many seconds."""
+    return seconds * SystemRandom().uniform(1 - JITTER, 1 + JITTER)
+
+
+class Backoff:
+    """Pauses between tries of what fails: the first short, each further one twice as long."""
+
+    def __init__(self, seconds: float, seconds_max: float) -> None:
+        self._first, self._next, self._most = seconds, seconds, seconds_max
+
+    def pause(self) -> float:
+        """Return how long to wait now, in seconds."""
+        seconds, self._next = self._next, min(self._next * 2, self._most)
+        return jittered(seconds)
+
+    def reset(self) -> None:
+        """Begin anew: it worked."""
+        self._next = self._first
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +38,9 @@ class Pace:
     feed_wait_seconds: float = 1.0
     """How long one look at the feed waits for something new."""
     feed_retry_seconds: float = 0.2
-    """After the feed was away, or offered what was refused."""
+    """First pause after the feed was away, or offered what was refused, on all paths."""
+    feed_retry_seconds_max: float = 2.0
+    """Each further one is twice as long, up to this."""
     gate_retry_seconds: float = 1.0
     """While the gate does not hold what it should."""
     gate_poll_seconds: float = 5.0

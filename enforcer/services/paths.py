@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from random import SystemRandom
 from typing import Final
 
 import structlog
 
 from enforcer.ports import FeedSource
-from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.pace import DEFAULT_PACE, Pace, jittered
 
 REDIS: Final = "redis"
 SYNC: Final = "sync"
@@ -28,8 +27,6 @@ PATHS: Final = (REDIS, SYNC, *COPIES)
 """Every name that a path can have, in their order."""
 WITHHELD_MAX: Final = 16
 """So many times count for the pause."""
-JITTER: Final = 0.2
-"""A pause is longer or shorter by this part at most."""
 SYNC_HEAD_SECONDS_MAX: Final = 7.0
 """How old the control plane's word on its head may be while entries are not asked for."""
 UNHEARD_SECONDS_MAX: Final = 900
@@ -174,8 +171,7 @@ class FeedPaths:
                     self.pace.path_retry_seconds_max,
                 )
                 path.withheld = min(path.withheld + 1, WITHHELD_MAX)
-            pause_seconds *= SystemRandom().uniform(1 - JITTER, 1 + JITTER)
-            path.retry_at_seconds = self.seconds() + pause_seconds
+            path.retry_at_seconds = self.seconds() + jittered(pause_seconds)
         self._is(path, state, reason)
 
     def may_retry(self, path: FeedPath) -> bool:

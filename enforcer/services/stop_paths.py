@@ -19,7 +19,7 @@ from enforcer.errors import ConflictError, EnforcerError, UnavailableError
 from enforcer.ports import ControlLink
 from enforcer.services.kept_stops import EarlyStops
 from enforcer.services.node_time import NodeTime
-from enforcer.services.pace import DEFAULT_PACE, Pace
+from enforcer.services.pace import DEFAULT_PACE, Backoff, Pace
 from enforcer.services.paths import FeedPath, FeedPaths
 from enforcer.services.replica import Replica
 from enforcer.services.stops import StopKeeper, StopOutcome
@@ -96,12 +96,17 @@ class StopPaths:
                 paths.create_task(self._follow_path(path))
 
     async def _follow_path(self, path: FeedPath) -> None:
+        backoff = Backoff(self._pace.feed_retry_seconds, self._pace.feed_retry_seconds_max)
+        loop = asyncio.get_running_loop()
         while True:
+            began_seconds = loop.time()
             try:
                 async for envelope in path.source.stops():
                     await self._try(envelope, path.name)
             except EnforcerError:  # whoever follows the entries tells of it
-                await asyncio.sleep(self._pace.feed_retry_seconds)
+                if loop.time() - began_seconds > self._pace.feed_retry_seconds_max:
+                    backoff.reset()
+                await asyncio.sleep(backoff.pause())
 
     async def relay(self) -> None:
         """Pass on to the control plane what is obeyed and not logged; it never returns.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import grpc
 import pytest
 
+from enforcer.api import sync_source
+from enforcer.api.client import ControlClient
 from enforcer.api.sync_source import SyncSource
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.envelope import format_envelope
 from enforcer.core.key import Role
 from enforcer.core.note import Note
-from enforcer.errors import RefusedError, UnavailableError
+from enforcer.errors import IntegrityError, RefusedError, UnavailableError
 from enforcer.services import sync_feed
 from enforcer.services.sync_feed import STREAMS_HELD_PER_PEER_MAX
 from enforcer.v1 import node_pb2, node_pb2_grpc
@@ -301,3 +303,37 @@ async def test_a_shorter_ledger_than_the_nodes_is_shown_as_it_is(served):
     async with following(served) as source:
         assert await source.next(served.land.state.size + 5, SOON_MS) is None
         assert size_of(await source.head()) == served.land.state.size
+
+
+async def test_a_control_plane_that_ends_each_stream_is_called_ever_more_rarely(
+    served, monkeypatch
+):
+    monkeypatch.setattr(sync_source, "RETRY_SECONDS", 0.01)
+    calls = []
+
+    async def ending(self, start_index, *, without_entries=False):
+        calls.append(start_index)
+        yield node_pb2.SyncResponse(checkpoint=b"garbage")
+        raise UnavailableError("it ends the stream", advice="Call again.")
+
+    monkeypatch.setattr(ControlClient, "sync", ending)
+    async with following(served):
+        await asyncio.sleep(1.0)
+    assert 3 <= len(calls) <= 8  # 100, if it were called each time as soon as at first
+
+
+async def test_entries_that_do_not_follow_are_not_asked_for_in_a_hurry(served, monkeypatch):
+    monkeypatch.setattr(sync_source, "RETRY_SECONDS", 0.01)
+    calls = []
+
+    async def other(self, start_index, *, without_entries=False):
+        calls.append(start_index)
+        yield node_pb2.SyncResponse(first_index=start_index + 7, entries=[b"x"], checkpoint=b"x")
+
+    monkeypatch.setattr(ControlClient, "sync", other)
+    async with following(served) as source:
+        with suppress(IntegrityError, UnavailableError):
+            await source.next(0, SOON_MS)
+        await asyncio.sleep(1.0)
+    assert 3 <= len(calls) <= 9
+    assert source.faults["entries do not follow"] == len(calls)

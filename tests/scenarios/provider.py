@@ -48,7 +48,7 @@ from tests.node_world import Host
 from tests.people import ORIGIN, Person
 
 QUICK = Pace(
-    *[0.02] * 8, show_after_seconds=0.0, tell_within_seconds_max=0.0, relay_after_seconds=0.02
+    *[0.02] * 9, show_after_seconds=0.0, tell_within_seconds_max=0.0, relay_after_seconds=0.02
 )
 ADDRESS = "192.0.2.1"
 """Of every name that has none of its own."""

@@ -16,8 +16,9 @@ from enforcer.backends.memory_feed import (
 )
 from enforcer.core.entry import Entry, encode
 from enforcer.ports import FeedUpdate
-from enforcer.services.paths import COPIES, SYNC, FeedPath, PathState
-from tests.node_world import BAD, MINUTE_MS, WORSE, World, blocking, stays, until
+from enforcer.services.pace import Backoff, jittered
+from enforcer.services.paths import COPIES, SYNC, FeedPath, FeedPaths, PathState
+from tests.node_world import BAD, MINUTE_MS, QUICK, WORSE, World, blocking, stays, until
 from tests.people import seal
 
 TRICKLE_SECONDS = 0.05
@@ -361,16 +362,22 @@ async def test_a_redis_that_is_slow_is_left_for_a_path_that_is_ahead(paths, worl
 
     monkeypatch.setattr(MemoryFeed, "is_slow", False, raising=False)
     monkeypatch.setattr(MemoryFeedSource, "_look", slow)
-    async with world.running() as node:
+    reasons, fails = [], FeedPaths.fails
+
+    def noted(self, path, state, reason, **how):
+        reasons.append(f"{path.name} {reason}")
+        fails(self, path, state, reason, **how)
+
+    monkeypatch.setattr(FeedPaths, "fails", noted)
+    async with world.running():
         await paths.block()
         await paths.are("FEEDS", "READY")
         world.feed.is_slow = True
         for _ in range(450):  # each alone and whole, they would take longer than anybody waits
             world.land.propose(WORSE)
         await paths.publish()
-        # Until it is tried again and brings something.
-        await until(lambda: node._shown.paths.paths[0].withheld)
         await until(lambda: world.status["ledger"]["size"] == len(world.land.leaves))
+        assert any("redis it is slow" in reason for reason in reasons)
 
 
 async def test_with_redis_alone_it_is_said_when_nothing_was_recorded_for_long(world):
@@ -419,3 +426,21 @@ async def test_a_path_whose_head_is_told_now_and_then_is_not_behind_for_that(wor
         await paths.are("FEEDS", "READY")
         paths.second.head = world.log.note(world.land.leaves[:5])
         await stays(lambda: paths.path(SYNC)["state"] == "READY", looks=10)
+
+
+async def test_paths_that_are_all_away_are_asked_ever_more_rarely(world):
+    world.pace = replace(QUICK, feed_retry_seconds_max=10.0)
+    world.feed.is_away = True
+    async with world.running():
+        await asyncio.sleep(1.5)
+    # By who follows the entries and who waits for stops; each every 20 ms it would be 150.
+    assert 6 <= world.feed.refused <= 24
+
+
+def test_pauses_grow_to_their_bound_and_begin_anew():
+    backoff = Backoff(1.0, 5.0)
+    for expected in (1, 2, 4, 5, 5):
+        assert 0.8 * expected <= backoff.pause() <= 1.2 * expected
+    backoff.reset()
+    assert backoff.pause() <= 1.2
+    assert len({jittered(1.0) for _ in range(10)}) > 1  # no two nodes at one moment

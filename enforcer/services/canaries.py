@@ -33,10 +33,10 @@ BLAME_SECONDS: Final = 5.0
 """How often a canary is asked whether its gate still refuses an order."""
 BLAME_MS_MAX: Final = 3_600_000
 """How long a new block waits where canaries go on to blame it; then the own gate tries it."""
+ASK_SECONDS: Final = 2.0
+"""Time for an answer about what is new to this process alone, and has had its time elsewhere."""
 RETRY_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.1
-OLD_MS: Final = 60_000
-"""What began so long before this process did is not new: it comes back with a gate that forgot."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -161,14 +161,11 @@ class Canaries:
         if row.index in self._released:
             return
         awaited = self._awaited.get(row.index)
-        is_old = self._begun_ms is not None and row.from_ms < self._begun_ms - OLD_MS
         if awaited is None and row.index in self._recalled:
             self._awaited[row.index] = self._recall(row.index, t_ms, now_seconds)
             self._tell()
-        elif awaited is None and not is_old:
-            until_seconds = now_seconds + self._wait_seconds
-            ends_seconds = now_seconds + self._blame_ms_max / 1_000
-            self._awaited[row.index] = Awaited(t_ms, until_seconds, ends_seconds)
+        elif awaited is None and (awaited := self._first_seen(row, t_ms, now_seconds)):
+            self._awaited[row.index] = awaited
             self._tell()
         elif awaited is not None and awaited.until_seconds <= now_seconds:
             self._untried += 1
@@ -178,6 +175,22 @@ class Canaries:
                 problem = "no canary has answered for an order in time"
             _log.warning(problem, index=row.index)
             self._release(row.index)
+
+    def _first_seen(self, row: OrderRow, t_ms: int, now_seconds: float) -> Awaited | None:
+        """Return how an order that is new here waits; None: it does not.
+
+        What began before this process did waits for as long as it does at nodes that heard of it
+        then, and always until a canary that lives has answered: it may have been blamed meanwhile.
+        Beyond the time that any blame lasts it is not new: it comes back with a gate that forgot.
+        """
+        wait_seconds, blame_seconds = self._wait_seconds, self._blame_ms_max / 1_000
+        if self._begun_ms is not None and row.from_ms < self._begun_ms:
+            age_seconds = (t_ms - row.from_ms) / 1_000
+            blame_seconds -= age_seconds
+            if blame_seconds <= 0:
+                return None
+            wait_seconds = max(wait_seconds - age_seconds, min(ASK_SECONDS, wait_seconds))
+        return Awaited(t_ms, now_seconds + wait_seconds, now_seconds + blame_seconds)
 
     def _recall(self, index: int, t_ms: int, now_seconds: float) -> Awaited:
         """Return an order that was blamed before this process began, and is until one answers."""

@@ -18,6 +18,8 @@ from enforcer.services.canary_blame import BlameFile
 from tests.node_world import BAD, WORSE, blocking, holds, in_the_ledger, omitted, stays, until
 from tests.people import Person, seal
 
+MINUTE_MS = 60_000
+
 
 class Canary:
     """A canary that says what it is told to say."""
@@ -176,12 +178,12 @@ async def test_a_restart_beside_a_dead_canary_thaws_nothing(world, canary):
 
 
 async def blamed_and_restarted(world, canary):
-    """Have an order blamed, and end the node when that is on disk; the order is old by then."""
+    """Have an order blamed, and end the node when that is on disk, for a minute."""
     async with world.running():
         ref = await in_the_ledger(world, BAD)
         canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
         await until(lambda: ref.entry_index in BlameFile(KeptFiles(world.state_dir)).read())
-    world.clock.advance(canaries.OLD_MS + 1)
+    world.clock.advance(MINUTE_MS + 1)
     return ref
 
 
@@ -206,15 +208,68 @@ async def test_blame_that_a_restart_outlived_keeps_nothing_out_beside_a_dead_can
 
 
 async def test_restarts_make_no_blame_last_longer(world, canary):
-    following(world, canary, blame_ms_max=canaries.OLD_MS)
+    following(world, canary, blame_ms_max=MINUTE_MS)
     await blamed_and_restarted(world, canary)
     async with world.running():
         await until(lambda: world.gate.blocks("bad.example.org"))
 
 
-async def test_a_file_of_blame_that_is_garbage_blames_nothing(world, canary):
+async def missed(world, ms):
+    """Have an order come into force while the node is off, so long before it starts again."""
+    async with world.running():
+        await in_the_ledger(world, WORSE)
+    world.bring(BAD)
+    ref = world.land.in_force_order(BAD)
+    await world.publish()
+    world.clock.advance(ms)
+    return ref
+
+
+async def test_what_came_while_a_node_was_off_waits_there_as_elsewhere(world, canary):
+    following(world, canary, wait_seconds=300.0)
+    ref = await missed(world, 120_000)
+    async with world.running():
+        await until(lambda: ref.entry_index in world.status.get("canary", {}).get("waiting", ()))
+        await stays(lambda: not world.gate.blocks("bad.example.org"), looks=20)
+        assert NotEnforced.CANARY_AWAITED in reasons(world)
+        canary.verdicts[ref.entry_index] = TrialVerdict.PASSED
+        await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+async def test_its_bound_counts_from_the_orders_beginning(world, canary):
+    following(world, canary, wait_seconds=300.0)
+    canaries_of = world.canaries
+    ref = await missed(world, 120_000)
+    made = world.canaries = canaries_of()
+    world.canaries = lambda: made
+    canary.is_away = True
+    async with world.running():
+        await until(lambda: ref.entry_index in made._awaited)
+        left_seconds = made._awaited[ref.entry_index].until_seconds - made._seconds()
+        assert 170 < left_seconds <= 180
+
+
+async def test_what_had_its_time_while_a_node_was_off_waits_for_one_answer_and_no_longer(
+    world, canary, monkeypatch
+):
+    monkeypatch.setattr(canaries, "ASK_SECONDS", 0.3)
+    following(world, canary, wait_seconds=10.0)
+    ref = await missed(world, 600_000)
+    canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
+    async with world.running():
+        await until(lambda: world.status.get("canary", {}).get("blamed") == [ref.entry_index])
+        await stays(lambda: not world.gate.blocks("bad.example.org"), looks=20)
+    (world.state_dir / "canary-blame").unlink()
+    canary.is_away = True
+    async with world.running():
+        await until(lambda: world.gate.blocks("bad.example.org"))
+
+
+async def test_a_file_of_blame_that_is_garbage_blames_nothing(world, canary, monkeypatch):
+    monkeypatch.setattr(canaries, "ASK_SECONDS", 0.2)
     following(world, canary)
     await blamed_and_restarted(world, canary)
+    canary.is_away = True
     for text in (b"1 yesterday\n", b"1\n", b"\xff"):
         (world.state_dir / "canary-blame").write_bytes(text)
         assert BlameFile(KeptFiles(world.state_dir)).read() == {}
@@ -230,7 +285,7 @@ async def test_a_gate_that_forgot_all_gets_what_is_old_without_a_canary(world, c
         canary.is_away = True
         world.gate.restart()
         await until(lambda: world.gate.blocks("bad.example.org"))
-    world.clock.advance(canaries.OLD_MS + 1)
+    world.clock.advance(canaries.BLAME_MS_MAX + 1)
     world.gate.restart()
     async with world.running():
         await until(lambda: world.gate.blocks("bad.example.org"))

@@ -19,6 +19,7 @@ from enforcer.app.report_document import FORMAT, Sheet, document, to_csv, to_jso
 from enforcer.app.report_html import to_html
 from enforcer.app.report_words import Language, Words
 from enforcer.backends import durable
+from enforcer.backends.batch_files import BatchFiles
 from enforcer.backends.keys import verify
 from enforcer.core import fields
 from enforcer.core.checkpoint import open_checkpoint
@@ -77,7 +78,16 @@ def report_directory(
     kept = kept_attestations(directory / "attestations")
     ledger = open_ledger(directory, trust)
     note = (ledger.checkpoint_note or b"").decode("utf-8")
-    report = make_report(ledger, ledger.size, trust, kept, verify, period, progress)
+    report = make_report(
+        ledger,
+        ledger.size,
+        trust,
+        kept,
+        verify,
+        period,
+        progress,
+        batches=BatchFiles(directory / "batches"),
+    )
     return Sheet(report, trust, note, Words(language, period.utc_offset_minutes))
 
 
@@ -144,7 +154,16 @@ def check_report(
         return [Difference("ledger.root_sha256", claim.root_sha256, root, Severity.VIOLATION)]
     if problem := _problem(claim, note, trust):
         return [Difference("ledger.checkpoint", problem, root, Severity.VIOLATION)]
-    report = make_report(ledger, claim.size, trust, kept, verify, period, progress)
+    report = make_report(
+        ledger,
+        claim.size,
+        trust,
+        kept,
+        verify,
+        period,
+        progress,
+        batches=BatchFiles(directory / "batches"),
+    )
     words = Words(Language(claim.language), period.utc_offset_minutes)
     return list(differences(said, document(Sheet(report, trust, note, words))))
 

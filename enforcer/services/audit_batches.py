@@ -31,6 +31,19 @@ ALL_KEPT_MS: Final = 30 * DAY_MS
 _MARK: Final = AttestationsRecorded.TYPE.encode("ascii")
 
 
+def recorded_in(ledger: LedgerFiles) -> Iterator[tuple[int, AttestationsRecorded]]:
+    """Yield the entries that name batches, with their indices."""
+    for index, leaf in enumerate(ledger.entries(0, ledger.size)):
+        if _MARK not in leaf:
+            continue
+        try:
+            payload = parse_payload(parse(leaf).envelope)
+        except EnforcerError:
+            continue  # the fold says what is wrong with it
+        if isinstance(payload, AttestationsRecorded):
+            yield index, payload
+
+
 @dataclass(slots=True)
 class _Recorded:
     index: int
@@ -60,15 +73,7 @@ class BatchAudit:
 
     def expect(self, ledger: LedgerFiles) -> None:
         """Look through the ledger for the entries that name batches."""
-        for index, leaf in enumerate(ledger.entries(0, ledger.size)):
-            if _MARK not in leaf:
-                continue
-            try:
-                payload = parse_payload(parse(leaf).envelope)
-            except EnforcerError:
-                continue  # the fold says what is wrong with it
-            if isinstance(payload, AttestationsRecorded):
-                self._to_open.append(_Recorded(index, payload))
+        self._to_open = [_Recorded(*each) for each in recorded_in(ledger)]
         self._last_of = {each.day: each.index for each in self._to_open}
         self._to_open.sort(key=lambda each: -each.payload.read_from_size)
 

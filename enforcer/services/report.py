@@ -19,8 +19,9 @@ from enforcer.core.state import State, in_force
 from enforcer.core.table import OrderRow, PolicyRef
 from enforcer.core.trust import Trust
 from enforcer.errors import IntegrityError, NotFoundError
-from enforcer.ports import LedgerFiles
+from enforcer.ports import Batches, LedgerFiles
 from enforcer.services.audit import Progress
+from enforcer.services.audit_batches import recorded_in
 from enforcer.services.audit_claims import KeptAttestation
 from enforcer.services.report_chronicle import Chronicle
 from enforcer.services.report_facts import is_restricted
@@ -81,8 +82,12 @@ def make_report(
     verify: Verify,
     period: Period,
     progress: Progress | None = None,
+    *,
+    batches: Batches | None = None,
 ) -> Report:
     """Compute the report from the first `size` entries, at most ``files.size``.
+
+    What nodes attested is in `kept`, and in those of `batches` that these entries name.
 
     Raises:
         IntegrityError: an entry cannot be read, or the entries are not under the ledger's root.
@@ -90,7 +95,10 @@ def make_report(
     """
     if size == 0:
         raise NotFoundError("the ledger is empty", advice="Name a ledger that has entries.")
-    nodes, state, tree = NodeWatch(kept, period.to_ms), trust.genesis(verify), CompactRange()
+    named = recorded_in(files) if batches is not None else ()
+    recorded = [payload for index, payload in named if index < size]
+    nodes = NodeWatch(kept, period.to_ms, recorded, batches)
+    state, tree = trust.genesis(verify), CompactRange()
     chronicle, tally = Chronicle(nodes), Tally(period)
     is_open, leaf = True, b""
     for index, leaf in enumerate(files.entries(0, size)):

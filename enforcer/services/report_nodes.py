@@ -1,7 +1,8 @@
 """From attestations to facts: when an order took effect at a node, and when it was gone there.
 
 A time counts only between two attestations of one node, before and after: without the one before
-nobody knows whether the one after was the first. What is not validly signed by a registered node
+nobody knows whether the one after was the first. Those in recorded batches count as those that lie
+beside the ledger do, each once. What is not validly signed by a registered node
 about this very history is left out and counted; whether the table that a node attests is the
 right one is for ``audit verify``. An order that a node leaves out by its operator's
 decision never counts as late there.
@@ -9,9 +10,11 @@ decision never counts as late there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from enforcer.core.attestation import (
@@ -21,10 +24,13 @@ from enforcer.core.attestation import (
     NotEnforced,
     parse_attestation,
 )
+from enforcer.core.attested import AttestationsRecorded
+from enforcer.core.batch import parse_batch
 from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
 from enforcer.core.key import Role
 from enforcer.core.state import KeyRecord, OrderRecord, State
 from enforcer.errors import EnforcerError
+from enforcer.ports import Batches
 from enforcer.services.audit_claims import KeptAttestation
 from enforcer.services.plan import is_concerned
 from enforcer.services.report_facts import Fact, What
@@ -59,13 +65,26 @@ class _Node:
 class NodeWatch:
     """Reads each attestation at its own ledger size, while the ledger is folded."""
 
-    def __init__(self, kept: Sequence[KeptAttestation], until_ms: int) -> None:
-        """Read those of `kept` that speak of a time before `until_ms`."""
+    def __init__(
+        self,
+        kept: Sequence[KeptAttestation],
+        until_ms: int,
+        recorded: Iterable[AttestationsRecorded] = (),
+        batches: Batches | None = None,
+    ) -> None:
+        """Read those of `kept`, and of what `batches` has, that speak of a time before `until_ms`.
+
+        `recorded` is what the ledger says of batches.
+        """
         self.left_out = 0
         """How many cannot be believed, or cannot be read."""
-        self._kept = sorted(kept, key=lambda each: (each.ledger_size, each.place), reverse=True)
+        self._kept = [(each.ledger_size, each.place, each) for each in kept]
+        heapify(self._kept)
+        self._batches = batches
+        self._recorded = sorted(recorded, key=lambda each: -each.read_from_size)
+        """What of batches is still to be opened, the one of the least size last."""
         self._until_ms = until_ms
-        self._hashes: list[bytes] = []
+        self._hashes: set[bytes] = set()
         self._nodes: dict[str, _Node] = {}
         self._changes: list[_Change] = []
 
@@ -89,8 +108,10 @@ class NodeWatch:
 
     def attested(self, state: State, root: Callable[[], bytes]) -> Iterator[Fact]:
         """Yield what attestations for exactly this size and root say."""
-        while self._kept and self._kept[-1].ledger_size <= state.size:
-            kept = self._kept.pop()
+        while self._recorded and self._recorded[-1].read_from_size <= state.size:
+            self._open(self._recorded.pop())
+        while self._kept and self._kept[0][0] <= state.size:
+            kept = heappop(self._kept)[2]
             try:
                 envelope = parse_envelope(kept.read())
                 said = parse_attestation(envelope)
@@ -108,8 +129,30 @@ class NodeWatch:
             ):
                 self.left_out += 1
                 continue
-            self._hashes.append(sha256(format_envelope(envelope)).digest())
+            digest = sha256(format_envelope(envelope)).digest()
+            if digest in self._hashes:  # in a batch, and beside the ledger
+                continue
+            self._hashes.add(digest)
             yield from self._said(state, said, t_ms, key.registration.operator or "")
+
+    def _open(self, recorded: AttestationsRecorded) -> None:
+        """Take in what a batch has, if it is here and is what was signed."""
+        if self._batches is None:
+            return
+        try:
+            data = self._batches.read(recorded.until_ms, recorded.batch_sha256)
+            envelopes = parse_batch(data)
+        except EnforcerError:
+            return  # the report says what it rests on; that it is gone is for the audit to find
+        for at, envelope in enumerate(envelopes):
+            try:
+                size = parse_attestation(envelope).ledger_size
+            except EnforcerError:
+                self.left_out += 1
+                continue
+            place = f"batch {recorded.batch_sha256} {at:05}"
+            kept = KeptAttestation(place, size, partial(format_envelope, envelope))
+            heappush(self._kept, (size, place, kept))
 
     def _said(self, state: State, said: Attestation, t_ms: int, operator: str) -> Iterator[Fact]:
         index = state.size - 1

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.app.audit import audit_directory
+from enforcer.app.audit import audit_directory, kept_attestations
 from enforcer.app.audit_archive import audit_copy, export_archive
 from enforcer.backends.batch_files import ALL_KEPT_MS, BatchFiles
 from enforcer.backends.kept_files import KeptFiles
+from enforcer.backends.keys import verify
 from enforcer.core.attestation import GateState, NotEnforced, Omission
 from enforcer.core.attested import AttestationsRecorded, Exceptional, NodeException
 from enforcer.core.batch import format_batch, parse_batch, root_of
@@ -26,6 +27,8 @@ from enforcer.services.attestations import Attestations
 from enforcer.services.attested import AttestedRecorder
 from enforcer.services.findings import Code, Severity
 from enforcer.services.fleet import Fleet
+from enforcer.services.report import make_report
+from enforcer.services.report_period import explicit
 from tests.control import Desk, trust_of
 from tests.ledgers import Archive, only
 from tests.people import Land, Person, seal
@@ -370,3 +373,34 @@ def test_a_batch_file_that_unpacks_to_too_much_or_to_other_octets_is_refused(tmp
     monkeypatch.setattr("enforcer.backends.batch_files.BATCH_BYTES_MAX", 9_999)
     with pytest.raises(IntegrityError):
         batches.read(7, name)
+
+
+def report(desk, kept=(), batches=None):
+    """Return what the report of the desk's whole time says of its nodes."""
+    end_ms = desk.land.now_ms + 1
+    return make_report(
+        desk.files,
+        desk.files.size,
+        trust_of(desk.land),
+        kept,
+        verify,
+        explicit(None, desk.land.now_ms - 365 * DAY_MS, end_ms, 0),
+        batches=batches,
+    )
+
+
+async def test_a_report_reads_the_recorded_batches_where_they_are_and_each_word_once(desk):
+    await desk.attest()
+    await desk.recorded()
+    desk.land.now_ms += 1_000
+    await desk.attest(*NODES, gate=GateState.DIFFERS)
+    await desk.recorded()
+    beside = kept_attestations(desk.path / "attestations")
+    both = report(desk, beside, desk.batches)
+    assert both == report(desk, beside), "what lies beside the ledger is in the batches too"
+    assert both.attestations == 9
+    assert report(desk, (), desk.batches) == both
+    assert report(desk, (), None).attestations == 0
+    (oldest, _) = sorted((desk.path / "batches").iterdir())
+    oldest.write_bytes(b"altered")
+    assert report(desk, (), desk.batches).attestations == 4

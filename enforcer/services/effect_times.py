@@ -7,6 +7,7 @@ attestation named it; and what cannot be looked at stays as it was known.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -27,15 +28,24 @@ class EffectTimes:
         self._held: dict[int, OrderRow] | None = None
         """What was enforced at the last look, by entry index."""
         self._times: dict[int, EffectTime] = {}
+        self._sizes: dict[int, int] = {}
+        """How many entries stood behind the last change of an order's time."""
 
     def remember(self, times: Iterable[EffectTime]) -> None:
         """Take in what an earlier process of this node attested."""
         self._times = {each.order_index: each for each in times}
 
     def look(
-        self, t_ms: int, enforced: Mapping[int, OrderRow], unknown: Collection[int] = ()
+        self,
+        t_ms: int,
+        enforced: Mapping[int, OrderRow],
+        unknown: Collection[int] = (),
+        ledger_size: int = 0,
     ) -> None:
-        """Take in what is enforced at `t_ms`; of the orders in `unknown` nobody can say."""
+        """Take in what is enforced at `t_ms`, by so many entries.
+
+        Of the orders in `unknown` nobody can say.
+        """
         held, now = self._held, dict(enforced)
         if held is None:
             self._held = now
@@ -45,25 +55,35 @@ class EffectTimes:
                 now.setdefault(index, held[index])
         for index in now.keys() - held.keys():
             self._times[index] = EffectTime(index, t_ms, None)
+            self._sizes[index] = ledger_size
         for index in held.keys() - now.keys():
             out_at_ms = min(t_ms, held[index].until_ms)  # a gate ends what has expired by itself
             former = self._times.get(index, EffectTime(index, None, None))
             self._times[index] = replace(former, out_at_ms=out_at_ms)
+            self._sizes[index] = ledger_size
         self._held = now
 
-    def newest(self, now_ms: int, at_ms: int) -> tuple[EffectTime, ...]:
+    def newest(
+        self, now_ms: int, at_ms: int, ledger_size: int = sys.maxsize
+    ) -> tuple[EffectTime, ...]:
         """Return what an attestation for `at_ms`, not after now, can say of them, ascending.
 
         Forgets what is too old, and what a clock that was far ahead, and has been set right, gave
-        a time to come. What is later than clocks may differ is for the next attestation: a plan
-        may be of before the clock was set ahead.
+        a time to come. For the next attestation is what came by entries that this one does not
+        cover, since it may not even know the order; and what is later than clocks may differ: a
+        plan may be of before the clock was set ahead.
         """
         since_ms, until_ms = now_ms - EFFECT_AGE_MS_MAX, now_ms + CLOCKS_APART_MS_MAX
         recent = [each for each in self._times.values() if since_ms < each.changed_at_ms < until_ms]
         recent.sort(key=lambda each: (each.changed_at_ms, each.order_index))
         self._times = {each.order_index: each for each in recent[-EFFECTS_MAX:]}
+        self._sizes = {at: size for at, size in self._sizes.items() if at in self._times}
         latest_ms = at_ms + CLOCKS_APART_MS_MAX
-        told = {at: each for at, each in self._times.items() if each.changed_at_ms <= latest_ms}
+        told = {
+            at: each
+            for at, each in self._times.items()
+            if each.changed_at_ms <= latest_ms and self._sizes.get(at, 0) <= ledger_size
+        }
         return tuple(told[index] for index in sorted(told))
 
 

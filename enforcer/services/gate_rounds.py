@@ -91,9 +91,11 @@ class GateRounds:
         t_ms, firewall = self._time.now_ms(), self._firewall
         at_firewall = firewall.enforced if firewall is not None else frozenset()
         if report is not None:
-            self.effects.look(t_ms, *enforced_by(report, t_ms, at_firewall))
+            enforced = enforced_by(report, t_ms, at_firewall)
+            self.effects.look(t_ms, *enforced, report.ledger_size)
         elif not self._enforcer.has_gate and self.shown is not None:
-            self.effects.look(t_ms, *enforced_alone(self.shown.rows, t_ms, at_firewall))
+            enforced = enforced_alone(self.shown.rows, t_ms, at_firewall)
+            self.effects.look(t_ms, *enforced, self.shown.ledger_size)
 
     async def run(self) -> None:
         """Keep the gate in step; it never returns."""

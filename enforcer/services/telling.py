@@ -95,7 +95,9 @@ class Teller:
         if told.plan is None:
             return True
         firewall = self._firewall.word(told.plan) if self._firewall else FirewallWord()
-        effects = self._rounds.effects.newest(self._time.now_ms(), told.plan.t_ms)
+        effects = self._rounds.effects.newest(
+            self._time.now_ms(), told.plan.t_ms, told.plan.ledger_size
+        )
         return self._attester.presses(told.plan, told.state, firewall, effects)
 
     async def _attest(self) -> None:
@@ -111,7 +113,7 @@ class Teller:
         # Before a word is out: a clock stepped back must not take back what it says.
         if self._time.is_due(plan.next_change_ms):
             await asyncio.to_thread(self._time.keep)
-        effects = self._rounds.effects.newest(self._time.now_ms(), plan.t_ms)
+        effects = self._rounds.effects.newest(self._time.now_ms(), plan.t_ms, plan.ledger_size)
         if not self._attester.is_due(plan, told.state, firewall, effects, is_settled=is_settled):
             return
         # The replica may be ahead of what is attested.

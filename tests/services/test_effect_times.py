@@ -50,6 +50,16 @@ def newest(times: EffectTimes, t_ms: int) -> tuple[EffectTime, ...]:
     return times.newest(t_ms, t_ms)
 
 
+def test_what_came_by_entries_that_a_word_does_not_cover_is_left_to_the_next():
+    times = EffectTimes()
+    times.look(T0_MS, {}, (), 10)
+    times.look(T0_MS + 5, rows(7), (), 11)
+    times.look(T0_MS + 9, rows(7, 8), (), 12)
+    now = T0_MS + 9, T0_MS + 4
+    assert [each.order_index for each in times.newest(*now, 11)] == [7]
+    assert [each.order_index for each in times.newest(*now, 12)] == [7, 8]
+
+
 def test_what_comes_and_goes_has_the_time_of_the_look_that_showed_it():
     times = seen((5, rows(7)), (9, rows(7, 8)), (12, rows(8)))
     assert newest(times, T0_MS + 20) == (

@@ -110,9 +110,9 @@ def trust_of(land: Land, log: Log) -> Trust:
     return Trust(land.origin, log.vkey.text, land.state.roots)
 
 
-def open_copy(path: Path, log: Log) -> TileLedger:
+def open_copy(path: Path, log: Log, *, is_copy: bool = True) -> TileLedger:
     return TileLedger.open(
-        path, origin=log.origin, vkey=log.vkey, verify=verify, writer=True, is_copy=True
+        path, origin=log.origin, vkey=log.vkey, verify=verify, writer=True, is_copy=is_copy
     )
 
 

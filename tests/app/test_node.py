@@ -55,7 +55,7 @@ class Host:
         self.log = Log(ORIGIN)
         self.redis = Redis.from_url(redis.url)
         self.publisher = RedisFeedPublisher(redis.url, ORIGIN)
-        self.book = open_copy(folder / "book", self.log)
+        self.book = open_copy(folder / "book", self.log, is_copy=False)
         self.authority = Authority.create(ORIGIN)
         with (
             socket.create_server(("127.0.0.1", 0)) as free,

@@ -103,7 +103,7 @@ def officer(stage, second):
     """Return the client.toml of the officer of two nodes, and one whose control plane is away."""
     config = Path(stage.person(OFFICER))
     nodes = json.dumps([str(stage.node_address), str(second.address)])
-    text = re.sub("^nodes = .*\n", "", config.read_text(), flags=re.M)
+    text = re.sub("^nodes = .*\n", "", config.read_text(), flags=re.MULTILINE)
     text = f"nodes = {nodes}\n{text}"
     paths = config.with_name("two.toml"), config.with_name("two-cut-off.toml")
     paths[0].write_text(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from enforcer.backends.child import tied_to_parent
 
-START_SECONDS_MAX = 10.0
+START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
 TAIL_LINES = 15
 

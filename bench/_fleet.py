@@ -12,7 +12,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from threading import Event, Thread
+from typing import Any, Self
 
 from enforcer.app.acts import signed, write_act
 from enforcer.app.keys import KeyRequest, make_request, new_key, registration
@@ -187,6 +188,32 @@ def memory_mb(pid: int, field: str = "Pss") -> float:
     match = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
     own = int(match[1]) * 1_024 / 1e6 if match else 0.0
     return own + sum(memory_mb(child, field) for child in children(pid))
+
+
+class Peak:
+    """The most memory, in MB of 10^6 octets by PSS, that a process and its children have meanwhile.
+
+    Looked at ten times a second: what lasts shorter may be missed.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.mb = 0.0
+        self._pid = pid
+        self._ended = Event()
+        self._looking = Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._looking.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._looking.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.1):
+            with suppress(FileNotFoundError, ProcessLookupError):  # a child that has just ended
+                self.mb = max(self.mb, memory_mb(self._pid))
 
 
 def children(pid: int) -> list[int]:

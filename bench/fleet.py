@@ -27,7 +27,7 @@ from threading import Thread
 import redis
 
 from bench import Row, median_row
-from bench._fleet import Fleet, cpu_seconds, memory_mb
+from bench._fleet import Fleet, Peak, cpu_seconds, memory_mb
 from bench._moments import first
 from bench.path import SETTLING_SECONDS
 from enforcer.core.order import OrderRef
@@ -184,8 +184,17 @@ def together(
 
 def load(fleet: Fleet, probe: Probe, rows: list[Row]) -> tuple[OrderRef, list[str]]:
     """Have the large order in force; return it and some of its names."""
-    tell(f"proposing {NAMES:,} names")
     names = sorted(f"{sha256(b'%d' % at).hexdigest()[:14]}.com" for at in range(NAMES))
+    with Peak(fleet.programs["node"].pid) as peak:
+        ref = load_now(fleet, probe, names, rows)
+    said = "memory: the full node's agent with its workers, while it reads and compiles them, PSS"
+    rows.append(Row(f"{said}, highest", peak.mb, "MB"))
+    return ref, names
+
+
+def load_now(fleet: Fleet, probe: Probe, names: list[str], rows: list[Row]) -> OrderRef:
+    """Propose and approve the large order, and wait until all have it."""
+    tell(f"proposing {NAMES:,} names")
     ref = fleet.propose(b"".join(f"exact {name}\n".encode() for name in names))
     fleet.await_step("every node has read the proposal", 120)
     fleet.wait_until(lambda: not fleet.node_status()["missing_lists"], "the list is there", 120)
@@ -197,7 +206,7 @@ def load(fleet: Fleet, probe: Probe, rows: list[Row]) -> tuple[OrderRef, list[st
     rows.append(Row("names in force", len(names), ""))
     rows.append(Row("approval of them answered → in force at the gate", blocked - answered, "s"))
     fleet.await_step("every node is in step", 120)
-    return ref, names
+    return ref
 
 
 def small(fleet: Fleet, probe: Probe, at: int, targets: int, begun: Times, ended: Times) -> None:

@@ -20,7 +20,6 @@ OBEYED_FOLDER: Final = "kept-stops"
 WAITING_FOLDER: Final = "waiting-stops"
 WAITING_MAX: Final = 256
 WAITING_PER_PERSON_MAX: Final = 16
-"""When one more comes, the same person's oldest goes."""
 EARLY_PER_PATH_MAX: Final = 256
 """When one more comes, the same path's oldest goes."""
 
@@ -83,23 +82,22 @@ class WaitingRoom:
         """Tell whether a stop waits, by its payload's hash."""
         return sha256 in self._stops
 
-    def put(self, stop: KeptStop) -> KeptStop | None:
-        """Let a stop wait; return the one that has to go for it, if one has to.
+    def put(self, stop: KeptStop) -> None:
+        """Let a stop wait.
 
         Raises:
-            UnavailableError: the room is full of other persons' stops.
+            UnavailableError: the person's part of the room is full, or the room: what was answered
+                does not go for what comes.
         """
-        own = [each for each in self._stops.values() if each.person_id == stop.person_id]
-        leaves = own[0] if len(own) == WAITING_PER_PERSON_MAX else None
-        if leaves is not None:
-            del self._stops[leaves.sha256]
-        elif len(self._stops) >= WAITING_MAX:
+        own = sum(each.person_id == stop.person_id for each in self._stops.values())
+        if own >= WAITING_PER_PERSON_MAX or len(self._stops) >= WAITING_MAX:
+            of = f" of {stop.person_id}" if own >= WAITING_PER_PERSON_MAX else ""
+            waiting = own if of else len(self._stops)
             raise UnavailableError(
-                f"{WAITING_MAX} stops wait here for orders that this node has not read of",
+                f"{waiting} stops{of} wait here for orders that this node has not read of",
                 advice="Send it to the control plane, or here again once the order is known.",
             )
         self._stops[stop.sha256] = stop
-        return leaves
 
     def take_all(self) -> list[KeptStop]:
         """Empty the room."""

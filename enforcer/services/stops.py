@@ -180,10 +180,8 @@ class StopKeeper:
     def _wait(self, stop: KeptStop) -> None:
         if stop.sha256 in self._waiting:
             return
-        leaves = self._waiting.put(stop)
+        self._waiting.put(stop)
         self._unsaved[stop.waiting_file] = stop
-        if leaves is not None:
-            self._unsaved[leaves.waiting_file] = None
         _log.warning("keeps a stop for later", order_id=stop.order_id, stop=stop.sha256)
 
     def _prove(self, state: State) -> None:

@@ -109,6 +109,7 @@ class Host:
         return True
 
     def start(self) -> None:
+        (self.folder / "state" / "status.json").unlink(missing_ok=True)  # its last life's words
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(
                 tied_to_parent([*RUN, str(self.folder / "node.toml")]),

@@ -298,12 +298,19 @@ def test_machines_and_others_who_stop_nothing_cannot_wait(land, keeper):
         offer(keeper, land, OrderRef("XX-2026-000001", 2**40, "0" * 64), by=land.node)
 
 
-def test_one_person_who_floods_the_room_loses_only_the_own_stops(land, keeper, files):
+def test_one_person_who_floods_the_room_takes_nobodys_place_and_loses_nothing_answered(
+    land, keeper, files
+):
     ref, envelope = ref_of(land, land.order())
-    assert offer(keeper, land, ref) is StopOutcome.KEPT
+    assert offer(keeper, land, ref, by=land.stranger) is StopOutcome.KEPT
     for number in range(300):
         junk = OrderRef("XX-2026-000001", 2**40 + number, "0" * 64)
-        offer(keeper, land, junk, by=land.stranger)
+        if number < kept_stops.WAITING_PER_PERSON_MAX - 1:
+            assert offer(keeper, land, junk, by=land.stranger) is StopOutcome.KEPT
+        else:
+            with pytest.raises(UnavailableError, match=f"16 stops of {land.stranger.person_id}"):
+                offer(keeper, land, junk, by=land.stranger)
+    assert offer(keeper, land, replace(ref, entry_index=2**40)) is StopOutcome.KEPT
     keeper.save()
     assert len(files) == kept_stops.WAITING_PER_PERSON_MAX + 1
     land.record(envelope)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import closing
 
@@ -26,6 +27,7 @@ from enforcer.errors import UnavailableError
 from enforcer.ports import FirewallCount, GateMode, GateReport, Histogram
 from enforcer.services.canaries import CanaryView
 from enforcer.services.effect_history import Latencies
+from enforcer.services.fleet_walk import FleetTotals
 from enforcer.services.follow import FeedHealth, FeedState
 from enforcer.services.node_view import Applied, FirewallView, NodeView
 from enforcer.services.paths import PathState, PathView
@@ -369,7 +371,7 @@ def test_all_that_a_real_gate_counts_is_shown(tmp_path):
 
 
 def test_every_metric_that_the_dashboard_asks_for_is_there():
-    fleet = FleetView(0, 0, (), {}, Latencies(), Latencies(), {})
+    fleet = FleetView(0, 0, FleetTotals(0, Counter(), ()), {}, Latencies(), Latencies(), {})
     shown = {name for name, *_ in (*samples(expose(VIEW)), *samples(expose_fleet(fleet)))}
     shown.add("enforcer_fleet_node_exception")  # of no node here
     asked = set()

@@ -367,6 +367,7 @@ async def kill_at_random(host: Host, seed: int, rounds: int) -> None:
                     obeyed.add(ref.entry_index)
             seen = max(seen, host.size)
         host.end(signal.SIGKILL)
+    before = len(host.said)  # a worker whose agent was killed may say so
     host.start()
     await host.reached()
     await until(lambda: host.status["feed"]["state"] == "OK")
@@ -380,7 +381,7 @@ async def kill_at_random(host: Host, seed: int, rounds: int) -> None:
     assert host.size >= seen
     assert host.status["ledger"]["root_sha256"] == host.book.root.hex()
     assert host.end() == 0
-    assert "Traceback" not in host.said
+    assert "Traceback" not in host.said[before:]
 
 
 async def test_an_agent_killed_at_random_moments_has_lost_nothing_it_answered(host):

@@ -139,9 +139,10 @@ def test_who_approves_reads_the_targets_and_the_reasons_first(run, stage, order,
 def away(stage, identity):
     """Return a client.toml of a person whose control plane does not answer."""
     config = stage.installation.person(identity) / "client.toml"
-    port = config.read_text().partition("127.0.0.1:")[2].partition('"')[0]
     path = config.with_name("away.toml")
-    path.write_text(config.read_text().replace(f"127.0.0.1:{port}", "127.0.0.1:1"))
+    text, places = re.subn('(?m)^address = ".*"$', 'address = "127.0.0.1:1"', config.read_text())
+    assert places == 1, text
+    path.write_text(text)
     return path
 
 

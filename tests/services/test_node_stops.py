@@ -26,6 +26,7 @@ async def test_a_stop_is_obeyed_before_it_is_logged_and_attested_as_such(world):
         await until(lambda: stopped_here(world) == [ref.entry_index])
         (omission,) = world.attested.omissions
         assert omission.reason is NotEnforced.STOPPED_UNLOGGED
+        await until(lambda: world.status["unlogged_stops"])  # told a moment after it is attested
         assert omission.act_payload_sha256 == world.status["unlogged_stops"][0]["stop"]
         assert world.attested.table_digest == world.expected_digest(world.attested)
         await until(lambda: world.control.stops == [stop])

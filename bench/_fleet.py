@@ -32,7 +32,6 @@ from tests.e2e.programs import Program
 CLOCK_TICKS = 100
 START_SECONDS_MAX = 300.0
 STEP_SECONDS_MAX = 60.0
-LIGHT_NICE = 10
 PLANNED = ("planned_size", "planned_at_ms")
 
 
@@ -153,13 +152,13 @@ class Fleet(Installation):
         return [at_ms for planned_size, at_ms in planned if planned_size == size]
 
     def yield_to_others(self) -> None:
-        """Give the light nodes less of the processors (nice 10), for good: they stand for other
-        machines, which take nothing from this one.
+        """Give the light nodes only what the others leave of the processors (SCHED_IDLE), for
+        good: they stand for other machines, which take nothing from this one.
         """
         for name in self.light:
             for pid in (self.programs[name].pid, *children(self.programs[name].pid)):
                 for thread in Path(f"/proc/{pid}/task").iterdir():
-                    os.setpriority(os.PRIO_PROCESS, int(thread.name), LIGHT_NICE)
+                    os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
     def traffic(self) -> tuple[int, int]:
         """Return the octets that nodes have got from Redis and sent to it, TLS's own included."""

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from enforcer.core.attestation import NotEnforced
 from enforcer.core.envelope import format_envelope, parse_envelope
-from enforcer.errors import ConflictError, InputError, RefusedError
+from enforcer.errors import ConflictError, InputError, RefusedError, UnavailableError
 from enforcer.services.stops import StopOutcome
 from tests.node_world import BAD, WORSE, blocking, holds, omitted, stays, stopped_here, until
 from tests.people import Person, Role, seal
@@ -114,9 +114,11 @@ async def test_stops_for_orders_to_come_are_bounded(world):
         await world.publish()
         await until(lambda: world.status.get("ledger", {}).get("size") == 7)
         ref = world.land.propose(BAD)
-        for number in range(30):
+        for number in range(16):
             later = replace(ref, entry_index=ref.entry_index + number)
             assert await node.offer_stop(world.stop_bytes(later)) is StopOutcome.KEPT
+        with pytest.raises(UnavailableError, match="16 stops of"):
+            await node.offer_stop(world.stop_bytes(replace(ref, entry_index=1_000)))
         assert len(list((world.state_dir / "waiting-stops").iterdir())) == 16
 
 

@@ -219,7 +219,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         view = self._reader.get("", news.order_index)
         return order_pb2.WatchOrdersResponse(
             orders=translate.orders_to_messages([view], self._ledger.state.policy),
-            news=fleet_messages.news(news, await self._fleet.order(view.record)),
+            news=fleet_messages.news(news, await self._fleet.order(view.record, is_news=True)),
         )
 
     def _signed(self, data: bytes, context: Context) -> Envelope:

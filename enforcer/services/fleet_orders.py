@@ -94,9 +94,17 @@ class FleetOrders:
         """Over all orders and nodes, since this process began."""
         fleet.on_word(self._note)
 
-    async def order(self, order: OrderRecord) -> OrderFleet:
-        """Return how an order stands at every node."""
-        return await self._walk.shared(("order", order.index), partial(self._over_all, order.index))
+    async def order(self, order: OrderRecord, *, is_news: bool = False) -> OrderFleet:
+        """Return how an order stands at every node; news go before what is asked for.
+
+        Raises:
+            UnavailableError: too many ask about other orders.
+        """
+        return await self._walk.shared(
+            ("order", order.index, is_news),
+            partial(self._over_all, order.index),
+            is_first=is_news,
+        )
 
     async def _over_all(self, order_index: int) -> OrderFleet:
         order = self._ledger.state.orders[order_index]

@@ -2,7 +2,8 @@
 
 One walk goes at a time, whoever asked: so many who ask hold the event loop no longer than one.
 Who asks the same while a walk waits for its turn gets that one's answer, never that of a walk
-which had begun before. A node counts as it stands when it is looked at.
+which had begun before. One that nobody waits for any more ends, begun or not. A node counts as it
+stands when it is looked at.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
 from enforcer.core.attested import Exceptional
+from enforcer.errors import UnavailableError
 from enforcer.services.exceptions import node_of
 from enforcer.services.fleet import Fleet, NodeStanding
 from enforcer.services.ledger import Ledger
@@ -24,6 +27,8 @@ NODES_AT_ONCE: Final = 32
 """Some 20 µs each."""
 KEYS_AT_ONCE: Final = 1_024
 NAMED_MAX: Final = 100
+WALKS_WAITING_MAX: Final = 256
+"""More than one caller can have asked for."""
 
 T = TypeVar("T")
 
@@ -44,6 +49,15 @@ class FleetTotals:
         return sum(self.counts.values())
 
 
+@dataclass(slots=True, eq=False)
+class _Walk:
+    """One walk, begun or not."""
+
+    task: asyncio.Task[Any]
+    askers: int = 0
+    """How many wait for what it finds."""
+
+
 class FleetWalk:
     """Walks over the nodes of one ledger; use it from one event loop."""
 
@@ -51,18 +65,43 @@ class FleetWalk:
         self._ledger = ledger
         self._fleet = fleet
         self._turn = asyncio.Lock()
-        self._next: dict[Hashable, asyncio.Task[Any]] = {}
+        self._line = asyncio.Lock()
+        """Who holds it is the only one of those in line who waits for a turn."""
+        self._next: dict[Hashable, _Walk] = {}
         """Walks that have not begun, by what was asked."""
 
     async def totals(self) -> FleetTotals:
         """Count all nodes by how they stand."""
-        return await self.shared("totals", self._count)
+        return await self.shared("totals", self._count, is_first=True)
 
-    async def shared(self, asked: Hashable, walk: Callable[[], Awaitable[T]]) -> T:
-        """Return what a walk finds that begins after this call; one for all who ask the same."""
-        if asked not in self._next:
-            self._next[asked] = asyncio.create_task(self._in_turn(asked, walk))
-        found: T = await asyncio.shield(self._next[asked])
+    async def shared(
+        self, asked: Hashable, walk: Callable[[], Awaitable[T]], *, is_first: bool = False
+    ) -> T:
+        """Return what a walk finds that begins after this call; one for all who ask the same.
+
+        One that is first waits for the walk that goes on, and not for those in line: only for what
+        cannot be asked for at will.
+
+        Raises:
+            UnavailableError: too many walks wait for their turn.
+        """
+        if (mine := self._next.get(asked)) is None:
+            if not is_first and len(self._next) >= WALKS_WAITING_MAX:
+                raise UnavailableError(
+                    f"{len(self._next)} questions about all nodes wait for their answers",
+                    advice="Ask again in a moment; an order without the fleet is told at once.",
+                )
+            mine = _Walk(asyncio.create_task(self._in_turn(asked, walk, is_first)))
+            self._next[asked] = mine
+        mine.askers += 1
+        try:
+            found: T = await asyncio.shield(mine.task)
+        finally:
+            mine.askers -= 1
+            if not mine.askers:
+                mine.task.cancel()
+                if self._next.get(asked) is mine:
+                    del self._next[asked]
         return found
 
     async def standings(self) -> AsyncIterator[NodeStanding]:
@@ -74,8 +113,11 @@ class FleetWalk:
                 at_ms = self._ledger.now_ms()
             yield self._fleet.standing(self._ledger.state, node_id, at_ms)
 
-    async def _in_turn(self, asked: Hashable, walk: Callable[[], Awaitable[T]]) -> T:
-        async with self._turn:
+    async def _in_turn(
+        self, asked: Hashable, walk: Callable[[], Awaitable[T]], is_first: bool
+    ) -> T:
+        line: AbstractAsyncContextManager[None] = nullcontext() if is_first else self._line
+        async with line, self._turn:
             del self._next[asked]
             return await walk()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from enforcer.core.attested import Exceptional
 from enforcer.core.key import Role
-from enforcer.errors import IntegrityError
+from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.services import fleet_walk
 from enforcer.services.fleet import Fleet, Word
 from tests.people import Person, seal
@@ -109,6 +110,71 @@ async def test_one_who_gives_up_ends_nothing_for_the_others(desk):
     await asyncio.sleep(0)
     impatient.cancel()
     assert (await patient).nodes == 5
+
+
+class Questions:
+    """Walks that different questions ask for, and which of them have begun and ended."""
+
+    def __init__(self, desk) -> None:
+        self.walk = desk.walk
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+        self.is_begun = asyncio.Event()
+
+    async def ask(self, count: int) -> list[asyncio.Task[None]]:
+        looks = [partial(self.look, at) for at in range(count)]
+        asked = [asyncio.create_task(self.walk.shared(at, look)) for at, look in enumerate(looks)]
+        await self.is_begun.wait()
+        return asked
+
+    async def look(self, at: int) -> None:
+        self.begun.append(at)
+        self.is_begun.set()
+        async for _ in self.walk.standings():
+            pass
+        self.ended.append(at)
+
+
+async def gone(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_nobody_waits_for_any_more_is_not_walked(desk):
+    crowd(desk, desk.fleet)
+    questions = Questions(desk)
+    asked = await questions.ask(100)
+    await gone(*asked[:60], *asked[61:])
+    await asked[60]
+    assert (questions.begun, questions.ended) == ([0, 60], [60]), "the first ended half-way"
+    assert (await desk.walk.totals()).nodes == STRANGERS + 5
+
+
+async def test_totals_and_news_wait_for_no_more_than_the_walk_that_goes_on(desk):
+    ref = await desk.in_force()
+    crowd(desk, desk.fleet)
+    questions = Questions(desk)
+    asked = await questions.ask(100)
+    await desk.walk.totals()
+    assert questions.ended == [0]
+    await desk.at_nodes.order(desk.ledger.state.orders[ref.entry_index], is_news=True)
+    assert questions.ended == [0, 1], "and who stands in line gets a turn between them"
+    await gone(*asked)
+
+
+async def test_so_many_questions_wait_and_no_more(desk, monkeypatch):
+    monkeypatch.setattr(fleet_walk, "WALKS_WAITING_MAX", 10)
+    crowd(desk, desk.fleet)
+    questions = Questions(desk)
+    asked = await questions.ask(10)
+    late = asyncio.create_task(questions.walk.shared(10, partial(questions.look, 10)))
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError, match="10 questions about all nodes wait"):
+        await desk.walk.shared("another", desk.walk._count)
+    assert (await desk.walk.totals()).nodes == STRANGERS + 5
+    await asyncio.gather(*asked, late)
+    assert questions.ended == list(range(11))
 
 
 async def test_nodes_come_in_order_whether_registered_or_heard(desk, monkeypatch):

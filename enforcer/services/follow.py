@@ -105,7 +105,7 @@ class Follower:
 
     async def _follow(self) -> None:
         while True:
-            path = self._paths.choose()
+            path = self._paths.choose(stays=self._watch.is_midway)
             if self._path not in (None, path):
                 await asyncio.to_thread(self._replica.give_up)
                 self._watch.begins()
@@ -153,6 +153,7 @@ class Follower:
             taken = await asyncio.to_thread(self._take_up, update)
             if taken is not None:
                 await self._accept(taken, path)
+                self._watch.took(update, is_proven=taken.is_whole)
                 return True
             self._is(FeedState.WAITING, "the next entries are recorded ahead of our clock")
         except EnforcerError as error:

@@ -74,6 +74,8 @@ class Pace:
     """Each further pause after that is twice as long, up to this: finding out delays entries."""
     path_slow_seconds: float = 5.0
     """How long the path that is followed may lack what another has proven to have."""
+    path_proof_seconds: float = 300.0
+    """How long Redis may bring entries that no checkpoint proves, while another path has more."""
     clock_wait_seconds: float = 1.0
     """How often entries that are recorded ahead of our clock are looked at again."""
 

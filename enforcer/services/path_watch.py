@@ -15,7 +15,7 @@ from typing import Final
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.note import Note
 from enforcer.errors import EnforcerError, IntegrityError
-from enforcer.ports import FeedUpdate
+from enforcer.ports import WAYPOINT_ENTRIES, FeedUpdate
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
 from enforcer.services.paths import COPIES, REDIS, SYNC, FeedPath, FeedPaths, PathState
@@ -28,6 +28,9 @@ COPIES_TIMES: Final = 672
 PART_ENTRIES_MIN: Final = 256
 PART_BYTES_MIN: Final = 1 << 18
 """So much, of entries that no checkpoint proves yet, is more than nothing."""
+UNPROVEN_ENTRIES_MAX: Final = WAYPOINT_ENTRIES
+UNPROVEN_BYTES_MAX: Final = 64 << 20
+"""More of them are withholding, where there are waypoints: Redis is read from one to the next."""
 
 
 class PathWatch:
@@ -62,6 +65,8 @@ class PathWatch:
         """The size that another path was proven to have, and since when it is not reached here."""
         self._way = (0, 0)
         """Entries and octets that the path that is followed brought since then."""
+        self._unproven: tuple[int, float] | None = None
+        """Octets taken beyond what is proven, and since when; None: there are none."""
 
     @property
     def unheard(self) -> str:
@@ -97,7 +102,22 @@ class PathWatch:
     def begins(self) -> None:
         """Note that another path is followed from now on."""
         self.moves()
-        self._goal = None
+        self._goal = self._unproven = None
+
+    @property
+    def is_midway(self) -> bool:
+        """Whether what the control plane itself brings goes on, and is not proven yet.
+
+        Its stream has no waypoints: to try Redis now would be to ask for all of it again.
+        """
+        is_ahead = self._replica.next_index > self._replica.size
+        is_sync = self._paths.current is not None and self._paths.current.name == SYNC
+        return is_sync and is_ahead and self._idle_since is None
+
+    def took(self, update: FeedUpdate, *, is_proven: bool) -> None:
+        """Note what the replica took, proven or not."""
+        octets, since = self._unproven or (0, self._paths.seconds())
+        self._unproven = None if is_proven else (octets + sum(map(len, update.leaves)), since)
 
     def brings(self, update: FeedUpdate) -> None:
         """Note what came: a part of what a checkpoint covers counts once it is large enough.
@@ -169,36 +189,46 @@ class PathWatch:
     def _look_for_lag(self, path: FeedPath, size: int) -> None:
         """Give up the path that is followed when it brings nothing, and another proves more.
 
-        So, too, when it brings something, and not what the other had some while ago.
+        So, too, when it brings something, and not what the other had some while ago; or much, and
+        no proof of it.
         """
-        now = self._paths.seconds()
         followed = self._paths.current
+        reason = self._lag(path, size, self._paths.seconds())
+        if reason and followed is not None and followed is not path and followed.is_usable:
+            self._paths.fails(followed, PathState.STALE, reason, is_withholding=True)
+
+    def _lag(self, path: FeedPath, size: int, now: float) -> str:
+        """Return why the path that is followed is to be given up; empty: it is not."""
         if self._goal is None or self._replica.size >= self._goal[0] or _is_large(self._way):
             self._goal, self._way = (size, now), (0, 0)
-        is_long = now - self._goal[1] >= self._pace.path_slow_seconds
-        if is_long and followed is not None and followed is not path and followed.is_usable:
-            self._paths.fails(
-                followed,
-                PathState.STALE,
-                f"it is slow: it lacks the {self._goal[0]} entries of {path.name}, and brought "
-                f"{self._way[0]} in {now - self._goal[1]:.0f} s",
-                is_withholding=True,
-            )
-            return
         if self._ahead_since is None or self._ahead_since[0] != self._replica.size:
             self._ahead_since = self._replica.size, now
-        if followed is None or followed is path or self._idle_since is None:
-            return
-        if now - max(self._ahead_since[1], self._idle_since) < self._pace.path_lag_seconds:
-            return
-        if followed.is_usable:
-            self._paths.fails(
-                followed,
-                PathState.STALE,
-                f"it brings nothing, and {path.name} has {size} entries to our "
-                f"{self._replica.size}",
-                is_withholding=True,
+        ahead = f"and {path.name} has {size} entries to our {self._replica.size}"
+        if unproven := self._unproven_words(now):
+            return f"{unproven}, {ahead}"
+        if now - self._goal[1] >= self._pace.path_slow_seconds:
+            return (
+                f"it is slow: it lacks the {self._goal[0]} entries of {path.name}, and brought "
+                f"{self._way[0]} in {now - self._goal[1]:.0f} s"
             )
+        if self._idle_since is None:
+            return ""
+        idle_seconds = now - max(self._ahead_since[1], self._idle_since)
+        is_idle = idle_seconds >= self._pace.path_lag_seconds
+        return f"it brings nothing, {ahead}" if is_idle else ""
+
+    def _unproven_words(self, now: float) -> str:
+        """Return what is too much, or too long, without a proof; empty where nothing is."""
+        entries = self._replica.next_index - self._replica.size
+        if self._paths.current is None or self._paths.current.name != REDIS:
+            return ""
+        if not entries or self._unproven is None:
+            return ""
+        octets, since = self._unproven
+        is_much = entries > UNPROVEN_ENTRIES_MAX or octets > UNPROVEN_BYTES_MAX
+        if not is_much and now - since < self._pace.path_proof_seconds:
+            return ""
+        return f"it brought {entries} entries in {now - since:.0f} s that nothing proves"
 
 
 def _is_large(part: tuple[int, int]) -> bool:

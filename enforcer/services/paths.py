@@ -128,8 +128,13 @@ class FeedPaths:
         """Whether a path is left that works, as far as is known."""
         return any(path.is_usable for path in self.paths)
 
-    def choose(self) -> FeedPath:
-        """Return the path to follow: the first usable one, else one after the other."""
+    def choose(self, *, stays: bool = False) -> FeedPath:
+        """Return the path to follow: the first usable one, else one after the other.
+
+        Where it `stays`, the one that was chosen last, while that is usable.
+        """
+        if stays and self.current is not None and self.current.is_usable:
+            return self.current
         usable = [path for path in self.paths if path.is_usable]
         chosen = usable[0] if usable else self._after(self.current)
         if chosen is not self.current:

@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from enforcer.backends import memory_feed
+from enforcer.backends import feed_format, memory_feed
 from enforcer.backends.memory_feed import (
     MemoryFeed,
     MemoryFeedPublisher,
     MemoryFeedSource,
     StreamEntry,
 )
+from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.entry import Entry, encode
 from enforcer.ports import FeedUpdate
+from enforcer.services import path_watch
 from enforcer.services.pace import Backoff, jittered
 from enforcer.services.paths import COPIES, SYNC, FeedPath, FeedPaths, PathState
 from tests.node_world import BAD, MINUTE_MS, QUICK, WORSE, World, blocking, stays, until
@@ -182,6 +184,78 @@ async def test_a_redis_that_gives_entry_after_entry_and_not_the_last_is_left(
         await paths.publish()
         await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
         assert node._shown.paths.paths[0].withheld
+
+
+PART, ENTRIES, WAY = 4, 300, 20
+
+
+class Parts:
+    """A world with much to read, whose feeds give it in parts; which of them were given up."""
+
+    def __init__(self, paths: Paths, monkeypatch) -> None:
+        self.world = paths.world
+        self.forges = False
+        """Redis gives what nobody recorded, under the genuine head."""
+        self.failed: list[str] = []
+        for _ in range(ENTRIES):
+            paths.world.land.propose(WORSE)
+        whole, fails = MemoryFeedSource._look, FeedPaths.fails
+        forged = (paths.world.land.leaves[-1],) * PART
+
+        async def part(source, size):
+            update = await whole(source, size)
+            if update is None:
+                return None
+            await asyncio.sleep(TRICKLE_SECONDS / 5)
+            is_forged = self.forges and source._feed is paths.world.feed
+            leaves = forged if is_forged else update.leaves
+            return replace(update, leaves=leaves[: min(PART, len(update.leaves))])
+
+        def noted(feeds, path, state, reason, **how):
+            self.failed.append(f"{path.name} {state.name}: {reason}")
+            fails(feeds, path, state, reason, **how)
+
+        monkeypatch.setattr(MemoryFeedSource, "_look", part)
+        monkeypatch.setattr(FeedPaths, "fails", noted)
+        monkeypatch.setattr(path_watch, "PART_ENTRIES_MIN", PART)
+
+    async def are_read(self) -> None:
+        size = len(self.world.land.leaves)
+        await until(lambda: self.world.status.get("ledger", {}).get("size") == size)
+
+
+@pytest.mark.parametrize("bound", ["entries", "octets", "seconds"])
+async def test_a_redis_that_brings_much_and_no_proof_of_it_is_left_and_not_gone_back_to_midway(
+    paths, world, monkeypatch, bound
+):
+    parts = Parts(paths, monkeypatch)
+    parts.forges = True
+    if bound == "entries":
+        monkeypatch.setattr(path_watch, "UNPROVEN_ENTRIES_MAX", WAY)
+    elif bound == "octets":
+        monkeypatch.setattr(path_watch, "UNPROVEN_BYTES_MAX", 1 << 14)
+    else:
+        world.pace = replace(world.pace, path_proof_seconds=0.2)
+    await paths.publish()
+    async with world.running():
+        await parts.are_read()
+    assert "s that nothing proves, and sync has 3" in parts.failed[0]
+    assert all(each.startswith("redis STALE") for each in parts.failed)
+
+
+async def test_a_redis_that_brings_years_in_parts_from_waypoint_to_waypoint_is_followed(
+    paths, world, monkeypatch
+):
+    parts = Parts(paths, monkeypatch)
+    monkeypatch.setattr(feed_format, "WAYPOINT_ENTRIES", WAY)
+    monkeypatch.setattr(path_watch, "UNPROVEN_ENTRIES_MAX", WAY)
+    await paths.publish()
+    for size in range(WAY, world.book.size, WAY):
+        root = world.book.root_at(size)
+        world.feed.waypoints[size] = world.log.seal(Checkpoint(world.land.origin, size, root))
+    async with world.running():
+        await parts.are_read()
+    assert not parts.failed
 
 
 async def test_it_is_said_that_it_may_be_withheld_while_entries_trickle(paths, world, monkeypatch):

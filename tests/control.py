@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from enforcer.api.client import ControlClient
 from enforcer.api.server import TlsFiles
 from enforcer.app.control import ControlPlane, serving
+from enforcer.app.lost_ledger import mark_unused
 from enforcer.backends.certificate_request import Holder
 from enforcer.backends.clock import SystemClock
 from enforcer.backends.collateral_scan import scan_collateral
@@ -285,6 +286,7 @@ class Installation:
         log_key_file = self.directory / "log.key"
         if not log_key_file.exists():
             LOG_KEY.save(log_key_file)
+            mark_unused(log_key_file)
         if not (self.directory / "signing.key").exists():
             self.land.control.key.save(self.directory / "signing.key")
             self.land.control.encryption.save(self.directory / "signing.age.key")

@@ -27,7 +27,7 @@ from enforcer.api.server import Server
 from enforcer.app.control_fleet import FleetParts, fleet_of
 from enforcer.app.live_tls import LiveTls
 from enforcer.app.log_keys import LogKeys
-from enforcer.app.lost_ledger import check_not_lost
+from enforcer.app.lost_ledger import check_not_lost, spend_mark
 from enforcer.app.redis_place import place_of
 from enforcer.app.standby import Taken, fold_of, stand_by
 from enforcer.app.standby_settings import settings_of
@@ -116,10 +116,11 @@ async def run_control(
             taken = await stand_by(config, trust, work, progress) if standby else None
             if standby and taken is None:
                 return
-            await check_not_lost(config, trust, feed)
+            await check_not_lost(config, trust, feed, witness_links(config, trust))
             control = await stack.enter_async_context(
                 serving(config, trust, feed, work, progress=progress, taken=taken)
             )
+            spend_mark(config.log_key_file, control.ledger)
             told = _signals(control.tls)
             address = f"{config.listen.host}:{control.port}"
             log.info("control_serves", address=address, entries=control.ledger.state.size)

@@ -25,6 +25,7 @@ from enforcer.app.installation_files import (
     trust_text,
 )
 from enforcer.app.keys import KeyRequest, make_request, new_key
+from enforcer.app.lost_ledger import mark_unused
 from enforcer.app.passphrase import Passphrases
 from enforcer.app.pki import certify
 from enforcer.app.redis_files import NODE, PUBLISHER, has_users, write_redis
@@ -121,6 +122,7 @@ def install(directory: Path, plan: Plan, passphrases: Passphrases | None = None)
     for part in (made.authority, made.control, made.node, made.gate, made.kit):
         durable.make_directory(part)
     log_key.save(made.control / "log.key")
+    mark_unused(made.control / "log.key")
     durable.write_file(made.trust_file, trust.encode())
 
     authority = pki.Authority.create(plan.origin)

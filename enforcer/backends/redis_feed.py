@@ -116,6 +116,22 @@ class RedisFeedPublisher:
             except redis_read.GarbageError:
                 return None
 
+    async def traces(self) -> list[bytes]:
+        """Return what the feed has of a ledger, whoever wrote it: notes, and b"" for all else.
+
+        Raises:
+            UnavailableError: Redis is away.
+        """
+        asked = [(key, CHECKPOINT_BYTES_MAX) for key in (self._keys.head, self._keys.cosigned)]
+        async with self._link.use("look for what it has of a ledger") as redis:
+            notes = await redis_read.values(redis, asked)
+            try:
+                has_entries = bool(await redis_read.messages(redis, self._keys.log, "-", 1))
+            except redis_read.GarbageError:
+                has_entries = True
+        found = [b"" if note is None else note for note in notes if note != b""]
+        return [*found, b""] if has_entries else found
+
     async def show_cosigned(self, note: bytes) -> None:
         """Show the newest checkpoint that has cosignatures."""
         async with self._link.use("publish a cosigned checkpoint") as redis:

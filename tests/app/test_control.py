@@ -13,14 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 
 from enforcer.api.server import TlsFiles
 from enforcer.app.control import run_control, serving
-from enforcer.app.lost_ledger import check_not_lost
+from enforcer.app.lost_ledger import unused_mark
 from enforcer.backends.certificate_request import Holder
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.feed_format import FeedKeys
 from enforcer.backends.keys import PrivateKey
 from enforcer.backends.memory_feed import MemoryFeedPublisher
 from enforcer.backends.pki import Authority
-from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.config import ControlConfig, read
 from enforcer.core.key import Role
@@ -127,7 +126,10 @@ class Process:
 async def test_it_serves_without_redis_and_ends_in_order_when_told(installation, tmp_path):
     process = await Process(installation.write_config(f"unix://{tmp_path}/nobody.sock")).start()
     installation.control = process
+    mark = unused_mark(installation.config.log_key_file)
+    assert mark.exists()  # nothing was signed yet
     await installation.found()
+    assert not mark.exists()
     assert await process.end() == 0
     async with installation:  # the lock was given up, and nothing was lost
         assert installation.control.ledger.state.size == 7
@@ -199,9 +201,9 @@ async def test_the_feed_in_a_real_redis_follows_the_ledger(installation, redis_s
     with redis.Redis.from_url(redis_server.url) as thief:
         thief.delete(FeedKeys(ORIGIN).head)
         thief.lpush(FeedKeys(ORIGIN).head, b"no string")
-    publisher = RedisFeedPublisher(redis_server.url, ORIGIN)
-    await check_not_lost(config, trust_of(installation.land), publisher)  # garbage is no word
-    await publisher.close()
+    with pytest.raises(UnavailableError, match="what the log did not sign"):
+        await run_control(config)  # its entries are there still
+    assert not config.ledger_dir.exists()
 
 
 async def test_a_redis_that_would_drop_keys_is_refused_at_the_start(installation, start_redis):

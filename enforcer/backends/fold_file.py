@@ -3,12 +3,12 @@
 Frames of msgpack, read by the types of what they hold and by no others; a head that names the
 code, the trust file, the ledger, its size and root; and its owner's signature over all of it.
 Always true: what is not whole, not ours, of other code or of another trust file is as good as
-absent. It is written and read in parts, so that nobody waits long for the interpreter.
+absent. It is written and read in parts, so that nobody waits long for the interpreter, and never
+mapped: a sector that cannot be read would be a SIGBUS.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 from array import array
 from collections import deque
@@ -35,7 +35,7 @@ CONTEXT: Final = b"enforcer: a kept fold\n"
 FORMAT: Final = 1
 FOLD_FILE: Final = "fold"
 """Its name beside a ledger."""
-FRAME_BYTES_MAX: Final = 256 << 20
+READ_BYTES: Final = 1 << 20
 ORDERS_IN_FRAME: Final = 500
 PAIRS_IN_FRAME: Final = 20_000
 SIGNATURE_BYTES: Final = 64
@@ -98,14 +98,15 @@ class FoldFile:
 
     def load(self) -> KeptFold | None:
         """Return what was kept, if it is whole, ours, of this code and this trust; it blocks."""
-        if not self._path.exists():
-            return None
         try:
-            with durable.reporting(self._path, "read"), self._path.open("rb") as file:
-                if not os.fstat(file.fileno()).st_size:
+            with durable.reporting(self._path, "read"):
+                try:
+                    file = self._path.open("rb")
+                except FileNotFoundError:
                     return None
-                # Unmapped with its last reference: a traceback may hold a view of it.
-                return self._read(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                with file:
+                    size = os.fstat(file.fileno()).st_size
+                    return self._read(file, size - SIGNATURE_BYTES) if size else None
         except (EnforcerError, msgspec.MsgspecError, ValueError) as error:
             problem = error.message if isinstance(error, EnforcerError) else str(error)
             _log.warning("reads the whole ledger: what was kept of it is of no use", why=problem)
@@ -155,15 +156,17 @@ class FoldFile:
             fold.history is not None,
         )
 
-    def _read(self, data: mmap.mmap) -> KeptFold:
-        end = len(data) - SIGNATURE_BYTES
+    def _read(self, file: BinaryIO, end: int) -> KeptFold:
+        """Read what is signed, up to the octet `end`, after the signature behind it."""
         hashed = sha256(CONTEXT)
-        view = memoryview(data)
-        hashed.update(view[: max(end, 0)])
+        for at in range(0, end, READ_BYTES):
+            hashed.update(_octets(file, min(READ_BYTES, end - at)))
         message = CONTEXT + hashed.digest()
-        if end < 0 or not self._verify(self._key.public_key, message, bytes(view[end:])):
+        signature = file.read(SIGNATURE_BYTES)
+        if end < 0 or not self._verify(self._key.public_key, message, signature):
             raise _useless("it was not written here, or altered since")
-        frames = _frames(view[:end])
+        file.seek(0)
+        frames = _frames(file, end)
         head = _next(frames, _Head)
         expected = (FORMAT, code_sha256(), trust_sha256(self._trust))
         if (head.format, head.code_sha256, head.trust_sha256) != expected:
@@ -176,7 +179,7 @@ class FoldFile:
             head.root, state, head.ineffective, head.witnessed_size, head.changes, history
         )
 
-    def _state(self, head: _Head, frames: Iterator[memoryview]) -> State:
+    def _state(self, head: _Head, frames: Iterator[bytes]) -> State:
         body: Any = _next(frames, _Body)
         state = State(body.origin, body.roots, self._verify, head.size)
         for name in _PLAIN:
@@ -236,7 +239,7 @@ def _parts(head: _Head, fold: KeptFold) -> Iterator[object]:
         yield from _in_frames(list(history.orders), PAIRS_IN_FRAME)
 
 
-def _history(frames: Iterator[memoryview]) -> KeptHistory:
+def _history(frames: Iterator[bytes]) -> KeptHistory:
     rest = _next(frames, _History)
     return KeptHistory(array("q", _all(frames, list[int])), rest.several, rest.reviews)
 
@@ -248,25 +251,32 @@ def _in_frames(items: Sequence[T], count: int) -> Iterator[Sequence[T]]:
     yield []
 
 
-def _frames(data: memoryview) -> Iterator[memoryview]:
+def _frames(file: BinaryIO, end: int) -> Iterator[bytes]:
     at = 0
-    while at < len(data):
-        begin = at + _LENGTH_BYTES
-        at = begin + int.from_bytes(data[at:begin], "big")
-        if at > len(data):
+    while at < end:
+        length = int.from_bytes(_octets(file, _LENGTH_BYTES), "big")
+        at += _LENGTH_BYTES + length
+        if at > end:
             raise _useless("it ends early")
-        yield data[begin:at]
+        yield _octets(file, length)
 
 
-def _next(frames: Iterator[memoryview], kind: type[T]) -> T:
+def _octets(file: BinaryIO, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise _useless("it ends early")
+    return data
+
+
+def _next(frames: Iterator[bytes], kind: type[T]) -> T:
     frame = next(frames, None)
     if frame is None:
         raise _useless("it ends early")
     return msgspec.msgpack.decode(frame, type=kind)
 
 
-def _all(frames: Iterator[memoryview], kind: type[list[T]]) -> Iterator[T]:
-    decode: Callable[[memoryview], list[T]] = msgspec.msgpack.Decoder(kind).decode
+def _all(frames: Iterator[bytes], kind: type[list[T]]) -> Iterator[T]:
+    decode: Callable[[bytes], list[T]] = msgspec.msgpack.Decoder(kind).decode
     while True:
         frame = next(frames, None)
         if frame is None:

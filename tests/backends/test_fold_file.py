@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from enforcer.backends import fold_file
 from enforcer.backends.fold_file import FoldFile
@@ -174,6 +179,42 @@ def test_a_disk_that_does_not_take_it_leaves_what_was_kept(store, tmp_path, monk
         store.keep(replace(kept(), ineffective=()))
     assert store.load().ineffective == (3, 7)
     assert [each.name for each in tmp_path.iterdir()] == ["fold"]
+
+
+class BadDisk(type(Path())):
+    """A path whose file cannot be read any more after some octets."""
+
+    octets = 0
+
+    def open(self, *_args):
+        return io.BufferedReader(BadFile(str(self), self.octets), 64)
+
+
+class BadFile(io.FileIO):
+    def __init__(self, path, octets):
+        super().__init__(path)
+        self.left = octets
+
+    def readinto(self, buffer):
+        if self.left < len(buffer):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.left -= len(buffer)
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("readings", [0, 0.5, 1.5])
+def test_a_sector_that_cannot_be_read_costs_what_was_kept_and_nothing_else(
+    store, tmp_path, readings
+):
+    path = BadDisk(tmp_path / "fold")
+    path.octets = int(readings * path.stat().st_size)
+    with capture_logs() as logs:
+        assert FoldFile(path, TRUST, KEY, verify).load() is None
+    (said,) = logs
+    assert said["log_level"] == "warning"
+    assert "Input/output error" in said["why"]
+    path.octets = 3 * path.stat().st_size
+    assert FoldFile(path, TRUST, KEY, verify).load() is not None
 
 
 def test_it_is_for_this_user_alone(store, tmp_path):

@@ -214,11 +214,13 @@ class SyncSource:
         """Take what is not an entry."""
         self._problem = None
         # A message with nothing but stops says nothing of the head.
-        self._has_begun = self._has_begun or bool(message.checkpoint) or not message.stops
+        tells_head = bool(message.checkpoint) or not message.stops
+        self._has_begun = self._has_begun or tells_head
         if len(message.checkpoint) > NOTE_BYTES_MAX or len(message.cosigned) > NOTE_BYTES_MAX:
             self._fault("a checkpoint is longer than any can be")
         else:
-            self._head = message.checkpoint or self._head
+            if tells_head:  # none: the ledger is empty, whatever was shown before
+                self._head = message.checkpoint or None
             self._cosigned = message.cosigned or self._cosigned
         for stop in message.stops:
             if not 0 < len(stop) <= ENTRY_BYTES_MAX:

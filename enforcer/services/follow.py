@@ -21,7 +21,7 @@ from enforcer.ports import FeedUpdate
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Backoff, Pace
 from enforcer.services.path_watch import PathWatch
-from enforcer.services.paths import COPIES, FeedPath, FeedPaths, PathState
+from enforcer.services.paths import COPIES, FeedPath, FeedPaths, PathState, no_head
 from enforcer.services.reading import BEHIND_MIN, Reading
 from enforcer.services.replica import AHEAD_MS_MAX, Replica, Taken
 from enforcer.services.split_views import SplitViews
@@ -213,7 +213,7 @@ class Follower:
         """
         note = await path.source.head()
         if note is None:
-            what = f"the feed has no head of the ledger {self._replica.state.origin}"
+            what = f"{no_head(path, self._replica.size)} (ledger {self._replica.state.origin})"
             await self._fails(path, PathState.STALE, what)
             return
         try:

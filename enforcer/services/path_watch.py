@@ -18,7 +18,7 @@ from enforcer.errors import EnforcerError, IntegrityError
 from enforcer.ports import WAYPOINT_ENTRIES, FeedUpdate
 from enforcer.services.node_time import NodeTime
 from enforcer.services.pace import DEFAULT_PACE, Pace
-from enforcer.services.paths import COPIES, REDIS, SYNC, FeedPath, FeedPaths, PathState
+from enforcer.services.paths import COPIES, REDIS, SYNC, FeedPath, FeedPaths, PathState, no_head
 from enforcer.services.replica import Replica
 
 SIZES_MAX: Final = 64
@@ -152,7 +152,7 @@ class PathWatch:
         try:
             note = await path.source.head()
             if note is None:
-                self._paths.fails(path, PathState.STALE, "it has no head")
+                self._paths.fails(path, PathState.STALE, no_head(path, self._had(path)))
                 return
             size = Checkpoint.parse(Note.parse(note).text).size
             proof = note, size == self._replica.size
@@ -173,10 +173,7 @@ class PathWatch:
         path.size = size
         if size <= self._replica.size:
             self.heard(path)
-        now = self._paths.seconds()
-        self._sizes.append((now, self._replica.size))
-        had = [had for at, had in self._sizes if now - at >= path.head_seconds_max]
-        if size < max(had, default=0):
+        if size < self._had(path):
             what = "it is an older copy" if path.name in COPIES else "it is behind"
             self._paths.fails(
                 path, PathState.STALE, f"{what}: {size} entries of our {self._replica.size}"
@@ -185,6 +182,13 @@ class PathWatch:
         self._paths.could(path, size)
         if size > self._replica.next_index:
             self._look_for_lag(path, size)
+
+    def _had(self, path: FeedPath) -> int:
+        """Return how many entries were here when this path's head may have been made."""
+        now = self._paths.seconds()
+        self._sizes.append((now, self._replica.size))
+        had = [had for at, had in self._sizes if now - at >= path.head_seconds_max]
+        return max(had, default=0)
 
     def _look_for_lag(self, path: FeedPath, size: int) -> None:
         """Give up the path that is followed when it brings nothing, and another proves more.

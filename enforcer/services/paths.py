@@ -75,6 +75,16 @@ class FeedPath:
         return self.state not in FAILED
 
 
+def no_head(path: FeedPath, size: int) -> str:
+    """Say what it means that a path shows no head, where `size` entries are known.
+
+    Redis may be emptied, and the control plane refills it; who refills has lost its ledger.
+    """
+    if path.name == SYNC and size:
+        return f"the control plane was rolled back: it shows no entry, and we have {size}"
+    return "it has no head"
+
+
 @dataclass(frozen=True, slots=True)
 class PathView:
     """One path, for whoever shows it."""

@@ -305,6 +305,20 @@ async def test_a_shorter_ledger_than_the_nodes_is_shown_as_it_is(served):
         assert size_of(await source.head()) == served.land.state.size
 
 
+async def test_a_control_plane_whose_ledger_is_empty_now_shows_no_head_of_before(served):
+    async with following(served) as source:
+        assert size_of(await source.head()) == served.land.state.size
+        await served.stop()
+        ledger = served.config.ledger_dir
+        ledger.rename(ledger.with_name("not-mounted"))
+        await served.start()
+        for _ in range(1_000):
+            if await persistently(source.head) is None:
+                break
+            await asyncio.sleep(0.01)
+        assert await persistently(source.head) is None
+
+
 async def test_a_control_plane_that_ends_each_stream_is_called_ever_more_rarely(
     served, monkeypatch
 ):

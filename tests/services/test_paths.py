@@ -115,6 +115,25 @@ async def test_a_redis_that_was_rolled_back_is_left_and_named(paths, world):
         assert "behind" in await paths.are("STALE", "FEEDS")  # and a moment before: refused
 
 
+async def test_a_control_plane_that_lost_its_ledger_is_left_and_named(paths, world):
+    async with world.running():
+        await paths.block()
+        paths.second.clear()
+        await paths.are("FEEDS", "STALE")
+        assert "rolled back" in paths.path("sync")["reason"]
+
+
+async def test_a_control_plane_that_lost_its_ledger_feeds_nobody(paths, world):
+    async with world.running():
+        world.feed.is_away = True
+        await paths.block()
+        await paths.are("AWAY", "FEEDS")
+        paths.second.clear()
+        await paths.are("AWAY", "STALE", feed="STALE")
+        assert "rolled back" in paths.path("sync")["reason"]
+        assert world.gate.blocks(BAD_NAME)
+
+
 async def test_a_forged_entry_in_redis_delays_nobody(paths, world):
     async with world.running():
         await paths.block()

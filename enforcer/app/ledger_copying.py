@@ -16,8 +16,9 @@ from typing import Final
 from enforcer.backends import durable
 from enforcer.backends.content import MARK, ContentStore
 from enforcer.backends.control_marks import FOLDER as CONTROL_FOLDER
+from enforcer.backends.cosigned_file import AHEAD_FILE
 from enforcer.backends.fold_file import FOLD_FILE
-from enforcer.backends.tile_tail import TAIL_FILE
+from enforcer.backends.tile_tail import DAMAGED_FILE, LAID_FILE, TAIL_FILE
 from enforcer.backends.tiles import (
     APPEND_BYTES_MAX,
     APPEND_LEAVES_MAX,
@@ -35,7 +36,8 @@ FILES_AT_ONCE_MAX: Final = 64
 LEAVES_AT_ONCE_MAX: Final = min(APPEND_LEAVES_MAX, APPEND_BYTES_MAX // ENTRY_BYTES_MAX)
 _OF_THE_LEDGER: Final = frozenset(
     (
-        *("tile", TAIL_FILE, "lists", "side", "wraps", "checkpoint", "cosigned", "begun"),
+        *(TAIL_FILE, LAID_FILE, DAMAGED_FILE, AHEAD_FILE),
+        *("tile", "lists", "side", "wraps", "checkpoint", "cosigned", "begun"),
         *(LOCK_FILE, FOLD_FILE, CONTROL_FOLDER),
     )
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from enforcer.backends import durable
 from enforcer.core.merkle import HASH_BYTES
@@ -121,11 +122,16 @@ class TileFiles:
         return wanted
 
 
-def damaged(path: Path, problem: str, what: str, **data: Datum) -> IntegrityError:
+RESTORE: Final = "Restore the file from a replica or a backup, and leave the checkpoint as it is."
+
+
+def damaged(
+    path: Path, problem: str, what: str, *, advice: str = RESTORE, **data: Datum
+) -> IntegrityError:
     """Return the error of a file of the ledger that is not what it must be."""
     return IntegrityError(
         what,
-        advice="Restore the file from a replica or a backup, and leave the checkpoint as it is.",
+        advice=advice,
         problem=problem,
         path=str(path),
         **data,

@@ -3,8 +3,10 @@
 Layout: checkpoint, cosigned, tile/..., lists/<sha256>, side/<sha256>, wraps/, lock, begun; a copy's
 tail. Checkpoint and tail alone say what the ledger holds: files beyond them are leftovers of an
 append that nobody was told of, and are overwritten. Refuses to sign what it cannot read back, and
-to go on from an older or a lost checkpoint (``begun`` and ``cosigned`` tell). One writer, under a
-kernel lock for life; any number of readers, who see the tree as they opened it. All calls block.
+to go on from an older or a lost checkpoint (``begun`` and ``cosigned`` tell). A copy's writer goes
+on from what is left, and sets aside what it cannot read: it forgets up to 64 entries, and still
+takes no history without the furthest checkpoint that is left of them (``cosigned.ahead``). One
+writer, under a kernel lock for life; readers see the tree as they opened it. All calls block.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from threading import Lock
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
+import structlog
+
 from enforcer.backends import durable
 from enforcer.backends.content import ContentStore
 from enforcer.backends.cosigned_file import CosignedFile
 from enforcer.backends.lock import DirectoryLock
 from enforcer.backends.sealing import SEALED_BYTES_MAX
 from enforcer.backends.tile_files import TileFiles, damaged
-from enforcer.backends.tile_tail import TailFile, TailPart
+from enforcer.backends.tile_tail import TAIL_BYTES_MAX, TAIL_LEAVES_MAX, TailFile, TailPart
 from enforcer.backends.tile_tree import Progress, TileCache, TileTree
 from enforcer.backends.wrap_files import WrapFiles
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
@@ -45,8 +49,18 @@ APPEND_BYTES_MAX: Final = 64 << 20
 LIST_BYTES_MAX: Final = SEALED_BYTES_MAX  # the longest list, sealed
 SIDE_BYTES_MAX: Final = 64 << 20
 LOCK_FILE: Final = "lock"
+OPENINGS_MAX: Final = 10
+"""So often a reader begins again when a writer has come between."""
 BEGUN_FILE: Final = "begun"
 """Says that a checkpoint was there: without one, a ledger is lost, and not new."""
+
+_COPY_AGAIN: Final = (
+    "A node that starts sets it aside, and reads again from its feed what is gone. A directory "
+    "that was copied while its node wrote is to be copied again; a control plane's ledger is to be "
+    "restored: enforcer ledger restore."
+)
+
+_log: Final = structlog.get_logger(__name__)
 
 Seal: TypeAlias = Callable[[Checkpoint], bytes]
 """``seal(checkpoint)``: the signed note of this checkpoint, which it must not show to anyone."""
@@ -98,7 +112,11 @@ class TileLedger:
         # The tree that the tiles have, under the checkpoint file.
         self._laid = self._load()
         # One reference, replaced as a whole: readers in other threads see the old or the new tree.
-        self._state = self._with_tail(self._laid)
+        self._state = self._laid
+        if is_copy and lock is not None:
+            self._read_what_is_left()
+        else:
+            self._read_tail()
         self._check_cosigned(self._cosigned.checkpoint)
 
     @classmethod
@@ -119,7 +137,9 @@ class TileLedger:
         everything else is checked when it is read. Works on a full disk, unless a copy's tail is to
         be laid into tiles, and for readers without the right to write. `lock` is the writer's, on
         ``path/lock``, where it has it already. A writer says by `is_copy` that others have this
-        ledger, too: it may then keep a tail (see :meth:`append`).
+        ledger, too: it may then keep a tail (see :meth:`append`), and opens also when that is
+        damaged or lost, with what is left, to take the rest from others again. What those give
+        it must then have the furthest checkpoint that is left of what it had, or is refused.
 
         Raises:
             NotFoundError: a reader's directory does not exist.
@@ -151,7 +171,8 @@ class TileLedger:
         """Give up the right to write; again is harmless."""
         if self._lock is not None:
             with suppress(EnforcerError):  # it may stay: whoever opens this reads it
-                self._lay_tail()
+                if self._lay_tail() is not None:
+                    self._tail.clear()
             self._tail.close()
             self._lock.close()
             self._lock = None
@@ -202,6 +223,7 @@ class TileLedger:
             self._check_writable()
             self._check_cosigned(self._cosigned.read(note))
             self._cosigned.keep(note)
+            self._forget_ahead()
 
     def append(self, leaves: Sequence[bytes], seal: Seal) -> bytes:
         """Add entries, all or none, and return the signed note of the new checkpoint.
@@ -235,6 +257,8 @@ class TileLedger:
             note = self._sealed(after, seal)
             self._publish(note)
             self._state = self._laid = after, note
+            self._clear_tail(TailPart(before.size, tuple(leaves), note))
+            self._forget_ahead()
             for tile in (*filled, *more):
                 self._files.drop_partials(tile.level, tile.index)
             return note
@@ -319,9 +343,14 @@ class TileLedger:
         if note != known:
             self._check_not_older(note)
         elif self._with_tail(self._laid)[0].size < self.size:
-            raise damaged(
-                self._tail.path, "cut", f"{self._tail.path} is cut: {self.size} entries were there"
-            )
+            note = self._read_note()
+            if note == known:
+                raise damaged(
+                    self._tail.path,
+                    "cut",
+                    f"{self._tail.path} is cut: {self.size} entries were there",
+                )
+            self._check_not_older(note)  # a writer has laid the tail meanwhile
         TileTree(self._files, tree.edge, TileCache()).verify_all(progress)
 
     @property
@@ -388,27 +417,95 @@ class TileLedger:
         except NotFoundError:
             return None
 
-    def _with_tail(self, laid: tuple[TileTree, bytes | None]) -> tuple[TileTree, bytes | None]:
+    def _read_tail(self) -> None:
+        """Go on from the tiles to what the tail has.
+
+        A writer beside us may lay the tail, and more of them, after we have read the checkpoint.
+        """
+        for _ in range(OPENINGS_MAX):
+            self._state = self._with_tail(self._laid)
+            if self._lock is not None or self._read_note() == self._laid[1]:
+                return
+            self._laid = self._state = self._load()
+
+    def _read_what_is_left(self) -> None:
+        """Go on from the tiles to what can be read of a copy's tail; set aside what is no good."""
+        try:
+            self._state = self._with_tail(self._laid)
+        except IntegrityError as error:
+            self._state = self._with_tail(self._laid, is_strict=False)
+            for note in self._tail.notes():
+                with suppress(IntegrityError):
+                    if self._cosigned.read(note).size > self.size:
+                        self._cosigned.keep_ahead(note)
+            self._tail.set_aside()
+            _log.error(
+                "the tail of the ledger's copy was set aside: reads again what it held",
+                problem=error.message,
+                ledger_size=self.size,
+                path=str(self._tail.damaged_path),
+            )
+        self._cosigned.read_ahead()
+        cosigned = self._cosigned.checkpoint
+        if cosigned is not None and cosigned.size > self.size:
+            self._cosigned.set_aside()
+            _log.error(
+                "the ledger's copy was longer: reads again what is gone, no other history",
+                ledger_size=self.size,
+                known_size=cosigned.size,
+            )
+
+    def _with_tail(
+        self, laid: tuple[TileTree, bytes | None], *, is_strict: bool = True
+    ) -> tuple[TileTree, bytes | None]:
         """Return the tree with what the tail has beyond the tiles, proven as a feed's is.
 
         Raises:
-            IntegrityError: the log did not sign what stands there.
+            IntegrityError: the tail is damaged, or the log did not sign what stands there; unless
+                `is_strict` is False.
         """
+        if laid[1] is None:
+            return laid
+        # In this order: a writer beside us may make what we read first into what we read then.
+        parts = self._tail.read(is_strict=is_strict)
+        laid = self._followed(laid, self._tail.read_laid(), is_strict=False)
+        return self._followed(laid, parts, is_strict=is_strict)
+
+    def _followed(
+        self,
+        laid: tuple[TileTree, bytes | None],
+        parts: Sequence[TailPart],
+        *,
+        is_strict: bool,
+    ) -> tuple[TileTree, bytes | None]:
         tree, note = laid
-        for part in self._tail.read() if note is not None else ():
+        for part in parts:
             if part.first_index > tree.size:
                 break
             if part.first_index == tree.size:
-                edge, _ = tree.edge.grow(part.leaves)
-                tree, note = TileTree(self._files, edge, self._cache), part.note
+                edge, tiles = tree.edge.grow(part.leaves)
+                if not all(self._files.path(tile).exists() for tile in tiles if tile.is_full):
+                    break
+                after = TileTree(self._files, edge, self._cache)
                 try:
-                    self._check_seal(note, Checkpoint(self.origin, tree.size, tree.root))
+                    self._check_seal(part.note, Checkpoint(self.origin, after.size, after.root))
                 except IntegrityError as error:
+                    if not is_strict:
+                        break
                     path = self._tail.path
                     raise damaged(
-                        path, "altered", f"{path} was altered: {error.message}"
+                        path, "altered", f"{path} was altered: {error.message}", advice=_COPY_AGAIN
                     ) from error
+                tree, note = after, part.note
         return tree, note
+
+    def _clear_tail(self, last: TailPart) -> None:
+        """Begin a new tail; the laid one has what came with it too, if that is small."""
+        if not self._is_copy:
+            return
+        octets = sum(map(len, last.leaves))
+        is_small = len(last.leaves) <= TAIL_LEAVES_MAX and octets <= TAIL_BYTES_MAX
+        self._tail.clear(last if is_small else None)
 
     def _fits_tail(self, leaves: Sequence[bytes]) -> bool:
         """Tell whether these may go into the tail: in a copy, and without filling a tile.
@@ -435,6 +532,8 @@ class TileLedger:
     def _lay_tail(self) -> TileTree | None:
         """Write what the tail has into tiles, under its last checkpoint; None: it has nothing.
 
+        The tail is the caller's to clear.
+
         Raises:
             UnavailableError, IntegrityError: as for :meth:`append`; the tail stays.
         """
@@ -449,7 +548,6 @@ class TileLedger:
         self._state = self._laid = after, note
         for tile in filled:
             self._files.drop_partials(tile.level, tile.index)
-        self._tail.clear()
         return after
 
     def _take_staged(self) -> tuple[TileTree, tuple[Tile, ...]]:
@@ -493,6 +591,7 @@ class TileLedger:
                 "rolled back",
                 f"{self._note_path} is of {self.size} entries, and {self._cosigned.path.name} "
                 f"proves that there were {cosigned.size}",
+                advice=_COPY_AGAIN,
                 expected=cosigned.size,
                 got=self.size,
                 **self._both_notes(),
@@ -508,6 +607,29 @@ class TileLedger:
                 got=cosigned.root.hex(),
                 **self._both_notes(),
             )
+
+    def _check_ahead(self, tree: TileTree) -> None:
+        """Refuse a history without the furthest checkpoint of what this copy had and forgot."""
+        ahead = self._cosigned.ahead
+        if ahead is None or ahead.size > tree.size:
+            return
+        root = tree.root_at(ahead.size)
+        if root != ahead.root:
+            raise IntegrityError(
+                f"this copy had another history of {ahead.size} entries before it was damaged: the "
+                f"log signed two",
+                advice="Keep the ledger's directory: with what the feed has it proves that.",
+                problem="split view",
+                expected=ahead.root.hex(),
+                got=root.hex(),
+                ours=(self._cosigned.ahead_note or b"").decode(),
+            )
+
+    def _forget_ahead(self) -> None:
+        """Forget what was set aside once the tiles have it: every append has compared them."""
+        ahead = self._cosigned.ahead
+        if ahead is not None and ahead.size <= self._laid[0].size:
+            self._cosigned.forget_ahead()
 
     def _both_notes(self) -> dict[str, str]:
         ours, theirs = self.checkpoint_note or b"", self._cosigned.note or b""
@@ -575,6 +697,7 @@ class TileLedger:
         checkpoint = Checkpoint(self.origin, tree.size, tree.root)
         note = seal(checkpoint)
         self._check_seal(note, checkpoint)
+        self._check_ahead(tree)
         return note
 
     def _check_seal(self, note: bytes, checkpoint: Checkpoint) -> None:

@@ -105,8 +105,133 @@ def test_a_damaged_record_with_others_behind_it_is_told(path):
     data[100] ^= 1
     tail.write_bytes(data)
     with pytest.raises(IntegrityError, match="altered") as caught:
-        copied(killed)
+        opened(killed, writer=False)
     assert caught.value.data["path"] == str(tail)
+
+
+@pytest.mark.parametrize("zeros", [0, 36, 100, 250])
+def test_zeros_where_a_power_cut_took_the_data_end_the_tail(path, zeros):
+    """A filesystem may have the new size before what was written."""
+    killed, leaves = grown(path)
+    tail = killed / "tail"
+    whole = tail.read_bytes()
+    length = len(whole) // 3
+    for kept in (0, 2, 20, 90):
+        tail.write_bytes(whole[: 2 * length + kept] + bytes(length - kept + zeros))
+        with opened(killed, writer=False) as ledger:
+            assert ledger.root == root_of(leaves[:-1])
+    with copied(killed) as ledger:
+        ledger.append([b"instead"], seal)
+        assert ledger.root == root_of([*leaves[:-1], b"instead"])
+    assert not (killed / "tail.damaged").exists()
+
+
+def spoiled(killed, at=0.5):
+    """Damage a tail of three records in the second one, and say that witnesses saw all three."""
+    tail = killed / "tail"
+    (killed / "cosigned").write_bytes(TailFile(killed).read()[-1].note)
+    data = bytearray(tail.read_bytes())
+    data[int(len(data) * at)] ^= 1
+    tail.write_bytes(data)
+
+
+def test_a_copy_with_a_damaged_tail_opens_and_takes_its_history_again_and_no_other(path):
+    killed, leaves = grown(path)
+    spoiled(killed)
+    damaged = (killed / "tail").read_bytes()
+    with copied(killed) as ledger:
+        assert (ledger.root, ledger.cosigned_note) == (root_of(leaves[:-2]), None)
+        assert (killed / "tail.damaged").read_bytes() == damaged
+    with copied(killed) as ledger:
+        ledger.append([b"another"], seal)  # of this size nothing is known
+    shutil.copytree(killed, path.with_name("forked"))
+    with copied(path.with_name("forked")) as ledger:
+        for leaves_of_another in ([b"more 2"], [b"x"], [b"x"] * 100):
+            with pytest.raises(IntegrityError, match="another history of 603") as caught:
+                ledger.append(leaves_of_another, seal)
+            assert caught.value.data["problem"] == "split view"
+        assert ledger.size == 602
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_a_copy_forgot_it_has_again_and_goes_on(path, at_once):
+    killed, leaves = grown(path)
+    spoiled(killed)
+    cosigned = (killed / "cosigned").read_bytes()
+    with copied(killed) as ledger:
+        for part in [leaves[-2:]] if at_once else [leaves[-2:-1], leaves[-1:]]:
+            ledger.append(part, seal)
+        ledger.keep_cosigned(cosigned)
+        ledger.append([b"goes on"] * 70, seal)
+        assert ledger.root == root_of([*leaves, *[b"goes on"] * 70])
+    assert not (killed / "cosigned.ahead").exists()
+
+
+def test_a_copy_that_lost_its_tail_opens_though_witnesses_saw_more(path):
+    killed, leaves = grown(path)
+    spoiled(killed)
+    (killed / "tail").unlink()
+    with pytest.raises(IntegrityError, match="proves that there were 603") as caught:
+        opened(killed, writer=False)
+    assert "copied while its node wrote" in caught.value.advice
+    with copied(killed) as ledger:
+        assert ledger.root == root_of(LEAVES)
+        ledger.append(leaves[600:], seal)
+
+
+def test_the_last_records_note_behind_damage_says_which_history_it_is_without_witnesses(path):
+    killed, _ = grown(path)
+    spoiled(killed)
+    (killed / "cosigned").unlink()
+    with copied(killed) as ledger, pytest.raises(IntegrityError, match="another history of 603"):
+        ledger.append([b"x"] * 3, seal)
+
+
+def beside_a_writer(path, monkeypatch, name, meanwhile):
+    """Call `meanwhile` once, when a reader has read the checkpoint and is to read the tail."""
+    read_file = durable.read_file
+    calls = [meanwhile]
+
+    def reading(file, **bound):
+        if file.name == name and calls:
+            calls.pop()()
+        return read_file(file, **bound)
+
+    monkeypatch.setattr(durable, "read_file", reading)
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_a_reader_beside_a_writer_that_lays_its_tail_finds_no_rollback(path, monkeypatch, rounds):
+    with copied(path) as ledger:
+        ledger.append([b"in the tail"], seal)
+
+        def more(count):
+            for _ in range(count):
+                ledger.append([b"more"], seal)
+
+        ledger.keep_cosigned(ledger.checkpoint_note)
+        beside_a_writer(path, monkeypatch, "tail", lambda: more(rounds * (TAIL_LEAVES_MAX + 1)))
+        with opened(path, writer=False) as reader:
+            assert reader.size > 600
+            beside_a_writer(path, monkeypatch, "tail", lambda: more(rounds * TAIL_LEAVES_MAX + 9))
+            reader.verify_all()
+
+
+def test_a_copy_made_while_the_tail_was_laid_has_all_that_its_cosigned_names(path):
+    before = path.with_name("before")
+    with copied(path) as ledger:
+        for _ in range(TAIL_LEAVES_MAX):
+            ledger.append([b"in the tail"], seal)
+        shutil.copytree(path, before)
+        ledger.append([b"laid with it"], seal)
+        ledger.append([b"in the next"], seal)
+        ledger.keep_cosigned(ledger.checkpoint_note)
+        (before / "tail").unlink()
+        for name in ("cosigned", "tail", "tail.laid"):
+            shutil.copy(path / name, before / name)
+        with opened(before, writer=False) as reader:
+            assert reader.root == ledger.root
+            reader.verify_all()
 
 
 def test_a_tail_that_the_log_did_not_sign_is_refused(path):
@@ -117,7 +242,9 @@ def test_a_tail_that_the_log_did_not_sign_is_refused(path):
     forged.add(TailPart(part.first_index, (b"another",), part.note))
     forged.close()
     with pytest.raises(IntegrityError, match="tail was altered"):
-        copied(killed)
+        opened(killed, writer=False)
+    with copied(killed) as ledger:
+        assert ledger.root == root_of(LEAVES)
 
 
 def test_a_tail_from_before_the_tiles_counts_for_nothing(path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,12 @@ from enforcer.app.audit import Finding, Summary, audit_directory, open_ledger
 from enforcer.app.audit_archive import ledger_copy
 from enforcer.app.ledger_copying import Copied, copy_beside, copy_entries, other_files
 from enforcer.backends import durable
+from enforcer.backends.cosigned_file import AHEAD_FILE, COSIGNED_FILE
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import verify
+from enforcer.backends.tile_tail import TailFile
 from enforcer.backends.tiles import BEGUN_FILE, TileLedger
+from enforcer.core.checkpoint import open_checkpoint
 from enforcer.core.cosignature import CosignerKey
 from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey
 from enforcer.core.receipt import RECEIPT_BYTES_MAX
@@ -106,11 +109,12 @@ async def restore(wanted: Wanted, trust: Trust, now_ms: int, progress: Progress)
         NotFoundError, UnavailableError: nothing can be read, or the disk did not take it.
         IntegrityError: all copies are damaged, or two histories were shown.
         RefusedError: entries that the log had are missing, or nobody can tell and no reason was
-            given. Nothing was made in any of these cases.
+            given, also where the log has signed more to a source than what can be read. Nothing
+            was made in any of these cases.
     """
     _check_free(wanted.to)
     with ExitStack() as stack:
-        opened, left_out = _open(wanted.sources, trust, stack, progress)
+        opened, left_out, known = _open(wanted.sources, trust, stack, progress)
         best = fullest([source.copy for source in opened])
         given = _given(wanted.cosigned, trust, now_ms)
         answers = await _answers(wanted, given, best, trust, now_ms)
@@ -118,6 +122,8 @@ async def restore(wanted: Wanted, trust: Trust, now_ms: int, progress: Progress)
         claims = [answer.claim for answer in said if answer.claim is not None]
         receipts = _receipts(wanted.receipts, best, trust)
         check_nothing_missing(best, [*claims, *receipts])
+        if not wanted.unproven:
+            _check_none_longer(best, known)
         proven = is_proven(trust.witnesses, answers, best.files.size)
         if not proven and not wanted.unproven:
             raise _unproven(trust, answers)
@@ -156,27 +162,68 @@ def _check_free(to: Path) -> None:
 
 def _open(
     sources: Sequence[Path], trust: Trust, stack: ExitStack, progress: Progress
-) -> tuple[list[_Source], list[str]]:
-    """Open and verify every source; return those that are whole, and what is wrong with others."""
+) -> tuple[list[_Source], list[str], dict[str, int]]:
+    """Open and verify every source.
+
+    Return those that are whole, what is wrong with others, and how much the log signed to each.
+    """
     opened: list[_Source] = []
     left_out = []
+    known: dict[str, int] = {}
     first: EnforcerError | None = None
     for source in sources:
         try:
             directory = stack.enter_context(ledger_copy(source, progress)).directory
             if not (directory / "checkpoint").exists() and (directory / "ledger").is_dir():
                 directory /= "ledger"  # a node's state directory
+            known[str(source)] = _known_size(directory, trust)
             others = other_files(directory)
             files = stack.enter_context(open_ledger(directory, trust))
             files.verify_all(partial(progress, f"verify {source.name}"))
         except EnforcerError as error:
-            left_out.append(f"{source}: {error.message}")
+            size = known.get(str(source))
+            told = f" (the log has signed {size} entries to it)" if size else ""
+            left_out.append(f"{source}{told}: {error.message}")
             first = first or error
             continue
         opened.append(_Source(Copy(str(source), files), files, others))
     if not opened and first is not None:
         raise first
-    return opened, left_out
+    return opened, left_out, known
+
+
+def _known_size(directory: Path, trust: Trust) -> int:
+    """Return how many entries the log has signed to a copy, whatever is damaged there."""
+    notes: list[bytes] = []
+    with suppress(EnforcerError):
+        notes += TailFile(directory).notes()
+    for name in ("checkpoint", COSIGNED_FILE, AHEAD_FILE):
+        with suppress(EnforcerError):
+            notes.append(durable.read_file(directory / name, size_bytes_max=NOTE_BYTES_MAX))
+    size = 0
+    for note in notes:
+        with suppress(EnforcerError):
+            signed = open_checkpoint(note, trust.origin, trust.key_of(note), verify)
+            size = max(size, signed.size)
+    return size
+
+
+def _check_none_longer(best: Copy, known: Mapping[str, int]) -> None:
+    """Refuse to go on from less than what the log has signed to a source.
+
+    Witnesses cannot show that it is nothing: an act is answered before they have seen it.
+    """
+    place = max(known, key=lambda each: known[each])
+    first, size = best.files.size, known[place]
+    if size > first:
+        raise RefusedError(
+            f"the log has signed {size} entries to {place}, which is not whole, and the fullest "
+            f"whole copy has {first}: entries {first} to {size - 1} would be lost",
+            advice="Copy that source again, or give another that has them. Where nobody has, "
+            'say so: --unproven "…". That is kept beside the ledger.',
+            index=first,
+            expected=size,
+        )
 
 
 def _given(paths: Sequence[Path], trust: Trust, now_ms: int) -> list[Answer]:
@@ -315,6 +362,7 @@ def _record(done: Restored, wanted: Wanted, now_ms: int) -> dict[str, object]:
         "is_proven": done.is_proven,
         "receipts": done.receipts,
         "unproven": wanted.unproven,
+        "left_out": done.left_out,
         "witnesses": {
             name: answer.claim.size if answer.claim else answer.problem
             for name, answer in done.answers.items()

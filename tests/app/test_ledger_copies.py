@@ -458,6 +458,22 @@ def test_a_torn_copy_is_left_out_and_another_taken(world, tmp_path):
         world.restore(world.primary)
 
 
+def test_a_torn_copy_that_was_longer_is_no_loss_that_passes_silently(tmp_path, primary):
+    """Also where witnesses saw no more than the shorter one: an act is answered before they do."""
+    world = World(tmp_path, primary, 9)
+    short = copy_of(primary, tmp_path / "short", 9)
+    bundle = primary.path / "tile/entries/000.p/13"
+    bundle.write_bytes(bundle.read_bytes()[:-1])
+    with pytest.raises(RefusedError, match=r"signed 13 entries .* entries 9 to 12") as caught:
+        world.restore(primary, short)
+    assert "--unproven" in caught.value.advice
+    assert world.is_untouched()
+    done = world.restore(primary, short, unproven="that disk is lost")
+    assert (done.size, done.is_proven) == (9, True)
+    (why,) = json.loads((world.to / f"restored/{NOW_MS}.json").read_text())["left_out"]
+    assert "signed 13 entries" in why
+
+
 def test_what_lies_beside_the_entries_comes_from_every_copy(world, tmp_path):
     bare = copy_of(world.primary, tmp_path / "bare")
     shutil.rmtree(bare.path / "lists")

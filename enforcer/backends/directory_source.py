@@ -1,10 +1,11 @@
 """The feed as a copied ledger in a directory: :class:`enforcer.ports.FeedSource`.
 
-The layout is the ledger's own (checkpoint, cosigned, tile/entries/…, lists/, deltas/, wraps/), as
-a copy of its files gives it or `enforcer audit export` unpacked, and stops/ beside it with signed
-stops, one in a file. It is looked at now and then. Refuses what is no regular file; believes
-nothing. Always true: what is cut, or not copied yet, is said and gives no entry; and a medium that
-hangs holds one thread, nobody for longer than `LOOK_SECONDS_MAX`, and not the end of the program.
+The layout is the ledger's own (checkpoint, cosigned, tile/entries/…, lists/, deltas/, wraps/; a
+node's has a tail), as a copy of its files gives it or `enforcer audit export` unpacked, and stops/
+beside it with signed stops, one in a file. It is looked at now and then. Refuses what is no regular
+file; believes nothing. Always true: what is cut, or not copied yet, is said and gives no entry; and
+a medium that hangs holds one thread, nobody for longer than `LOOK_SECONDS_MAX`, and not the end of
+the program.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from enforcer.backends.feed_format import (
 )
 from enforcer.backends.lone_thread import FullError, LoneThread
 from enforcer.backends.tile_files import TileFiles
+from enforcer.backends.tile_tail import TailFile, TailPart
 from enforcer.backends.wrap_files import WrapFiles
 from enforcer.core.note import NOTE_BYTES_MAX
 from enforcer.core.tile import BUNDLE, TILE_WIDTH, Tile, decode_bundle, width_at
@@ -66,6 +68,7 @@ class DirectorySource:
         self._look_seconds_max = look_seconds_max
         self._thread = LoneThread("copy")
         self._tiles = TileFiles(directory)
+        self._tail = TailFile(directory)
         self._lists = ContentStore(directory / "lists", size_bytes_max=LIST_BYTES_MAX)
         self._deltas = DeltaFiles(directory / DELTAS)
         self._wraps = WrapFiles(directory / "wraps")
@@ -86,10 +89,12 @@ class DirectorySource:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_ms_max / 1_000
         while True:
-            note = await self.head()
-            if note is not None and claimed_size(note) > size:
+            note = await self._checkpoint()
+            if note is not None:
                 try:
-                    return await self._do(partial(self._collect, size, note))
+                    update = await self._do(partial(self._collect, size, note))
+                    if update is not None:
+                        return update
                 except UnavailableError:
                     await asyncio.sleep(
                         self._poll_seconds
@@ -101,11 +106,19 @@ class DirectorySource:
             await asyncio.sleep(min(left_seconds, self._poll_seconds))
 
     async def head(self) -> bytes | None:
-        """Return the copy's checkpoint; None where it has none of a possible form.
+        """Return the copy's newest checkpoint; None where it has none of a possible form.
 
         Raises:
             UnavailableError: there is no copy, or it cannot be read.
         """
+        note = await self._checkpoint()
+        if note is None:
+            return None
+        parts = await self._do(partial(self._tail_parts, claimed_size(note)))
+        return parts[-1].note if parts else note
+
+    async def _checkpoint(self) -> bytes | None:
+        """Return the checkpoint of the copy's tiles; raises as :meth:`head`."""
         note = await self._do(lambda: self._note("checkpoint"))
         if note is None and not await self._do(self._directory.is_dir):
             raise UnavailableError(
@@ -216,9 +229,38 @@ class DirectorySource:
             return None
         return note
 
-    def _collect(self, size: int, note: bytes) -> FeedUpdate:
-        """Read the entries from `size` to where the note claims to end, or the first of them."""
+    def _tail_parts(self, size: int) -> list[TailPart]:
+        """Return what the tail says of the entries from `size` on, without a gap.
+
+        It is read after the checkpoint that claims this size: who writes there lays it meanwhile.
+        """
+        parts: list[TailPart] = []
+        if _is_regular(self._tail.path):
+            try:
+                parts = self._tail.read()
+            except IntegrityError:
+                self._faults["a copy's tail is damaged"] += 1
+                parts = self._tail.read(is_strict=False)
+        laid = self._tail.read_laid() if _is_regular(self._tail.laid_path) else []
+        found = []
+        for part in (*laid, *parts):
+            if part.first_index == size and claimed_size(part.note) == size + len(part.leaves):
+                found.append(part)
+                size += len(part.leaves)
+        return found
+
+    def _collect(self, size: int, note: bytes) -> FeedUpdate | None:
+        """Read the entries from `size` to where the note claims to end, or the first of them.
+
+        What follows is in the tail. None: the copy has none.
+        """
         end = claimed_size(note)
+        if size >= end:
+            for told in self._tail_parts(end):
+                skipped = size - told.first_index
+                if skipped < len(told.leaves):
+                    return FeedUpdate(size, told.leaves[skipped:], told.note)
+            return None
         leaves: list[bytes] = []
         size_bytes = 0
         while (at := size + len(leaves)) < end:

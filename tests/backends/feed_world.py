@@ -16,7 +16,7 @@ from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_place import RedisPlace
 from enforcer.backends.redis_server import RedisServer
 from enforcer.backends.redis_source import RedisFeedSource
-from enforcer.backends.tiles import TileLedger
+from enforcer.backends.tiles import TileLedger, received
 from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.note import VerifierKey
 
@@ -33,6 +33,7 @@ class Book:
         vkey = VerifierKey(ORIGIN, key.public_key)
         self.files = TileLedger.open(path, origin=ORIGIN, vkey=vkey, verify=verify, writer=True)
         self.publisher = publisher
+        self.vkey = vkey
         self.seal = lambda checkpoint: sign_checkpoint(checkpoint, vkey, key.sign)
         self.leaves: list[bytes] = []
 
@@ -42,6 +43,14 @@ class Book:
         note = self.files.append(leaves, self.seal)
         self.leaves += leaves
         return first, leaves, note
+
+    def node(self, path: Path) -> TileLedger:
+        """Return a node's copy with all that is here."""
+        copy = TileLedger.open(
+            path, origin=ORIGIN, vkey=self.vkey, verify=verify, writer=True, is_copy=True
+        )
+        copy.append(self.leaves, received(self.files.checkpoint_note or b""))
+        return copy
 
     async def add(self, count: int = 1) -> None:
         await self.publisher.publish(*self.append(count))

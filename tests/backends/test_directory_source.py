@@ -20,6 +20,7 @@ from enforcer.app.audit_archive import export_archive
 from enforcer.backends import directory_source, durable, lone_thread
 from enforcer.backends.delta_files import DELTAS, DeltaFiles
 from enforcer.backends.directory_source import DirectorySource
+from enforcer.backends.tiles import received
 from enforcer.errors import InputError, NotFoundError, UnavailableError
 from tests.backends.feed_world import SOON_MS, Book, read_all
 from tests.ledgers import TARGETS, Archive
@@ -47,6 +48,51 @@ async def test_a_copy_gives_every_entry_under_its_checkpoint(book, source, tmp_p
     update = await source.next(650, SOON_MS)
     assert update.leaves == tuple(book.leaves[650:])
     assert await source.next(700, SOON_MS) is None
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+async def test_a_nodes_copy_gives_what_is_in_its_tail_too(book, source, tmp_path, cut):
+    book.append(10)
+    with book.node(tmp_path / "node") as node:
+        for _ in range(3):
+            book.append()
+            node.append(book.leaves[-1:], received(book.files.checkpoint_note))
+        shutil.copytree(node.path, tmp_path / "copy")
+        newest = node.checkpoint_note
+    os.truncate(tmp_path / "copy" / "tail", (tmp_path / "copy" / "tail").stat().st_size - cut)
+    assert await read_all(source) == book.leaves[: 13 - cut]
+    assert (await source.next(11, SOON_MS)).leaves == (book.leaves[11],)
+    assert (await source.head() == newest) == (not cut)
+
+
+async def test_a_nodes_copy_that_was_made_while_it_laid_its_tail_gives_all(book, source, tmp_path):
+    book.append(10)
+    with book.node(tmp_path / "node") as node:
+        shutil.copytree(node.path, tmp_path / "copy")
+        for _ in range(70):
+            book.append()
+            node.append(book.leaves[-1:], received(book.files.checkpoint_note))
+        shutil.copy(node.path / "tail", tmp_path / "copy")
+        shutil.copy(node.path / "tail.laid", tmp_path / "copy")
+    assert await read_all(source) == book.leaves
+    assert source.faults == {}
+
+
+async def test_of_a_damaged_tail_what_lies_before_it_is_given_and_the_rest_is_said(
+    book, source, tmp_path
+):
+    book.append(10)
+    with book.node(tmp_path / "node") as node:
+        for _ in range(3):
+            book.append()
+            node.append(book.leaves[-1:], received(book.files.checkpoint_note))
+        shutil.copytree(node.path, tmp_path / "copy")
+    tail = tmp_path / "copy" / "tail"
+    data = bytearray(tail.read_bytes())
+    data[len(data) // 2] ^= 1
+    tail.write_bytes(data)
+    assert await read_all(source) == book.leaves[:11]
+    assert source.faults["a copy's tail is damaged"] > 0
 
 
 async def test_a_reader_that_waits_sees_a_newer_copy(book, source, tmp_path):

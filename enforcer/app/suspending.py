@@ -57,6 +57,11 @@ class Said:
         return self.recorded is not None or _is_so_already(self.problem)
 
     @property
+    def is_refused(self) -> bool:
+        """Whether the ledger says another thing, which ends it at nodes that took it too."""
+        return isinstance(self.problem, ConflictError) and not self.stands
+
+    @property
     def taken(self) -> list[str]:
         """The nodes that took it."""
         return [each for each, said in self.nodes.items() if not isinstance(said, EnforcerError)]

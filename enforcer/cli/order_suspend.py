@@ -155,7 +155,7 @@ def _tell(options: Options, said: Said, dropped: Path | None, done: str) -> None
     """Say node by node what became of it, and whether it is recorded.
 
     Raises:
-        EnforcerError: nobody took it: why the control plane did not.
+        EnforcerError: nobody took it, or the ledger says another thing: why it is not recorded.
         typer.Exit: neither the ledger nor all nodes have it.
     """
     shown: dict[str, str] = {}
@@ -176,7 +176,7 @@ def _tell(options: Options, said: Said, dropped: Path | None, done: str) -> None
         tell(done, said.recorded, options.receipt, as_json=options.as_json, more=more)
         return
     problem = said.problem
-    if problem is not None and not said.taken and dropped is None:
+    if problem is not None and (said.is_refused or not (said.taken or dropped)):
         raise problem
     why = problem.message if problem is not None else "it gave no proof"
     err().print(f"[yellow]The control plane did not record it:[/] {escape(why)}")
@@ -202,7 +202,8 @@ def _tell_away(said: Said, dropped: Path | None) -> None:
     files = f"the files in {dropped.parent}" if dropped is not None else "what --drop DIR writes"
     for line in (
         "They go on as before until the ledger has it: nodes that took it bring it there as soon",
-        "as the control plane answers. Sooner: run this again once they answer; nodes that have",
-        f"it say so. Or put {files} into the folder stops of their state_dir.",
+        "as the control plane answers. Sooner: run this again once they answer, with the same end",
+        f"(a date); nodes that have it say so. Or put {files} into the folder stops",
+        "of their state_dir.",
     ):
         err().print(escape(line))

@@ -26,7 +26,7 @@ from enforcer.core.remedy import (
     ReviewDone,
 )
 from enforcer.core.signing import field_error
-from enforcer.core.state import KeyRecord, OrderRecord, State
+from enforcer.core.state import KeyRecord, OrderRecord, State, Suspension
 from enforcer.errors import ConflictError, RefusedError
 
 REVIEWING_ROLES: Final = frozenset((Role.APPROVER, Role.OVERSIGHT))
@@ -133,12 +133,20 @@ def judge_suspension(
     """
     order = _order_of_officer(state, payload.order, signer)
     check_meets(OrderSuspended, "suspended", order)
-    if order.suspension(signer.registration.operator, recorded_at_ms) is not None:
+    standing = order.suspension(signer.registration.operator, recorded_at_ms)
+    if standing is not None and _lasts(standing, payload.until_ms):
         raise ConflictError(
             f"{signer.registration.operator} has suspended the order already",
             advice="Nothing needs to be done; for another end, resume it first.",
             field="order",
             problem=SO_ALREADY,
+        )
+    if standing is not None:
+        raise ConflictError(
+            f"{signer.registration.operator} has suspended the order already, and that ends "
+            "before the time asked for",
+            advice="For another end, resume it first; else the block is back when it ends.",
+            field="order",
         )
     if payload.until_ms is not None and payload.until_ms <= recorded_at_ms:
         raise field_error(
@@ -173,6 +181,13 @@ def judge_resumption(
             advice="Read the order again, and end the suspension that holds now.",
             field="suspension_sha256",
         )
+
+
+def _lasts(standing: Suspension, until_ms: int | None) -> bool:
+    """Tell whether a suspension that holds ends no earlier than one until then would."""
+    if standing.until_ms is None:
+        return True
+    return until_ms is not None and until_ms <= standing.until_ms
 
 
 def _order_of_officer(state: State, ref: OrderRef, signer: KeyRecord) -> OrderRecord:

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from enforcer.core.envelope import parse_envelope
+from enforcer.core.judge_remedies import SO_ALREADY
 from enforcer.errors import ConflictError, EnforcerError, IntegrityError
 from enforcer.ports import KeptFiles
 from enforcer.services.pace import DEFAULT_PACE, Pace
@@ -76,8 +77,10 @@ class Drops:
         """Offer an act; tell whether it needs not be tried again."""
         try:
             await self._take(data, documents)
-        except ConflictError:
-            return True  # what it asks for is so already
+        except ConflictError as error:  # it is so already, or can be so no more
+            if error.data.get("problem") != SO_ALREADY:
+                _log.warning("did not heed an act", path="file", problem=error.message)
+            return True
         except EnforcerError as error:
             _log.warning("did not heed an act", path="file", problem=error.message)
             return False

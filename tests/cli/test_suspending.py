@@ -185,6 +185,26 @@ def test_what_the_ledger_has_comes_to_a_node_that_was_down_by_itself(
     stage.wait_until("it suspends", lambda: second.suspends(in_force), SECONDS_MAX)
 
 
+def test_a_longer_suspension_than_the_one_that_holds_is_no_success(
+    run, stage, second, officer, in_force, tmp_path
+):
+    by = ("--yes", "-c", officer[0])
+    first = run("order", "suspend", in_force, "--until", "+1h", *by)
+    assert first.code == 0, first.err
+    stage.wait_until(
+        "the node has it",
+        lambda: "already" in run("order", "suspend", in_force, "--until", "+1m", *by).err,
+        SECONDS_MAX,
+    )
+    for more in (("--until", "+7d"), (), ("--until", "+7d", "--drop", tmp_path / "drop")):
+        longer = run("order", "suspend", in_force, *more, *by)
+        assert longer.code == 3, longer.err
+        assert "ends before the time asked for" in " ".join(longer.err.split())
+        assert "already." not in longer.out
+    shorter = run("order", "suspend", in_force, "--until", "+1m", *by)
+    assert (shorter.code, "The ledger says so already" in shorter.out) == (0, True), shorter.err
+
+
 def answers(address):
     with socket.socket() as connection:
         return connection.connect_ex((address.host, address.port)) == 0

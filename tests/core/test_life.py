@@ -8,6 +8,7 @@ import pytest
 
 from enforcer.core.entry import KINDS, OrderAct
 from enforcer.core.guard import Guard
+from enforcer.core.judge_remedies import SO_ALREADY
 from enforcer.core.key import Category, Role
 from enforcer.core.life import ENDED, TRANSITIONS, OrderStatus
 from enforcer.core.order import (
@@ -21,6 +22,7 @@ from enforcer.core.policy import DAY_MS, DecisionKind
 from enforcer.core.remedy import AppealOutcome
 from enforcer.core.state import in_force
 from enforcer.core.table import Binding
+from enforcer.errors import ConflictError
 from tests.people import FULL, Land, Person, hidden, seal
 
 HOUR_MS = 3_600_000
@@ -375,6 +377,27 @@ def test_a_suspension_ends_by_itself_and_can_then_be_made_anew():
     land.now_ms = end_ms
     assert "has not suspended" in land.resume(ref).refusal.message
     assert land.suspend(ref).is_effective
+
+
+def test_a_suspension_is_so_already_only_if_the_one_that_holds_lasts_as_long():
+    land = fresh()
+    ref = land.in_force_order()
+    end_ms = land.now_ms + 600_000
+    assert land.suspend(ref, until_ms=end_ms).is_effective
+    for until_ms, problem in (
+        (end_ms - 1, SO_ALREADY),
+        (end_ms, SO_ALREADY),
+        (end_ms + 1, None),
+        (None, None),
+    ):
+        refusal = land.suspend(ref, until_ms=until_ms).refusal
+        assert isinstance(refusal, ConflictError)
+        assert refusal.data.get("problem") == problem
+        assert "resume it first" in refusal.advice
+    land.now_ms = end_ms
+    assert land.suspend(ref).is_effective
+    for until_ms in (end_ms + 1, None):
+        assert land.suspend(ref, until_ms=until_ms).refusal.data["problem"] == SO_ALREADY
 
 
 def test_a_resumption_that_was_kept_back_ends_no_later_suspension():

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint
-from enforcer.core.cosignature import CosignerKey, Witnesses, with_lines
+from enforcer.core.cosignature import CosignerKey, Witnesses, cosigned_at, with_lines
 from enforcer.core.note import Note, Verify
 from enforcer.core.trust import Trust
 from enforcer.errors import ConflictError, IntegrityError, RefusedError
@@ -95,7 +96,7 @@ class Cosigned:
                     advice="Have the roots name the witness in trust.toml, under [witnesses].",
                     field="checkpoint",
                 )
-            self.fence.is_here(cosigners)
+            self.fence.is_here(cosigners, checkpoint.size)
             known = self._gathered.get(checkpoint.size)
             merged = with_lines(known, note.signatures) if known is not None else note
             self._gathered[checkpoint.size] = merged
@@ -107,6 +108,15 @@ class Cosigned:
                 for tell in self._tell:
                     tell()
             return checkpoint
+
+    def doubt(self, key: CosignerKey, size: int) -> None:
+        """Hear an answer in a witness's name, for so many entries, that nobody signed.
+
+        What it has cosigned of them says more than any answer in its name.
+        """
+        if key in self.cosigners(size):
+            return
+        self.fence.says_elsewhere(key, *max((size, -1), self._kept_by(key)))
 
     async def hear(self, data: bytes) -> None:
         """Hear what a witness showed that did not cosign; only what is against this ledger counts.
@@ -122,12 +132,12 @@ class Cosigned:
         except (ConflictError, IntegrityError):
             self.fence.is_elsewhere(cosigners)
 
-    def _open(self, data: bytes) -> tuple[Checkpoint, Note, frozenset[CosignerKey]]:
-        """Return the checkpoint, the note with those lines alone that count, and whose they are."""
+    def _open(self, data: bytes) -> tuple[Checkpoint, Note, dict[CosignerKey, int]]:
+        """Return the checkpoint, the note with those lines alone that count, whose, and when."""
         key = self._trust.key_of(data)
         checkpoint = open_checkpoint(data, self._trust.origin, key, self._verify)
         note = Note.parse(data)
-        cosigners = frozenset(self._witnesses.cosigned(note, self._verify))
+        cosigners = self._witnesses.cosigned(note, self._verify)
         # While the log changes its key it signs with both, and readers may ask for either.
         own = [line for line in note.signatures if line.name == key.name]
         own.sort(key=lambda line: not line.is_of(key))
@@ -153,6 +163,20 @@ class Cosigned:
                 expected=root.hex(),
                 got=checkpoint.root.hex(),
             )
+
+    def _kept_by(self, key: CosignerKey) -> tuple[int, int]:
+        """Return the size of the best that a witness cosigned, and when; (0, -1): it did not.
+
+        It may be of an earlier process; whoever shows it again says nothing new.
+        """
+        if self.best is None:
+            return 0, -1
+        note = Note.parse(self.best)
+        with suppress(IntegrityError):
+            at_seconds = cosigned_at(note, key, self._verify)
+            if at_seconds is not None:
+                return Checkpoint.parse(note.text).size, at_seconds
+        return 0, -1
 
     def _is_better(self, size: int, note: Note) -> bool:
         """Tell whether a note that was gathered is to take the place of the best one."""

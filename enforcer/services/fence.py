@@ -6,12 +6,13 @@ spoken that no quorum is left for what is here, nothing that is recorded here ca
 What log and witness signed is a voice for good; an answer that nobody signed, which anybody on
 the way may have given, is a mere word, and makes this ledger doubted for as long as words last.
 Always true: fewer voices, or a checkpoint that no witness cosigned, change nothing; a witness
-that cosigns what is here takes voice and word back; only by signed voices it holds for good.
+that cosigns what is here afterwards takes voice and word back, what it cosigned before does not,
+whoever shows it now; only by signed voices it holds for good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -27,9 +28,10 @@ class Fence:
 
     def __init__(self, witnesses: Witnesses) -> None:
         self._witnesses = witnesses
-        self._elsewhere: set[CosignerKey] = set()
-        self._said: set[CosignerKey] = set()
-        """Those in whose name a mere word came."""
+        self._elsewhere: dict[CosignerKey, int] = {}
+        """Who signed that -> when, as it says itself (Unix time, seconds)."""
+        self._said: dict[CosignerKey, tuple[int, int]] = {}
+        """In whose name a mere word came -> what answers it: a larger size, or a later time."""
         self._tell: list[Callable[[UnavailableError], None]] = []
         self._tell_doubt: list[Callable[[UnavailableError | None], None]] = []
         self.error: UnavailableError | None = None
@@ -45,23 +47,32 @@ class Fence:
         """Have `tell` called when this ledger becomes doubted, or no longer is (None)."""
         self._tell_doubt.append(tell)
 
-    def is_here(self, keys: Iterable[CosignerKey]) -> None:
-        """Hear that witnesses have cosigned what is here."""
-        here = set(keys)
-        self._elsewhere -= here
-        self._said -= here
+    def is_here(self, cosigned: Mapping[CosignerKey, int], size: int) -> None:
+        """Hear who cosigned so many entries of what is here, and when (Unix time, seconds).
+
+        Anybody may show it, at any time: so it counts only if it cannot be from before.
+        """
+        for key, at_seconds in cosigned.items():
+            if at_seconds > self._elsewhere.get(key, -1):
+                self._elsewhere.pop(key, None)
+            if (size, at_seconds) > self._said.get(key, (-1, -1)):
+                self._said.pop(key, None)
         self._weigh_words()
 
-    def is_elsewhere(self, keys: Iterable[CosignerKey]) -> None:
-        """Hear that witnesses have signed another history, or more than is here."""
-        self._elsewhere |= set(keys)
-        if self.error is None and self._leave_no_quorum(self._elsewhere):
+    def is_elsewhere(self, cosigned: Mapping[CosignerKey, int]) -> None:
+        """Hear who signed another history, or more than is here, and when (Unix time, seconds)."""
+        for key, at_seconds in cosigned.items():
+            self._elsewhere[key] = max(at_seconds, self._elsewhere.get(key, -1))
+        if self.error is None and self._leave_no_quorum(set(self._elsewhere)):
             self._replace()
         self._weigh_words()
 
-    def says_elsewhere(self, keys: Iterable[CosignerKey]) -> None:
-        """Hear answers in the name of witnesses that tell of another history, or of more of it."""
-        self._said |= set(keys)
+    def says_elsewhere(self, key: CosignerKey, size: int, cosigned_at: int = -1) -> None:
+        """Hear an answer in a witness's name that tells of another history, or of more of it.
+
+        It came for so many entries, which it is known to have cosigned then, or never (-1).
+        """
+        self._said[key] = max((size, cosigned_at), self._said.get(key, (-1, -1)))
         self._weigh_words()
 
     def _leave_no_quorum(self, keys: set[CosignerKey]) -> bool:
@@ -88,7 +99,7 @@ class Fence:
             tell(self.error)
 
     def _weigh_words(self) -> None:
-        against = self._elsewhere | self._said
+        against = {*self._elsewhere, *self._said}
         is_doubted = self.error is None and self._leave_no_quorum(against)
         if is_doubted == (self.doubt is not None):
             return

@@ -242,9 +242,7 @@ class Witnessing:
     async def _bring(self, witness: AskedWitness, note: bytes) -> bytes | None:
         cosigned = await witness.ask(note)
         if witness.is_elsewhere:
-            # What it has signed says more than any answer in its name.
-            if witness.key not in self._cosigned.cosigners(_size(note)):
-                self._cosigned.fence.says_elsewhere((witness.key,))
+            self._cosigned.doubt(witness.key, _size(note))
             await self._look_for_signed(witness)
         if cosigned is not None:
             try:

@@ -270,12 +270,36 @@ async def test_an_old_signed_word_takes_no_doubt_away(tmp_path):
         made = Office(tmp_path, desk, [])
         await made.desk.found()
         fence = made.cosigned.fence
-        fence.says_elsewhere(WITNESSES.keys[:2])
+        for key in WITNESSES.keys[:2]:
+            made.cosigned.doubt(key, desk.files.size)
         await made.cosigned.hear(note_of(made, 0, 1, 2, size=desk.files.size - 1))
         assert fence.doubt is not None
         assert made.cosigned.best is None
         await made.cosigned.hear(note_of(made, 0, 1, size=desk.files.size, root=bytes(32)))
         assert fence.error is not None
+
+
+async def test_an_old_note_with_a_quorum_shown_again_takes_no_doubt_and_no_voice_away(tmp_path):
+    """Anybody with a certificate may send it: what counts is when witnesses made it."""
+    async with Desk(tmp_path / "ledger") as desk:
+        await desk.found()
+        former = Office(tmp_path, desk, [])
+        old = note_of(former, 0, 1, 2)
+        await former.cosigned.add(old)
+        made = Office(tmp_path, desk, [])  # the same ledger, by a process that comes back
+        size, fence = desk.files.size, made.cosigned.fence
+        await made.cosigned.hear(note_of(made, 2, size=size, root=bytes(32)))
+        made.cosigned.doubt(WITNESSES.keys[0], size)
+        for each in (old, note_of(made, 0, 1, 2, size=size - 1)):
+            await made.cosigned.add(each)
+            assert fence.doubt is not None
+        await desk.propose()
+        for key in WITNESSES.keys[:2]:
+            made.cosigned.doubt(key, desk.files.size)
+        await made.cosigned.add(old)
+        assert fence.doubt is not None
+        await made.cosigned.add(note_of(made, 0, 1))
+        assert fence.doubt is None
 
 
 async def test_receipts_carry_the_cosignatures_when_there_are_some(tmp_path):

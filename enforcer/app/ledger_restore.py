@@ -117,9 +117,12 @@ async def restore(wanted: Wanted, trust: Trust, now_ms: int, progress: Progress)
         opened, left_out, known = _open(wanted.sources, trust, stack, progress)
         best = fullest([source.copy for source in opened])
         given = _given(wanted.cosigned, trust, now_ms)
-        answers = await _answers(wanted, given, best, trust, now_ms)
-        said = (*given, *answers.values())
-        claims = [answer.claim for answer in said if answer.claim is not None]
+        asked = [
+            await ask_witness(key, link, best, trust, verify, now_ms)
+            for key, link in wanted.links.items()
+        ]
+        answers = _answers(given, asked, trust)
+        claims = [answer.claim for answer in (*given, *asked) if answer.claim is not None]
         receipts = _receipts(wanted.receipts, best, trust)
         check_nothing_missing(best, [*claims, *receipts])
         if not wanted.unproven:
@@ -235,21 +238,23 @@ def _given(paths: Sequence[Path], trust: Trust, now_ms: int) -> list[Answer]:
     return given
 
 
-async def _answers(
-    wanted: Wanted, given: Sequence[Answer], best: Copy, trust: Trust, now_ms: int
-) -> dict[str, Answer]:
-    """Ask every witness that can be asked; for others take what was given of them."""
+def _answers(given: Sequence[Answer], asked: Sequence[Answer], trust: Trust) -> dict[str, Answer]:
+    """Return what counts of each witness: a word of now before an older one, and that before none.
+
+    Of two alike the one that was asked for counts.
+    """
     answers = {
         key.name: Answer(key.name, None, "nothing says where it is asked")
         for key in trust.witnesses.keys
     }
-    for answer in sorted(given, key=lambda each: not each.problem):  # what is of now counts
-        answers[answer.witness] = answer
-    for key, link in wanted.links.items():
-        answer = await ask_witness(key, link, best, trust, verify, now_ms)
-        if answer.claim is not None or answers[key.name].claim is None:
-            answers[key.name] = answer
+    for answer in (*given, *asked):
+        if _weight(answer) >= _weight(answers[answer.witness]):
+            answers[answer.witness] = answer
     return answers
+
+
+def _weight(answer: Answer) -> tuple[bool, bool]:
+    return not answer.problem, answer.claim is not None
 
 
 def _receipts(folders: Sequence[Path], best: Copy, trust: Trust) -> list[Claim]:

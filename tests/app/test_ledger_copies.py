@@ -391,6 +391,22 @@ def test_an_old_signed_word_of_a_witness_shows_nothing_missing_and_proves_nothin
         world.restore(world.primary)
 
 
+def test_an_old_word_on_the_way_takes_no_place_of_one_of_now_that_was_given_by_hand(
+    world, tmp_path
+):
+    now = [world.cosigned(at, 13) for at in range(2)]
+    for at, link in enumerate(world.links.values()):
+        old = world.cosigned(at, 12, ago_seconds=3_600).read_bytes()
+        link.forged = ON_THE_WAY["as many"]
+        link.latest = partial(answering, old)
+    assert world.restore(world.primary, cosigned=now).is_proven
+    shutil.rmtree(world.to)
+    short = copy_of(world.primary, tmp_path / "short", 11)
+    now = [world.cosigned(at, 11) for at in range(3)]
+    with pytest.raises(RefusedError, match="entries 11 to 11 are missing"):  # signed all the same
+        world.restore(short, cosigned=now)
+
+
 async def answering(answer, _origin):
     return answer
 

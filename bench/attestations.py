@@ -173,6 +173,7 @@ async def scrape(desk: FleetDesk, walk: FleetWalk, at_nodes: FleetOrders) -> Non
         desk.fleet.outcomes,
         at_nodes.began,
         at_nodes.ended,
+        standbys={},
     )
     await asyncio.to_thread(expose_fleet, view)
 

@@ -207,6 +207,10 @@ class Installation:
         else:
             self.programs[name].start()
 
+    def end_with_us(self, program: Program) -> None:
+        """Have a program that a test starts itself killed with the others, at the latest."""
+        self._stack.callback(program.kill)
+
     def kill(self, *names: str) -> None:
         """End programs as a crash does."""
         for name in names:

@@ -24,7 +24,9 @@ def standby_of(installation: Installation, name: str) -> Program:
     """Return one more control plane by the same file."""
     config = installation.files.control / "control.toml"
     command = [str(ENFORCER), "control", "--standby", "--config", str(config)]
-    return Program(name, command, installation.directory / f"{name}.log")
+    program = Program(name, command, installation.directory / f"{name}.log")
+    installation.end_with_us(program)
+    return program
 
 
 def is_warm(installation: Installation, standby: Program) -> None:

@@ -200,7 +200,7 @@ async def test_an_agent_with_read_only_rights_follows_and_ends_when_told(host):
     host.start()
     await host.reached()
     await until(lambda: host.status["orders_in_force"] == 1 and not host.status["missing_lists"])
-    assert host.status["gate"]["state"] == "UNREACHABLE"
+    await until(lambda: host.status["gate"]["state"] == "UNREACHABLE")
     shown = await asyncio.to_thread(get, host.metrics, "/metrics")
     assert b"\nenforcer_node_orders_in_force 1.0\n" in shown
     with pytest.raises(HTTPError, match="503"):

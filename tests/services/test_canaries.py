@@ -64,12 +64,12 @@ async def test_a_new_block_waits_until_the_canary_passes_it_and_says_so(world, c
         ref = await in_the_ledger(world, BAD)
         await until(lambda: reasons(world) == [NotEnforced.CANARY_AWAITED])
         assert world.attested.table_digest == world.expected_digest(world.attested)
-        assert world.status["canary"]["waiting"] == [ref.entry_index]
+        await until(lambda: world.status["canary"]["waiting"] == [ref.entry_index])
         await stays(lambda: not world.gate.blocks("bad.example.org"), looks=10)
         canary.verdicts[ref.entry_index] = TrialVerdict.PASSED
         await until(lambda: world.gate.blocks("bad.example.org"))
         await until(lambda: holds(world))
-        assert world.status["canary"]["untried"] == 0
+        await until(lambda: world.status["canary"]["untried"] == 0)
 
 
 async def test_what_the_canary_blames_is_left_out_alone_and_comes_when_it_blames_it_no_more(

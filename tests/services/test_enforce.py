@@ -78,7 +78,7 @@ async def test_an_order_that_cannot_be_compiled_is_attested_and_the_others_stay(
         await until(lambda: cannot(world) == [bad.entry_index])
         await until(lambda: is_true(world))
         assert world.gate.blocks("bad.example.org")
-        assert "does not fit" in world.status["gate"]["problem"]
+        await until(lambda: "does not fit" in world.status["gate"]["problem"])
 
 
 async def test_stops_reach_the_gate_though_an_order_cannot_be_compiled(world):

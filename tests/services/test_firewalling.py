@@ -235,7 +235,7 @@ async def test_a_dry_run_says_what_it_would_do_and_enforces_nothing(world):
         await until(lambda: cannot(world) == [ref.entry_index])
         await until(lambda: world.status.get("firewall", {}).get("pieces") == 2)
         await until(lambda: attests(world, FirewallState.NONE, ref.entry_index))
-        assert world.status["firewall"]["is_real"] is False
+        await until(lambda: world.status["firewall"]["is_real"] is False)
 
 
 # Truth.
@@ -249,7 +249,7 @@ async def test_what_another_tool_flushes_is_put_back_counted_and_attested(world)
         world.firewall.flush()
         await until(lambda: world.blocks("192.0.2.7"))
         await until(lambda: attests(world) and world.attested.repairs == 1)
-        assert world.status["firewall"]["repairs"] == 1
+        await until(lambda: world.status["firewall"]["repairs"] == 1)
 
 
 async def test_what_another_tool_adds_is_taken_out_again(world):
@@ -282,7 +282,7 @@ async def test_a_firewall_that_is_away_keeps_what_it_had_and_is_attested_as_away
         world.firewall.is_away = True
         await until(lambda: attests(world, FirewallState.UNAVAILABLE))
         assert world.blocks("192.0.2.7")
-        assert world.status["firewall"]["problem"] == "the firewall is away"
+        await until(lambda: world.status["firewall"]["problem"] == "the firewall is away")
         assert health(node.view()) == (503, UNWELL)
         world.land.stop(ref)
         await world.publish()

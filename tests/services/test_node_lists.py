@@ -38,7 +38,7 @@ async def test_an_order_without_its_list_waits_alone_and_is_attested_as_missing(
         (omission,) = world.attested.omissions
         assert omission.reason is NotEnforced.LIST_MISSING
         assert world.attested.table_digest == world.expected_digest(world.attested)
-        assert world.status["missing_lists"] == [sha256(WORSE).hexdigest()]
+        await until(lambda: world.status["missing_lists"] == [sha256(WORSE).hexdigest()])
         world.bring(WORSE)
         await until(lambda: world.gate.blocks("worse.example.org"))
         await until(lambda: not world.attested.omissions)

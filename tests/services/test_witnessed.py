@@ -61,14 +61,16 @@ async def test_a_new_block_waits_for_a_quorum_and_says_so(world):
     async with world.running() as node:
         ref = await in_the_ledger(world, BAD)
         await until(lambda: world.waiting == 1)
-        assert world.status["ledger"]["witnesses"] == "waiting for witnesses: 1 orders"
+        await until(
+            lambda: world.status["ledger"]["witnesses"] == "waiting for witnesses: 1 orders"
+        )
         assert node.view().unwitnessed == 1
         world.witness(0)  # one of two
         await stays(lambda: not world.gate.blocks("bad.example.org"))
         world.witness(0, 2)
         await until(lambda: world.gate.blocks("bad.example.org"))
         await until(lambda: world.waiting == 0)
-        assert world.status["ledger"]["witnessed_size"] == len(world.land.leaves)
+        await until(lambda: world.status["ledger"]["witnessed_size"] == len(world.land.leaves))
         await until(lambda: ref.entry_index not in world.omitted_for(NotEnforced.UNWITNESSED))
 
 
@@ -288,7 +290,7 @@ async def test_without_a_quorum_nothing_waits_and_it_is_shown(tmp_path):
     async with world.running():
         await blocking(world)
         await until(lambda: world.status["ledger"]["witnesses"] == "UNWITNESSED")
-        assert world.status["waiting_for_witnesses"] == 0
+        await until(lambda: world.status["waiting_for_witnesses"] == 0)
 
 
 class HangingSource(MemoryFeedSource):

@@ -119,7 +119,9 @@ class Limits:
         ]
         past = remembered(state, proposed, self._past(state))
         here = filter(self._lists.has, _lists_of(past))
-        await self._near.of(_lists_of(proposed), here)
+        lists = _lists_of(proposed)
+        # Approved, each is of the past itself: then there is nothing left to compare.
+        await self._near.of(lists, [*here, *lists])
 
     def _news(self, state: State, t_ms: int) -> Iterator[OrderRecord]:
         """Yield the orders that block or will and that are to be judged, or to be judged again."""

@@ -329,8 +329,8 @@ class Node:
     def _progressed(self) -> None:
         self._warn_of_trust()
         self._suspension_paths.review()
+        self._list_rounds.entries_came()  # first: what it finds at once is in the next plan
         self._rounds.stir()
-        self._list_rounds.entries_came()
         self._watch.entries_came()
         if self._cosigner is not None:
             self._cosigner.saw(self._replica.note)

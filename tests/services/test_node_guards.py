@@ -301,3 +301,36 @@ async def test_what_was_compared_when_it_was_proposed_is_not_compared_again(worl
         await world.publish()
         await until(lambda: world.gate.blocks("new.example.org"))
         assert pair not in world.work.compared
+
+
+async def test_an_approval_of_what_was_looked_at_before_costs_the_gate_one_round(world):
+    land = world.land
+    names = b"exact new.example.org\n"
+    asked: list[str] = []
+    status, overlay = world.gate.status, world.gate.overlay
+
+    async def asking(*, verify=False):
+        asked.append("status")
+        return await status(verify=verify)
+
+    async def laying(octets):
+        asked.append("overlay")
+        return await overlay(octets)
+
+    world.pace = replace(world.pace, gate_poll_seconds=60.0)
+    async with world.running():
+        land.stop(await blocking(world))
+        ref = land.propose(names)
+        world.bring(names)
+        await world.publish()
+        own = (sha256(names).hexdigest(), sha256(names).hexdigest())
+        await until(lambda: own in world.work.compared)
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        await until(lambda: is_true(world))
+        world.work.compared.clear()
+        world.gate.status, world.gate.overlay = asking, laying
+        assert land.approve(ref).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks("new.example.org"))
+        assert asked[0] == "overlay"
+        assert not world.work.compared

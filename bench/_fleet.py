@@ -154,7 +154,13 @@ class Fleet(Installation):
     def yield_to_others(self) -> None:
         """Give the light nodes only what the others leave of the processors (SCHED_IDLE), for
         good: they stand for other machines, which take nothing from this one.
+
+        That counts within one session: Linux shares processors out between sessions first, each
+        the same (sched(7), autogroup).
         """
+        groups = {autogroup(program.pid) for program in self.programs.values()}
+        assert self.redis.pid is not None
+        assert groups == {autogroup(self.redis.pid)}, f"more than one session: {sorted(groups)}"
         for name in self.light:
             for pid in (self.programs[name].pid, *children(self.programs[name].pid)):
                 for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -170,6 +176,14 @@ class Fleet(Installation):
 def sum_of(what: str, text: str) -> int:
     """Return the sum of a number that ss(8) tells of each connection."""
     return sum(map(int, re.findall(rf"\b{what}:(\d+)", text)))
+
+
+def autogroup(pid: int) -> str:
+    """Return the name of the group that a process shares processors with; empty without groups."""
+    try:
+        return Path(f"/proc/{pid}/autogroup").read_text().partition(" ")[0]
+    except FileNotFoundError:
+        return ""
 
 
 def cpu_seconds(pid: int) -> float:

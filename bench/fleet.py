@@ -5,8 +5,9 @@ nodes (the real `enforcer node` without a gate), all processes here; gRPC with m
 to the nodes. An order of a million made-up names is loaded. FLEET_ORDERS orders of 1 to 1,000 names
 come and go, one at a time; before, a quarter as many while the node with the gate is alone, and a
 quarter with none preferred. Light nodes have machines of their own elsewhere, and take nothing
-there from the one that is measured: so for the main part they come last here (SCHED_IDLE; at nice
-10 fifty of them can take three quarters of each processor). Rows say which.
+there from the one that is measured: so for the main part they come last here (SCHED_IDLE, all
+programs in one session; at nice 10, or in sessions of their own, fifty of them can take three
+quarters of each processor). They still share one disk. Rows say which.
 Processor time is told, too. In force at the gate: it answers a query for one of the names so. At a
 light node: it has proven the entry, it is on its disk, its plan is made; it says itself when.
 Octets are on the wire, with TLS's own. The floor is XADD to XREAD in the same Redis. Before the

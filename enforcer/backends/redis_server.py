@@ -135,7 +135,7 @@ class RedisServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                start_new_session=True,  # a ^C at the terminal is for us to handle
+                process_group=0,  # a ^C at the terminal is for us to handle
             )
         deadline = time.monotonic() + timeout_seconds
         while not self._answers():

@@ -61,7 +61,7 @@ class Program:
                 stderr=log,
                 cwd=self.log_file.parent,
                 env=self._env,
-                start_new_session=True,
+                process_group=0,  # of this session, with which Linux shares processors out
             )
 
     @property

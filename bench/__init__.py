@@ -7,6 +7,7 @@ module compares, it measures in one run.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,7 +25,7 @@ class Row:
     rounds: int = 1
 
 
-def median_row(what: str, values: list[float], unit: str) -> Row:
+def median_row(what: str, values: Sequence[float], unit: str) -> Row:
     """Return the row of the median of `values`."""
     return Row(what, median(values), unit, len(values))
 

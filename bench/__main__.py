@@ -12,9 +12,14 @@ from bench._report import row_table, write
 FOLDER = Path(__file__).resolve().parent
 
 
+def bench_names() -> list[str]:
+    """Return what can be run: every module whose name does not begin with an underscore."""
+    found = [each.name for each in iter_modules([str(FOLDER)]) if not each.ispkg]
+    return sorted(name for name in found if not name.startswith("_"))
+
+
 def main() -> None:
-    found = [each for each in iter_modules([str(FOLDER)]) if not each.ispkg]
-    names = sorted(each.name for each in found if not each.name.startswith("_"))
+    names = bench_names()
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--write", action="store_true", help="update bench/RESULTS.md")

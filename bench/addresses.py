@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import sys
+from functools import partial
 from itertools import islice
 from time import perf_counter, sleep
 
@@ -64,7 +65,7 @@ def small_orders(router: Router, where: str, first: int, orders: int = ORDERS) -
         ref = router.propose_addresses(f"ip {address}")
         router.wait_until(router.is_in_step, "the node has read the proposal")
         with (
-            router.network.server.call(lambda a=address: bound(4, a, PORT)) as server,
+            router.network.server.call(partial(bound, 4, address, PORT)) as server,
             router.network.client.call(lambda: bound(4, CLIENT[4], 0)) as client,
         ):
             client.connect((address, PORT))

@@ -14,7 +14,7 @@ import asyncio
 import gc
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time, thread_time
@@ -57,10 +57,15 @@ async def _run() -> list[Row]:
                     for node in nodes[at : at + 500]
                 ]
                 await asyncio.gather(*map(desk.ledger.record, acts))
-            for at in range(ORDERS):
-                order = await desk.propose(f"exact bad-{at}.example.org\n".encode())
-                await desk.approve(order)
-            return await measured(desk, nodes, order)
+            orders = [await approved(desk, at) for at in range(ORDERS)]
+            return await measured(desk, nodes, orders[-1])
+
+
+async def approved(desk: FleetDesk, at: int) -> OrderRef:
+    """Have an order with one name of its own in force."""
+    order = await desk.propose(f"exact bad-{at}.example.org\n".encode())
+    await desk.approve(order)
+    return order
 
 
 async def measured(desk: FleetDesk, nodes: list[Person], newest: OrderRef) -> list[Row]:
@@ -181,18 +186,16 @@ async def scrape(desk: FleetDesk, walk: FleetWalk, at_nodes: FleetOrders) -> Non
 async def list_all(desk: FleetDesk) -> None:
     """Read what ListAttestations gives, in pages."""
     after, found = "", 0
-    while page := [each async for each in page_of(desk, after)]:
+    while page := await page_of(desk, after):
         after, found = page[-1], found + len(page)
     assert found == NODES
 
 
-async def page_of(desk: FleetDesk, after: str) -> AsyncIterator[str]:
-    """Yield the nodes of a page."""
-    reading = desk.attestations.read("", 0, TIME_MS_MAX, after)
-    count = 0
-    async for node_id, _, _ in reading:
-        yield node_id
-        count += 1
-        if count == PAGE:
+async def page_of(desk: FleetDesk, after: str) -> list[str]:
+    """Return the nodes of a page."""
+    page: list[str] = []
+    async for node_id, _, _ in desk.attestations.read("", 0, TIME_MS_MAX, after):
+        page.append(node_id)
+        if len(page) == PAGE:
             break
-    await reading.aclose()
+    return page

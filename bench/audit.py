@@ -21,6 +21,7 @@ from pathlib import Path
 from time import perf_counter, sleep
 
 from bench import ROOT, Row, median_row
+from enforcer.core.order import OrderRef
 from tests.ledgers import Archive
 from tests.people import Land
 
@@ -93,7 +94,8 @@ def run() -> list[Row]:
 def fill(archive: Archive) -> tuple[str, float]:
     """Write the ledger; return an order's id, and the seconds that signing and folding took."""
     land = archive.land
-    live, signed_seconds, order_id = [], 0.0, ""
+    live: list[OrderRef] = []
+    signed_seconds, order_id = 0.0, ""
     (archive.path / "lists").mkdir(parents=True)
     while len(land.leaves) < ENTRIES:
         began = perf_counter()

@@ -118,7 +118,9 @@ async def together(lists: Sequence[bytes], order: Callable[[bytes], Awaitable[No
 async def propose(installation: Installation, text: bytes) -> OrderRef:
     """Sign and send a proposal, and verify its receipt."""
     client = installation.client(installation.land.proposer.person_id)
-    return ref_of(await client.propose(installation.proposal(text), [REASONS]))
+    recorded = await client.propose(installation.proposal(text), [REASONS])
+    assert recorded is not None
+    return ref_of(recorded)
 
 
 async def approve(installation: Installation, ref: OrderRef) -> None:

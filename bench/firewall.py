@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from statistics import median
@@ -122,7 +123,7 @@ async def loads(what: str, text: bytes, *, is_interval: bool) -> list[Row]:
             pieces = flatten([(5, IpMeasure.REJECT, text)])
             flat.append(perf_counter() - start)
             content = FirewallContent(ROWS, pieces)
-            ours.append(await timed(lambda c=content: firewall.replace(c, LEASE_SECONDS)))
+            ours.append(await timed(partial(firewall.replace, content, LEASE_SECONDS)))
             if number < PEER_ROUNDS:
                 theirs.append(peer("-f", script))
                 peer("delete", "table", "inet", "peer")
@@ -145,13 +146,14 @@ async def in_half_a_million(text: bytes) -> list[Row]:
         new = b"".join(sorted(f"{each}\n".encode() for each in targets))
         both = flatten([(5, IpMeasure.REJECT, text), (6, IpMeasure.DROP, new)])
         removed, added = diff(pieces, both)
-        to, back = [], []
+        to: list[float] = []
+        back: list[float] = []
         for _ in range(CHANGES):
             for change, times in (
                 (FirewallChange(ROWS, removed, added, ()), to),
                 (FirewallChange(ROWS, added, removed, ()), back),
             ):
-                times.append(await timed(lambda c=change: firewall.apply(c, LEASE_SECONDS)) * 1e3)
+                times.append(await timed(partial(firewall.apply, change, LEASE_SECONDS)) * 1e3)
         changed.append(median_row(f"half a million mixed: {name} more, in force", to, "ms"))
         changed.append(median_row(f"half a million mixed: {name} less", back, "ms"))
     read = [await timed(lambda: read_and_compared(firewall, pieces)) for _ in range(ROUNDS)]

@@ -131,7 +131,9 @@ def redis_costs(folder: Path) -> tuple[float, float, float]:
             for node in nodes:
                 node.sendall(b"XREAD BLOCK 0 STREAMS log " + after + b"\r\n")
             time.sleep(0.02)  # all of them wait
-            after = adding.xadd("log", {"entry": os.urandom(ENTRY_OCTETS)})
+            added = adding.xadd("log", {"entry": os.urandom(ENTRY_OCTETS)})
+            assert isinstance(added, bytes)
+            after = added
             receive(nodes)
         cpu = cpu_seconds(server.pid) - began
         octets = (octets_sent(nodes) - before) / ROUNDS / len(nodes)

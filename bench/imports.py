@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter_ns
 
-from bench import ROOT, Row, data_path, median_row
-from bench.lookup import timed
+from bench import Row, data_path, median_row
+from bench._step import in_child, timed
 from enforcer.backends import list_tasks
 from enforcer.backends.list_export import Writing
 from enforcer.backends.list_format import ListFormat, Reading
@@ -54,9 +54,10 @@ def run() -> list[Row]:
             write_list(path, form, listed)
             rows.append(Row(f"{form.word}: file", path.stat().st_size / 1e6, "MB"))
             rows.append(median_row(f"{form.word}: wc -l", [wc(path) for _ in range(ROUNDS)], "s"))
-            for name in ("loop", "import"):
-                got = [step(name, path, to, form) for _ in range(ROUNDS)]
-                rows.append(seconds_row(f"{form.word}: {name}", got))
+            looped = [step("loop", path, to, form) for _ in range(ROUNDS)]
+            rows.append(seconds_row(f"{form.word}: loop", looped))
+            got = [step("import", path, to, form) for _ in range(ROUNDS)]
+            rows.append(seconds_row(f"{form.word}: import", got))
             rows.append(memory_row(f"{form.word}: import", got))
         canonical = Path(folder, "canonical")
         canonical.write_bytes(b"".join(sorted(b"subtree %b\n" % name for name in listed)))
@@ -67,11 +68,11 @@ def run() -> list[Row]:
         return rows
 
 
-def seconds_row(what: str, got: list[dict]) -> Row:
+def seconds_row(what: str, got: list[dict[str, float]]) -> Row:
     return median_row(what, [each["seconds"] for each in got], "s")
 
 
-def memory_row(what: str, got: list[dict]) -> Row:
+def memory_row(what: str, got: list[dict[str, float]]) -> Row:
     return median_row(f"{what}, peak memory", [each["memory_mb"] for each in got], "MB")
 
 
@@ -102,11 +103,11 @@ def wc(path: Path) -> float:
     return (perf_counter_ns() - start) / 1e9
 
 
-def step(name: str, path: Path, to: Path, form: ListFormat) -> dict:
+def step(name: str, path: Path, to: Path, form: ListFormat) -> dict[str, float]:
     """Run one of the works below in a child, and return what it found."""
-    command = [sys.executable, "-m", "bench.imports", name, str(path), str(to), form.name]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-    return json.loads(done.stdout)
+    found: dict[str, float]
+    found = json.loads(in_child("bench.imports", name, path, to, form.name))
+    return found
 
 
 def loop(path: Path) -> None:
@@ -120,7 +121,7 @@ def import_(path: Path, to: Path, form: ListFormat) -> None:
     assert report.target_count == NAMES - NAMES // BAD_EACH, report
 
 
-def work(name: str, path: Path, to: Path, form: ListFormat) -> dict:
+def work(name: str, path: Path, to: Path, form: ListFormat) -> dict[str, float]:
     match name:
         case "empty":
             return timed(lambda: None)

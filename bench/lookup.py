@@ -13,15 +13,16 @@ import json
 import mmap
 import os
 import random
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter_ns
+from typing import TypeVar
 
-from bench import ROOT, Row, data_path, median_row, peak_memory_mb
+from bench import Row, data_path, median_row
+from bench._step import in_child, timed
 from enforcer._native import compiler, scanner
 from enforcer._native.probe import Table
 from enforcer.core.name import Name
@@ -36,21 +37,25 @@ ORACLE_NAMES = 50_000  # the verdict function walks all of them to tell NXDOMAIN
 ORACLE_HITS = 20
 A, NOW_MS = 1, 1500
 
+T = TypeVar("T")
+
 
 def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         text, table = Path(folder, "list"), Path(folder, "table")
         names = write_list(text)
         rows = [Row("names", names, ""), Row("list", text.stat().st_size / 1e6, "MB")]
-        empty = [step("empty", text, table)["memory_mb"] for _ in range(ROUNDS)]
-        rows.append(median_row("a process that does nothing: peak memory", empty, "MB"))
+        empty = [step("empty", text, table) for _ in range(ROUNDS)]
+        peaks = [one["memory_mb"] for one in empty]
+        rows.append(median_row("a process that does nothing: peak memory", peaks, "MB"))
         for name in ("scan", "check_list", "compile", "open"):
             rounds = 1 if name == "check_list" else ROUNDS
             got = [step(name, text, table) for _ in range(rounds)]
             rows.append(median_row(f"{name}: time", [one["seconds"] for one in got], "s"))
             rows.append(median_row(f"{name}: peak memory", [one["memory_mb"] for one in got], "MB"))
         rows.append(Row("table", table.stat().st_size / names, "bytes a name"))
-        lookups = step("lookup", text, table)
+        lookups: dict[str, list[float]]
+        lookups = json.loads(in_child("bench.lookup", "lookup", text, table))
         rows += [median_row(what, values, "ns a lookup") for what, values in lookups.items()]
         return rows
 
@@ -70,17 +75,10 @@ def write_list(path: Path) -> int:
     return len(lines)
 
 
-def step(name: str, text: Path, table: Path) -> dict:
-    """Run one of STEPS in a child, and return what it found."""
-    command = [sys.executable, "-m", "bench.lookup", name, str(text), str(table)]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-    return json.loads(done.stdout)
-
-
-def timed(work: Callable[[], object]) -> dict:
-    start = perf_counter_ns()
-    work()
-    return {"seconds": (perf_counter_ns() - start) / 1e9, "memory_mb": peak_memory_mb()}
+def step(name: str, text: Path, table: Path) -> dict[str, float]:
+    """Run one of STEPS that is timed in a child, and return what it found."""
+    found: dict[str, float] = json.loads(in_child("bench.lookup", name, text, table))
+    return found
 
 
 def map_file(path: Path) -> mmap.mmap:
@@ -170,7 +168,7 @@ def sorted_part(names: list[Name]) -> list[Name]:
     return sorted(names[:ORACLE_NAMES], key=lambda name: name.text)
 
 
-def per_lookup(names: list, look_up: Callable) -> list[float]:
+def per_lookup(names: list[T], look_up: Callable[[T], object]) -> list[float]:
     times = []
     for _ in range(ROUNDS):
         start = perf_counter_ns()
@@ -180,7 +178,7 @@ def per_lookup(names: list, look_up: Callable) -> list[float]:
     return times
 
 
-STEPS: dict[str, Callable[[Path, Path], dict]] = {
+STEPS: dict[str, Callable[[Path, Path], object]] = {
     "empty": lambda _text, _table: timed(lambda: None),
     "scan": lambda text, _table: timed(lambda: scanner.scan(map_file(text))),
     "check_list": lambda text, _table: timed(lambda: check_list(text.read_bytes())),

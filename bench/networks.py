@@ -145,6 +145,7 @@ def timed(work: Callable[[], object]) -> float:
 def flat_rows(text: Path) -> list[Row]:
     """Measure what a firewall's node does: all at once, then with one order more and less."""
     octets, times = text.read_bytes(), defaultdict[str, list[float]](list)
+    pieces = 0
     for _ in range(ROUNDS):
         pieces = flat_round(octets, times)
     return [
@@ -190,7 +191,7 @@ def lookup_rows(networks: Sequence[Network], table: Table, peers: list[str]) -> 
             Contender(
                 "table, batch",
                 b"".join,
-                lambda packed, octets=octets: table.match_many(packed, octets, NOW_MS),
+                partial(matched, table, octets),
                 lambda found: len(found) // 4 - array("I", found).count(NO_MATCH),
                 [],
             ),
@@ -220,6 +221,10 @@ def lookup_rows(networks: Sequence[Network], table: Table, peers: list[str]) -> 
         ]
         rows.append(median_row(f"{best.what} / table, batch, IPv{version}", ratios, "times"))
     return rows
+
+
+def matched(table: Table, octets: int, packed: bytes) -> bytes:
+    return table.match_many(packed, octets, NOW_MS)
 
 
 def single_of(table: Table) -> Callable[[list[bytes]], int]:

@@ -17,6 +17,7 @@ from bench import Row, median_row
 from bench.lookup import NOW_MS, A, compile_to, map_file, row_of, samples, write_list
 from enforcer._native import compiler
 from enforcer._native.probe import Table
+from enforcer.core.name import Name
 from enforcer.core.table import OrderRow
 
 ROUNDS = 51
@@ -77,7 +78,7 @@ def overlay(base: Table, first: OrderRow, protected: bytes, rows: list[OrderRow]
 
 def made_and_laid(base: Table, first: OrderRow, protected: bytes, count: int) -> list[Row]:
     others = [row_of(b"", index=index) for index in range(3, 1 + count)]
-    made, laid = [], []
+    made, laid, octets = [], [], b""
     for number in range(ROUNDS):
         start = perf_counter_ns()
         octets = overlay(base, first, protected, others, number)
@@ -93,7 +94,9 @@ def made_and_laid(base: Table, first: OrderRow, protected: bytes, count: int) ->
     ]
 
 
-def lookups(base: Table, first: OrderRow, protected: bytes, by_kind: dict) -> list[Row]:
+def lookups(
+    base: Table, first: OrderRow, protected: bytes, by_kind: dict[str, list[Name]]
+) -> list[Row]:
     laid = base.with_overlay(overlay(base, first, protected, [], 0))
     by_kind = {**by_kind, "in the overlay": by_kind["miss"][:0]}
     rows = []
@@ -103,7 +106,8 @@ def lookups(base: Table, first: OrderRow, protected: bytes, by_kind: dict) -> li
             chosen = [b"\6%06d\2n0\7example\3net\0" % n for n in range(TARGETS)] * 50
             random.Random(3).shuffle(chosen)
             wires = b"".join(chosen)
-        with_ns, without_ns = [], []
+        with_ns: list[float] = []
+        without_ns: list[float] = []
         for _ in range(LOOKUP_ROUNDS):
             for table, times in ((base, without_ns), (laid, with_ns)):
                 count, _, ns = table.decide_many(wires, A, NOW_MS)
@@ -115,7 +119,7 @@ def lookups(base: Table, first: OrderRow, protected: bytes, by_kind: dict) -> li
 
 def memory(base: Table, first: OrderRow, protected: bytes) -> list[Row]:
     """Return what stays resident after the first hundred of many overlays, and after all."""
-    found = []
+    found, laid = [], base
     for number in range(UPDATES):
         laid = base.with_overlay(overlay(base, first, protected, [], number))
         if number in (99, UPDATES - 1):

@@ -137,9 +137,13 @@ def stop(installation: Installation, ref: OrderRef, names: list[str], note: Note
     before = time.time()
     installation.stop(ref)
     stopped = time.time()
-    resolved = first(lambda: not installation.is_blocked(names[-1]))
+    resolved = first(partial(is_open, installation, names[-1]))
     note("stop: call answered", "s", stopped - before)
     note("stop answered → first unblocked answer", "s", max(resolved - stopped, 0.0))
+
+
+def is_open(installation: Installation, name: str) -> bool:
+    return not installation.is_blocked(name)
 
 
 def small_orders(installation: Installation, note: Note) -> None:
@@ -155,7 +159,7 @@ def small_orders(installation: Installation, note: Note) -> None:
         begins.append(first(partial(installation.is_blocked, last)) - approved)
         installation.stop(ref)
         stopped = time.time()
-        resolved = first(lambda name=last: not installation.is_blocked(name))
+        resolved = first(partial(is_open, installation, last))
         ends.append(max(resolved - stopped, 0.0))
     for what, values in (("approval", begins), ("stop", ends)):
         said = f"a million loaded: {what} of {SMALL_TARGETS} names answered → in force"

@@ -8,14 +8,14 @@ own, so that peak memory is its own. Computing has hashing, folding and all sign
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from time import perf_counter_ns
 
-from bench import ROOT, Row, median_row, peak_memory_mb
+from bench import Row, median_row
+from bench._step import in_child, timed
 from enforcer.app.report import (
     Format,
     Language,
@@ -28,6 +28,7 @@ from enforcer.config import read_trust
 from enforcer.core.attestation import Attestation, GateState
 from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.envelope import format_envelope
+from enforcer.core.firewall import FirewallState
 from enforcer.core.guard import Guard
 from enforcer.core.key import Category, Role
 from enforcer.core.merkle import CompactRange, leaf_hash
@@ -62,14 +63,13 @@ def run() -> list[Row]:
         return rows
 
 
-def step(name: str, folder: str) -> dict:
+def step(name: str, folder: str) -> dict[str, float]:
     """Run one of STEPS in a child, and return what it found."""
-    command = [sys.executable, "-m", "bench.report", name, folder]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-    return json.loads(done.stdout)
+    found: dict[str, float] = json.loads(in_child("bench.report", name, folder))
+    return found
 
 
-def make(folder: Path) -> dict:
+def make(folder: Path) -> dict[str, float]:
     land = Land.founded()
     nodes = [Person(f"node-{at}", Role.NODE, operator=f"isp-{at % 4}") for at in range(NODES)]
     land.register(land.control, *nodes)
@@ -96,8 +96,8 @@ def make(folder: Path) -> dict:
 def order(land: Land, at: int) -> None:
     """Record what becomes of one order: three entries or four."""
     end = land.now_ms + LIFETIME_MS
-    times = {"expires_at_ms": end, "review_due_at_ms": end}
-    ref = land.propose(category=CATEGORIES[at % len(CATEGORIES)], **times)
+    category = CATEGORIES[at % len(CATEGORIES)]
+    ref = land.propose(category=category, expires_at_ms=end, review_due_at_ms=end)
     if at % 10 == 0:
         assert land.hold(ref, Guard.PRIVATE_SUFFIX).is_effective
         assert land.lift(ref, Guard.PRIVATE_SUFFIX).is_effective
@@ -125,6 +125,10 @@ def attest(land: Land, node: Person, tree: CompactRange, kept: Path) -> None:
         table_digest="00" * 32,
         local_digest=NO_LOCAL_LAYER.digest,
         gate=GateState.HOLDS_TABLE,
+        firewall=FirewallState.NONE,
+        pieces_digest=None,
+        repairs=0,
+        curtailed=(),
         omission_count=0,
         omissions=(),
         ineffective=(),
@@ -133,11 +137,11 @@ def attest(land: Land, node: Person, tree: CompactRange, kept: Path) -> None:
     path.write_bytes(format_envelope(seal(said, node.key)))
 
 
-def compute(folder: Path) -> dict:
+def compute(folder: Path) -> dict[str, float]:
     return timed(lambda: _sheet(folder))
 
 
-def write(folder: Path, form: Format) -> dict:
+def write(folder: Path, form: Format) -> dict[str, float]:
     sheet = _sheet(folder)
     out = folder / form
     found = timed(lambda: write_report(sheet, out, [form]))
@@ -145,7 +149,7 @@ def write(folder: Path, form: Format) -> dict:
     return found | {"octets": path.stat().st_size}
 
 
-def check(folder: Path) -> dict:
+def check(folder: Path) -> dict[str, float]:
     (path,) = (folder / Format.JSON).iterdir()
     trust = read_trust(folder / "trust.toml")
     found: list[object] = []
@@ -154,22 +158,16 @@ def check(folder: Path) -> dict:
     return seconds
 
 
-def timed(work: Callable[[], object]) -> dict:
-    start = perf_counter_ns()
-    work()
-    return {"seconds": (perf_counter_ns() - start) / 1e9, "memory_mb": peak_memory_mb()}
-
-
 def _sheet(folder: Path) -> Sheet:
     trust = read_trust(folder / "trust.toml")
     return report_directory(folder / "ledger", trust, PERIOD, Language.VI)
 
 
-STEPS: dict[str, Callable[[Path], dict]] = {
+STEPS: dict[str, Callable[[Path], dict[str, float]]] = {
     "make": make,
     "compute": compute,
     "check": check,
-    **{form.value: lambda folder, form=form: write(folder, form) for form in Format},
+    **{form.value: partial(write, form=form) for form in Format},
 }
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from time import perf_counter, time_ns
 from bench import Row, audit, median_row
 from bench._fleet import cpu_seconds
 from enforcer.backends.fold_file import FOLD_FILE
+from enforcer.core.order import OrderRef
 from enforcer.core.state import in_force
 from enforcer.errors import UnavailableError
 from enforcer.services.kept_fold import AT_REST_MIN
@@ -52,9 +53,8 @@ def run() -> list[Row]:
 async def measured(directory: Path, entries: int) -> list[Row]:
     """Take over again and again, warm and cold, on one ledger."""
     host = Host(directory, land_of(directory / "ledger", entries))
-    host.in_force = [
-        host.land.ref(row.index) for row in in_force(host.land.state, host.land.now_ms)
-    ]
+    rows = in_force(host.land.state, host.land.now_ms)
+    orders = [host.land.ref(row.index) for row in rows]
     chance = random.Random(20_301)
     what = f"{entries:,} entries"
     try:
@@ -65,13 +65,13 @@ async def measured(directory: Path, entries: int) -> list[Row]:
         for _ in range(ROUNDS):
             standby = await host.warm(FOLD_SECONDS_MAX)
             young.append(cpu_seconds(standby.pid))
-            warm.append(await killed_and_answered(host, serves, standby, chance))
+            warm.append(await killed_and_answered(host, orders.pop(), serves, standby, chance))
             serves = standby
         for _ in range(COLD):
-            cold.append(await killed_and_answered(host, serves, None, chance))
+            cold.append(await killed_and_answered(host, orders.pop(), serves, None, chance))
             serves = host.started[-1]
         (host.here.config.ledger_dir / FOLD_FILE).unlink()
-        anew = await killed_and_answered(host, serves, None, chance)
+        anew = await killed_and_answered(host, orders.pop(), serves, None, chance)
         host.check()
     finally:
         for process in host.started:
@@ -105,12 +105,15 @@ def land_of(path: Path, entries: int) -> Land:
 
 
 async def killed_and_answered(
-    host: Host, serves: ControlPlane, standby: ControlPlane | None, chance: random.Random
+    host: Host,
+    ref: OrderRef,
+    serves: ControlPlane,
+    standby: ControlPlane | None,
+    chance: random.Random,
 ) -> float:
-    """Kill who serves while people work; return after how many ms an act was answered."""
+    """Kill who serves while people work; return after how many ms the order's stop was answered."""
     people = [asyncio.ensure_future(work(host, at, chance)) for at in range(WORKERS)]
     await asyncio.sleep(LOAD_SECONDS + chance.uniform(0, 0.2))
-    ref = host.in_force.pop()
     act = seal(host.land.stopping(ref), host.land.oversight.key)
     os.kill(serves.pid, signal.SIGKILL)
     began = perf_counter()

@@ -78,6 +78,10 @@ class TimedGate(GateClient):
         self.report, self.changed_at = report, perf_counter()
         return report
 
+    def knows(self, size: int) -> bool:
+        """Tell whether the gate judges by what so many entries say."""
+        return self.report is not None and self.report.ledger_size >= size
+
     def enforces(self, ref: OrderRef) -> bool:
         """Tell whether the gate has the order among those that count."""
         rows = self.report.rows if self.report is not None else ()
@@ -120,7 +124,7 @@ class Bench:
     async def _publish(self, is_so: Callable[[], bool], name: str, is_blocked: bool) -> float:
         size = len(self.world.land.leaves)
         await self.world.publish()
-        await until(lambda: self.timed.report.ledger_size >= size and is_so())
+        await until(lambda: self.timed.knows(size) and is_so())
         if self.is_blocked(name) is not is_blocked:
             raise SystemExit(f"the gate says that {name} changed, and answers otherwise")
         return (self.timed.changed_at - TimedReplica.known_at) * 1e3

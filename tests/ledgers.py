@@ -4,8 +4,12 @@
 plane can do. Tests hold the audit against that.
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from enforcer.app.audit import audit_directory
 from enforcer.backends.keys import PrivateKey, verify
@@ -17,10 +21,10 @@ from enforcer.core.firewall import FirewallState
 from enforcer.core.merkle import CompactRange, leaf_hash
 from enforcer.core.note import VerifierKey
 from enforcer.core.policy import DAY_MS
-from enforcer.core.state import in_force
-from enforcer.core.table import NO_LOCAL_LAYER, table_digest
+from enforcer.core.state import State, in_force
+from enforcer.core.table import NO_LOCAL_LAYER, OrderRow, table_digest
 from enforcer.core.trust import Trust
-from enforcer.services.findings import Severity
+from enforcer.services.findings import Code, Finding, Severity
 from tests.people import ORIGIN, Land, request_id, seal
 
 LOG_KEY = PrivateKey.generate()
@@ -28,18 +32,19 @@ VKEY = VerifierKey(ORIGIN, LOG_KEY.public_key)
 TARGETS = b"exact bad.example.org\nsubtree worse.example.org\n"
 
 
-def only(findings, code):
+def only(findings: Iterable[Finding], code: Code) -> Finding:
     """Return the one finding of that code; there is no other violation."""
     (found,) = [each for each in findings if each.severity is not Severity.NOTE]
     assert found.code is code, found
     return found
 
 
-def digest_of(state, rows):
+def digest_of(state: State, rows: Sequence[OrderRow]) -> str:
+    assert state.policy is not None
     return table_digest(ORIGIN, state.policy.ref, rows, NO_LOCAL_LAYER)
 
 
-def opened(path, log_key=LOG_KEY, writer=False):
+def opened(path: Path, log_key: PrivateKey = LOG_KEY, writer: bool = False) -> TileLedger:
     vkey = VerifierKey(ORIGIN, log_key.public_key)
     return TileLedger.open(path, origin=ORIGIN, vkey=vkey, verify=verify, writer=writer)
 
@@ -47,16 +52,16 @@ def opened(path, log_key=LOG_KEY, writer=False):
 class Archive:
     """A land, and its ledger written to a directory as the control plane does."""
 
-    def __init__(self, path, land=None, log_key=LOG_KEY):
+    def __init__(self, path: Path, land: Land | None = None, log_key: PrivateKey = LOG_KEY) -> None:
         self.path = path
         self.land = land or Land.founded()
         self.log_key = log_key
 
     @property
-    def trust(self):
+    def trust(self) -> Trust:
         return Trust(ORIGIN, VKEY.text, self.land.state.roots)
 
-    def write_trust(self, path):
+    def write_trust(self, path: Path) -> Path:
         """Write the trust file that an auditor has."""
         lines = {
             "origin": ORIGIN,
@@ -68,9 +73,10 @@ class Archive:
         path.write_text(f"{text}[witnesses]\nquorum = 0\n")
         return path
 
-    def attestation(self, **changes):
+    def attestation(self, **changes: object) -> Attestation:
         """Return what an honest node says now."""
         state, t_ms = self.land.state, self.land.now_ms
+        assert state.policy is not None
         leaves = CompactRange.over(map(leaf_hash, self.land.leaves))
         ineffective = tuple(e.index for e in self.land.effects if not e.is_effective)
         said = Attestation(
@@ -96,14 +102,18 @@ class Archive:
         )
         return replace(said, **changes)
 
-    def attest(self, said=None, key=None, **changes):
+    def attest(
+        self, said: Attestation | None = None, key: PrivateKey | None = None, **changes: object
+    ) -> None:
         said = said or self.attestation(**changes)
         folder = self.path / "attestations" / said.node_id
         folder.mkdir(parents=True, exist_ok=True)
         envelope = seal(said, key or self.land.node.key)
         (folder / f"{said.t_ms}-{said.ledger_size}.json").write_bytes(format_envelope(envelope))
 
-    def write(self, leaves=None, lists=(TARGETS,)):
+    def write(
+        self, leaves: list[bytes] | None = None, lists: Iterable[bytes] = (TARGETS,)
+    ) -> bytes | None:
         leaves = self.land.leaves if leaves is None else leaves
         vkey = VerifierKey(ORIGIN, self.log_key.public_key)
         with TileLedger.open(
@@ -115,7 +125,7 @@ class Archive:
                 ledger.lists.put(text)
             return ledger.checkpoint_note
 
-    def audit(self, **options):
+    def audit(self, **options: object) -> list[Finding]:
         options.setdefault("as_of_ms", self.land.now_ms + 1_000)
         summary, findings = audit_directory(self.path, self.trust, **options)
         self.summary = summary

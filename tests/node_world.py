@@ -44,7 +44,7 @@ from enforcer.core.policy import DAY_MS
 from enforcer.core.table import IpMeasure
 from enforcer.core.trust import Trust
 from enforcer.errors import UnavailableError
-from enforcer.ports import FeedSource, FeedUpdate
+from enforcer.ports import FeedSource, FeedUpdate, Gate, ListWork
 from enforcer.services.attest import Attester
 from enforcer.services.canaries import Canaries
 from enforcer.services.enforce import Enforcer
@@ -144,9 +144,9 @@ class World:
         """Paths beside the first."""
         self.copies: tuple[FeedSource, ...] = ()
         """Those of them that lists are asked of at the last."""
-        self.gate = MemoryGate(self.clock)
+        self.gate: Gate = MemoryGate(self.clock)
         self.has_gate = True
-        self.work = InlineListWork()
+        self.work: ListWork = InlineListWork()
         self.firewall: FirewallMemory | None = None
         """Where the node's firewall holds what it holds; None: the node has none."""
         self.host = Host()

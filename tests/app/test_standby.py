@@ -8,6 +8,9 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -15,9 +18,11 @@ from enforcer.app.status import standby_status
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.tiles import TileLedger
+from enforcer.core.envelope import Envelope
 from enforcer.core.order import OrderRef
+from enforcer.core.state import State
 from enforcer.errors import UnavailableError
-from enforcer.services.ledger import replay
+from enforcer.services.ledger import Recorded, replay
 from tests.control import (
     LOG_VKEY,
     ORIGIN,
@@ -37,12 +42,12 @@ SECONDS_MAX = 30.0
 class ControlPlane:
     """`enforcer control --standby` as a process, and what it logs, line by line."""
 
-    def __init__(self, config_file):
+    def __init__(self, config_file: Path) -> None:
         command = [sys.executable, "-m", "enforcer", "control", "--standby", "-c", config_file]
         self._command = tied_to_parent(list(map(str, command)))
-        self.said = []
+        self.said: list[dict[str, object] | bytes] = []
 
-    async def start(self):
+    async def start(self) -> Self:
         self.child = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -52,10 +57,10 @@ class ControlPlane:
         return self
 
     @property
-    def pid(self):
+    def pid(self) -> int:
         return self.child.pid
 
-    async def hear(self, *events, seconds_max=SECONDS_MAX):
+    async def hear(self, *events: str, seconds_max: float = SECONDS_MAX) -> dict[str, object]:
         """Return the next log line of one of the events."""
         async with asyncio.timeout(seconds_max):
             while line := await self.child.stderr.readline():
@@ -68,7 +73,7 @@ class ControlPlane:
                     return said
         raise AssertionError(f"it ended without saying {events}: {self.said}")
 
-    async def kill(self):
+    async def kill(self) -> None:
         if self.child.returncode is None:
             self.child.kill()
         await self.child.wait()
@@ -77,7 +82,7 @@ class ControlPlane:
 class Host:
     """A host with one ledger, and control planes that are started on it."""
 
-    def __init__(self, directory, land=None):
+    def __init__(self, directory: Path, land: Land | None = None) -> None:
         self.here = Installation(directory, land or Land())
         self.land = self.here.land
         (self.port,) = free_ports(1)
@@ -85,42 +90,43 @@ class Host:
         text = self.config_file.read_text()
         self.config_file.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{self.port}"))
         self.here.control = self  # it asks for the port alone
-        self.started = []
-        self.answered = {}
+        self.started: list[ControlPlane] = []
+        self.answered: dict[int, bytes] = {}
 
-    async def run(self, config_file=None):
+    async def run(self, config_file: Path | None = None) -> ControlPlane:
         self.started.append(await ControlPlane(config_file or self.config_file).start())
         return self.started[-1]
 
-    async def serving(self, seconds_max=SECONDS_MAX):
+    async def serving(self, seconds_max: float = SECONDS_MAX) -> ControlPlane:
         process = await self.run()
         await process.hear("control_serves", seconds_max=seconds_max)
         return process
 
-    async def warm(self, seconds_max=SECONDS_MAX):
+    async def warm(self, seconds_max: float = SECONDS_MAX) -> ControlPlane:
         process = await self.run()
         await process.hear("standby_warm", seconds_max=seconds_max)
         return process
 
-    def keep(self, recorded):
+    def keep(self, recorded: Recorded | None) -> Recorded:
+        assert recorded is not None
         assert self.answered.setdefault(recorded.index, recorded.leaf) == recorded.leaf
         return recorded
 
-    async def found(self):
+    async def found(self) -> None:
         async with self.here.client(self.land.proposer) as client:
             for act in founding_acts(self.land):
                 self.keep(await client.record_root_act(act))
         await self.bring(TARGETS)
         self.land.state = self.read()[1]
 
-    async def bring(self, targets):
+    async def bring(self, targets: bytes) -> None:
         """Upload a list."""
         path = self.here.directory / "targets.txt"
         path.write_bytes(targets)
         async with self.here.client(self.land.proposer) as client:
             await client.upload_targets(path)
 
-    def read(self):
+    def read(self) -> tuple[list[bytes], State]:
         """Read the ledger from its files, as an auditor does."""
         with TileLedger.open(
             self.here.config.ledger_dir, origin=ORIGIN, vkey=LOG_VKEY, verify=verify, writer=False
@@ -128,17 +134,17 @@ class Host:
             files.verify_all()
             return list(files.entries(0, files.size)), replay(files, trust_of(self.land), verify)
 
-    def check(self):
+    def check(self) -> None:
         """Everything that was answered stands in the ledger, once, and has its effect."""
         leaves, state = self.read()
         for index, leaf in self.answered.items():
             assert leaves[index] == leaf
         assert len(set(leaves)) == len(state.index_of_payload) == len(leaves)
 
-    def proposal(self, case):
+    def proposal(self, case: str) -> Envelope:
         return seal(with_reasons(self.land, case_reference=case), self.land.proposer.key)
 
-    async def insist(self, call):
+    async def insist(self, call: Callable[[], Awaitable[Recorded | None]]) -> Recorded:
         """Repeat a call while nobody answers."""
         async with asyncio.timeout(SECONDS_MAX):
             while True:
@@ -147,7 +153,7 @@ class Host:
                 except UnavailableError:
                     await asyncio.sleep(0.01)
 
-    async def propose(self, case):
+    async def propose(self, case: str) -> Recorded:
         """Have an order proposed, whoever serves by then."""
         envelope = self.proposal(case)
         async with self.here.client(self.land.proposer) as client:
@@ -164,11 +170,11 @@ async def host(tmp_path):
         await process.kill()
 
 
-def status(host):
+def status(host: Host) -> dict[str, object]:
     return standby_status(host.here.config.ledger_dir)
 
 
-async def work(host, worker, chance):
+async def work(host: Host, worker: int, chance: random.Random) -> None:
     """Propose and approve, each act again until it is answered."""
     land = host.land
     async with (

@@ -45,7 +45,7 @@ async def desk(tmp_path):
         yield desk
 
 
-def attestation(desk, **changes):
+def attestation(desk: Desk, **changes: object) -> Attestation:
     made = Attestation(
         ledger_origin=ORIGIN,
         request_id=request_id(),

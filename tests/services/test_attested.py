@@ -13,7 +13,7 @@ from enforcer.app.audit_archive import audit_copy, export_archive
 from enforcer.backends.batch_files import ALL_KEPT_MS, BatchFiles
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import verify
-from enforcer.core.attestation import GateState, NotEnforced, Omission
+from enforcer.core.attestation import Attestation, GateState, NotEnforced, Omission
 from enforcer.core.attested import AttestationsRecorded, Exceptional, NodeException
 from enforcer.core.batch import format_batch, parse_batch, root_of
 from enforcer.core.entry import parse, parse_payload
@@ -61,9 +61,10 @@ class FleetDesk(Desk):
             self.ledger, self.fleet, self.batches, self.land.control.key, 600.0
         )
 
-    def said(self, **changes):
+    def said(self, **changes: object) -> Attestation:
         """Return what an honest node says now."""
         state, t_ms = self.ledger.state, self.land.now_ms
+        assert state.policy is not None
         rows = in_force(state, t_ms)
         digest = table_digest(self.land.origin, state.policy.ref, rows, NO_LOCAL_LAYER)
         return replace(attestation(self, table_digest=digest), **changes)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from enforcer.api import translate
 from enforcer.api.access import Context
-from enforcer.api.identity import caller_of, check_bringer, trust_domain
+from enforcer.api.acts import brought_act, caller_in
 from enforcer.errors import InputError, RefusedError
 from enforcer.services.attestations import Attestations
 from enforcer.services.fleet import Outcome
@@ -40,7 +40,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         self, request: node_pb2.AttestRequest, context: Context
     ) -> node_pb2.AttestResponse:
         """Check and keep what a node says about itself, also where somebody carried it here."""
-        caller = caller_of(context.auth_context(), trust_domain(self._ledger.state.origin))
+        caller = caller_in(context, self._ledger.state)
         try:
             envelope = translate.envelope(request.envelope)
         except InputError as error:
@@ -52,10 +52,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         self, request: node_pb2.PushStopRequest, context: Context
     ) -> node_pb2.PushStopResponse:
         """Record a stop; a node may pass on what others signed."""
-        state = self._ledger.state
-        envelope = translate.envelope(request.envelope)
-        caller = caller_of(context.auth_context(), trust_domain(state.origin))
-        check_bringer(caller, envelope, state)
+        envelope = brought_act(request.envelope, context, self._ledger.state)
         recorded = await self._stopping.stop(envelope)
         return node_pb2.PushStopResponse(
             outcome=node_pb2.STOP_OUTCOME_RECORDED,
@@ -66,7 +63,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         self, request: node_pb2.SyncRequest, context: Context
     ) -> AsyncIterator[node_pb2.SyncResponse]:
         """Stream what the feed has."""
-        caller = caller_of(context.auth_context(), trust_domain(self._ledger.state.origin))
+        caller = caller_in(context, self._ledger.state)
         updates = self._feed.follow(
             caller.identity, request.start_index, with_entries=not request.without_entries
         )
@@ -78,10 +75,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         self, request: node_pb2.PushSuspensionRequest, context: Context
     ) -> node_pb2.PushSuspensionResponse:
         """Record a safety officer's act; a node may pass on what one signed."""
-        state = self._ledger.state
-        envelope = translate.envelope(request.envelope)
-        caller = caller_of(context.auth_context(), trust_domain(state.origin))
-        check_bringer(caller, envelope, state)
+        envelope = brought_act(request.envelope, context, self._ledger.state)
         recorded = await self._orders.record_suspension(envelope, request.side_files)
         return node_pb2.PushSuspensionResponse(
             outcome=node_pb2.SUSPENSION_OUTCOME_RECORDED,

@@ -9,7 +9,7 @@ from typing import Final
 
 from enforcer.api import fleet_messages, translate
 from enforcer.api.access import Context, check_act
-from enforcer.api.identity import caller_of, check_signer, trust_domain
+from enforcer.api.acts import caller_in, signed_act
 from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope
 from enforcer.core.key import Role
@@ -139,8 +139,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
     ) -> order_pb2.RecordActResponse:
         """Record any other act about an order, or only judge it."""
         envelope = self._signed(request.envelope, context)
-        domain = trust_domain(self._ledger.state.origin)
-        check_act(envelope.payload_type, caller_of(context.auth_context(), domain))
+        check_act(envelope.payload_type, caller_in(context, self._ledger.state))
         recorded = await self._orders.record_act(
             envelope, request.side_files, validate_only=request.validate_only
         )
@@ -224,10 +223,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
 
     def _signed(self, data: bytes, context: Context) -> Envelope:
         """Read the envelope, and check that the caller is one of its signers."""
-        envelope = translate.envelope(data)
-        state = self._ledger.state
-        check_signer(caller_of(context.auth_context(), trust_domain(state.origin)), envelope, state)
-        return envelope
+        return signed_act(data, context, self._ledger.state)
 
 
 class TrustService(trust_pb2_grpc.TrustServiceServicer):

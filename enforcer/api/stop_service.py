@@ -11,7 +11,7 @@ from typing import Final
 
 from enforcer.api import translate
 from enforcer.api.access import Context
-from enforcer.api.identity import caller_of, check_bringer, trust_domain
+from enforcer.api.acts import brought_act, caller_in
 from enforcer.core.envelope import format_envelope
 from enforcer.errors import InputError, RefusedError
 from enforcer.services.canaries import ASKED_MAX, TRIAL_SECONDS
@@ -57,10 +57,7 @@ class StopService(node_pb2_grpc.NodeServiceServicer):
         self, request: node_pb2.PushStopRequest, context: Context
     ) -> node_pb2.PushStopResponse:
         """Obey a signed stop, and keep it until the ledger has it."""
-        envelope = translate.envelope(request.envelope)
-        state = self._node.state
-        caller = caller_of(context.auth_context(), trust_domain(state.origin))
-        check_bringer(caller, envelope, state)
+        envelope = brought_act(request.envelope, context, self._node.state)
         outcome = await self._node.offer_stop(format_envelope(envelope))
         return node_pb2.PushStopResponse(outcome=_OUTCOMES[outcome])
 
@@ -82,10 +79,7 @@ class StopService(node_pb2_grpc.NodeServiceServicer):
         self, request: node_pb2.PushSuspensionRequest, context: Context
     ) -> node_pb2.PushSuspensionResponse:
         """Heed what a safety officer of this network signed, until the ledger has it."""
-        envelope = translate.envelope(request.envelope)
-        state = self._node.state
-        caller = caller_of(context.auth_context(), trust_domain(state.origin))
-        check_bringer(caller, envelope, state)
+        envelope = brought_act(request.envelope, context, self._node.state)
         outcome = await self._node.offer_suspension(format_envelope(envelope), request.side_files)
         return node_pb2.PushSuspensionResponse(outcome=_SUSPENSION_OUTCOMES[outcome])
 
@@ -108,7 +102,7 @@ class StopService(node_pb2_grpc.NodeServiceServicer):
                 advice=f"Ask for at most {ASKED_MAX} orders and {TRIAL_SECONDS:.0f} s at once.",
                 field="order_indices",
             )
-        caller = caller_of(context.auth_context(), trust_domain(self._node.state.origin))
+        caller = caller_in(context, self._node.state)
         said = await self._node.await_trial(
             caller.identity, request.order_indices, request.wait_ms / 1_000
         )

@@ -20,8 +20,6 @@ from enforcer.backends import durable
 from enforcer.core.merkle import HASH_BYTES
 from enforcer.errors import InputError, IntegrityError, NotFoundError, RefusedError
 
-CHUNK_BYTES: Final = 1 << 20
-
 MARK: Final = ".erased"
 """Ending of the file that says when and why the content of that name was erased."""
 
@@ -52,9 +50,9 @@ class ContentStore:
         Raises:
             InputError, UnavailableError: as :meth:`put`, or the file cannot be read.
         """
-        with self.writer() as writer, durable.reporting(path, "read"), path.open("rb") as source:
-            while chunk := source.read(CHUNK_BYTES):
-                writer.write(chunk)
+        with self.writer() as writer:
+            for part in durable.read_parts(path):
+                writer.write(part)
             return writer.commit()
 
     @contextmanager
@@ -131,9 +129,7 @@ class ContentStore:
                 advice="Check the hash; if the file was lost, restore it or store it again.",
                 path=str(path),
             )
-        with durable.reporting(path, "read"), path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
+        yield from durable.read_parts(path)
 
     def is_whole(self, sha256: str) -> bool:
         """Tell whether a file that is here hashes to its name; it is read from its beginning.

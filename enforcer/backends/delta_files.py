@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from enforcer.backends import durable
-from enforcer.backends.content import CHUNK_BYTES, check_name
+from enforcer.backends.content import check_name
 from enforcer.errors import NotFoundError
 from enforcer.ports import Delta
 
@@ -54,9 +54,7 @@ class DeltaFiles:
                 advice="Take the whole list.",
                 field="base_sha256",
             )
-        with durable.reporting(path, "read"), path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
+        yield from durable.read_parts(path)
 
     def keep_only(self, deltas: Collection[Delta]) -> None:
         """Remove all others, and what a killed worker left.

@@ -25,6 +25,7 @@ from enforcer.errors import IntegrityError, NotFoundError, UnavailableError
 PUBLIC_MODE: Final = 0o644
 PRIVATE_MODE: Final = 0o600
 SYNCS_AT_ONCE_MAX: Final = 8
+PART_BYTES: Final = 1 << 20
 
 _FULL: Final = "Free space on the filesystem that holds it, then repeat; nothing was changed."
 _RIGHTS: Final = "Let this process's user read and write it, then repeat."
@@ -170,6 +171,17 @@ def read_file(path: Path, *, size_bytes_max: int) -> bytes:
             expected=size_bytes_max,
         )
     return data
+
+
+def read_parts(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file in parts of at most 1 MiB.
+
+    Raises:
+        UnavailableError: it is not there or cannot be read.
+    """
+    with reporting(path, "read"), path.open("rb") as file:
+        while part := file.read(PART_BYTES):
+            yield part
 
 
 def read_back(path: Path, *, size_bytes_max: int) -> bytes:

@@ -12,12 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Final, ParamSpec, Self, TypeVar
+from typing import Final, Self, TypeVar, TypeVarTuple
 
 from enforcer.backends import (
     collateral_scan,
@@ -32,6 +30,7 @@ from enforcer.backends.list_format import Reading
 from enforcer.backends.list_report import NormaliseReport
 from enforcer.backends.list_split import SplitReport
 from enforcer.backends.sealed_table import SealedFile, path_of, writable
+from enforcer.backends.worker_process import WorkerDiedError, WorkerProcess
 from enforcer.core.collateral import CollateralFound
 from enforcer.core.guard import GuardScan
 from enforcer.core.target import ListSummary
@@ -44,7 +43,7 @@ OPEN_SECONDS_MAX: Final = 120.0
 SHORT_BYTES_MAX: Final = 1 << 16
 """A list of so much is checked in a millisecond: no process is started for it."""
 
-_Args = ParamSpec("_Args")
+_Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
 
 
@@ -56,7 +55,7 @@ class ListWorker:
 
     def __init__(self, *, idle_seconds: float | None = None) -> None:
         """Make one whose process ends after `idle_seconds` without a job; None: never."""
-        self._executor: ProcessPoolExecutor | None = None
+        self._process: WorkerProcess | None = None
         self._idle_seconds = idle_seconds
         self._jobs = 0
         self._resting: asyncio.TimerHandle | None = None
@@ -223,22 +222,22 @@ class ListWorker:
         """Finish the job at hand, drop those that wait, and end the process."""
         self._thread.shutdown(wait=False)
         self._stay()
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            await asyncio.to_thread(executor.shutdown, cancel_futures=True)
+        process, self._process = self._process, None
+        if process is not None:
+            await asyncio.to_thread(process.close)
 
-    async def _run(
-        self, task: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs
-    ) -> _Result:
-        executor = self._started()
+    async def _run(self, task: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        if self._process is None:
+            self._process = WorkerProcess()
+        process = self._process
         self._stay()
         self._jobs += 1
         try:
-            return await asyncio.wrap_future(executor.submit(task, *args, **kwargs))
-        except BrokenProcessPool as error:
-            if self._executor is executor:  # or another call has started a new one already
-                self._executor = None
-            executor.shutdown(wait=False)
+            return await asyncio.wrap_future(process.submit(task, *args))
+        except WorkerDiedError as error:
+            if self._process is process:  # or another call has started a new one already
+                self._process = None
+            process.retire()
             raise UnavailableError(
                 "the worker process for lists has died",
                 advice="Call again, it starts anew; if it dies again, look for the kernel's "
@@ -247,7 +246,7 @@ class ListWorker:
             ) from error
         finally:
             self._jobs -= 1
-            if not self._jobs and self._idle_seconds is not None and self._executor is executor:
+            if not self._jobs and self._idle_seconds is not None and self._process is process:
                 loop = asyncio.get_running_loop()
                 self._resting = loop.call_later(self._idle_seconds, self._rest)
 
@@ -260,20 +259,9 @@ class ListWorker:
     def _rest(self) -> None:
         """End the process that has nothing to do; the next job starts another."""
         self._resting = None
-        executor, self._executor = self._executor, None
-        if executor is not None and not self._jobs:
-            executor.shutdown(wait=False)
-
-    def _started(self) -> ProcessPoolExecutor:
-        if self._executor is None:
-            # Spawned, not forked: the agent has threads and keys that a copy should not have.
-            self._executor = ProcessPoolExecutor(
-                max_workers=1,
-                mp_context=get_context("spawn"),
-                initializer=list_tasks.begin,
-                initargs=(os.getpid(),),
-            )
-        return self._executor
+        process, self._process = self._process, None
+        if process is not None and not self._jobs:
+            process.retire()
 
 
 def _is_short(path: Path) -> bool:

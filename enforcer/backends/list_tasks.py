@@ -7,17 +7,15 @@ EnforcerErrors.
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Final, TypeAlias
+from typing import IO, TypeAlias
 
 from enforcer._native import compiler, scanner
 from enforcer.backends import durable
@@ -34,17 +32,7 @@ from enforcer.core.target import ListKind, ListSummary, parse_line
 from enforcer.errors import InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, TableStats
 
-_PR_SET_PDEATHSIG: Final = 1
-
 Text: TypeAlias = mmap.mmap | bytes
-
-
-def begin(parent_pid: int) -> None:
-    """Tie this process to its parent: it ends with it, and leaves Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(1)
 
 
 def check_list(path: Path) -> ListSummary:

@@ -63,9 +63,9 @@ def open_count() -> int:
 
 
 def worker_pid(worker: ListWorker) -> int:
-    assert worker._executor is not None
-    (pid,) = worker._executor._processes
-    return pid
+    assert worker._process is not None
+    assert worker._process.pid is not None
+    return worker._process.pid
 
 
 async def test_a_worker_checks_normalises_compiles_and_survives_errors(
@@ -130,7 +130,7 @@ async def test_a_worker_that_has_nothing_to_do_ends_and_comes_back(job: CompileJ
         await asyncio.gather(worker.compile(job), worker.compile(job))
         pid = worker_pid(worker)
         await until(lambda: not Path(f"/proc/{pid}").exists())
-        assert worker._executor is None
+        assert worker._process is None
         await worker.compile(job)
         assert worker_pid(worker) != pid
 
@@ -150,7 +150,7 @@ async def test_a_short_list_needs_no_process(tmp_path: Path):
         assert (await worker.check_list(tmp_path / "list")).target_count == 2
         with pytest.raises(UnavailableError):
             await worker.check_list(tmp_path / "absent")
-        assert worker._executor is not None  # for the one that could not be looked at
+        assert worker._process is not None  # for the one that could not be looked at
 
 
 async def test_an_overlay_does_not_wait_for_threads_that_wait_for_a_disk(job: CompileJob):
@@ -176,7 +176,7 @@ from enforcer.backends.sealed_table import writable
 async def main():
     worker = ListWorker()
     await worker.check_list(Path(sys.argv[1]))
-    print(*worker._executor._processes, flush=True)
+    print(worker._process.pid, flush=True)
     signal.pause()
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""A worker process: it answers in order, has in memory what its calls need, and ends with us."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enforcer.backends import list_tasks
+from enforcer.backends.worker_process import WorkerDiedError, WorkerProcess
+from enforcer.errors import InputError
+from tests.node_world import until
+from tests.tables import target_list
+
+MODULES = "sorted(__import__('sys').modules)"
+SECONDS_MAX = 30
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerProcess]:
+    made = WorkerProcess()
+    yield made
+    made.close()
+
+
+def children() -> set[int]:
+    found = [each.read_text() for each in Path("/proc/self/task").glob("*/children")]
+    return {int(pid) for text in found for pid in text.split()}
+
+
+def test_calls_are_answered_in_order_by_one_process_and_nobody_else_is_started(worker):
+    before = children()
+    futures = [worker.submit(divmod, number, 7) for number in range(100)]
+    assert [each.result(SECONDS_MAX) for each in futures] == [divmod(n, 7) for n in range(100)]
+    assert children() - before == {worker.pid}
+    assert worker.submit(os.getpid).result(SECONDS_MAX) == worker.pid != os.getpid()
+
+
+def test_a_worker_imports_nothing_of_the_program_that_has_it(worker, tmp_path):
+    path = tmp_path / "list"
+    path.write_bytes(target_list("exact www.example.com"))
+    assert worker.submit(list_tasks.check_list, path).result(SECONDS_MAX).target_count == 1
+    loaded = set(worker.submit(eval, MODULES).result(SECONDS_MAX))
+    assert "enforcer._native.scanner" in loaded
+    strange = {"__mp_main__", "asyncio", "grpc", "multiprocessing", "pytest", "structlog", "typer"}
+    assert not loaded & strange
+
+
+def test_what_a_call_raises_is_raised_here_whole_and_the_next_call_is_answered(worker, tmp_path):
+    path = tmp_path / "list"
+    path.write_bytes(b"no target\n")
+    with pytest.raises(InputError) as caught:
+        worker.submit(list_tasks.check_list, path).result(SECONDS_MAX)
+    assert caught.value.data == {"line": 1, "column": 1}
+    with pytest.raises(ZeroDivisionError) as unexpected:
+        worker.submit(divmod, 1, 0).result(SECONDS_MAX)
+    assert "worker_calls.py" in unexpected.value.__notes__[0]
+    assert worker.submit(divmod, 1, 1).result(SECONDS_MAX) == (1, 0)
+
+
+def test_a_worker_that_dies_fails_the_call_at_hand_and_those_behind(worker):
+    pid = worker.submit(os.getpid).result(SECONDS_MAX)
+    os.kill(pid, signal.SIGSTOP)
+    waiting = [worker.submit(os.getpid) for _ in range(3)]
+    os.kill(pid, signal.SIGKILL)
+    for future in waiting:
+        with pytest.raises(WorkerDiedError):
+            future.result(SECONDS_MAX)
+    worker.retire()
+    worker.retire()
+
+
+async def test_a_worker_that_retires_answers_what_it_was_asked_and_is_gone():
+    worker = WorkerProcess()
+    asked = [worker.submit(os.getpid) for _ in range(3)]
+    worker.retire()
+    (pid,) = {each.result(SECONDS_MAX) for each in asked}
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_a_worker_that_was_never_called_was_never_started():
+    before = children()
+    worker = WorkerProcess()
+    assert worker.pid is None
+    worker.close()
+    assert children() == before

@@ -166,16 +166,12 @@ async def test_an_overlay_does_not_wait_for_threads_that_wait_for_a_disk(job: Co
 
 
 PARENT = """
-import asyncio, signal, sys
-from pathlib import Path
+import asyncio, signal
 from enforcer.backends.compile_worker import ListWorker
-from enforcer.backends.list_format import Reading
-from enforcer.backends.gate_messages import is_sealed, seal
-from enforcer.backends.sealed_table import writable
 
 async def main():
     worker = ListWorker()
-    await worker.check_list(Path(sys.argv[1]))
+    await worker.start()
     print(worker._process.pid, flush=True)
     signal.pause()
 
@@ -184,13 +180,13 @@ if __name__ == "__main__":
 """
 
 
-def test_a_worker_ends_with_a_parent_that_is_killed(job: CompileJob, tmp_path: Path):
+def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    command = [sys.executable, str(script), str(tmp_path / "list")]
+    command = [sys.executable, str(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as parent:
         assert parent.stdout is not None
-        worker = Path("/proc") / parent.stdout.readline().decode().strip()
+        worker = Path("/proc") / str(int(parent.stdout.readline()))
         assert worker.is_dir()
         parent.kill()
     for _ in range(200):

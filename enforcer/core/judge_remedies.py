@@ -126,7 +126,10 @@ def judge_decision(state: State, payload: AppealDecided, signer: KeyRecord) -> N
 def judge_suspension(
     state: State, payload: OrderSuspended, signer: KeyRecord, recorded_at_ms: int
 ) -> None:
-    """Check that a safety officer suspends an order that is not suspended there.
+    """Check that a safety officer suspends an order that is not suspended there for as long.
+
+    One that ends later takes the place of the one that holds, so that the block is not back in
+    between; for an earlier end, that one is resumed.
 
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
@@ -137,16 +140,9 @@ def judge_suspension(
     if standing is not None and _lasts(standing, payload.until_ms):
         raise ConflictError(
             f"{signer.registration.operator} has suspended the order already",
-            advice="Nothing needs to be done; for another end, resume it first.",
+            advice="Nothing needs to be done; for an earlier end, resume it first.",
             field="order",
             problem=SO_ALREADY,
-        )
-    if standing is not None:
-        raise ConflictError(
-            f"{signer.registration.operator} has suspended the order already, and that ends "
-            "before the time asked for",
-            advice="For another end, resume it first; else the block is back when it ends.",
-            field="order",
         )
     if payload.until_ms is not None and payload.until_ms <= recorded_at_ms:
         raise field_error(

@@ -373,31 +373,43 @@ def test_a_suspension_ends_by_itself_and_can_then_be_made_anew():
     assert land.suspend(ref, until_ms=end_ms).is_effective
     assert land.order_record(ref).suspended_by(end_ms - 1) == {"isp-1"}
     assert land.order_record(ref).suspended_by(end_ms) == frozenset()
-    assert not land.suspend(ref).is_effective
+    assert not land.suspend(ref, until_ms=end_ms).is_effective
     land.now_ms = end_ms
     assert "has not suspended" in land.resume(ref).refusal.message
     assert land.suspend(ref).is_effective
 
 
-def test_a_suspension_is_so_already_only_if_the_one_that_holds_lasts_as_long():
+def test_a_suspension_is_so_already_if_the_one_that_holds_lasts_as_long():
     land = fresh()
     ref = land.in_force_order()
     end_ms = land.now_ms + 600_000
     assert land.suspend(ref, until_ms=end_ms).is_effective
-    for until_ms, problem in (
-        (end_ms - 1, SO_ALREADY),
-        (end_ms, SO_ALREADY),
-        (end_ms + 1, None),
-        (None, None),
-    ):
+    for until_ms in (end_ms - 1, end_ms):
         refusal = land.suspend(ref, until_ms=until_ms).refusal
         assert isinstance(refusal, ConflictError)
-        assert refusal.data.get("problem") == problem
+        assert refusal.data["problem"] == SO_ALREADY
         assert "resume it first" in refusal.advice
     land.now_ms = end_ms
     assert land.suspend(ref).is_effective
     for until_ms in (end_ms + 1, None):
         assert land.suspend(ref, until_ms=until_ms).refusal.data["problem"] == SO_ALREADY
+
+
+def test_a_longer_suspension_takes_the_place_of_the_one_that_holds():
+    land = fresh()
+    ref = land.in_force_order()
+    end_ms = land.now_ms + 600_000
+    shorter = seal(land.suspending(ref, until_ms=end_ms), land.officer.key)
+    assert land.record(shorter).is_effective
+    kept_back = seal(land.resuming(ref, shorter.payload_sha256), land.officer.key)
+    assert land.suspend(ref, until_ms=end_ms + 1).is_effective
+    assert land.order_record(ref).suspended_by(end_ms) == {"isp-1"}
+    assert land.order_record(ref).suspended_by(end_ms + 1) == frozenset()
+    assert land.suspend(ref).is_effective
+    assert land.order_record(ref).suspended_by(end_ms + 1) == {"isp-1"}
+    assert land.record(kept_back).refusal.data["field"] == "suspension_sha256"
+    assert land.resume(ref).is_effective
+    assert not land.order_record(ref).suspended_by(land.now_ms)
 
 
 def test_a_resumption_that_was_kept_back_ends_no_later_suspension():

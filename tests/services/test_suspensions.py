@@ -317,6 +317,28 @@ def test_a_suspension_ends_at_its_own_end(land, keeper):
     assert not lifts(keeper, ref, end_ms)
 
 
+def test_a_longer_suspension_takes_the_place_of_one_that_the_ledger_has_not_either(land, keeper):
+    ref = land.in_force_order()
+    end_ms = land.now_ms + 60_000
+    first = suspension(land, ref, until_ms=end_ms)
+    offer(keeper, land, first)
+    kept_back = resumption(land, ref, first)
+    with pytest.raises(ConflictError, match="already"):
+        offer(keeper, land, suspension(land, ref, until_ms=end_ms - 1))
+    longer = suspension(land, ref, until_ms=end_ms + 1)
+    assert offer(keeper, land, longer) is SuspensionOutcome.HEEDED
+    assert lifts(keeper, ref, end_ms)
+    assert not lifts(keeper, ref, end_ms + 1)
+    with pytest.raises(ConflictError, match="an answer to"):
+        offer(keeper, land, kept_back)
+    for act in (first, longer):
+        assert land.record(act).is_effective
+        review(keeper, land)
+        assert land.order_record(ref).suspension(ISP, land.now_ms) or lifts(keeper, ref, end_ms)
+    assert keeper.kept == ()
+    assert land.order_record(ref).suspension(ISP, end_ms)
+
+
 # Waiting, restarts, bounds.
 
 

@@ -18,14 +18,10 @@ from enforcer.backends.content import MARK, ContentStore
 from enforcer.backends.control_marks import FOLDER as CONTROL_FOLDER
 from enforcer.backends.cosigned_file import AHEAD_FILE
 from enforcer.backends.fold_file import FOLD_FILE
+from enforcer.backends.tile_growth import APPEND_BYTES_MAX, APPEND_LEAVES_MAX
 from enforcer.backends.tile_tail import DAMAGED_FILE, LAID_FILE, TAIL_FILE
-from enforcer.backends.tiles import (
-    APPEND_BYTES_MAX,
-    APPEND_LEAVES_MAX,
-    LOCK_FILE,
-    TileLedger,
-    received,
-)
+from enforcer.backends.tile_writer import received
+from enforcer.backends.tiles import LOCK_FILE, TileLedger
 from enforcer.backends.wrap_files import WrapFiles
 from enforcer.core.tile import ENTRY_BYTES_MAX
 from enforcer.errors import EnforcerError, IntegrityError, NotFoundError

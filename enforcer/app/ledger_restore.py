@@ -23,8 +23,9 @@ from enforcer.backends import durable
 from enforcer.backends.cosigned_file import AHEAD_FILE, COSIGNED_FILE
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import verify
+from enforcer.backends.tile_checkpoint import BEGUN_FILE
 from enforcer.backends.tile_tail import TailFile
-from enforcer.backends.tiles import BEGUN_FILE, TileLedger
+from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import open_checkpoint
 from enforcer.core.cosignature import CosignerKey
 from enforcer.core.note import NOTE_BYTES_MAX, VerifierKey

@@ -17,7 +17,7 @@ import structlog
 from enforcer.backends import durable
 from enforcer.backends.keys import verify
 from enforcer.backends.redis_feed import RedisFeedPublisher
-from enforcer.backends.tiles import BEGUN_FILE
+from enforcer.backends.tile_checkpoint import BEGUN_FILE
 from enforcer.config import ControlConfig
 from enforcer.core.checkpoint import open_checkpoint
 from enforcer.core.cosignature import CosignerKey

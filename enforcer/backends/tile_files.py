@@ -123,6 +123,11 @@ class TileFiles:
 
 
 RESTORE: Final = "Restore the file from a replica or a backup, and leave the checkpoint as it is."
+COPY_AGAIN: Final = (
+    "A node that starts sets it aside, and reads again from its feed what is gone. A directory "
+    "that was copied while its node wrote is to be copied again; a control plane's ledger is to be "
+    "restored: enforcer ledger restore."
+)
 
 
 def damaged(

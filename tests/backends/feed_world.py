@@ -16,7 +16,8 @@ from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_place import RedisPlace
 from enforcer.backends.redis_server import RedisServer
 from enforcer.backends.redis_source import RedisFeedSource
-from enforcer.backends.tiles import TileLedger, received
+from enforcer.backends.tile_writer import received
+from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.note import VerifierKey
 

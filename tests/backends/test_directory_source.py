@@ -20,7 +20,7 @@ from enforcer.app.audit_archive import export_archive
 from enforcer.backends import directory_source, durable, lone_thread
 from enforcer.backends.delta_files import DELTAS, DeltaFiles
 from enforcer.backends.directory_source import DirectorySource
-from enforcer.backends.tiles import received
+from enforcer.backends.tile_writer import received
 from enforcer.errors import InputError, NotFoundError, UnavailableError
 from tests.backends.feed_world import SOON_MS, Book, read_all
 from tests.ledgers import TARGETS, Archive

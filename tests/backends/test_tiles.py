@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from enforcer.backends.keys import PrivateKey, verify
-from enforcer.backends.tiles import APPEND_BYTES_MAX, APPEND_LEAVES_MAX, received
+from enforcer.backends.tile_growth import APPEND_BYTES_MAX, APPEND_LEAVES_MAX
+from enforcer.backends.tile_writer import received
 from enforcer.core import merkle
 from enforcer.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from enforcer.core.note import VerifierKey

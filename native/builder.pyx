@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from hashlib import sha256
 
+from enforcer._native.windows import windows
 from enforcer.core.target import LINE_BYTES_MAX
 from enforcer.errors import InputError, IntegrityError
 
@@ -117,23 +118,24 @@ cdef class Builder:
     ) except -1:
         """Place a list; `may_block(line)` tells whether the order overrides a protection."""
         cdef cursor_t cursor
-        cdef int outcome = PLACE_ASK
+        cdef int outcome
         if text.shape[0] == 0:
             return 0
         cursor.text = &text[0]
-        cursor.size_bytes = text.shape[0]
         cursor.at = 0
         cursor.answer = ANSWER_NONE
-        while outcome == PLACE_ASK:
-            with nogil:
-                outcome = build_place(
-                    &self.build, &cursor, role, order, takes_names, takes_networks
-                )
-            if outcome == PLACE_ASK:
-                line = bytes(text[cursor.at:cursor.at + LINE_BYTES_MAX + 1])
-                may = may_block(line[:line.index(b"\n") + 1])
-                cursor.answer = ANSWER_MAY_BLOCK if may else ANSWER_MAY_NOT_BLOCK
-        check_placed(outcome)
+        for cursor.size_bytes in windows(text.base):
+            outcome = PLACE_ASK
+            while outcome == PLACE_ASK:
+                with nogil:
+                    outcome = build_place(
+                        &self.build, &cursor, role, order, takes_names, takes_networks
+                    )
+                if outcome == PLACE_ASK:
+                    line = bytes(text[cursor.at:cursor.at + LINE_BYTES_MAX + 1])
+                    may = may_block(line[:line.index(b"\n") + 1])
+                    cursor.answer = ANSWER_MAY_BLOCK if may else ANSWER_MAY_NOT_BLOCK
+            check_placed(outcome)
         return 0
 
     cdef int flag_pass_inside(self, const uint8_t[::1] text) except -1:

@@ -8,6 +8,7 @@ Refuses a list with a line that it cannot read; it must have been checked before
 
 from dataclasses import dataclass
 
+from enforcer._native.windows import windows
 from enforcer.errors import InputError
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
@@ -21,7 +22,7 @@ from guard_names cimport KEY_BYTES_MAX, NO_NODE, key_begins, name_node_t
 from guard_networks cimport contains, network_node_t, prefix_t
 from guard_scan cimport GUARD_NAME_BYTES_MAX, guard_scan_t, past_t, scan_all
 from shared_lines cimport (
-    PART_NET, PART_SUBTREE, PARTS, find_parts, list_t, mark_past, number_lines, part_t,
+    PART_NET, PART_SUBTREE, PARTS, find_parts, list_t, mark_past, number_on, numbering_t, part_t,
 )
 
 cdef enum:
@@ -206,6 +207,7 @@ cdef class _Scan:
         guard_names,
         size_t report_bytes_max,
     ):
+        cdef numbering_t numbering = numbering_t(at=0, line=0, part=0)
         self.index = index
         self.evidence = list(index.evidence)
         self.guard_names = guard_names
@@ -213,8 +215,10 @@ cdef class _Scan:
         self.blocks = []
         self.scan.text = list_of(text)
         find_parts(&self.scan.text, self.parts)
-        with nogil:
-            self.lines = number_lines(&self.scan.text, self.parts)
+        for self.scan.text.size_bytes in windows(text.base):
+            with nogil:
+                number_on(&self.scan.text, self.parts, &numbering)
+        self.lines = numbering.line
         self.scan.report = <uint8_t *> self._room(report_bytes_max, 1)
         self.scan.report_bytes_max = report_bytes_max
         for guard, name in enumerate(guard_names):
@@ -314,14 +318,15 @@ cdef class _Scan:
                 raise ValueError("a line of evidence is too long")
             self.scan.evidence[at] = <const uint8_t *> <bytes> line
             sizes[at] = <uint16_t> len(line)
-        with nogil:
-            is_done = scan_all(&self.scan, &self.index.index, &self.past)
-        if not is_done:
-            raise InputError(
-                f"line {self.scan.line + 1} is no target",
-                advice="Check the list before guards read it.",
-                line=self.scan.line + 1,
-            )
+        for self.scan.text.size_bytes in windows(self.text.base):
+            with nogil:
+                is_done = scan_all(&self.scan, &self.index.index, &self.past)
+            if not is_done:
+                raise InputError(
+                    f"line {self.scan.line + 1} is no target",
+                    advice="Check the list before guards read it.",
+                    line=self.scan.line + 1,
+                )
         evidence = {guard: [] for guard in range(GUARDS) if self.scan.counts[guard]}
         for at in range(count):
             if self.scan.seen[at]:

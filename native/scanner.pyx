@@ -6,6 +6,7 @@ Python, which accepts it or finds the words.
 
 from dataclasses import dataclass
 
+from enforcer._native.windows import windows
 from enforcer.core import target as core_target
 
 from libc.stdint cimport uint8_t
@@ -41,17 +42,18 @@ def scan(const uint8_t[::1] text not None, *, allow_empty=False):
         InputError: the first line that is wrong, as check_list says it.
     """
     cdef scan_t state
-    cdef bint is_done = False
+    cdef bint is_done
     state.text = &text[0] if text.shape[0] else NULL
-    state.size_bytes = text.shape[0]
     state.at = state.previous_at = state.previous_bytes = 0
     state.line_count = state.name_count = 0
     state.line_count_max = core_target.TARGETS_MAX
     if text.shape[0] == 0 and not allow_empty:
         core_target.check_list(b"")
-    while not is_done:
-        with nogil:
-            is_done = scan_on(&state)
-        if not is_done:
-            scan_doubt(&state, text)
+    for state.size_bytes in windows(text.base):
+        is_done = False
+        while not is_done:
+            with nogil:
+                is_done = scan_on(&state)
+            if not is_done:
+                scan_doubt(&state, text)
     return ScanResult(state.line_count, state.name_count, state.line_count - state.name_count)

@@ -31,6 +31,13 @@ ctypedef struct part_t:
     uint64_t first_line  # from 0
 
 
+ctypedef struct numbering_t:
+    # Where a list's numbering stands; it begins with zeros.
+    size_t at
+    uint64_t line
+    int part
+
+
 ctypedef struct merge_t:
     # A merge of two parts; where it stands.
     size_t at
@@ -162,18 +169,23 @@ cdef inline bint next_shared(
     return False
 
 
+cdef inline void number_on(
+    const list_t *text, part_t *parts, numbering_t *numbering
+) noexcept nogil:
+    """Fill in the `first_line` of parts that begin before the end of `text`; count its lines."""
+    while numbering.at < text.size_bytes:
+        while numbering.part < PARTS and parts[numbering.part].at <= numbering.at:
+            parts[numbering.part].first_line = numbering.line
+            numbering.part += 1
+        numbering.at = line_end(text, numbering.at) + 1
+        numbering.line += 1
+
+
 cdef inline uint64_t number_lines(const list_t *text, part_t *parts) noexcept nogil:
     """Fill in each part's `first_line`; return how many lines the list has."""
-    cdef size_t at = 0
-    cdef uint64_t line = 0
-    cdef int part = 0
-    while at < text.size_bytes:
-        while part < PARTS and parts[part].at <= at:
-            parts[part].first_line = line
-            part += 1
-        at = line_end(text, at) + 1
-        line += 1
-    return line
+    cdef numbering_t numbering = numbering_t(at=0, line=0, part=0)
+    number_on(text, parts, &numbering)
+    return numbering.line
 
 
 cdef inline int first_like(int part) noexcept nogil:

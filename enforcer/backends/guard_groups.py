@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 
 from enforcer._native.near import Near
 from enforcer._native.sharing import Sharing
+from enforcer._native.windows import let_go, windows
 from enforcer.backends.list_tasks import Text, bounded_memory, mapped
 from enforcer.backends.sealing import SALT_OCTETS
 
-READ_BYTES: Final = 1 << 20
 NEAR_LISTS_MAX: Final = 16
 NEAR_LINES_MAX: Final = 10_000
 """In all lists together that are looked up in the others."""
@@ -29,8 +29,9 @@ def near_lists(
 ) -> dict[str, frozenset[str]]:
     """Return for each list of `of` those in `paths` that may share a target with it.
 
-    `paths` says where each is, by SHA-256; those of `salted` begin with their salt. A few short
-    lists are looked up in the others, else all are grouped.
+    `paths` says where each is, by SHA-256; those of `salted` begin with their salt. Of two lists
+    the shorter is looked up in the other, where that reads no more than grouping all of them,
+    which takes 32 octets of memory for each of their lines.
 
     Raises:
         UnavailableError: a list cannot be read, or memory has run out.
@@ -42,11 +43,15 @@ def near_lists(
             yield memoryview(text)[SALT_OCTETS:] if sha256 in salted else text
 
     with bounded_memory():
+        counts: dict[str, int] = {}
         if len(of) <= NEAR_LISTS_MAX:
             counts = {sha256: _count(text_of, sha256) for sha256 in of}
             if sum(counts.values()) <= NEAR_LINES_MAX:
                 return _near(of, paths, text_of)
-        target_count = sum(_count(text_of, sha256) for sha256 in paths)
+        counts = {sha256: counts.get(sha256) or _count(text_of, sha256) for sha256 in paths}
+        target_count = sum(counts.values())
+        if len(of) <= NEAR_LISTS_MAX and _paired_lines(of, counts) <= target_count:
+            return {sha256: _paired(sha256, counts, text_of) for sha256 in of}
         groups = grouped(list(paths), text_of, target_count)
         members: dict[int, set[str]] = {}
         for sha256, group in groups.items():
@@ -82,12 +87,39 @@ def _near(of: Sequence[str], others: Iterable[str], text_of: TextOf) -> dict[str
     return {sha256: frozenset(found.get(sha256, ())) for sha256 in of}
 
 
+def _paired_lines(of: Sequence[str], counts: Mapping[str, int]) -> int:
+    """Return how many lines would be looked up in another list."""
+    return sum(
+        min(counts[sha256], count)
+        for sha256 in of
+        for other, count in counts.items()
+        if other != sha256
+    )
+
+
+def _paired(sha256: str, counts: Mapping[str, int], text_of: TextOf) -> frozenset[str]:
+    """Return which of the lists in `counts` share a target with one of them, itself among them."""
+    found = {sha256}
+    with text_of(sha256) as text:
+        for other in counts.keys() - found:
+            with text_of(other) as their:
+                is_shorter = counts[sha256] < counts[other]
+                short, long = (text, their) if is_shorter else (their, text)
+                if Near(short).shares(long):
+                    found.add(other)
+                let_go(text)
+    return frozenset(found)
+
+
 def _count(text_of: TextOf, sha256: str) -> int:
     with text_of(sha256) as text:
-        return _lines(text)
+        return line_count(text)
 
 
-def _lines(text: Text | memoryview) -> int:
-    return sum(
-        bytes(text[at : at + READ_BYTES]).count(b"\n") for at in range(0, len(text), READ_BYTES)
-    )
+def line_count(text: Text | memoryview) -> int:
+    """Return how many lines a list has."""
+    count = at = 0
+    for end in windows(text):
+        count += bytes(text[at:end]).count(b"\n")
+        at = end
+    return count

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from enforcer._native import compiler, scanner
+from enforcer._native.windows import windows
 from enforcer.backends import durable
 from enforcer.backends.list_export import Writing, export
 from enforcer.backends.list_format import Reading
@@ -47,7 +48,7 @@ def check_list(path: Path) -> ListSummary:
         if kind_of(text[:KIND_BYTES]) is not ListKind.TARGETS:
             return check_text(text[: PINNED_BYTES_MAX + 1])
         result = scanner.scan(text)
-        digest = sha256(text).hexdigest()
+        digest = digest_of(text)
     return ListSummary(digest, result.target_count, result.name_count)
 
 
@@ -242,6 +243,16 @@ def mapped(path: Path | None) -> Iterator[Text]:
     yield text
 
 
+def digest_of(text: Text) -> str:
+    """Return the SHA-256 of a text in hexadecimal; a mapped one is read part by part."""
+    hashed, at = sha256(), 0
+    with memoryview(text) as view:
+        for end in windows(text):
+            hashed.update(view[at:end])
+            at = end
+    return hashed.hexdigest()
+
+
 @contextmanager
 def verified(
     expected: str, path: Path, salted: frozenset[str] = frozenset()
@@ -253,7 +264,7 @@ def verified(
         UnavailableError: it cannot be read.
     """
     with mapped(path) as text:
-        got = sha256(text).hexdigest()
+        got = digest_of(text)
         if got != expected:
             raise IntegrityError(
                 f"the target list {path.name} hashes to {got}, not to {expected}",

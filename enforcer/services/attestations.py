@@ -18,22 +18,21 @@ from typing import Final
 
 import structlog
 
-from enforcer.core.attestation import CLOCKS_APART_MS_MAX, Attestation, parse_attestation
+from enforcer.core.attestation import Attestation, parse_attestation
 from enforcer.core.batch import PAYLOAD_BYTES_MAX
-from enforcer.core.entry import parse
 from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.core.key import Role
-from enforcer.core.signing import only_signer, past_signer
+from enforcer.core.signing import past_signer
 from enforcer.core.state import State
 from enforcer.errors import (
     ConflictError,
     EnforcerError,
     InputError,
-    IntegrityError,
     NotFoundError,
     RefusedError,
 )
 from enforcer.ports import KeptFiles
+from enforcer.services.attestation_checks import ReadHistories, Refusal, signer_refusal
 from enforcer.services.exceptions import nodes_of
 from enforcer.services.fleet import Fleet, Outcome, Word
 from enforcer.services.kept_words import KeptWords
@@ -42,7 +41,6 @@ from enforcer.services.ledger import Ledger
 AT_ONCE_MAX: Final = 64
 """So many are compared with the ledger and written together."""
 READ_AT_ONCE: Final = 32
-ROOTS_REMEMBERED_MAX: Final = 64
 
 log: Final = structlog.get_logger()
 
@@ -78,8 +76,7 @@ class Attestations:
         self._working: asyncio.Task[None] | None = None
         # Its own thread, and only one: many would wait for each other, and cost more than the work.
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attested")
-        self._roots: dict[int, tuple[str, int | None]] = {}
-        """Ledger size -> its root, and when the entry after it was recorded, if there is one."""
+        self._histories = ReadHistories(ledger.files)
 
     async def restore(self) -> None:
         """Take up each node's newest word from the files that an earlier process left."""
@@ -145,7 +142,7 @@ class Attestations:
         await asyncio.wait([keeping])
         for at, (brought, attestation) in enumerate(checked):
             try:
-                self._take(brought, attestation, received_at_ms, *keeping.result()[at])
+                self._take(brought, attestation, received_at_ms, keeping.result()[at])
             except EnforcerError as error:
                 brought.fail(error)
             except Exception as error:
@@ -158,19 +155,18 @@ class Attestations:
         brought: _Brought,
         attestation: Attestation,
         received_at_ms: int,
-        outcome: Outcome,
-        problem: EnforcerError | None,
+        refusal: Refusal | None,
     ) -> None:
         """Take in what was kept, and answer.
 
         Raises:
-            EnforcerError: it was not, for that problem.
+            EnforcerError: it was refused.
         """
-        if problem is not None:
-            if outcome is Outcome.SPLIT_VIEW:
+        if refusal is not None:
+            if refusal[0] is Outcome.SPLIT_VIEW:
                 self.fleet.split_views[attestation.node_id] = received_at_ms
-            raise self.refused(outcome, problem)
-        self.fleet.outcomes[outcome] += 1
+            raise self.refused(*refusal)
+        self.fleet.outcomes[Outcome.TAKEN] += 1
         newest = self.fleet.words.get(attestation.node_id)
         # Another may have come meanwhile.
         if newest is None or _age(newest.attestation) <= _age(attestation):
@@ -192,7 +188,11 @@ class Attestations:
         if former is not None and former.envelope == envelope:
             self.fleet.outcomes[Outcome.REPEATED] += 1
             return attestation, True
-        self._check_signer(envelope, attestation, bringer)
+        refusal = signer_refusal(
+            self._ledger.state, envelope, attestation, bringer, self._ledger.now_ms()
+        )
+        if refusal is not None:
+            raise self.refused(*refusal)
         if former is not None and _age(attestation) < _age(former.attestation):
             raise self.refused(Outcome.OLDER, _older(attestation, former.attestation))
         return attestation, False
@@ -234,110 +234,18 @@ class Attestations:
         self.fleet.outcomes[outcome] += 1
         return error
 
-    def _check_signer(self, envelope: Envelope, attestation: Attestation, bringer: str) -> None:
-        state = self._ledger.state
-        if attestation.node_id != bringer and not attestation.carried:
-            raise self.refused(
-                Outcome.MISNAMED,
-                RefusedError(
-                    f"{bringer} brought the attestation of {attestation.node_id}",
-                    advice="Each node brings its own, with its own certificate; another's is "
-                    "brought where that one's node.toml names no control plane.",
-                    field="node_id",
-                ),
-            )
-        if attestation.ledger_origin != state.origin:
-            raise self.refused(
-                Outcome.FOREIGN,
-                RefusedError(
-                    f"the attestation is about the ledger {attestation.ledger_origin}",
-                    advice=f"This is {state.origin}: send it to the control plane of its own "
-                    "ledger.",
-                    field="ledger_origin",
-                ),
-            )
-        now_ms = self._ledger.now_ms()
-        if attestation.t_ms > now_ms + CLOCKS_APART_MS_MAX:
-            raise self.refused(
-                Outcome.AHEAD,
-                RefusedError(
-                    f"the attestation is of {attestation.t_ms}, and it is {now_ms}",
-                    advice="Set the clock of the node right; it then attests again.",
-                    field="t_ms",
-                ),
-            )
-        try:
-            registration = only_signer(state, envelope, now_ms).registration
-        except RefusedError as error:
-            raise self.refused(Outcome.UNREGISTERED, error) from error
-        if registration.role is not Role.NODE or registration.machine_id != attestation.node_id:
-            raise self.refused(
-                Outcome.UNREGISTERED,
-                RefusedError(
-                    f"the key that signed is not that of the node {attestation.node_id}",
-                    advice="Sign with the key that is registered for this node.",
-                    field="node_id",
-                ),
-            )
-
-    def _check_and_keep(
-        self, said: list[tuple[Envelope, Attestation]]
-    ) -> list[tuple[Outcome, EnforcerError | None]]:
-        """Tell what becomes of each; in the thread of its own."""
-        found: list[tuple[Outcome, EnforcerError | None]] = []
+    def _check_and_keep(self, said: list[tuple[Envelope, Attestation]]) -> list[Refusal | None]:
+        """Keep each, or tell why it is refused; in the thread of its own."""
+        found: list[Refusal | None] = []
         for envelope, attestation in said:
             try:
-                outcome, problem = self._check_history(attestation)
-                if problem is None:
+                refusal = self._histories.refusal(attestation)
+                if refusal is None:
                     self._kept.keep(attestation, format_envelope(envelope))
             except EnforcerError as error:
-                outcome, problem = Outcome.UNKEPT, error
-            found.append((outcome, problem))
+                refusal = Outcome.UNKEPT, error
+            found.append(refusal)
         return found
-
-    def _check_history(self, attestation: Attestation) -> tuple[Outcome, EnforcerError | None]:
-        files = self._ledger.files
-        size = attestation.ledger_size
-        if size > files.size:
-            return Outcome.ROLLED_BACK, ConflictError(
-                f"the node has read {size} entries, and the ledger has {files.size}",
-                advice="Look where the node has read the others: this ledger was rolled back, "
-                "or the node reads another one.",
-                field="ledger_size",
-                size=files.size,
-            )
-        root, next_at_ms = self._history_at(size)
-        if attestation.root_sha256 != root:
-            log.error("split_view", node_id=attestation.node_id, ledger_size=size)
-            return Outcome.SPLIT_VIEW, IntegrityError(
-                f"the root of {size} entries is {root}, and the node has read another history",
-                advice="Keep both: two histories under one key are proof that somebody lies.",
-                field="root_sha256",
-                expected=root,
-                got=attestation.root_sha256,
-            )
-        behind_ms = 0 if next_at_ms is None else attestation.t_ms - next_at_ms
-        if behind_ms > CLOCKS_APART_MS_MAX and not attestation.carried:
-            return Outcome.BEHIND, ConflictError(
-                f"the node had not read entry {size} when that was {behind_ms} ms old",
-                advice="Nothing needs to be done if it is catching up: it then attests again.",
-                field="ledger_size",
-                size=files.size,
-            )
-        return Outcome.TAKEN, None
-
-    def _history_at(self, size: int) -> tuple[str, int | None]:
-        """Return the root over the first entries, and when the one after them was recorded."""
-        known = self._roots.get(size)
-        files = self._ledger.files
-        if known is None or known[1] is None:
-            root = known[0] if known is not None else files.root_at(size).hex()
-            leaves = files.entries(size, min(size + 1, files.size))
-            known = root, next((parse(leaf).recorded_at_ms for leaf in leaves), None)
-            self._roots[size] = known
-            for oldest in list(self._roots)[:-ROOTS_REMEMBERED_MAX]:
-                self._roots.pop(oldest, None)
-        return known
 
     def _newest_kept(self, state: State, node_id: str) -> Word | None:
         newest = self._kept.newest(node_id)

@@ -274,7 +274,7 @@ async def test_one_that_cannot_be_compared_costs_the_others_nothing(desk, monkey
 
     good = asyncio.create_task(receive(desk))
     monkeypatch.setattr(desk.files, "root_at", damaged)
-    desk.attestations._roots[desk.files.size] = (desk.files.root.hex(), None)
+    desk.attestations._histories._roots[desk.files.size] = (desk.files.root.hex(), None)
     with pytest.raises(IntegrityError, match="damaged"):
         await receive(desk, ledger_size=3)
     assert (await good).ledger_size == desk.files.size

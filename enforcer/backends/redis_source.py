@@ -1,22 +1,16 @@
 """The feed in Redis, as a node reads it: :class:`enforcer.ports.FeedSource`.
 
-Only reads, and hands on bytes that it does not believe; every value is bounded before it is
-read. What cannot be read is counted and passed over as if it were not there. Pushed by the stream
-and pulled by the head: a stream that was trimmed or made anew leaves its readers waiting
-for ever without an error.
+Only reads, and hands on bytes that it does not believe. Pushed by the stream and pulled by the
+head: a stream that was trimmed or made anew leaves its readers waiting for ever without an error.
+What is garbage is counted and passed over as if it were not there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-import structlog
-from redis.exceptions import InvalidResponse
-
-from enforcer.backends import redis_read
 from enforcer.backends.feed_format import (
     CHECKPOINT_BYTES_MAX,
     CHUNK_BYTES,
@@ -37,9 +31,10 @@ from enforcer.backends.feed_format import (
     read_entry,
     stream_id,
 )
-from enforcer.backends.redis_connection import BLOCK_MS_MAX, RedisLink
+from enforcer.backends.redis_bounded import BoundedReads
+from enforcer.backends.redis_connection import BLOCK_MS_MAX
 from enforcer.backends.redis_place import RedisPlace
-from enforcer.backends.redis_read import GarbageError, Message
+from enforcer.backends.redis_read import Message
 from enforcer.backends.sealing import WRAP_BYTES_MAX
 from enforcer.core.list_delta import DELTA_BYTES_MAX
 from enforcer.core.tile import BUNDLE_BYTES_MAX, TILE_WIDTH, decode_bundle, encode_bundle
@@ -50,8 +45,6 @@ STOPS_READ_MAX: Final = 64
 ANEW_POLLS: Final = 5
 """Of so many looks at a quiet stream of stops one asks whether it is still the same."""
 _FIRST: Final = "0-0"
-
-_log = structlog.get_logger(__name__)
 
 
 class RedisFeedSource:
@@ -65,10 +58,9 @@ class RedisFeedSource:
         Raises:
             InputError: it is no Redis URL.
         """
-        self._link = RedisLink(place)
+        self._reads = BoundedReads(place)
         self._keys = FeedKeys(origin)
         self._poll_interval_ms = min(max(poll_interval_ms, 1), BLOCK_MS_MAX)
-        self._faults: Counter[str] = Counter()
         self._in_step_at: int | None = None
         """The size that the feed was last seen to claim; None once it was waited for more."""
         self._cut_at: int | None = None
@@ -77,7 +69,7 @@ class RedisFeedSource:
     @property
     def faults(self) -> Mapping[str, int]:
         """How often something unreadable was passed over, by what it was."""
-        return self._faults
+        return self._reads.faults
 
     async def next(self, size: int, wait_ms_max: int) -> FeedUpdate | None:
         """Return entries from index `size` on, or None if there were none for `wait_ms_max`.
@@ -106,18 +98,18 @@ class RedisFeedSource:
 
     async def head(self) -> bytes | None:
         """Return the note at the head key, if there is one of a possible length."""
-        note = await self._get(self._keys.head, CHECKPOINT_BYTES_MAX)
+        note = await self._reads.value(self._keys.head, CHECKPOINT_BYTES_MAX)
         self._in_step_at = claimed_size(note)
         if note is not None and not self._in_step_at:
-            self._fault("the head is no checkpoint")
+            self._reads.fault("the head is no checkpoint")
             return None
         return note
 
     async def cosigned(self) -> bytes | None:
         """Return the newest checkpoint that has cosignatures, if there is one."""
-        note = await self._get(self._keys.cosigned, CHECKPOINT_BYTES_MAX)
+        note = await self._reads.value(self._keys.cosigned, CHECKPOINT_BYTES_MAX)
         if note is not None and not claimed_size(note):
-            self._fault("the cosigned checkpoint is none")
+            self._reads.fault("the cosigned checkpoint is none")
             return None
         return note
 
@@ -125,7 +117,9 @@ class RedisFeedSource:
         """Yield signed stops as they come, those that the stream still has first."""
         after, quiet = _FIRST, 0
         while True:
-            page = await self._read(self._keys.stops, after, STOPS_READ_MAX, self._poll_interval_ms)
+            page = await self._reads.messages_after(
+                self._keys.stops, after, STOPS_READ_MAX, self._poll_interval_ms
+            )
             quiet = 0 if page else quiet + 1
             for identity, fields in page:
                 after = identity.decode("ascii")
@@ -133,7 +127,7 @@ class RedisFeedSource:
                 if 0 < len(envelope) <= STOP_BYTES_MAX:
                     yield envelope
                 else:
-                    self._fault("a message in the stream of stops is no stop")
+                    self._reads.fault("a message in the stream of stops is no stop")
             # Its ids are times, so one that was made anew goes on behind, but after a clock's step.
             if quiet % ANEW_POLLS == 1 and await self._is_anew(after):
                 after = _FIRST
@@ -158,7 +152,7 @@ class RedisFeedSource:
 
     def count_fault(self, what: str) -> None:
         """Count that something in the feed turned out to be wrong when it was used."""
-        self._fault(what)
+        self._reads.fault(what)
 
     async def wrap(self, sealed_sha256: str, key_id: str) -> bytes:
         """Return the wrap of a sealed list for one receiver.
@@ -166,31 +160,35 @@ class RedisFeedSource:
         Raises:
             NotFoundError: the feed does not have it.
         """
-        document = await self._get(self._keys.wrap(sealed_sha256, key_id), WRAP_BYTES_MAX)
+        document = await self._reads.value(self._keys.wrap(sealed_sha256, key_id), WRAP_BYTES_MAX)
         if document is None:
             raise no_wrap(sealed_sha256)
         return document
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._link.close()
+        await self._reads.close()
 
     async def _chunks(self, name: str, size_bytes_max: int) -> AsyncIterator[bytes]:
         """Yield a list, or a delta, of at most that length."""
         # One round trip brings a short list whole.
-        text, first = await self._get_all(
+        text, first = await self._reads.values(
             (self._keys.manifest(name), MANIFEST_BYTES_MAX),
             (self._keys.chunk(name, 0), CHUNK_BYTES),
         )
         manifest = Manifest.parse(text, size_bytes_max) if text is not None else None
         if text is not None and manifest is None:
-            self._fault("a target list's manifest is none")
+            self._reads.fault("a target list's manifest is none")
         if manifest is None:
             raise _no_list(name)
         for at in range(manifest.chunks):
-            chunk = first if at == 0 else await self._get(self._keys.chunk(name, at), CHUNK_BYTES)
+            chunk = (
+                first
+                if at == 0
+                else await self._reads.value(self._keys.chunk(name, at), CHUNK_BYTES)
+            )
             if chunk is None or len(chunk) != manifest.chunk_bytes(at):
-                self._fault("a chunk of a target list is missing or of another length")
+                self._reads.fault("a chunk of a target list is missing or of another length")
                 raise _no_list(name)
             yield chunk
 
@@ -199,11 +197,11 @@ class RedisFeedSource:
         waypoint = next_waypoint(size, end)
         if waypoint is None:
             return end, note
-        older = await self._get(self._keys.waypoint(waypoint), CHECKPOINT_BYTES_MAX)
+        older = await self._reads.value(self._keys.waypoint(waypoint), CHECKPOINT_BYTES_MAX)
         if older is not None and claimed_size(older) == waypoint:
             return waypoint, older
         if older is not None:
-            self._fault("an older checkpoint is none of its size")
+            self._reads.fault("an older checkpoint is none of its size")
         return end, note
 
     async def _collect(self, size: int, end: int, note: bytes) -> FeedUpdate | None:
@@ -220,7 +218,7 @@ class RedisFeedSource:
                 part = [entry.leaf for entry in _run(page, at)]
             part = part or await self._bundle(at)
             if not part:
-                self._fault("entries are missing between ours and the head")
+                self._reads.fault("entries are missing between ours and the head")
                 return None
             part = part[: end - at]
             size_bytes += sum(map(len, part))
@@ -232,7 +230,9 @@ class RedisFeedSource:
     async def _wait(self, size: int, wait_ms: int) -> FeedUpdate | None:
         """Wait until the stream has entry `size`; what comes with its checkpoint is an update."""
         after = stream_id(size - 1) if size else _FIRST
-        messages = await self._read(self._keys.log, after, READ_ENTRIES_MAX, wait_ms)
+        messages = await self._reads.messages_after(
+            self._keys.log, after, READ_ENTRIES_MAX, wait_ms
+        )
         run = _run(self._entries(messages), size)
         is_cut = bool(run)
         while run and not run[-1].is_last_of_batch:
@@ -243,24 +243,18 @@ class RedisFeedSource:
         if run:
             return FeedUpdate(size, tuple(entry.leaf for entry in run), run[-1].checkpoint)
         if messages:  # it answered at once with nothing to go on with: do not ask again in a hurry
-            self._fault("the stream does not go on where we are")
+            self._reads.fault("the stream does not go on where we are")
             await asyncio.sleep(wait_ms / 1_000)
         return None
 
     async def _range(self, index: int) -> list[StreamEntry]:
-        async with self._link.use("read entries") as redis:
-            try:
-                page = await redis_read.messages(
-                    redis, self._keys.log, stream_id(index), READ_ENTRIES_MAX
-                )
-            except GarbageError:
-                page = self._nothing()
+        page = await self._reads.messages(self._keys.log, stream_id(index), READ_ENTRIES_MAX)
         return self._entries(page)
 
     async def _bundle(self, index: int) -> Sequence[bytes]:
         """Return the entries from `index` to the end of its full bundle, if that is there."""
         number, at = divmod(index, TILE_WIDTH)
-        data = await self._get(self._keys.bundle(number), BUNDLE_BYTES_MAX)
+        data = await self._reads.value(self._keys.bundle(number), BUNDLE_BYTES_MAX)
         if data is None:
             return ()
         try:
@@ -268,76 +262,22 @@ class RedisFeedSource:
         except IntegrityError:
             entries = ()
         if not entries or encode_bundle(entries) != data:
-            self._fault("an entry bundle is none")
+            self._reads.fault("an entry bundle is none")
             return ()
         return entries[at:]
-
-    async def _read(self, key: str, after: str, count: int, wait_ms: int) -> list[Message]:
-        async with self._link.use("wait for the feed") as redis:
-            try:
-                return await redis_read.messages_after(redis, key, after, count, wait_ms)
-            except GarbageError:
-                await asyncio.sleep(wait_ms / 1_000)  # Redis answered at once
-                return self._nothing()
-            except InvalidResponse:  # it cannot be passed over: its id would come with all of it
-                self._fault("a message is longer than any that belongs there")
-                await asyncio.sleep(wait_ms / 1_000)
-                raise
-
-    async def _get(self, key: str, size_bytes_max: int) -> bytes | None:
-        """Return the value of a key; None when there is none, or none of a possible length."""
-        async with self._link.use("read the feed") as redis:
-            try:
-                value = await redis_read.value(redis, key, size_bytes_max)
-            except GarbageError:
-                self._nothing()
-                return None
-        return self._within(value, size_bytes_max)
-
-    async def _get_all(self, *asked: tuple[str, int]) -> list[bytes | None]:
-        """Return the values of keys, each with its bound, in one round trip; as `_get` each."""
-        async with self._link.use("read the feed") as redis:
-            values = await redis_read.values(redis, asked)
-        found: list[bytes | None] = []
-        for value, (_, size_bytes_max) in zip(values, asked, strict=True):
-            if value is None:
-                self._nothing()
-            found.append(self._within(value or b"", size_bytes_max))
-        return found
-
-    def _within(self, value: bytes, size_bytes_max: int) -> bytes | None:
-        if len(value) > size_bytes_max:
-            self._fault("a value is longer than any that belongs there")
-            return None
-        return value or None
 
     async def _is_anew(self, after: str) -> bool:
         """Tell whether the stream of stops ends before what was read of it: it is another one."""
         if after == _FIRST:
             return False
-        async with self._link.use("read the feed") as redis:
-            try:
-                last = await redis_read.last_id(redis, self._keys.stops)
-            except GarbageError:
-                return True
+        last = await self._reads.last_id(self._keys.stops)
         return last is None or _order(last) < _order(after.encode())
 
     def _entries(self, page: Sequence[Message]) -> list[StreamEntry]:
         entries = [read_entry(identity, fields) for identity, fields in page]
         if None in entries:
-            self._fault("a message in the stream is no entry")
+            self._reads.fault("a message in the stream is no entry")
         return [entry for entry in entries if entry is not None]
-
-    def _nothing(self) -> list[Message]:
-        self._fault("a key is of another kind")
-        return []
-
-    def _fault(self, what: str) -> None:
-        """Count what was passed over; say it at the 1st, 2nd, 4th, 8th … time."""
-        self._faults[what] += 1
-        times = self._faults[what]
-        if times & (times - 1) == 0:
-            _log.warning("passed over garbage in the feed", what=what, times=times)
 
 
 def _run(entries: Sequence[StreamEntry], first_index: int) -> list[StreamEntry]:

@@ -146,7 +146,7 @@ async def test_a_reader_may_prefer_replicas(watched, stack, tmp_path):
     book = Book(tmp_path / "ledger", publisher)
     await book.add(2)
     await eventually(lambda: book.is_read_whole(source))
-    async with source._link.use("look where it reads") as redis:
+    async with source._reads._link.use("look where it reads") as redis:
         pool = redis.connection_pool
         connection = await pool.get_connection()
         assert connection.port != watched.primary_port()

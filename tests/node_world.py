@@ -302,12 +302,28 @@ class World:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until it holds; fail when it does not for 20 seconds."""
+    """Wait until it holds; fail when it does not for 20 seconds.
+
+    What cannot be looked at yet does not hold yet: nothing is shown, or nothing is attested.
+    """
+    missing: Exception | None = None
     for _ in range(4_000):
-        if condition():
-            return
+        try:
+            if condition():
+                return
+            missing = None
+        except (LookupError, AttributeError, TypeError) as error:
+            missing = error
         await asyncio.sleep(0.005)
-    raise AssertionError("it never came to hold")
+    raise AssertionError("it never came to hold") from missing
+
+
+async def all_shown(world: World) -> dict:
+    """Wait until a node shows that it has read all and has every list; return what it shows."""
+    size = len(world.land.leaves)
+    await until(lambda: world.status["ledger"]["size"] == size)
+    await until(lambda: not world.status["missing_lists"])
+    return world.status
 
 
 async def feed_is(world: World, state: str) -> str:

@@ -205,7 +205,7 @@ async def test_an_agent_with_read_only_rights_follows_and_ends_when_told(host):
     assert b"\nenforcer_node_orders_in_force 1.0\n" in shown
     with pytest.raises(HTTPError, match="503"):
         await asyncio.to_thread(get, host.metrics, "/health")
-    assert (host.folder / "state" / "attestation.json").exists()
+    await until((host.folder / "state" / "attestation.json").exists)
     assert (host.folder / "state" / "hash-secret").stat().st_mode & 0o777 == 0o600
     assert host.end() == 0
     assert "Traceback" not in host.said
@@ -252,7 +252,7 @@ async def test_a_site_with_nothing_but_a_copied_directory_follows_and_obeys_a_st
     shutil.copytree(host.book.path, copy)
     await host.reached()
     await until(lambda: host.status["orders_in_force"] == 1 and not host.status["missing_lists"])
-    assert host.status["feed"]["paths"]["copy-1"]["state"] == "FEEDS"
+    await until(lambda: host.status["feed"]["paths"]["copy-1"]["state"] == "FEEDS")
     envelope = format_envelope(seal(host.land.stopping(ref), host.land.oversight.key))
     (copy / "stops").mkdir()
     (copy / "stops" / "stop.json").write_bytes(envelope)

@@ -79,7 +79,7 @@ def test_an_order_stops_exactly_its_addresses_and_a_stop_brings_them_back(
         until_passing(router, blocked)
         assert echoes(goes_on)
     router.wait_until(lambda: holds(router), "the firewall holds nothing of it")
-    assert router.firewall["orders"] == 0
+    router.wait_until(lambda: router.firewall["orders"] == 0, "it says so")
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.state import Roots
 from enforcer.core.trust import Trust
 from tests import node_world
-from tests.node_world import WORSE, Log, World, blocking, feed_is, stays, until
+from tests.node_world import WORSE, Log, World, all_shown, blocking, feed_is, stays, until
 
 OTHER_ORIGIN = "other.example.org/ledger"
 STRANGER = PrivateKey.generate()
@@ -80,7 +80,7 @@ async def test_garbage_in_every_part_of_the_feed_is_borne_and_counted(world):
         await world.mend()
         await blocking(world, WORSE, "worse.example.org")
         await feed_is(world, "OK")
-        assert world.status["ledger"]["ineffective"] == []
+        assert (await all_shown(world))["ledger"]["ineffective"] == []
 
 
 def other_ledger(trust: Trust) -> Trust:
@@ -104,7 +104,7 @@ async def test_a_node_whose_trust_file_names_other_roots_enforces_nothing_and_sa
             await world.publish()
             await until(lambda: world.status.get("ledger", {}).get("ineffective"))
             await stays(lambda: not world.gate.blocks("bad.example.org"), looks=5)
-            assert world.status["orders_in_force"] == 0
+            await until(lambda: world.status["orders_in_force"] == 0)
     (said,) = [each for each in logs if each["log_level"] == "error"]
     assert "entry 0 is refused" in said["event"]
     assert "root_keys" in said["advice"]

@@ -92,8 +92,10 @@ async def test_what_the_canary_blames_is_left_out_alone_and_comes_when_it_blames
 async def test_a_canary_that_dies_after_its_blame_keeps_nothing_out(world, canary):
     following(world, canary, wait_seconds=0.1)
     async with world.running():
-        ref = await in_the_ledger(world, BAD)
+        world.bring(BAD)
+        ref = world.land.in_force_order(BAD)
         canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
+        await world.publish()
         await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
         canary.is_away = True
         await until(lambda: world.gate.blocks("bad.example.org"))

@@ -9,7 +9,7 @@ import pytest
 from enforcer.backends.directory_source import DirectorySource
 from enforcer.core.order import PublicationMode
 from enforcer.core.policy import Pins
-from tests.node_world import World, blocking, holds, until
+from tests.node_world import World, all_shown, blocking, holds, until
 from tests.people import Land, seal
 
 LINES = [b"exact n%04d.example.org\n" % n for n in range(300)]
@@ -31,6 +31,11 @@ async def offered(world: World, delta: bytes, targets: bytes = NEW):
 
 async def offer(world: World, ref, delta: bytes, targets: bytes = NEW) -> None:
     world.feed.deltas[digest(targets), digest(OLD)] = delta
+    await supersede(world, ref, targets)
+
+
+async def supersede(world: World, ref, targets: bytes = NEW) -> None:
+    """Have the list's next version in force by the ledger, whoever has it."""
     world.land.in_force_order(targets, order_id=ref.order_id, version=2, supersedes=ref)
     await world.publish()
 
@@ -48,7 +53,7 @@ async def test_what_differs_is_all_that_a_node_needs_of_a_new_version(world):
         await until(lambda: holds(world))
         assert world.gate.blocks("n0001.example.org")
         assert kept(world, NEW) == NEW
-        assert world.status["feed"]["faults"] == {}
+        assert (await all_shown(world))["feed"]["faults"] == {}
 
 
 @pytest.mark.parametrize(
@@ -79,10 +84,9 @@ async def test_without_a_delta_the_whole_list_is_fetched_and_nothing_is_wrong(wo
     async with world.running():
         ref = await blocking(world, OLD, "n0000.example.org")
         world.bring(NEW)
-        world.land.in_force_order(NEW, order_id=ref.order_id, version=2, supersedes=ref)
-        await world.publish()
+        await supersede(world, ref)
         await until(lambda: world.gate.blocks("worse.example.org"))
-        assert world.status["feed"]["faults"] == {}
+        assert (await all_shown(world))["feed"]["faults"] == {}
 
 
 @pytest.mark.parametrize("way", ["control plane", "copy"])
@@ -96,11 +100,10 @@ async def test_a_delta_comes_from_wherever_the_feed_does_not_have_the_list(world
             (copy / "deltas" / f"{digest(NEW)}.{digest(OLD)}").write_bytes(DELTA)
         else:
             world.control.deltas[digest(NEW), digest(OLD)] = DELTA
-        world.land.in_force_order(NEW, order_id=ref.order_id, version=2, supersedes=ref)
-        await world.publish()
+        await supersede(world, ref)
         await until(lambda: world.gate.blocks("worse.example.org"))
         assert kept(world, NEW) == NEW
-        assert world.status["feed"]["faults"] == {}
+        assert (await all_shown(world))["feed"]["faults"] == {}
 
 
 async def test_a_wrong_delta_of_the_control_plane_counts_and_its_whole_list_is_taken(world):
@@ -108,8 +111,7 @@ async def test_a_wrong_delta_of_the_control_plane_counts_and_its_whole_list_is_t
         ref = await blocking(world, OLD, "n0000.example.org")
         world.control.deltas[digest(NEW), digest(OLD)] = DELTA + b"+exact z.example.org\n"
         world.control.lists[digest(NEW)] = NEW
-        world.land.in_force_order(NEW, order_id=ref.order_id, version=2, supersedes=ref)
-        await world.publish()
+        await supersede(world, ref)
         await until(lambda: world.gate.blocks("worse.example.org"))
         await until(lambda: world.status["feed"]["faults"].get(FAULT) == 1)
         assert kept(world, NEW) == NEW
@@ -119,8 +121,7 @@ async def test_nobody_else_is_asked_for_a_delta_where_the_feed_has_the_list(worl
     async with world.running():
         ref = await blocking(world, OLD, "n0000.example.org")
         world.bring(NEW)
-        world.land.in_force_order(NEW, order_id=ref.order_id, version=2, supersedes=ref)
-        await world.publish()
+        await supersede(world, ref)
         await until(lambda: world.gate.blocks("worse.example.org"))
         assert world.control.asked == []
 
@@ -130,12 +131,11 @@ async def test_a_node_that_never_had_the_base_fetches_the_whole_list(world):
     ref = world.land.in_force_order(OLD)
     world.feed.deltas[digest(NEW), digest(OLD)] = DELTA
     world.bring(NEW)
-    world.land.in_force_order(NEW, order_id=ref.order_id, version=2, supersedes=ref)
-    await world.publish()
+    await supersede(world, ref)
     async with world.running():
         await until(lambda: world.gate.blocks("worse.example.org"))
         assert kept(world, OLD) is None
-        assert world.status["feed"]["faults"] == {}
+        assert (await all_shown(world))["feed"]["faults"] == {}
 
 
 async def test_a_base_that_was_altered_here_is_not_the_feeds_fault(world):
@@ -146,7 +146,7 @@ async def test_a_base_that_was_altered_here_is_not_the_feeds_fault(world):
         world.bring(NEW)
         await offer(world, ref, DELTA)
         await until(lambda: world.gate.blocks("worse.example.org"))
-        assert world.status["feed"]["faults"] == {}
+        assert (await all_shown(world))["feed"]["faults"] == {}
 
 
 async def test_a_node_that_was_away_goes_on_from_the_version_that_it_has(world):
@@ -180,4 +180,4 @@ async def test_a_sealed_list_is_never_asked_for_as_a_delta(world):
         made.in_force(world.land, order_id=ref.order_id, version=2, supersedes=ref)
         await world.publish()
         await until(lambda: world.gate.blocks("hidden.example.org"))
-        assert world.status["feed"]["faults"] == {}
+        assert (await all_shown(world))["feed"]["faults"] == {}

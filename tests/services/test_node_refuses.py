@@ -116,7 +116,7 @@ async def test_a_wiped_feed_changes_nothing_and_is_followed_again(world):
         await blocking(world)
         world.feed.clear()
         await until(lambda: "no head" in world.status["feed"]["reason"])
-        assert world.status["feed"]["state"] == "STALE"
+        await until(lambda: world.status["feed"]["state"] == "STALE")
         assert world.gate.blocks("bad.example.org")
         await world.mend()
         await feed_is(world, "OK")

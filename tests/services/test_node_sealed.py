@@ -17,7 +17,7 @@ from enforcer.core.name import Name
 from enforcer.core.order import Measure, OrderRef, PublicationMode
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.table import DnsMeasure, IpMeasure
-from tests.node_world import World, holds, stays, until
+from tests.node_world import World, all_shown, holds, stays, until
 from tests.people import Person, seal
 
 MARKER = "marker-7f3a.example.org"
@@ -80,8 +80,8 @@ async def test_a_proposal_that_nobody_approved_asks_for_no_sealed_list(world):
         made = world.seal(LIST)
         ref = made.propose(world.land)
         await world.publish()
-        await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
-        assert world.status["missing_lists"] == world.status["missing_sealed_lists"] == []
+        shown = await all_shown(world)
+        assert shown["missing_sealed_lists"] == []
         assert world.land.approve(ref).is_effective
         await world.publish()
         await until(lambda: world.gate.blocks(MARKER))
@@ -93,8 +93,8 @@ async def test_a_proposal_whose_list_was_published_asks_for_it_once_it_is_approv
         ref = made.propose(world.land)
         assert world.land.publish(ref, secret=made.secret).is_effective
         await world.publish()
-        await until(lambda: world.status.get("ledger", {}).get("size") == len(world.land.leaves))
-        assert world.status["missing_lists"] == world.status["missing_sealed_lists"] == []
+        shown = await all_shown(world)
+        assert shown["missing_sealed_lists"] == []
         assert not (world.state_dir / "ledger" / "lists" / made.sealed_sha256).exists()
         assert world.land.approve(ref).is_effective
         await world.publish()

@@ -62,6 +62,7 @@ async def test_a_suspension_lifts_here_before_it_is_logged_and_is_attested_as_su
         assert omission.act_payload_sha256 == act.payload_sha256
         assert world.attested.table_digest == world.expected_digest(world.attested)
         await until(lambda: world.control.suspensions == [(data, (REASON,))])
+        await until(lambda: world.status["suspensions"]["held"])
         (shown,) = world.status["suspensions"]["held"]
         assert (shown["person_id"], shown["is_recorded"]) == ("giang.do", False)
         assert (shown["reason_sha256"], shown["order_id"]) == (name, ref.order_id)
@@ -69,7 +70,7 @@ async def test_a_suspension_lifts_here_before_it_is_logged_and_is_attested_as_su
 
         await record(world, act)
         await until(lambda: world.status["suspensions"]["held"][0]["is_recorded"])
-        assert world.status["suspensions"]["unlogged"] == []
+        await until(lambda: world.status["suspensions"]["unlogged"] == [])
         assert not world.gate.blocks("bad.example.org")
 
 

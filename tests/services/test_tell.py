@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from enforcer.services.attest import FLEET_ATTESTS_A_SECOND, wait_seconds
-from tests.node_world import BAD, QUICK, WORSE, World, blocking, holds, in_the_ledger, until
+from tests.node_world import (
+    BAD,
+    QUICK,
+    WORSE,
+    World,
+    all_shown,
+    blocking,
+    holds,
+    in_the_ledger,
+    until,
+)
 
 
 def test_nodes_wait_their_turn_by_how_many_there_are():
@@ -59,9 +70,11 @@ async def test_the_status_is_sorted_with_a_line_for_each_part(world: World):
     async with world.running():
         await blocking(world)
         await until(lambda: holds(world))
-    lines = (world.state_dir / "status.json").read_text().splitlines()
+        await all_shown(world)
+    text = (world.state_dir / "status.json").read_text()
+    lines = text.splitlines()
     assert lines[0] == "{"
     assert lines[-1] == "}"
     parts = [line.split('"')[1] for line in lines[1:-1]]
     assert parts == sorted(parts)
-    assert set(parts) == set(world.status)
+    assert set(parts) == set(json.loads(text))

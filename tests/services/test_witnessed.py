@@ -16,7 +16,7 @@ from enforcer.core.cosignature import cosign, cosigned_at, with_lines
 from enforcer.core.note import Note
 from enforcer.services.paths import COPIES, FeedPath
 from enforcer.services.plan import Held, make_plan
-from tests.node_world import BAD, WORSE, World, blocking, in_the_ledger, stays, until
+from tests.node_world import BAD, WORSE, World, blocking, feed_is, in_the_ledger, stays, until
 from tests.people import DAY_MS, Land, seal
 from tests.witnesses import named
 
@@ -258,7 +258,7 @@ async def test_what_the_log_did_not_sign_is_nobodys_split_view(world):
             note, signatures=tuple(replace(line, signature=bytes(64)) for line in note.signatures)
         )
         world.feed.head = stranger.format()
-        await until(lambda: world.status["feed"]["state"] == "REFUSING")
+        await feed_is(world, "REFUSING")
         assert world.status["ledger"]["split_views"] == []
 
 

@@ -28,9 +28,10 @@ from enforcer.core.state import in_force
 from enforcer.errors import UnavailableError
 from enforcer.services.kept_fold import AT_REST_MIN
 from tests.app.test_standby import ControlPlane, Host, work
-from tests.control import LOG_KEY, TARGETS, until
+from tests.control import LOG_KEY, TARGETS
 from tests.ledgers import Archive
 from tests.people import Land, seal
+from tests.waiting import until
 
 ENTRIES = tuple(map(int, os.environ.get("TAKEOVER_ENTRIES", "10000,100000").split(",")))
 ROUNDS = int(os.environ.get("TAKEOVER_ROUNDS", "11"))

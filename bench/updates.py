@@ -30,10 +30,13 @@ from enforcer.backends.gate_socket import GateClient
 from enforcer.core.order import OrderRef
 from enforcer.ports import GateReport, SealedTable
 from enforcer.services.replica import Replica, Taken
-from tests.backends.gate_world import GateUnderTest, Resolver, gate_folder, query
+from tests.backends.gate_client import query
+from tests.backends.gate_resolver import Resolver
+from tests.backends.gate_world import GateUnderTest, gate_folder
 from tests.e2e.programs import rss_mb
-from tests.node_world import World, until
+from tests.node_world import World
 from tests.people import Land
+from tests.waiting import until
 
 NAMES = int(os.environ.get("UPDATES_NAMES", "1000000"))
 UPDATES = int(os.environ.get("UPDATES", "1000"))

@@ -254,15 +254,6 @@ def founding_acts(land: Land) -> list[Envelope]:
     ]
 
 
-async def until(condition) -> None:
-    """Wait until it holds; fail when it does not for 20 seconds."""
-    for _ in range(10_000):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    raise AssertionError("it never came to hold")
-
-
 async def persistently(call, *arguments):
     """Call until it is not away any more."""
     for _ in range(1_000):

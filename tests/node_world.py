@@ -65,6 +65,7 @@ from enforcer.services.suspensions import SuspensionKeeper
 from enforcer.services.witness_watch import Cosigner
 from tests.people import Land, seal
 from tests.sealed import SealedText
+from tests.waiting import until
 
 MINUTE_MS = 60_000
 YEAR_MS = 365 * 24 * 60 * MINUTE_MS
@@ -301,23 +302,6 @@ class World:
         return format_envelope(seal(self.land.stopping(ref), (by or self.land.oversight).key))
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until it holds; fail when it does not for 20 seconds.
-
-    What cannot be looked at yet does not hold yet: nothing is shown, or nothing is attested.
-    """
-    missing: Exception | None = None
-    for _ in range(4_000):
-        try:
-            if condition():
-                return
-            missing = None
-        except (LookupError, AttributeError, TypeError) as error:
-            missing = error
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never came to hold") from missing
-
-
 async def all_shown(world: World) -> dict:
     """Wait until a node shows that it has read all and has every list; return what it shows."""
     size = len(world.land.leaves)
@@ -330,13 +314,6 @@ async def feed_is(world: World, state: str) -> str:
     """Wait until a node shows its feed so, and return the reason that it shows."""
     await until(lambda: world.status.get("feed", {}).get("state") == state)
     return world.status["feed"]["reason"]
-
-
-async def stays(condition: Callable[[], object], *, looks: int = 40) -> None:
-    """See that it holds, and goes on to hold for a while."""
-    for _ in range(looks):
-        assert condition()
-        await asyncio.sleep(0.01)
 
 
 async def blocking(world: World, targets: bytes = BAD, name: str = "bad.example.org", **changes):

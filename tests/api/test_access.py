@@ -9,7 +9,8 @@ from enforcer.api.identity import Caller
 from enforcer.core.key import Role
 from enforcer.errors import RefusedError
 from enforcer.v1 import audit_pb2, audit_pb2_grpc
-from tests.control import persistently, until
+from tests.control import persistently
+from tests.waiting import until
 
 ORDERS = "/enforcer.v1.OrderService/"
 MAY_WRITE = {

@@ -25,10 +25,10 @@ from tests.control import (
     TARGETS,
     Installation,
     founding_acts,
-    until,
     with_reasons,
 )
 from tests.people import request_id, seal
+from tests.waiting import until
 
 NAME = sha256(TARGETS).hexdigest()
 

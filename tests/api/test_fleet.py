@@ -22,8 +22,9 @@ from enforcer.core.table import NO_LOCAL_LAYER, table_digest
 from enforcer.errors import ConflictError, InputError, NotFoundError, RefusedError
 from enforcer.v1 import audit_pb2, node_pb2, order_pb2
 from tests.api.test_control_plane import approved, proposed
-from tests.control import Installation, until
+from tests.control import Installation
 from tests.people import ORIGIN, Person, request_id, seal
+from tests.waiting import until
 
 SECOND = Person("node-2", Role.NODE, operator="isp-2")
 

@@ -31,8 +31,11 @@ from enforcer.services.fleet_walk import FleetTotals
 from enforcer.services.follow import FeedHealth, FeedState
 from enforcer.services.node_view import Applied, FirewallView, NodeView
 from enforcer.services.paths import PathState, PathView
-from tests.backends.gate_world import GateUnderTest, Resolver, gate_folder, query
-from tests.node_world import BAD, World, blocking, until
+from tests.backends.gate_client import query
+from tests.backends.gate_resolver import Resolver
+from tests.backends.gate_world import GateUnderTest, gate_folder
+from tests.node_world import BAD, World, blocking
+from tests.waiting import until
 
 LABELS = {"outcome", "path", "stage", "le", "order", "state", "mode", "reason", "event", "version"}
 ORDER = "XX-2026-000007"

@@ -14,8 +14,9 @@ from enforcer.core.key import Role
 from enforcer.errors import InputError, UnavailableError
 from enforcer.v1 import node_pb2
 from tests.api.test_control_plane import approved, proposed
-from tests.control import Installation, until
+from tests.control import Installation
 from tests.people import seal
+from tests.waiting import until
 
 NODE = "/enforcer.v1.NodeService/"
 CONNECTIONS = 4

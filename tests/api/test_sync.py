@@ -20,8 +20,9 @@ from enforcer.errors import IntegrityError, RefusedError, UnavailableError
 from enforcer.services import sync_feed
 from enforcer.services.sync_feed import STREAMS_HELD_PER_PEER_MAX
 from enforcer.v1 import node_pb2, node_pb2_grpc
-from tests.control import REASONS, TARGETS, persistently, until, with_reasons
+from tests.control import REASONS, TARGETS, persistently, with_reasons
 from tests.people import seal
+from tests.waiting import until
 
 SOON_MS = 30
 LONG_MS = 20_000

@@ -17,8 +17,9 @@ from enforcer.core.cosignature import cosign, with_lines
 from enforcer.core.note import Note
 from enforcer.core.receipt import verify_receipt
 from enforcer.errors import InputError, IntegrityError, RefusedError
-from tests.control import LOG_VKEY, Installation, LandClock, founding_acts, trust_of, until
+from tests.control import LOG_VKEY, Installation, LandClock, founding_acts, trust_of
 from tests.people import ORIGIN
+from tests.waiting import until
 from tests.witnesses import named, open_witness
 
 KEYS = [PrivateKey.generate() for _ in range(3)]

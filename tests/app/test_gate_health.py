@@ -12,7 +12,8 @@ from enforcer.app.gate_health import gate_health
 from enforcer.config import GateConfig, read
 from enforcer.ports import GateMode
 from tests.backends.conftest import folder, resolver, start_gate  # noqa: F401 - fixtures
-from tests.backends.gate_world import ORIGIN, compiled, eventually, order
+from tests.backends.gate_tables import ORIGIN, compiled, order
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from enforcer.backends.pki import Authority
 from enforcer.core.key import Role
 from enforcer.errors import InputError, NotFoundError, RefusedError, UnavailableError
 from tests.certificates import certificate, server_certificate
-from tests.control import ORIGIN, Installation, until
+from tests.control import ORIGIN, Installation
+from tests.waiting import until
 
 DAY_SECONDS = 86_400.0
 

@@ -38,8 +38,9 @@ from enforcer.core.key import Role
 from enforcer.errors import ConflictError, EnforcerError, IntegrityError, RefusedError
 from enforcer.v1 import node_pb2, node_pb2_grpc
 from tests.control import key_pem
-from tests.node_world import BAD, Log, open_copy, trust_of, until
+from tests.node_world import BAD, Log, open_copy, trust_of
 from tests.people import ORIGIN, Land, Person, seal
+from tests.waiting import until
 
 KEYS = FeedKeys(ORIGIN)
 RUN = [sys.executable, "-m", "enforcer", "node", "--config"]

@@ -35,11 +35,11 @@ from tests.control import (
     LandClock,
     founding_acts,
     trust_of,
-    until,
     with_reasons,
 )
 from tests.e2e.installation import free_ports
 from tests.people import seal
+from tests.waiting import until
 from tests.witnesses import named, open_witness
 
 KEYS = [PrivateKey.generate() for _ in range(3)]

@@ -16,16 +16,11 @@ from dnslib import DNSRecord
 from enforcer.app.units import GATE_CALLS, units, write_units
 from enforcer.errors import InputError
 from tests.backends.conftest import folder, resolver, start_gate  # noqa: F401 - fixtures
-from tests.backends.gate_world import (
-    WAIT_SECONDS,
-    compiled,
-    eventually,
-    laid_over,
-    order,
-    query,
-    reaching_python,
-)
+from tests.backends.gate_client import query
+from tests.backends.gate_tables import compiled, laid_over, order
+from tests.backends.gate_world import reaching_python
 from tests.test_config import NODE
+from tests.waiting import WAIT_SECONDS, eventually
 
 NUMBERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
 

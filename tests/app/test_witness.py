@@ -19,7 +19,7 @@ from enforcer.config import WitnessConfig, read
 from enforcer.core.cosignature import CosignerKey, cosigned_at, with_lines
 from enforcer.core.note import Note, SignatureLine, VerifierKey
 from enforcer.errors import ConflictError, EnforcerError, InputError
-from tests.node_world import until
+from tests.waiting import until
 from tests.witnesses import forked
 
 LOG_KEY = PrivateKey.generate()

@@ -13,7 +13,8 @@ import pytest
 
 from enforcer.backends.redis_server import RedisServer
 from tests.backends.feed_world import Book, MemoryMedium, RedisMedium
-from tests.backends.gate_world import GateUnderTest, Resolver, gate_folder
+from tests.backends.gate_resolver import Resolver
+from tests.backends.gate_world import GateUnderTest, gate_folder
 from tests.backends.tile_world import LEAVES, opened, seal
 
 

@@ -27,8 +27,8 @@ from enforcer.core.target import TargetKind
 from enforcer.core.verdict import Cause
 from enforcer.errors import InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, SealedTable
-from tests.node_world import until
 from tests.tables import SECRET, order_row, target_list
+from tests.waiting import until
 
 LIST = target_list("exact www.example.com", "subtree example.org")
 CORE = target_list("subtree safe.example.org")

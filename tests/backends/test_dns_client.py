@@ -10,7 +10,8 @@ from enforcer.backends.dns_client import Resolver as Client
 from enforcer.core.name import Name
 from enforcer.ports import DnsReply, Silence, Transport
 from enforcer.services.probe_reading import Observation, Register, observe
-from tests.backends.gate_world import REGISTER_URL, Resolver, compiled, order
+from tests.backends.gate_resolver import Resolver
+from tests.backends.gate_tables import REGISTER_URL, compiled, order
 
 NAME = Name.from_text("www.blocked.example")
 BOTH = pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])

@@ -24,7 +24,7 @@ from enforcer.backends.sealing import WRAP_BYTES_MAX
 from enforcer.errors import NotFoundError, UnavailableError
 from enforcer.ports import WAYPOINT_ENTRIES
 from tests.backends.feed_world import KEYS, SOON_MS, Book
-from tests.control import until
+from tests.waiting import until
 
 NO_KEYS = {"origin", "prefix", "glob", "list_of"}
 LIST, OTHER, KEY_ID = "0" * 64, "a" * 64, "1" * 64

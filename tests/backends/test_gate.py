@@ -11,19 +11,9 @@ from dnslib import QTYPE, DNSRecord
 
 from enforcer.core.table import Binding, DnsMeasure
 from enforcer.core.verdict import QTYPES_OF_ZONES
-from tests.backends.gate_world import (
-    HOUR_MS,
-    NODATA,
-    NXDOMAIN,
-    REGISTER_URL,
-    SERVFAIL,
-    Asking,
-    compiled,
-    eventually,
-    now_ms,
-    order,
-    query,
-)
+from tests.backends.gate_client import NODATA, NXDOMAIN, SERVFAIL, Asking, query
+from tests.backends.gate_tables import HOUR_MS, REGISTER_URL, compiled, now_ms, order
+from tests.waiting import eventually
 
 
 def ede(reply):

@@ -3,7 +3,9 @@
 import pytest
 from dnslib import DNSRecord
 
-from tests.backends.gate_world import compiled, eventually, order, query
+from tests.backends.gate_client import query
+from tests.backends.gate_tables import compiled, order
+from tests.waiting import eventually
 
 NXDOMAIN, REFUSED = 3, 5
 PROHIBITED = b"\0\x12"

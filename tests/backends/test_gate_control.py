@@ -12,7 +12,7 @@ import pytest
 from enforcer.backends.gate_control import CONNECTIONS_MAX, ControlSocket, listen
 from enforcer.backends.gate_messages import Check, Reply
 from enforcer.backends.watch import Watch
-from tests.backends.gate_world import WAIT_SECONDS
+from tests.waiting import WAIT_SECONDS
 
 STRANGER_UID = os.getuid() + 1
 

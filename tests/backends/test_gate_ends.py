@@ -13,7 +13,9 @@ from enforcer.backends.gate_settings import GateSettings
 from enforcer.backends.gate_sockets import bound_sockets
 from enforcer.backends.gate_stats import GateStats
 from enforcer.backends.watch import Watch
-from tests.backends.gate_world import GateUnderTest, compiled, order, query
+from tests.backends.gate_client import query
+from tests.backends.gate_tables import compiled, order
+from tests.backends.gate_world import GateUnderTest
 
 NXDOMAIN = 3
 

@@ -12,16 +12,10 @@ from pathlib import Path
 import pytest
 from dnslib import DNSRecord
 
-from tests.backends.gate_world import (
-    WAIT_SECONDS,
-    Asking,
-    compiled,
-    eventually,
-    now_ms,
-    order,
-    query,
-    reaching_python,
-)
+from tests.backends.gate_client import Asking, query
+from tests.backends.gate_tables import compiled, now_ms, order
+from tests.backends.gate_world import reaching_python
+from tests.waiting import WAIT_SECONDS, eventually
 
 NXDOMAIN = 3
 SEED = 20_261_122

@@ -7,15 +7,11 @@ from pathlib import Path
 import pytest
 from dnslib import DNSRecord
 
-from tests.backends.gate_world import (
-    GateUnderTest,
-    Resolver,
-    compiled,
-    eventually,
-    gate_folder,
-    order,
-    query,
-)
+from tests.backends.gate_client import query
+from tests.backends.gate_resolver import Resolver
+from tests.backends.gate_tables import compiled, order
+from tests.backends.gate_world import GateUnderTest, gate_folder
+from tests.waiting import eventually
 
 SLICE = Path(__file__).resolve().parent.parent / "vectors" / "packets"
 DATAGRAM_OCTETS_MAX = 65_507

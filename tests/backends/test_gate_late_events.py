@@ -5,7 +5,9 @@ import signal
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.backends.gate_world import compiled, eventually, framed, order, query, reset
+from tests.backends.gate_client import framed, query, reset
+from tests.backends.gate_tables import compiled, order
+from tests.waiting import eventually
 
 NXDOMAIN, NOERROR = 3, 0
 NEVER_MS = 600_000

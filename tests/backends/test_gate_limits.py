@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.gate_world import query
+from tests.backends.gate_client import query
 
 NOERROR = 0
 STREAMS = 200

@@ -4,7 +4,9 @@ import threading
 
 import pytest
 
-from tests.backends.gate_world import WAIT_SECONDS, compiled, eventually, order, query
+from tests.backends.gate_client import query
+from tests.backends.gate_tables import compiled, order
+from tests.waiting import WAIT_SECONDS, eventually
 
 NXDOMAIN = 3
 PASSING = {"shadow": "shadowed", "bypass": "bypassed"}

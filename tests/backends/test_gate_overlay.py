@@ -8,15 +8,9 @@ import pytest
 from dnslib import DNSRecord
 
 from enforcer.errors import ConflictError, IntegrityError
-from tests.backends.gate_world import (
-    Asking,
-    compiled,
-    eventually,
-    laid_over,
-    now_ms,
-    order,
-    query,
-)
+from tests.backends.gate_client import Asking, query
+from tests.backends.gate_tables import compiled, laid_over, now_ms, order
+from tests.waiting import eventually
 
 NXDOMAIN = 3
 BLOCKED, NEW = order(7), order(9, b"subtree new.example\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.gate_world import query
+from tests.backends.gate_client import query
 
 LINUX = tuple(int(part) for part in platform.release().split(".")[:2])
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}.get(platform.machine())

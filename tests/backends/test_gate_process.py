@@ -12,16 +12,10 @@ import pytest
 from dnslib import DNSRecord
 
 from enforcer.errors import InputError, UnavailableError
-from tests.backends.gate_world import (
-    HOUR_MS,
-    WAIT_SECONDS,
-    GateUnderTest,
-    compiled,
-    eventually,
-    now_ms,
-    order,
-    query,
-)
+from tests.backends.gate_client import query
+from tests.backends.gate_tables import HOUR_MS, compiled, now_ms, order
+from tests.backends.gate_world import GateUnderTest
+from tests.waiting import WAIT_SECONDS, eventually
 
 
 class TestControl:

@@ -3,7 +3,8 @@
 import pytest
 from dnslib import DNSRecord
 
-from tests.backends.gate_world import eventually, proxy_head, query
+from tests.backends.gate_client import proxy_head, query
+from tests.waiting import eventually
 
 REFUSED = 5
 PROXY, STRANGER = "127.0.9.1", "127.0.8.1"

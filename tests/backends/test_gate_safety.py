@@ -11,18 +11,10 @@ from dnslib import CNAME, QTYPE, RR, A, DNSRecord
 from enforcer.backends.gate_golden import order_in
 from enforcer.errors import RefusedError
 from enforcer.ports import GateMode
-from tests.backends.gate_world import (
-    HOUR_MS,
-    REGISTER_URL,
-    WAIT_SECONDS,
-    Asking,
-    compiled,
-    eventually,
-    now_ms,
-    order,
-    query,
-    reaching_python,
-)
+from tests.backends.gate_client import Asking, query
+from tests.backends.gate_tables import HOUR_MS, REGISTER_URL, compiled, now_ms, order
+from tests.backends.gate_world import reaching_python
+from tests.waiting import WAIT_SECONDS, eventually
 
 NXDOMAIN = 3
 

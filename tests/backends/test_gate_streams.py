@@ -7,7 +7,9 @@ import threading
 import pytest
 from dnslib import DNSRecord
 
-from tests.backends.gate_world import WAIT_SECONDS, compiled, eventually, framed, order, query
+from tests.backends.gate_client import framed, query
+from tests.backends.gate_tables import compiled, order
+from tests.waiting import WAIT_SECONDS, eventually
 
 NXDOMAIN = 3
 PER_CLIENT_MAX = 100

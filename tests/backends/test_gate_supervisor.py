@@ -12,7 +12,7 @@ from enforcer.backends.gate_settings import GateSettings
 from enforcer.backends.gate_stats import GateStats
 from enforcer.backends.gate_supervisor import Supervisor
 from enforcer.backends.watch import Watch
-from tests.backends.gate_world import ORIGIN, compiled, order
+from tests.backends.gate_tables import ORIGIN, compiled, order
 
 DAMAGED = "0" * 64
 

@@ -10,16 +10,9 @@ from dnslib import DNSRecord
 
 from enforcer._native.probe import BODY_SHA256_AT, body_sha256
 from enforcer.errors import ConflictError, IntegrityError
-from tests.backends.gate_world import (
-    NXDOMAIN,
-    ORIGIN,
-    WAIT_SECONDS,
-    compiled,
-    eventually,
-    now_ms,
-    order,
-    query,
-)
+from tests.backends.gate_client import NXDOMAIN, query
+from tests.backends.gate_tables import ORIGIN, compiled, now_ms, order
+from tests.waiting import WAIT_SECONDS, eventually
 
 
 class TestTables:

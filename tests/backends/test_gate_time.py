@@ -9,17 +9,10 @@ from dnslib import DNSRecord
 
 from enforcer.backends.gate_time import TimeFloor
 from enforcer.errors import IntegrityError, UnavailableError
-from tests.backends.gate_world import (
-    HOUR_MS,
-    ORIGIN,
-    Asking,
-    compiled,
-    eventually,
-    now_ms,
-    order,
-    query,
-)
+from tests.backends.gate_client import Asking, query
+from tests.backends.gate_tables import HOUR_MS, ORIGIN, compiled, now_ms, order
 from tests.backends.wall_clock import WallClock, can_be_made
+from tests.waiting import eventually
 
 NXDOMAIN = 3
 

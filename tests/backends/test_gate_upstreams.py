@@ -6,7 +6,9 @@ import threading
 import pytest
 from dnslib import QTYPE, RR, A, DNSRecord
 
-from tests.backends.gate_world import Resolver, eventually, query
+from tests.backends.gate_client import query
+from tests.backends.gate_resolver import Resolver
+from tests.waiting import eventually
 
 SERVFAIL, FORMERR = 2, 1
 NEVER_MS = 600_000  # an answer that comes at all has not waited for this

@@ -8,7 +8,9 @@ from contextlib import suppress
 import pytest
 
 from enforcer.backends.service_manager import Watchdog, notify
-from tests.backends.gate_world import WAIT_SECONDS, compiled, eventually, order, reaching_python
+from tests.backends.gate_tables import compiled, order
+from tests.backends.gate_world import reaching_python
+from tests.waiting import WAIT_SECONDS, eventually
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from dnslib import EDNS0, QTYPE, RR, SOA, A, DNSRecord, EDNSOption
 from enforcer.core.key import Role
 from enforcer.core.policy import DAY_MS
 from enforcer.core.remedy import OrderSuspended
-from tests.backends.gate_world import Resolver, now_ms
+from tests.backends.gate_resolver import Resolver
+from tests.backends.gate_tables import now_ms
 from tests.ledgers import Archive
 from tests.people import Land, Person, request_id, seal
 

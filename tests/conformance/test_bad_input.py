@@ -12,7 +12,7 @@ import dns.rcode
 import pytest
 
 from enforcer.errors import ConflictError, EnforcerError, InputError, IntegrityError
-from tests.backends.gate_world import compiled, order
+from tests.backends.gate_tables import compiled, order
 from tests.conformance.client import answers, extended_errors, question
 from tests.conformance.upstream import reply
 

@@ -11,7 +11,7 @@ import dns.message
 import dns.rdatatype
 import pytest
 
-from tests.backends.gate_world import order
+from tests.backends.gate_tables import order
 from tests.conformance.client import Client, extended_errors, mixed_case, question
 from tests.conformance.signed import Unbound, make_hierarchy, resolver
 from tests.conformance.world import gate_before

@@ -10,9 +10,9 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from tests.backends.gate_world import eventually
 from tests.conformance.client import answers, mixed_case, question
 from tests.conformance.upstream import ADDRESS, records, reply
+from tests.waiting import eventually
 
 NAME_255 = ".".join(["a" * 63] * 3 + ["a" * 53, "example"]) + "."
 

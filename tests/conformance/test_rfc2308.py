@@ -4,8 +4,8 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from tests.backends.gate_world import eventually
 from tests.conformance.upstream import SOA
+from tests.waiting import eventually
 
 
 def soa_of(reply):

@@ -5,10 +5,11 @@ import time
 import dns.rcode
 import pytest
 
-from tests.backends.gate_world import compiled, eventually, order
+from tests.backends.gate_tables import compiled, order
 from tests.conformance.client import answers, extended_errors
 from tests.conformance.upstream import SOA
 from tests.conformance.world import CORE, orders, world_of
+from tests.waiting import eventually
 
 STALE, STALE_NXDOMAIN = 3, 19
 QUICK = {"upstream_timeout_ms": 400, "upstream_try_ms": 150}

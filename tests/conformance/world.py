@@ -13,15 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from enforcer.core.table import Binding, DnsMeasure
-from tests.backends.gate_world import (
-    GateUnderTest,
-    compiled,
-    eventually,
-    gate_folder,
-    order,
-)
+from tests.backends.gate_tables import compiled, order
+from tests.backends.gate_world import GateUnderTest, gate_folder
 from tests.conformance.client import Client
 from tests.conformance.upstream import Upstream
+from tests.waiting import eventually
 
 PAGE4: Final = "192.0.2.80"
 PAGE6: Final = "2001:db8::80"

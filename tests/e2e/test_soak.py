@@ -17,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.gate_world import GateUnderTest, compiled, eventually, gate_folder, order
+from tests.backends.gate_tables import compiled, order
+from tests.backends.gate_world import GateUnderTest, gate_folder
 from tests.conformance.client import framed
 from tests.conformance.upstream import bound_pair
 from tests.e2e.lossy import Link, Weather
+from tests.waiting import eventually
 
 CLIENTS = 16
 DATAGRAMS_PER_SECOND = 250

@@ -12,12 +12,13 @@ import dns.rcode
 import pytest
 
 from enforcer._native import packets
-from tests.backends.gate_world import eventually, order
+from tests.backends.gate_tables import order
 from tests.conformance.client import Client, Stream, answers, question
 from tests.conformance.upstream import Upstream, ordinary
 from tests.conformance.world import gate_before
 from tests.fuzz.mutate import mutants
 from tests.fuzz.targets import ALL, TARGETS, harmless
+from tests.waiting import eventually
 
 DATAGRAMS = 2_000
 MESSAGES_A_STREAM = 25

@@ -5,7 +5,9 @@ import threading
 
 from enforcer._native.gate import Gate, GateOptions
 from enforcer.backends.gate_stats import GateStats, map_counts
-from tests.backends.gate_world import WAIT_SECONDS, Resolver, framed
+from tests.backends.gate_client import framed
+from tests.backends.gate_resolver import Resolver
+from tests.waiting import WAIT_SECONDS
 
 ROOT_PROBE = b"\0\0\2\0\1"
 

@@ -13,8 +13,10 @@ from enforcer._native.probe import body_sha256
 from enforcer.backends.gate_messages import sealed_copy
 from enforcer.backends.gate_stats import GateStats, map_counts
 from enforcer.errors import InputError, IntegrityError
-from tests.backends.gate_world import WAIT_SECONDS, compiled, eventually, order, query
+from tests.backends.gate_client import query
+from tests.backends.gate_tables import compiled, order
 from tests.tables import compile_bytes, compile_overlay_bytes
+from tests.waiting import WAIT_SECONDS, eventually
 
 ROUNDS, QUEUED, SWAPS = 5, 5_000, 200
 

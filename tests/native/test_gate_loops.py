@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.backends.gate_world import compiled, eventually, order, query
+from tests.backends.gate_client import query
+from tests.backends.gate_tables import compiled, order
 from tests.native.loops import ROOT_PROBE, Carried, World, honest
+from tests.waiting import eventually
 
 ENFORCE, BYPASS = 1, 3
 NXDOMAIN = 3

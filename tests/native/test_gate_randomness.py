@@ -8,8 +8,9 @@ import struct
 
 import pytest
 
-from tests.backends.gate_world import eventually, query
+from tests.backends.gate_client import query
 from tests.native.loops import World
+from tests.waiting import eventually
 
 GETRANDOM = {"x86_64": 318, "aarch64": 278}.get(platform.machine())
 SERVFAIL = 2

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.backends.gate_world import eventually, query
+from tests.backends.gate_client import query
 from tests.native.loops import World, honest
+from tests.waiting import eventually
 
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 NEVER_MS = 600_000

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.backends.gate_world import query
+from tests.backends.gate_client import query
 from tests.native.loops import World, honest
 
 NOERROR, SERVFAIL = 0, 2

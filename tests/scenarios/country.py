@@ -41,7 +41,7 @@ from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.state import in_force
 from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.v1 import order_pb2
-from tests.backends.gate_world import HOUR_MS
+from tests.backends.gate_tables import HOUR_MS
 from tests.backends.wall_clock import WallClock
 from tests.control import LOG_VKEY, REASONS, Installation, PlainListWork, with_reasons
 from tests.people import ORIGIN, Land, Person, seal

@@ -42,7 +42,9 @@ from enforcer.services.sealed_lists import SealedKeeper
 from enforcer.services.split_views import SplitViews
 from enforcer.services.stops import StopKeeper
 from enforcer.services.suspensions import SuspensionKeeper
-from tests.backends.gate_world import Asking, GateUnderTest, Resolver, gate_folder, query
+from tests.backends.gate_client import Asking, query
+from tests.backends.gate_resolver import Resolver
+from tests.backends.gate_world import GateUnderTest, gate_folder
 from tests.control import LOG_VKEY, Installation, LandClock, trust_of
 from tests.node_world import Host
 from tests.people import ORIGIN, Person

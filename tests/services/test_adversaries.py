@@ -26,17 +26,9 @@ from enforcer.core.key import Role
 from enforcer.core.order import OrderRef
 from enforcer.core.policy import DAY_MS, DecisionKind, Pins
 from enforcer.services.findings import Code, Finding, Severity
-from tests.node_world import (
-    BAD,
-    WORSE,
-    World,
-    blocking,
-    open_copy,
-    stopped_here,
-    trust_of,
-    until,
-)
+from tests.node_world import BAD, WORSE, World, blocking, open_copy, stopped_here, trust_of
 from tests.people import Land, Person, seal
+from tests.waiting import until
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000  # less than clocks may be apart

@@ -17,7 +17,8 @@ from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.state import Roots
 from enforcer.core.trust import Trust
 from tests import node_world
-from tests.node_world import WORSE, Log, World, all_shown, blocking, feed_is, stays, until
+from tests.node_world import WORSE, Log, World, all_shown, blocking, feed_is
+from tests.waiting import stays, until
 
 OTHER_ORIGIN = "other.example.org/ledger"
 STRANGER = PrivateKey.generate()

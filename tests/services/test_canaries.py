@@ -15,8 +15,9 @@ from enforcer.ports import GateMode, TrialVerdict
 from enforcer.services import canaries
 from enforcer.services.canaries import Canaries
 from enforcer.services.canary_blame import BlameFile
-from tests.node_world import BAD, WORSE, blocking, holds, in_the_ledger, omitted, stays, until
+from tests.node_world import BAD, WORSE, blocking, holds, in_the_ledger, omitted
 from tests.people import Person, seal
+from tests.waiting import stays, until
 
 MINUTE_MS = 60_000
 

@@ -8,8 +8,9 @@ from enforcer.core.attestation import EFFECT_AGE_MS_MAX, EFFECTS_MAX, EffectTime
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure, OrderRow
 from enforcer.ports import GateMode, GateReport
 from enforcer.services.effect_times import EffectTimes, enforced_by
-from tests.node_world import BAD, MINUTE_MS, WORSE, blocking, holds, in_the_ledger, stays, until
+from tests.node_world import BAD, MINUTE_MS, WORSE, blocking, holds, in_the_ledger
 from tests.people import T0_MS
+from tests.waiting import stays, until
 
 END_MS = T0_MS + 30 * 86_400_000
 HOUR_MS = 3_600_000

@@ -16,18 +16,9 @@ from enforcer.errors import InputError, UnavailableError
 from enforcer.services import layers
 from enforcer.services.enforce import Enforcer
 from enforcer.services.gate_link import VERIFY_SECONDS
-from tests.node_world import (
-    WORSE,
-    World,
-    blocking,
-    cannot,
-    holds,
-    in_the_ledger,
-    stays,
-    stopped_here,
-    until,
-)
+from tests.node_world import WORSE, World, blocking, cannot, holds, in_the_ledger, stopped_here
 from tests.people import Land
+from tests.waiting import stays, until
 
 POISON = b"exact poison.example.org\n"
 NEW = b"exact new.example.org\n"

@@ -15,8 +15,8 @@ from enforcer.services.deltas import Deltas
 from enforcer.services.fence import Fence
 from enforcer.services.publication import Publication
 from tests.control import Desk
-from tests.node_world import until
 from tests.people import seal
+from tests.waiting import until
 from tests.witnesses import named
 
 KEYS = [PrivateKey.generate() for _ in range(5)]

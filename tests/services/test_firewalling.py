@@ -24,8 +24,9 @@ from enforcer.ports import FirewallCount, GateMode
 from enforcer.services import firewall_cutting, firewalling
 from enforcer.services.findings import Code
 from enforcer.services.firewall_pace import LEASE_GRACE_SECONDS, FirewallPace
-from tests.node_world import World, cannot, stays, stopped_here, trust_of, until
+from tests.node_world import World, cannot, stopped_here, trust_of
 from tests.people import seal
+from tests.waiting import stays, until
 
 REJECT = Measure(DnsMeasure.NONE, IpMeasure.REJECT)
 DROP = Measure(DnsMeasure.NONE, IpMeasure.DROP)

@@ -13,8 +13,9 @@ from enforcer.core.attestation import (
     expected_digest,
 )
 from enforcer.ports import GateMode, ModeOverride
-from tests.node_world import WORSE, World, blocking, holds, in_the_ledger, stopped_here, until
+from tests.node_world import WORSE, World, blocking, holds, in_the_ledger, stopped_here
 from tests.services.test_enforce import is_true
+from tests.waiting import until
 
 
 def reasons(world: World) -> list[NotEnforced]:

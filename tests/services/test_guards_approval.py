@@ -8,7 +8,6 @@ from enforcer.core.guard import Guard
 from enforcer.core.life import OrderStatus
 from enforcer.core.policy import DAY_MS, DecisionKind
 from enforcer.errors import RefusedError
-from tests.control import until
 from tests.people import seal
 from tests.services.guard_world import (
     BAD,
@@ -24,6 +23,7 @@ from tests.services.guard_world import (
     pins_of,
     record,
 )
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from enforcer.core.life import OrderStatus
 from enforcer.errors import ConflictError, RefusedError
 from enforcer.services.guarding import objections
 from enforcer.services.recheck import Recheck
-from tests.control import until
 from tests.people import Land
 from tests.services.guard_world import (
     BAD,
@@ -23,6 +22,7 @@ from tests.services.guard_world import (
     pins_of,
     record,
 )
+from tests.waiting import until
 
 
 @pytest.fixture

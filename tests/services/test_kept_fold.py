@@ -14,8 +14,9 @@ from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.services import kept_fold
 from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.replica import Replica
-from tests.node_world import World, blocking, open_copy, trust_of, until
+from tests.node_world import World, blocking, open_copy, trust_of
 from tests.people import Land
+from tests.waiting import until
 
 
 class Counting:

@@ -20,8 +20,9 @@ from enforcer.errors import (
     UnavailableError,
 )
 from enforcer.services.ledger import ENTRIES_PER_APPEND_MAX, replay
-from tests.control import LOG_VKEY, ORIGIN, Desk, founding_acts, trust_of, until
+from tests.control import LOG_VKEY, ORIGIN, Desk, founding_acts, trust_of
 from tests.people import seal
+from tests.waiting import until
 
 FULL = UnavailableError("the disk is full", advice="Free space.")
 

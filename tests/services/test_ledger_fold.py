@@ -16,8 +16,9 @@ from enforcer.services import kept_fold, ledger_fold
 from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.ledger_fold import keep_fold
 from enforcer.services.warm_fold import WarmFold
-from tests.control import LOG_VKEY, ORIGIN, Desk, Installation, trust_of, until
+from tests.control import LOG_VKEY, ORIGIN, Desk, Installation, trust_of
 from tests.people import Land, seal
+from tests.waiting import until
 
 
 class Counting:

@@ -9,7 +9,8 @@ from enforcer.core.attestation import GateState
 from enforcer.core.firewall import FirewallState
 from enforcer.core.order import Measure
 from enforcer.core.table import DnsMeasure, IpMeasure
-from tests.node_world import BAD, World, in_the_ledger, until
+from tests.node_world import BAD, World, in_the_ledger
+from tests.waiting import until
 
 REJECT = Measure(DnsMeasure.NONE, IpMeasure.REJECT)
 BOTH = Measure(DnsMeasure.NEGATIVE, IpMeasure.REJECT)

@@ -7,7 +7,8 @@ import json
 from structlog.testing import capture_logs
 
 from enforcer.core.state import Roots
-from tests.node_world import BAD, MINUTE_MS, YEAR_MS, blocking, holds, stays, until
+from tests.node_world import BAD, MINUTE_MS, YEAR_MS, blocking, holds
+from tests.waiting import stays, until
 
 # What a node enforces.
 

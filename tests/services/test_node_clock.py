@@ -18,11 +18,10 @@ from tests.node_world import (
     holds,
     in_the_ledger,
     omitted,
-    stays,
     stopped_here,
-    until,
 )
 from tests.people import seal
+from tests.waiting import stays, until
 
 
 async def test_an_order_ends_by_itself_and_its_end_is_attested(world):

@@ -9,8 +9,9 @@ import pytest
 from enforcer.backends.directory_source import DirectorySource
 from enforcer.core.order import PublicationMode
 from enforcer.core.policy import Pins
-from tests.node_world import World, all_shown, blocking, holds, until
+from tests.node_world import World, all_shown, blocking, holds
 from tests.people import Land, seal
+from tests.waiting import until
 
 LINES = [b"exact n%04d.example.org\n" % n for n in range(300)]
 OLD, NEW = b"".join(LINES), b"".join([*LINES[1:], b"exact worse.example.org\n"])

@@ -9,7 +9,8 @@ from enforcer.backends import feed_format
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.services import follow, reading
 from enforcer.services.reading import Reading
-from tests.node_world import World, until
+from tests.node_world import World
+from tests.waiting import until
 
 
 @pytest.fixture

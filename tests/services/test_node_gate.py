@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enforcer.core.attestation import GateState
-from tests.node_world import BAD, MINUTE_MS, WORSE, World, blocking, holds, omitted, until
+from tests.node_world import BAD, MINUTE_MS, WORSE, World, blocking, holds, omitted
 from tests.people import Land
+from tests.waiting import until
 
 
 async def test_a_gate_that_was_restarted_gets_its_table_again(world):

@@ -10,8 +10,9 @@ from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.core.guard import Guard
 from enforcer.core.policy import DAY_MS, DecisionKind, Pins
 from enforcer.core.table import NO_LOCAL_LAYER, table_digest
-from tests.node_world import BAD, World, blocking, in_the_ledger, stays, until
+from tests.node_world import BAD, World, blocking, in_the_ledger
 from tests.people import Land, seal
+from tests.waiting import stays, until
 
 NAMES = b"exact login.bank.example.com\nsubtree shop.example.com\n"
 BANK = b"exact login.bank.example.com\n"

@@ -11,8 +11,9 @@ import pytest
 from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.core.guard import Guard
 from enforcer.core.policy import DecisionKind, Pins
-from tests.node_world import BAD, WORSE, World, blocking, feed_is, holds, omitted, stays, until
+from tests.node_world import BAD, WORSE, World, blocking, feed_is, holds, omitted
 from tests.people import Land, seal
+from tests.waiting import stays, until
 
 OTHER_LIST = "a list is not the one that its hash names"
 

@@ -8,8 +8,9 @@ from enforcer.backends.memory_feed import StreamEntry
 from enforcer.core.entry import Entry, encode
 from enforcer.core.envelope import Envelope, format_envelope
 from enforcer.errors import ConflictError
-from tests.node_world import MINUTE_MS, WORSE, World, blocking, feed_is, stays, until
+from tests.node_world import MINUTE_MS, WORSE, World, blocking, feed_is
 from tests.people import Person, seal
+from tests.waiting import stays, until
 
 
 # What a node refuses.

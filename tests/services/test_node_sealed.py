@@ -17,8 +17,9 @@ from enforcer.core.name import Name
 from enforcer.core.order import Measure, OrderRef, PublicationMode
 from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.table import DnsMeasure, IpMeasure
-from tests.node_world import World, all_shown, holds, stays, until
+from tests.node_world import World, all_shown, holds
 from tests.people import Person, seal
+from tests.waiting import stays, until
 
 MARKER = "marker-7f3a.example.org"
 LIST = f"exact {MARKER}\n".encode()

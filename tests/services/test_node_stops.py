@@ -12,18 +12,9 @@ from enforcer.core.attestation import NotEnforced
 from enforcer.core.envelope import format_envelope, parse_envelope
 from enforcer.errors import ConflictError, InputError, RefusedError, UnavailableError
 from enforcer.services.stops import StopOutcome
-from tests.node_world import (
-    BAD,
-    WORSE,
-    all_shown,
-    blocking,
-    holds,
-    omitted,
-    stays,
-    stopped_here,
-    until,
-)
+from tests.node_world import BAD, WORSE, all_shown, blocking, holds, omitted, stopped_here
 from tests.people import Person, Role, seal
+from tests.waiting import stays, until
 
 
 async def test_a_stop_is_obeyed_before_it_is_logged_and_attested_as_such(world):

@@ -16,8 +16,9 @@ from enforcer.core.table import DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, RefusedError
 from enforcer.services import gate_rounds
 from enforcer.services.suspensions import SuspensionOutcome
-from tests.node_world import WORSE, blocking, holds, in_the_ledger, omitted, stays, until
+from tests.node_world import WORSE, blocking, holds, in_the_ledger, omitted
 from tests.people import seal
+from tests.waiting import stays, until
 
 REASON = b"s" * 32 + b"It breaks our own mail."
 

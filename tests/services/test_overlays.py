@@ -15,18 +15,9 @@ from enforcer.core.guard import GuardScan
 from enforcer.core.policy import Pins
 from enforcer.errors import IntegrityError, RefusedError, UnavailableError
 from enforcer.services import bases, layers
-from tests.node_world import (
-    WORSE,
-    World,
-    blocking,
-    cannot,
-    holds,
-    in_the_ledger,
-    stays,
-    stopped_here,
-    until,
-)
+from tests.node_world import WORSE, World, blocking, cannot, holds, in_the_ledger, stopped_here
 from tests.people import seal
+from tests.waiting import stays, until
 
 NEW = b"exact new.example.org\n"
 LARGE = b"".join(sorted(b"exact n%d.large.example.org\n" % number for number in range(20)))

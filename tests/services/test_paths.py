@@ -20,8 +20,9 @@ from enforcer.ports import FeedUpdate
 from enforcer.services import path_watch
 from enforcer.services.pace import Backoff, jittered
 from enforcer.services.paths import COPIES, SYNC, FeedPath, FeedPaths, PathState
-from tests.node_world import BAD, MINUTE_MS, QUICK, WORSE, World, blocking, stays, until
+from tests.node_world import BAD, MINUTE_MS, QUICK, WORSE, World, blocking
 from tests.people import seal
+from tests.waiting import stays, until
 
 TRICKLE_SECONDS = 0.05
 

@@ -14,8 +14,9 @@ from enforcer.core.policy import DAY_MS, Pins
 from enforcer.errors import UnavailableError
 from enforcer.services import publication, waypoints
 from enforcer.services.publication import wanted_lists
-from tests.control import LOG_VKEY, TARGETS, Desk, until
+from tests.control import LOG_VKEY, TARGETS, Desk
 from tests.people import seal
+from tests.waiting import until
 
 
 @pytest.fixture

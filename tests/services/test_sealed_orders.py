@@ -27,9 +27,10 @@ from enforcer.services import uploads as uploads_module
 from enforcer.services import wrapping as wrapping_module
 from enforcer.services.ledger import Recorded
 from enforcer.services.recheck import Recheck
-from tests.control import REASONS, Desk, chunks_of, until, with_reasons
+from tests.control import REASONS, Desk, chunks_of, with_reasons
 from tests.people import Person, identity, seal
 from tests.sealed import SealedText
+from tests.waiting import until
 
 RESTRICTED, DELAYED = PublicationMode.RESTRICTED_TARGETS, PublicationMode.DELAYED
 MARKER = b"a-name-that-nobody-may-read"

@@ -8,7 +8,8 @@ from enforcer.backends.keys import verify
 from enforcer.core.checkpoint import Checkpoint
 from enforcer.services import split_views
 from enforcer.services.split_views import SplitViews
-from tests.node_world import BAD, WORSE, in_the_ledger, open_copy, trust_of, until
+from tests.node_world import BAD, WORSE, in_the_ledger, open_copy, trust_of
+from tests.waiting import until
 
 
 async def test_a_true_head_over_forged_entries_is_no_split_view_once_the_true_ones_came(world):

@@ -14,8 +14,9 @@ from enforcer.errors import (
     UnavailableError,
 )
 from enforcer.services import stopping as stopping_module
-from tests.control import REASONS, Desk, until
+from tests.control import REASONS, Desk
 from tests.people import seal
+from tests.waiting import until
 
 FULL = UnavailableError("the disk is full", advice="Free space.")
 

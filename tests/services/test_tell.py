@@ -6,17 +6,8 @@ import json
 from dataclasses import replace
 
 from enforcer.services.attest import FLEET_ATTESTS_A_SECOND, wait_seconds
-from tests.node_world import (
-    BAD,
-    QUICK,
-    WORSE,
-    World,
-    all_shown,
-    blocking,
-    holds,
-    in_the_ledger,
-    until,
-)
+from tests.node_world import BAD, QUICK, WORSE, World, all_shown, blocking, holds, in_the_ledger
+from tests.waiting import until
 
 
 def test_nodes_wait_their_turn_by_how_many_there_are():

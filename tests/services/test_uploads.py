@@ -10,8 +10,9 @@ import pytest
 from enforcer.core.policy import Pins
 from enforcer.errors import InputError, NotFoundError, UnavailableError
 from enforcer.services import uploads as uploads_module
-from tests.control import TARGETS, Desk, chunks_of, until
+from tests.control import TARGETS, Desk, chunks_of
 from tests.people import seal
+from tests.waiting import until
 
 NAME = sha256(TARGETS).hexdigest()
 

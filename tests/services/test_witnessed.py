@@ -16,8 +16,9 @@ from enforcer.core.cosignature import cosign, cosigned_at, with_lines
 from enforcer.core.note import Note
 from enforcer.services.paths import COPIES, FeedPath
 from enforcer.services.plan import Held, make_plan
-from tests.node_world import BAD, WORSE, World, blocking, feed_is, in_the_ledger, stays, until
+from tests.node_world import BAD, WORSE, World, blocking, feed_is, in_the_ledger
 from tests.people import DAY_MS, Land, seal
+from tests.waiting import stays, until
 from tests.witnesses import named
 
 KEYS = [PrivateKey.generate() for _ in range(3)]

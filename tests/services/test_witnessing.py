@@ -26,8 +26,8 @@ from enforcer.errors import (
 from enforcer.services.cosigned import Cosigned
 from enforcer.services.witnessing import AskedWitness, Witnessing
 from tests.control import LOG_KEY, LOG_VKEY, Desk, trust_of
-from tests.node_world import until
 from tests.people import ORIGIN
+from tests.waiting import until
 from tests.witnesses import History, named, open_witness
 
 KEYS = [PrivateKey.generate() for _ in range(3)]

@@ -12,8 +12,8 @@ import pytest
 from enforcer.backends import list_tasks
 from enforcer.backends.worker_process import WorkerDiedError, WorkerProcess
 from enforcer.errors import InputError
-from tests.node_world import until
 from tests.tables import target_list
+from tests.waiting import until
 
 MODULES = "sorted(__import__('sys').modules)"
 SECONDS_MAX = 30

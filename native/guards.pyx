@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from enforcer._native.windows import windows
 from enforcer.errors import InputError
 
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport qsort
+from libc.string cimport memcmp, memcpy
 
 from covers cimport count_lines, fill_wides, mark_covered, wide_t, wides_t
 from guard_find cimport (
@@ -76,77 +78,174 @@ cdef class _Wides:
 def shared_lines(const uint8_t[::1] text not None, const uint8_t[::1] other not None):
     """Return how many lines of `text` share a target with `other`: one covers the other."""
     names = [b""] * GUARDS
-    scan = _Scan(GuardIndex((), (), ()), text, names, 0)
+    scan = _Scan(GuardIndex((), ()), text, names, 0)
     return scan.count_shared(other)
+
+
+cdef class _Texts:
+    """Texts one behind the other, by number: with tens of thousands of them no objects are kept."""
+
+    cdef uint8_t *octets
+    cdef size_t *ends
+    cdef size_t count, room, octets_room
+
+    def __dealloc__(self):
+        PyMem_Free(self.octets)
+        PyMem_Free(self.ends)
+
+    cdef int add(self, bytes text) except -1:
+        """Take a text; it becomes the next number, and what was taken before may move."""
+        cdef size_t begin = self.ends[self.count - 1] if self.count else 0
+        cdef size_t end = begin + <size_t> len(text)
+        self.ends = <size_t *> grown(self.ends, &self.room, self.count + 1, sizeof(size_t))
+        self.octets = <uint8_t *> grown(self.octets, &self.octets_room, end + 1, 1)
+        memcpy(self.octets + begin, <const char *> text, len(text))
+        self.ends[self.count] = end
+        self.count += 1
+        return 0
+
+    cdef const uint8_t *at(self, size_t number) noexcept:
+        return self.octets + (self.ends[number - 1] if number else 0)
+
+    cdef size_t size(self, size_t number) noexcept:
+        return self.ends[number] - (self.ends[number - 1] if number else 0)
+
+
+cdef void *grown(void *block, size_t *room, size_t count, size_t octets) except NULL:
+    """Return the block with room for `count` things at least."""
+    if count > room[0] or block == NULL:
+        room[0] = count + count // 2 + SLOTS_MIN
+        block = PyMem_Realloc(block, room[0] * octets)  # what it cannot move stays its owner's
+        if block == NULL:
+            raise MemoryError
+    return block
+
+
+cdef int compare_names(const void *one, const void *other) noexcept nogil:
+    """Compare by key, rule and evidence."""
+    cdef const name_node_t *a = <const name_node_t *> one
+    cdef const name_node_t *b = <const name_node_t *> other
+    cdef int order = memcmp(
+        a.key, b.key, a.key_bytes if a.key_bytes < b.key_bytes else b.key_bytes
+    )
+    if order:
+        return order
+    if a.key_bytes != b.key_bytes:
+        return -1 if a.key_bytes < b.key_bytes else 1
+    if a.rule != b.rule:
+        return -1 if a.rule < b.rule else 1
+    return (a.evidence > b.evidence) - (a.evidence < b.evidence)
+
+
+cdef int compare_networks(const void *one, const void *other) noexcept nogil:
+    """Compare by prefix, the wider first, guard and evidence."""
+    cdef const network_node_t *a = <const network_node_t *> one
+    cdef const network_node_t *b = <const network_node_t *> other
+    if a.prefix.family != b.prefix.family:
+        return -1 if a.prefix.family < b.prefix.family else 1
+    if a.prefix.high != b.prefix.high:
+        return -1 if a.prefix.high < b.prefix.high else 1
+    if a.prefix.low != b.prefix.low:
+        return -1 if a.prefix.low < b.prefix.low else 1
+    if a.prefix.length != b.prefix.length:
+        return -1 if a.prefix.length < b.prefix.length else 1
+    if a.guard != b.guard:
+        return -1 if a.guard < b.guard else 1
+    return (a.evidence > b.evidence) - (a.evidence < b.evidence)
 
 
 cdef class GuardIndex:
     """The pinned data, compiled; it never changes, so any number of scans may read it."""
 
     cdef index_t index
-    cdef readonly list evidence
-    cdef list keys  # the nodes point into them
+    cdef _Texts lines  # the evidence
+    cdef _Texts keys  # the nodes point into them
+    cdef size_t name_room, network_room
 
-    def __cinit__(self, names, networks, evidence):
-        """Compile names (key, RULE, evidence) and networks (family, high, low, length, guard,
-        evidence), where evidence is an index into the list of lines `evidence`."""
-        self.evidence = list(evidence)
-        self.keys = []
-        names = sorted(names)
-        networks = sorted(networks)
-        self.index.names = <name_node_t *> PyMem_Malloc(
-            (len(names) + 1) * sizeof(name_node_t)
+    def __cinit__(self, names, networks):
+        """Compile names (key, RULE, line) and networks (family, high, low, length, guard, line).
+
+        The lines are the evidence. Both are taken one by one, and no object of them is kept.
+        """
+        self.lines = _Texts()
+        self.keys = _Texts()
+        self.index.names = <name_node_t *> grown(NULL, &self.name_room, 1, sizeof(name_node_t))
+        self.index.networks = <network_node_t *> grown(
+            NULL, &self.network_room, 1, sizeof(network_node_t)
         )
-        self.index.networks = <network_node_t *> PyMem_Malloc(
-            (len(networks) + 1) * sizeof(network_node_t)
-        )
-        if self.index.names == NULL or self.index.networks == NULL:
-            raise MemoryError
-        for key, rule, at in names:
-            self._add_name(key, rule, at)
-        for family, high, low, length, guard, at in networks:
-            self._add_network(family, high, low, length, guard, at)
+        for key, rule, line in names:
+            self._add_name(key, rule, line)
+        for family, high, low, length, guard, line in networks:
+            self._add_network(family, high, low, length, guard, line)
+        self._link_names()
+        self._link_networks()
 
     def __dealloc__(self):
         PyMem_Free(self.index.names)
         PyMem_Free(self.index.networks)
 
-    cdef int _add_name(self, bytes key, uint8_t rule, uint32_t evidence) except -1:
-        cdef int32_t at = self.index.name_count, parent = at - 1
-        cdef name_node_t *node = self.index.names + at
-        if not 0 < len(key) <= KEY_BYTES_MAX or evidence >= <uint32_t> len(self.evidence):
+    cdef int _add_name(self, bytes key, uint8_t rule, bytes line) except -1:
+        cdef name_node_t *node
+        if not 0 < len(key) <= KEY_BYTES_MAX:
             raise ValueError("a name of the index is wrong")
-        self.keys.append(key)
-        node.key = <const uint8_t *> key
+        self.index.names = <name_node_t *> grown(
+            self.index.names, &self.name_room, self.index.name_count + 1, sizeof(name_node_t)
+        )
+        node = self.index.names + self.index.name_count
         node.key_bytes = <uint16_t> len(key)
         node.rule = rule
-        node.evidence = evidence
-        while parent != NO_NODE and not key_begins(
-            self.index.names + parent, node.key, node.key_bytes
-        ):
-            parent = self.index.names[parent].parent
-        node.parent = parent
+        node.evidence = <uint32_t> self.lines.count
+        self.keys.add(key)
+        self.lines.add(line)
         self.index.name_count += 1
         return 0
 
     cdef int _add_network(
         self, uint8_t family, uint64_t high, uint64_t low, uint8_t length, uint8_t guard,
-        uint32_t evidence,
+        bytes line,
     ) except -1:
-        cdef int32_t at = self.index.network_count, parent = at - 1
-        cdef network_node_t *node = self.index.networks + at
-        if guard > SHARED_RANGE or evidence >= <uint32_t> len(self.evidence):
+        cdef network_node_t *node
+        if guard > SHARED_RANGE:
             raise ValueError("a network of the index is wrong")
+        self.index.networks = <network_node_t *> grown(
+            self.index.networks, &self.network_room, self.index.network_count + 1,
+            sizeof(network_node_t),
+        )
+        node = self.index.networks + self.index.network_count
         node.prefix = prefix_t(high=high, low=low, family=family, length=length)
         node.guard = guard
-        node.evidence = evidence
-        while parent != NO_NODE and not contains(
-            &self.index.networks[parent].prefix, &node.prefix
-        ):
-            parent = self.index.networks[parent].parent
-        node.parent = parent
+        node.evidence = <uint32_t> self.lines.count
+        self.lines.add(line)
         self.index.network_count += 1
         return 0
+
+    cdef void _link_names(self):
+        """Sort the names, and find what is above each; keys do not move any more."""
+        cdef name_node_t *names = self.index.names
+        cdef int32_t at, parent
+        for at in range(self.index.name_count):
+            names[at].key = self.keys.at(at)
+        qsort(names, self.index.name_count, sizeof(name_node_t), compare_names)
+        for at in range(self.index.name_count):
+            parent = at - 1
+            while parent != NO_NODE and not key_begins(
+                names + parent, names[at].key, names[at].key_bytes
+            ):
+                parent = names[parent].parent
+            names[at].parent = parent
+
+    cdef void _link_networks(self):
+        """Sort the networks, and find what is around each."""
+        cdef network_node_t *networks = self.index.networks
+        cdef int32_t at, parent
+        qsort(networks, self.index.network_count, sizeof(network_node_t), compare_networks)
+        for at in range(self.index.network_count):
+            parent = at - 1
+            while parent != NO_NODE and not contains(
+                &networks[parent].prefix, &networks[at].prefix
+            ):
+                parent = networks[parent].parent
+            networks[at].parent = parent
 
     def scan(
         self,
@@ -194,7 +293,7 @@ cdef class _Scan:
     cdef uint64_t lines
     cdef GuardIndex index
     cdef _Wides wides  # of this list, once somebody asks
-    cdef list evidence
+    cdef list evidence  # beside the index's, whose numbers come first
     cdef object guard_names
     cdef const uint8_t[::1] text
     cdef list blocks  # addresses of what the pointers above lead to
@@ -209,7 +308,7 @@ cdef class _Scan:
     ):
         cdef numbering_t numbering = numbering_t(at=0, line=0, part=0)
         self.index = index
-        self.evidence = list(index.evidence)
+        self.evidence = []
         self.guard_names = guard_names
         self.text = text
         self.blocks = []
@@ -238,6 +337,9 @@ cdef class _Scan:
     def __dealloc__(self):
         for room in self.blocks or ():
             PyMem_Free(<void *> <size_t> room)
+
+    cdef uint32_t _evidence_count(self):
+        return <uint32_t> self.index.lines.count + <uint32_t> len(self.evidence)
 
     cdef int _mark(
         self, const uint8_t[::1] past, uint32_t *marks, int64_t *in_force_ms, uint32_t mark,
@@ -275,7 +377,7 @@ cdef class _Scan:
     def follow(self, int guard, bytes evidence, const uint8_t[::1] past not None):
         """Let a guard fire at the targets of a past order's list."""
         cdef uint32_t **marks
-        cdef uint32_t mark = <uint32_t> len(self.evidence) + 1
+        cdef uint32_t mark = self._evidence_count() + 1
         if guard == EMERGENCY_REPEATED:
             marks = &self.past.emergency
         elif guard == STOPPED_BEFORE:
@@ -293,7 +395,7 @@ cdef class _Scan:
         self.past.in_force_ms = <int64_t *> self._room(self.lines, sizeof(int64_t))
         self.past.latest = <uint32_t *> self._room(self.lines, sizeof(uint32_t))
         self.past.in_force_ms_max = in_force_ms_max
-        self.past.evidence = <uint32_t> len(self.evidence)
+        self.past.evidence = self._evidence_count()
         self.evidence.append(evidence)
         for line in range(self.lines):
             self.past.in_force_ms[line] = in_force_ms
@@ -305,7 +407,8 @@ cdef class _Scan:
 
     def run(self):
         """Scan, and return what was found."""
-        cdef size_t at, count = len(self.evidence)
+        cdef size_t at, known = self.index.lines.count, count = self._evidence_count()
+        cdef size_t size
         cdef bint is_done
         cdef uint16_t *sizes = <uint16_t *> self._room(count, sizeof(uint16_t))
         self.scan.evidence = <const uint8_t **> self._room(count, sizeof(uint8_t *))
@@ -313,11 +416,16 @@ cdef class _Scan:
         self.scan.seen = <uint16_t *> self._room(count, sizeof(uint16_t))
         self.scan.finds.found = <found_t *> self._room(count + GUARDS, sizeof(found_t))
         for at in range(count):
-            line = self.evidence[at]
-            if len(line) > 0xFFFF:
+            if at < known:
+                self.scan.evidence[at] = self.index.lines.at(at)
+                size = self.index.lines.size(at)
+            else:
+                line = self.evidence[at - known]
+                self.scan.evidence[at] = <const uint8_t *> <bytes> line
+                size = len(line)
+            if size > 0xFFFF:
                 raise ValueError("a line of evidence is too long")
-            self.scan.evidence[at] = <const uint8_t *> <bytes> line
-            sizes[at] = <uint16_t> len(line)
+            sizes[at] = <uint16_t> size
         for self.scan.text.size_bytes in windows(self.text.base):
             with nogil:
                 is_done = scan_all(&self.scan, &self.index.index, &self.past)
@@ -332,7 +440,7 @@ cdef class _Scan:
             if self.scan.seen[at]:
                 for guard in evidence:
                     if self.scan.seen[at] >> <int> guard & 1:
-                        evidence[guard].append(self.evidence[at])
+                        evidence[guard].append(self.scan.evidence[at][:sizes[at]])
         return ScanFound(
             counts={guard: self.scan.counts[guard] for guard in evidence},
             evidence=evidence,

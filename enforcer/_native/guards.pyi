@@ -15,12 +15,10 @@ class ScanFound:
 def shared_lines(text: Buffer, other: Buffer) -> int: ...
 
 class GuardIndex:
-    evidence: list[bytes]
     def __init__(
         self,
-        names: Iterable[tuple[bytes, int, int]],
-        networks: Iterable[tuple[int, int, int, int, int, int]],
-        evidence: Iterable[bytes],
+        names: Iterable[tuple[bytes, int, bytes]],
+        networks: Iterable[tuple[int, int, int, int, int, bytes]],
     ) -> None: ...
     def scan(
         self,

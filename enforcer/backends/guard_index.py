@@ -12,7 +12,14 @@ from typing import Final
 
 from enforcer._native.guards import GuardIndex
 from enforcer.core.guard import Guard
-from enforcer.core.guard_data import GuardData, SuffixForm, SuffixRule
+from enforcer.core.guard_data import (
+    GuardData,
+    SuffixForm,
+    SuffixRule,
+    iterate_ranges,
+    iterate_suffixes,
+    read_guard_data,
+)
 from enforcer.core.guards import line_of, top_down
 from enforcer.core.network import Network
 from enforcer.core.special import SPECIAL_NETWORKS
@@ -28,26 +35,31 @@ _ICANN: Final = {SuffixForm.PLAIN: 5, SuffixForm.WILDCARD: 6, SuffixForm.EXCEPTI
 _PRIVATE: Final = {SuffixForm.PLAIN: 8, SuffixForm.WILDCARD: 9, SuffixForm.EXCEPTION: 10}
 
 
-def compile_index(data: GuardData) -> GuardIndex:
-    """Compile the pinned data, and the special networks that are in code."""
-    evidence: list[bytes] = []
+def compile_index(
+    core: bytes = b"", protected: bytes = b"", suffixes: bytes = b"", shared: bytes = b""
+) -> GuardIndex:
+    """Compile the four pinned texts, and the special networks that are in code.
 
-    def numbered(line: str) -> int:
-        evidence.append(line.encode("ascii"))
-        return len(evidence) - 1
+    Lines become objects one after the other: of all at once some pages would stay taken.
 
-    names = [(key, rule, numbered(line)) for key, rule, line in _names(data)]
-    networks = [
-        (*_place(network), int(guard), numbered(line)) for network, guard, line in _networks(data)
-    ]
-    return GuardIndex(names, networks, evidence)
+    Raises:
+        InputError: a text is not canonical (``line``, ``column``), or has too many lines.
+    """
+    data = read_guard_data(core, protected)
+    return GuardIndex(
+        ((key, rule, line.encode("ascii")) for key, rule, line in _names(data, suffixes)),
+        (
+            (*_place(network), int(guard), line.encode("ascii"))
+            for network, guard, line in _networks(data, shared)
+        ),
+    )
 
 
-def _names(data: GuardData) -> Iterator[tuple[bytes, int, str]]:
+def _names(data: GuardData, suffixes: bytes) -> Iterator[tuple[bytes, int, str]]:
     for targets, rules in ((data.core, _CORE), (data.protected, _PROTECTED)):
         for target in _of_names(targets):
             yield _key(target.value), rules[target.kind], line_of(target)
-    for suffix in data.suffixes:
+    for suffix in iterate_suffixes(suffixes):
         yield _key(suffix.name), _rule(suffix), suffix.line
 
 
@@ -55,7 +67,7 @@ def _rule(suffix: SuffixRule) -> int:
     return (_ICANN if suffix.is_icann else _PRIVATE)[suffix.form]
 
 
-def _networks(data: GuardData) -> Iterator[tuple[Network, Guard, str]]:
+def _networks(data: GuardData, shared: bytes) -> Iterator[tuple[Network, Guard, str]]:
     for targets, guard in (
         (data.core, Guard.PROTECTED_CORE),
         (data.protected, Guard.PROTECTED_NETWORK),
@@ -65,8 +77,8 @@ def _networks(data: GuardData) -> Iterator[tuple[Network, Guard, str]]:
                 yield ip_network(target.value), guard, line_of(target)
     for special in SPECIAL_NETWORKS:
         yield special.network, Guard.SPECIAL_NETWORK, special.line
-    for shared in data.shared:
-        yield shared.network, Guard.SHARED_RANGE, shared.line
+    for each in iterate_ranges(shared):
+        yield each.network, Guard.SHARED_RANGE, each.line
 
 
 def _of_names(targets: Iterable[Target]) -> Iterator[Target]:

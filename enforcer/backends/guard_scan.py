@@ -18,7 +18,7 @@ from enforcer.backends.guard_index import GUARD_NAMES, compile_index
 from enforcer.backends.list_tasks import Text, bounded_memory, mapped, verified
 from enforcer.backends.sealing import SALT_OCTETS
 from enforcer.core.guard import EVIDENCE_MAX, Guard, GuardScan
-from enforcer.core.guard_data import PINNED_BYTES_MAX, read_guard_data
+from enforcer.core.guard_data import PINNED_BYTES_MAX
 from enforcer.core.guard_facts import GuardFacts, evidence_of, related
 from enforcer.core.guard_report import HITS_BYTES_MAX, report_head, report_tail
 from enforcer.core.history import Relation
@@ -95,7 +95,7 @@ def _index(pins: Pins, paths: Mapping[str, Path]) -> GuardIndex:
             continue
         with verified(sha256, paths[sha256]) as text:
             texts.append(bytes(text[: PINNED_BYTES_MAX + 1]))
-    index = compile_index(read_guard_data(*texts))
+    index = compile_index(*texts)
     while len(_indices) >= _INDICES_MAX:
         del _indices[next(iter(_indices))]
     _indices[pins] = index

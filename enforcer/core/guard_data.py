@@ -9,12 +9,11 @@ it is. Refuses more lines than a guard should ever need, since each becomes an o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
 from ipaddress import ip_network
-from itertools import pairwise
 from typing import Final, TypeVar
 
 from enforcer.core import target as target_list
@@ -96,10 +95,9 @@ def check_text(text: bytes) -> ListSummary:
     kind = kind_of(text)
     if kind is ListKind.TARGETS:
         return target_list.check_list(text)
-    if kind is ListKind.SUFFIXES:
-        read_suffixes(text)
-    else:
-        read_ranges(text)
+    lines = iterate_suffixes(text) if kind is ListKind.SUFFIXES else iterate_ranges(text)
+    for _ in lines:
+        pass  # it has been checked
     return ListSummary(sha256(text).hexdigest(), 0, 0, kind)
 
 
@@ -127,7 +125,7 @@ def read_suffixes(text: bytes) -> tuple[SuffixRule, ...]:
     Raises:
         InputError: the first line that is wrong, with ``line`` and ``column``.
     """
-    return _read(text, _suffix_of)
+    return tuple(iterate_suffixes(text))
 
 
 def read_ranges(text: bytes) -> tuple[SharedRange, ...]:
@@ -136,11 +134,22 @@ def read_ranges(text: bytes) -> tuple[SharedRange, ...]:
     Raises:
         InputError: the first line that is wrong, with ``line`` and ``column``.
     """
-    ranges = _read(text, _range_of)
-    for number, (before, this) in enumerate(pairwise(ranges), 2):
-        if before.network == this.network:
+    return tuple(iterate_ranges(text))
+
+
+def iterate_suffixes(text: bytes) -> Iterator[SuffixRule]:
+    """Read as `read_suffixes`, one line after the other; raises at the line that is wrong."""
+    return _iterate(text, _suffix_of)
+
+
+def iterate_ranges(text: bytes) -> Iterator[SharedRange]:
+    """Read as `read_ranges`, one line after the other; raises at the line that is wrong."""
+    before: Network | None = None
+    for number, this in enumerate(_iterate(text, _range_of), 1):
+        if this.network == before:
             raise _error("the prefix of the line before has another owner", number, 8)
-    return ranges
+        before = this.network
+        yield this
 
 
 T = TypeVar("T")
@@ -151,22 +160,26 @@ def _read_targets(text: bytes) -> tuple[Target, ...]:
     return tuple(target_list.iterate(text))
 
 
-def _read(text: bytes, parse: Callable[[str, int], T]) -> tuple[T, ...]:
+def _iterate(text: bytes, parse: Callable[[str, int], T]) -> Iterator[T]:
     """Read each line with `parse`, which is given its number."""
     _check_size(text)
     if text and not text.endswith(b"\n"):
         raise _error("the last line has no LF", text.count(b"\n") + 1, 1)
-    lines = text.split(b"\n")[:-1]
-    read = []
-    for number, line in enumerate(lines, 1):
-        if number > 1 and line <= lines[number - 2]:
+    before = b""
+    at = number = 0
+    while at < len(text):
+        end = text.index(b"\n", at)
+        line = text[at:end]
+        at = end + 1
+        number += 1
+        if number > 1 and line <= before:
             raise _error("the line is out of bytewise order, or repeats the one before", number, 1)
         try:
             words = line.decode("ascii")
         except UnicodeDecodeError as error:
             raise _error("the line is not ASCII", number, error.start + 1) from error
-        read.append(parse(words, number))
-    return tuple(read)
+        yield parse(words, number)
+        before = line
 
 
 def _suffix_of(line: str, number: int) -> SuffixRule:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from enforcer.backends.compile_worker import ListWorker
+from enforcer.backends.guard_index import GUARD_NAMES, compile_index
 from enforcer.backends.guard_scan import scan_guards
 from enforcer.core.guard import Guard
 from enforcer.core.guard_data import read_guard_data
@@ -197,3 +199,19 @@ async def test_the_worker_process_gives_the_same_answer(lists, shipped):
     facts = GuardFacts(lists.put(b"exact co.uk\nip 127.0.0.1\n"), shipped)
     async with ListWorker() as worker:
         assert await worker.scan_guards(lists.job(facts)) == scan_guards(lists.job(facts))
+
+
+def test_pinned_data_becomes_an_index_and_no_objects_on_the_way():
+    networks = sorted(f"shared 10.{at >> 8}.{at & 255}.0/24 cloud\n" for at in range(4_000))
+    names = sorted(f"icann n{at}.example\n" for at in range(4_000))
+    suffixes, shared = ("".join(lines).encode() for lines in (names, networks))
+    compile_index(suffixes=suffixes, shared=shared)  # what is made once
+    tracemalloc.start()
+    try:
+        index = compile_index(suffixes=suffixes, shared=shared)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    found = index.scan(b"subtree n7.example\n", guard_names=GUARD_NAMES)
+    assert found.counts == {Guard.PUBLIC_SUFFIX: 1}
+    assert peak_bytes < 5 * len(suffixes + shared)

@@ -98,14 +98,14 @@ def facts_of(text, past, days):
     return facts, named.__getitem__
 
 
-def native_scan(text, data, facts, text_of, **options):
+def native_scan(text, pinned, facts, text_of, **options):
     def evident(guard):
         return [
             (evidence_of(each).encode(), text_of(each.target_list_sha256))
             for each in related(facts, guard)
         ]
 
-    return compile_index(data).scan(
+    return compile_index(*pinned).scan(
         text,
         guard_names=GUARD_NAMES,
         emergencies=evident(Guard.EMERGENCY_REPEATED),
@@ -142,7 +142,7 @@ def test_the_native_scan_finds_what_the_readable_form_finds(
     data = read_guard_data(core, protected, suffixes, ranges)
     facts, text_of = facts_of(text, past, days)
     hits = list(scan_order(facts, data, text_of))
-    found = native_scan(text, data, facts, text_of)
+    found = native_scan(text, (core, protected, suffixes, ranges), facts, text_of)
 
     written = "".join(
         f"{hit.line_number} {hit.guard.name} {hit.target} | {hit.evidence}\n" for hit in hits
@@ -173,7 +173,7 @@ def test_lists_share_targets_where_one_covers_the_other(text, other):
 def test_a_report_that_does_not_fit_is_cut_at_a_hit_and_counts_the_rest():
     text = listed(f"ip 10.0.0.{octet}" for octet in range(100))
     facts, text_of = facts_of(text, [], 0)
-    found = native_scan(text, read_guard_data(), facts, text_of, report_bytes_max=1_000)
+    found = native_scan(text, (), facts, text_of, report_bytes_max=1_000)
     assert found.report.endswith(b"RFC 1918\n")
     assert len(found.report) <= 1_000
     assert found.report.count(b"\n") + found.left_out == found.counts[Guard.SPECIAL_NETWORK] == 100
@@ -185,5 +185,5 @@ def test_a_report_that_does_not_fit_is_cut_at_a_hit_and_counts_the_rest():
 )
 def test_a_text_that_is_no_checked_list_is_refused(text):
     with pytest.raises(InputError) as caught:
-        compile_index(read_guard_data()).scan(text, guard_names=GUARD_NAMES)
+        compile_index().scan(text, guard_names=GUARD_NAMES)
     assert caught.value.data == {"line": 1}

@@ -70,7 +70,7 @@ def test_what_is_no_list_is_one_part_and_nothing_is_one_too(monkeypatch):
 @pytest.mark.parametrize("window", [1, 37, 1_000])
 def test_a_list_is_read_in_parts_as_it_is_at_once(monkeypatch, window):
     def all_read() -> list[object]:
-        index = GuardIndex([(b"com\0example\0", 4, 0)], [], [b"protected subtree"])
+        index = GuardIndex([(b"com\0example\0", 4, b"protected subtree")], [])
         hits = index.scan(SMALL, guard_names=GUARD_NAMES, report_bytes_max=1 << 16)
         assert hits.counts
         row = order_row(5, SMALL)
@@ -88,7 +88,7 @@ def test_a_list_is_read_in_parts_as_it_is_at_once(monkeypatch, window):
 
 
 def scanned_by_guards(text: mmap.mmap) -> None:
-    GuardIndex((), (), ()).scan(text, guard_names=[b""] * len(Guard))
+    GuardIndex((), ()).scan(text, guard_names=[b""] * len(Guard))
 
 
 READERS: list[Callable[[mmap.mmap], object]] = [

@@ -40,7 +40,7 @@ from enforcer.core.order import (
 )
 from enforcer.core.policy import COURT_KINDS, DAY_MS, DecisionKind
 from enforcer.core.signing import field_error
-from enforcer.core.state import KeyRecord, OrderRecord, State
+from enforcer.core.state import KeyRecord, OrderRecord, PolicyRecord, State
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure
 from enforcer.errors import ConflictError, RefusedError
 
@@ -163,13 +163,9 @@ def judge_extension(
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
-    order = named_order(state, payload.order)
-    policy = check_policy(state, payload.policy_sha256)
-    check_meets(OrderExtended, "extended", order)
-    _check_lasts(order, recorded_at_ms)
-    check_persons(order.payload, signers, policy, "an extension")
-    check_cosigner(order, signers)
-    check_unpublished(order, recorded_at_ms, payload.expires_at_ms)
+    order, policy = _signed_anew(
+        state, payload, signers, recorded_at_ms, done="extended", act="an extension"
+    )
     if order.decision_kind is DecisionKind.EMERGENCY:
         raise RefusedError(
             "an emergency order cannot be extended",
@@ -199,13 +195,9 @@ def judge_confirmation(
     Raises:
         RefusedError, ConflictError, NotFoundError: the rule that it breaks.
     """
-    order = named_order(state, payload.order)
-    policy = check_policy(state, payload.policy_sha256)
-    check_meets(OrderConfirmed, "confirmed", order)
-    _check_lasts(order, recorded_at_ms)
-    check_persons(order.payload, signers, policy, "a confirmation")
-    check_cosigner(order, signers)
-    check_unpublished(order, recorded_at_ms, payload.expires_at_ms)
+    order, policy = _signed_anew(
+        state, payload, signers, recorded_at_ms, done="confirmed", act="a confirmation"
+    )
     if order.decision_kind is not DecisionKind.EMERGENCY:
         raise RefusedError(
             f"the order rests on a decision of kind {order.decision_kind.name}",
@@ -285,6 +277,29 @@ def judge_stop(state: State, payload: OrderStopped, signer: KeyRecord) -> None:
 
 
 # Parts of the rules.
+
+
+def _signed_anew(
+    state: State,
+    payload: OrderExtended | OrderConfirmed,
+    signers: tuple[KeyRecord, ...],
+    recorded_at_ms: int,
+    *,
+    done: str,
+    act: str,
+) -> tuple[OrderRecord, PolicyRecord]:
+    """Return the order that goes on by a new approval, which has all signatures of one.
+
+    `done` and `act` name what it is, as in ``extended`` and ``an extension``.
+    """
+    order = named_order(state, payload.order)
+    policy = check_policy(state, payload.policy_sha256)
+    check_meets(type(payload), done, order)
+    _check_lasts(order, recorded_at_ms)
+    check_persons(order.payload, signers, policy, act)
+    check_cosigner(order, signers)
+    check_unpublished(order, recorded_at_ms, payload.expires_at_ms)
+    return order, policy
 
 
 def _check_new_person(order: OrderRecord, approver: KeyRecord) -> None:

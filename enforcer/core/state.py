@@ -246,9 +246,8 @@ class OrderRecord(_Made):
             object.__setattr__(self, "_row", row)
             return row
 
-    def _make_row(self) -> OrderRow | None:
-        if self.approved_at_ms is None:
-            return None
+    def row_during(self, from_ms: int, until_ms: int) -> OrderRow:
+        """Return the row by which the order blocks from one time to before another."""
         order = self.payload
         return OrderRow(
             index=self.index,
@@ -259,10 +258,15 @@ class OrderRecord(_Made):
             dns_measure=order.measure.dns,
             ip_measure=order.measure.ip,
             binding=order.binding,
-            from_ms=max(order.not_before_ms, self.approved_at_ms),
-            until_ms=self.until_ms,
+            from_ms=from_ms,
+            until_ms=until_ms,
             overrides=tuple(sorted(self.overrides)),
         )
+
+    def _make_row(self) -> OrderRow | None:
+        if self.approved_at_ms is None:
+            return None
+        return self.row_during(max(self.payload.not_before_ms, self.approved_at_ms), self.until_ms)
 
 
 @dataclass(slots=True)

@@ -262,23 +262,8 @@ def _line(end: bytes, bits: int) -> str:
 
 def _row_at(times: OrderTimes, t_ms: int) -> OrderRow | None:
     """Return the row by which an order blocked at a time."""
-    span, order = times.span_around(t_ms), times.order
-    if span is None:
-        return None
-    payload = order.payload
-    return OrderRow(
-        index=order.index,
-        order_id=payload.order_id,
-        version=payload.version,
-        target_list_sha256=payload.target_list_sha256,
-        target_count=payload.target_count,
-        dns_measure=payload.measure.dns,
-        ip_measure=payload.measure.ip,
-        binding=payload.binding,
-        from_ms=span[0],
-        until_ms=span[1],
-        overrides=tuple(sorted(order.overrides)),
-    )
+    span = times.span_around(t_ms)
+    return None if span is None else times.order.row_during(*span)
 
 
 def _shown(message: DnsMessage, times: OrderTimes, register: Register) -> str:

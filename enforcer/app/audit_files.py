@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import file_digest
 
-from enforcer.backends import durable
 from enforcer.backends.content import ContentStore
-from enforcer.backends.ledger_lists import LedgerLists
+from enforcer.backends.ledger_lists import LedgerLists, check_octets
 from enforcer.backends.list_tasks import check_list
 from enforcer.core.sealed import SealedList
 from enforcer.core.target import ListSummary
-from enforcer.errors import IntegrityError, NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +41,13 @@ class DiskLists:
             IntegrityError: what is here has another hash.
             InputError: it is not canonical.
         """
-        store = self.lists.store
-        path = store.path(sha256)
-        if not path.is_file():
-            raise NotFoundError(
-                f"the target list {sha256} is not in {store.directory}",
-                advice="Copy the ledger's lists as well.",
-                path=str(path),
-            )
-        with durable.reporting(path, "read"), path.open("rb") as file:
-            got = file_digest(file, "sha256").hexdigest()
-        if got != sha256:
-            raise IntegrityError(
-                f"the target list {sha256} was altered: its bytes hash to {got}",
-                advice="Fetch the list again, from the control plane or another copy.",
-                problem="altered",
-                path=str(path),
-                expected=sha256,
-                got=got,
-            )
-        return check_list(path)
+        check_octets(
+            self.lists.store,
+            sha256,
+            f"the target list {sha256}",
+            advice="Fetch the list again, from the control plane or another copy.",
+        )
+        return check_list(self.lists.store.path(sha256))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,12 @@ class LedgerLists:
             IntegrityError: they were altered (``problem``), or do not open to what is named.
             InputError: it is not canonical.
         """
-        self._check_octets(sealed)
+        check_octets(
+            self.store,
+            sealed.sealed_sha256,
+            f"the sealed list of {sealed.order_id}",
+            advice="Fetch it again, from the control plane or another copy.",
+        )
         secret = sealed.secret or self._unwrapped(sealed, key_ids)
         if secret is None:
             return None
@@ -100,26 +105,6 @@ class LedgerLists:
         with closing(file):
             yield file
 
-    def _check_octets(self, sealed: SealedList) -> None:
-        path = self.store.path(sealed.sealed_sha256)
-        if not path.is_file():
-            raise NotFoundError(
-                f"the sealed list of {sealed.order_id} is not in {self.store.directory}",
-                advice="Copy the ledger's lists as well.",
-                path=str(path),
-            )
-        with durable.reporting(path, "read"), path.open("rb") as file:
-            got = file_digest(file, "sha256").hexdigest()
-        if got != sealed.sealed_sha256:
-            raise IntegrityError(
-                f"the sealed list of {sealed.order_id} was altered: its bytes hash to {got}",
-                advice="Fetch it again, from the control plane or another copy.",
-                problem="altered",
-                path=str(path),
-                expected=sealed.sealed_sha256,
-                got=got,
-            )
-
     def _unwrapped(self, sealed: SealedList, key_ids: Sequence[str]) -> str | None:
         """Return the secret in a wrap for the identity; wraps that are wrong do not count."""
         if self._wraps is None or self._identity is None:
@@ -135,3 +120,33 @@ class LedgerLists:
             if sealing.recipient_of(secret) == sealed.recipient:
                 return secret
         return None
+
+
+def check_octets(store: ContentStore, sha256: str, what: str, *, advice: str) -> None:
+    """Check that a file is in a store and hashes to its name; `what` it is, as in ``the list X``.
+
+    `advice` is for one that was altered.
+
+    Raises:
+        NotFoundError: it is not here.
+        IntegrityError: what is here has another hash.
+        UnavailableError: it cannot be read.
+    """
+    path = store.path(sha256)
+    if not path.is_file():
+        raise NotFoundError(
+            f"{what} is not in {store.directory}",
+            advice="Copy the ledger's lists as well.",
+            path=str(path),
+        )
+    with durable.reporting(path, "read"), path.open("rb") as file:
+        got = file_digest(file, "sha256").hexdigest()
+    if got != sha256:
+        raise IntegrityError(
+            f"{what} was altered: its bytes hash to {got}",
+            advice=advice,
+            problem="altered",
+            path=str(path),
+            expected=sha256,
+            got=got,
+        )

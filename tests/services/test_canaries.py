@@ -196,7 +196,7 @@ async def test_blame_outlives_a_restart_and_ends_when_the_canary_ends_it(world, 
     async with world.running():
         await until(lambda: world.status["canary"]["blamed"] == [ref.entry_index])
         await stays(lambda: not world.gate.blocks("bad.example.org"), looks=20)
-        assert reasons(world) == [NotEnforced.CANARY_BLAMED]
+        await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
         canary.verdicts[ref.entry_index] = TrialVerdict.PASSED
         await until(lambda: world.gate.blocks("bad.example.org"))
         await until(lambda: not BlameFile(KeptFiles(world.state_dir)).read())

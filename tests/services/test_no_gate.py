@@ -61,6 +61,8 @@ async def test_lists_that_only_a_gate_needs_are_not_fetched(world):
 async def test_its_firewall_blocks_what_is_against_addresses_alone(world):
     world.firewall = FirewallMemory()
     async with gateless(world).running():
+        await world.publish()
+        await until(lambda: world.attested)  # what is in force at its first look has no time
         world.bring(ADDRESS)
         world.bring(MIXED)
         world.land.in_force_order(ADDRESS, measure=REJECT)

@@ -32,6 +32,7 @@ from enforcer.backends.compile_worker import ListWorker
 from enforcer.backends.directory_source import DirectorySource
 from enforcer.backends.fold_file import FOLD_FILE, FoldFile
 from enforcer.backends.gate_socket import GateClient
+from enforcer.backends.heap import keep_heap_small
 from enforcer.backends.json_log import log_to_stderr
 from enforcer.backends.kept_files import KeptFiles
 from enforcer.backends.keys import EncryptionKey, PrivateKey, verify
@@ -86,6 +87,7 @@ async def run_node(config: NodeConfig, progress: Callable[[int, int], None] | No
     Raises:
         EnforcerError: it cannot start: a file, a key, its own copy of the ledger, its address.
     """
+    keep_heap_small()
     log_to_stderr()
     told = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
+from enforcer.backends.heap import keep_heap_small
 from enforcer.errors import EnforcerError
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -26,6 +27,7 @@ def serve(parent_pid: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         return
+    keep_heap_small()
     with open(0, "rb", closefd=False) as calls, open(0, "wb", closefd=False) as answers:
         answer_all(calls, answers)
 

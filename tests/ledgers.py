@@ -49,6 +49,17 @@ def opened(path: Path, log_key: PrivateKey = LOG_KEY, writer: bool = False) -> T
     return TileLedger.open(path, origin=ORIGIN, vkey=vkey, verify=verify, writer=writer)
 
 
+class CountingVerify:
+    """Verifies signatures, and counts how often."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        self.calls += 1
+        return verify(public_key, message, signature)
+
+
 class Archive:
     """A land, and its ledger written to a directory as the control plane does."""
 

@@ -23,7 +23,7 @@ from enforcer.backends.redis_source import RedisFeedSource
 from enforcer.backends.sealing import WRAP_BYTES_MAX
 from enforcer.errors import NotFoundError, UnavailableError
 from enforcer.ports import WAYPOINT_ENTRIES
-from tests.backends.feed_world import KEYS, SOON_MS, Book
+from tests.backends.feed_world import KEYS, SOON_MS, Book, until_fault
 from tests.waiting import until
 
 NO_KEYS = {"origin", "prefix", "glob", "list_of"}
@@ -51,7 +51,7 @@ async def whole(chunks) -> bytes:
 READS: dict[str, tuple[str, Read, int]] = {
     "head": (KEYS.head, lambda source: source.head(), 0),
     "cosigned": (KEYS.cosigned, lambda source: source.cosigned(), 0),
-    "log": (KEYS.log, lambda source: source.next(3, SOON_MS), 0),
+    "log": (KEYS.log, lambda source: until_fault(source, 3), 0),
     "stops": (KEYS.stops, first_stop, STOP_BYTES_MAX),
     "bundle": (KEYS.bundle(0), lambda source: source.next(0, SOON_MS), 0),
     "waypoint": (KEYS.waypoint(WAYPOINT_ENTRIES), lambda source: source._goal(0, HUGE, b""), 0),

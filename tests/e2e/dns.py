@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from types import TracebackType
 from typing import Self
 
 from dnslib import EDNS0, QTYPE, RCODE, RR, A, DNSRecord, EDNSOption
@@ -47,12 +46,7 @@ class Upstream:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._is_ending.set()
         self._thread.join()
         self._socket.close()
@@ -169,12 +163,7 @@ class Questions:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._is_ending.set()
         assert self._thread is not None
         self._thread.join()

@@ -14,20 +14,10 @@ from enforcer.errors import IntegrityError, UnavailableError
 from enforcer.services import kept_fold
 from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.replica import Replica
+from tests.ledgers import CountingVerify
 from tests.node_world import World, blocking, open_copy, trust_of
 from tests.people import Land
 from tests.waiting import until
-
-
-class Counting:
-    """Verifies, and counts how often."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, public_key, message, signature):
-        self.calls += 1
-        return verify(public_key, message, signature)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +36,7 @@ class Restarted:
 
     def open(self, trust=None):
         """Restore a replica as a start does; return it, and how many signatures that took."""
-        trust, count = trust or self.trust, Counting()
+        trust, count = trust or self.trust, CountingVerify()
         self.store = FoldFile(self.path / "fold", trust, self.land.node.key, verify)
         self.keeper = FoldKeeper(self.store)
         with open_copy(self.path / "ledger", self.log) as files:
@@ -182,7 +172,7 @@ async def test_a_disk_that_is_full_ends_nothing():
 
 
 async def test_a_node_keeps_its_fold_at_rest_and_starts_from_it(tmp_path):
-    world, count = World(tmp_path), Counting()
+    world, count = World(tmp_path), CountingVerify()
 
     def replica(trust, _verify, ledger):
         store = FoldFile(tmp_path / "fold", trust, world.land.node.key, verify)

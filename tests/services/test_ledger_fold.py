@@ -17,19 +17,9 @@ from enforcer.services.kept_fold import FoldKeeper
 from enforcer.services.ledger_fold import keep_fold
 from enforcer.services.warm_fold import WarmFold
 from tests.control import LOG_VKEY, ORIGIN, Desk, Installation, trust_of
+from tests.ledgers import CountingVerify
 from tests.people import Land, seal
 from tests.waiting import until
-
-
-class Counting:
-    """Verifies, and counts how often."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, public_key, message, signature):
-        self.calls += 1
-        return verify(public_key, message, signature)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +41,7 @@ def keeper_of(desk):
 
 def started(desk):
     """Return the fold of a start with what was kept, and how many signatures that took."""
-    count = Counting()
+    count = CountingVerify()
     fold = WarmFold(trust_of(desk.land), count, keeper_of(desk))
     with reading(desk.path) as files:
         fold.advance(files)
@@ -170,7 +160,7 @@ async def test_what_a_node_kept_is_no_start_for_a_control_plane(tmp_path):
 
 
 async def test_a_control_plane_and_a_young_standby_start_from_it(tmp_path, monkeypatch):
-    count = Counting()
+    count = CountingVerify()
     here = Installation(tmp_path)
     path = here.config.ledger_dir
     async with here:

@@ -86,9 +86,7 @@ class RedisFeedSource:
                 update = await self._collect(size, *await self._goal(size, end, note))
                 if update is not None:
                     return update
-            left_ms = int((deadline - loop.time()) * 1_000)
-            if left_ms <= 0:
-                return None
+            left_ms = max(int((deadline - loop.time()) * 1_000), 1)  # however slow the head was
             update = await self._wait(size, min(left_ms, self._poll_interval_ms))
             if update is not None:
                 self._in_step_at = size + len(update.leaves)

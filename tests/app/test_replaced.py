@@ -67,10 +67,10 @@ class Country:
         return msgspec.structs.replace(self.config, ledger_dir=self.directory / host)
 
     @asynccontextmanager
-    async def running(self, host: str):
+    async def running(self, host: str, **changes):
         """Run the control plane of a host."""
         async with serving(
-            self.on(host),
+            msgspec.structs.replace(self.on(host), **changes),
             self.trust,
             MemoryFeedPublisher(self.here.feed),
             self.here.work,
@@ -169,9 +169,10 @@ async def test_a_former_primary_that_comes_back_takes_no_act_and_leaves_the_feed
 async def test_of_two_that_run_at_once_the_one_without_witnesses_finds_out_by_its_next_append(
     country,
 ):
-    async with country.running("old") as old:
+    # All witnesses, and their answers: whom it still had to ask would tell it too early, and so
+    # would those that it looks at in between.
+    async with country.running("old", reconcile_interval_seconds=600.0) as old:
         await country.found(old)
-        # All of them, and their answers: whom it still had to ask would tell it too early.
         await until(lambda: (country.witnessed(), country.cosigners()) == (7, 3))
         await country.restored("new", "old")
         async with country.running("new") as new:

@@ -178,7 +178,7 @@ async def test_so_is_what_newly_protected_names_differ_in(desk):
         act = seal(desk.land.policy(pins=pins), *desk.land.roots[:2])
         await desk.orders.record_root_act(act, (), validate_only=False)
         assert desk.feed.lists[digest(names)] == names
-    assert desk.feed.deltas == {(digest(NEW), digest(OLD)): DELTA}
+    await until(lambda: desk.feed.deltas == {(digest(NEW), digest(OLD)): DELTA})
 
 
 async def test_a_delta_that_got_lost_is_filled_in_and_once_more_made_if_it_is_not_on_the_disk(

@@ -26,8 +26,9 @@ from enforcer.core.state import State
 from enforcer.core.target import TargetKind
 from enforcer.core.trust import Trust
 from enforcer.errors import InputError, IntegrityError, NotFoundError
-from enforcer.services.explain import Explanation, ListText, explain
+from enforcer.services.explain import Explanation, explain
 from enforcer.services.explain_address import AddressExplanation, explain_address
+from enforcer.services.explain_lines import ListText
 
 __all__ = [
     "AddressExplanation",

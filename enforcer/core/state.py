@@ -231,6 +231,10 @@ class OrderRecord(_Made):
         unpublished_ms = self.unpublished_until_ms
         return end_ms if unpublished_ms is None else min(end_ms, unpublished_ms)
 
+    def may_block_after(self, t_ms: int) -> bool:
+        """Tell whether it was approved, nobody has ended it, and its end is after `t_ms`."""
+        return self.approved_index is not None and self.status not in ENDED and self.until_ms > t_ms
+
     @property
     def row(self) -> OrderRow | None:
         """The table row of an approved order, whether or not its time has come.

@@ -7,15 +7,23 @@ node that has the same ledger and lists must do, less what it obeys or protects 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 from enforcer.core.name import Name
 from enforcer.core.state import OrderRecord, State
 from enforcer.core.target import parse_line
 from enforcer.core.verdict import Cause, Rules, Verdict, decide
 from enforcer.errors import NotFoundError
+from enforcer.services.explain_lines import (
+    Lists,
+    ListText,
+    below,
+    find_line,
+    line_number,
+    list_of,
+    present,
+)
 
 ROW_OF_CAUSE: Final = {
     Cause.PROTECTED_CORE: 1,
@@ -24,31 +32,6 @@ ROW_OF_CAUSE: Final = {
     Cause.NO_MATCH: 4,
 }
 """The row of DESIGN's table of precedence that a cause belongs to."""
-BELOW_LINES_MAX: Final = 10_000
-COUNT_CHUNK_BYTES: Final = 1 << 20
-
-
-class ListText(Protocol):
-    """A target list's whole text, such as bytes or a mapped file."""
-
-    def __len__(self) -> int:
-        """Return its size in bytes."""
-
-    def __buffer__(self, flags: int, /) -> memoryview:
-        """Return a view of it, for code that reads it in place."""
-
-    def __getitem__(self, part: slice, /) -> bytes:
-        """Return a part of it."""
-
-    def find(self, sub: bytes, start: int = ..., end: int = ..., /) -> int:
-        """Return where `sub` stands first, or -1."""
-
-    def rfind(self, sub: bytes, start: int = ..., end: int = ..., /) -> int:
-        """Return where `sub` stands last, or -1."""
-
-
-Lists: TypeAlias = Callable[[str], ListText]
-"""``lists(sha256)``: the text of a list; raises NotFoundError when it is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +84,12 @@ def explain(state: State, lists: Lists, name: Name, qtype: int, t_ms: int) -> Ex
             continue
         found = [line for line in wanted if find_line(text, line) is not None]
         if found:
-            orders.append((row, _list_of(found)))
+            orders.append((row, list_of(found)))
             zones += [line.partition(b" ")[2] for line in found]
     rules = Rules(
         orders,
-        core=_list_of([*_present(core, wanted), *below(core, zones)]),
-        protected=_list_of([*_present(protected, wanted), *below(protected, zones)]),
+        core=list_of([*present(core, wanted), *below(core, zones)]),
+        protected=list_of([*present(protected, wanted), *below(protected, zones)]),
         overrides={
             (row.index, parse_line(each.encode("ascii")))
             for row, _ in orders
@@ -141,43 +124,6 @@ def candidates(name: Name) -> list[bytes]:
     return [line.encode("ascii") for line in [f"exact {name.text}", *lines]]
 
 
-def find_line(text: ListText, line: bytes) -> int | None:
-    """Return the offset of `line` in a sorted list, or None, by bisection."""
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high) // 2
-        start = text.rfind(b"\n", low, middle) + 1 or low
-        end = text.find(b"\n", start)
-        here = text[start:end]
-        if here == line:
-            return start
-        if here < line:
-            low = end + 1
-        else:
-            high = start
-    return None
-
-
-def line_number(text: ListText, offset: int) -> int:
-    """Return the number, from 1, of the line that begins at `offset`."""
-    count = 1
-    for start in range(0, offset, COUNT_CHUNK_BYTES):
-        count += text[start : min(start + COUNT_CHUNK_BYTES, offset)].count(b"\n")
-    return count
-
-
-def below(text: ListText, zones: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the lines at or below `zones`: a pass rule there turns NXDOMAIN into NODATA."""
-    for zone in zones:
-        ending, at, found = zone + b"\n", 0, 0
-        while found < BELOW_LINES_MAX and (at := text.find(ending, at)) >= 0:
-            start = text.rfind(b"\n", 0, at) + 1
-            if text[at - 1 : at] in (b".", b" "):
-                found += 1
-                yield text[start : at + len(zone)]
-            at += len(ending)
-
-
 def _deciding_line(verdict: Verdict, state: State, lists: Lists) -> Line | None:
     if verdict.zone is None:
         return None
@@ -197,12 +143,3 @@ def _deciding_line(verdict: Verdict, state: State, lists: Lists) -> Line | None:
 
 def _text(lists: Lists, sha256: str | None) -> ListText:
     return b"" if sha256 is None else lists(sha256)
-
-
-def _present(text: ListText, wanted: Sequence[bytes]) -> Iterator[bytes]:
-    return (line for line in wanted if find_line(text, line) is not None)
-
-
-def _list_of(lines: Sequence[bytes]) -> bytes:
-    """Return a canonical list of some lines."""
-    return b"".join(line + b"\n" for line in sorted(set(lines)))

@@ -6,7 +6,6 @@ an operator protects on the own network, or suspends there, is not the ledger's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from enforcer.core.network import Address, plain_address
@@ -15,7 +14,15 @@ from enforcer.core.table import IpMeasure
 from enforcer.core.target import parse_line
 from enforcer.core.verdict import Cause, Rules, Verdict, decide_flow
 from enforcer.errors import NotFoundError
-from enforcer.services.explain import Line, Lists, ListText, find_line, line_number
+from enforcer.services.explain import Line
+from enforcer.services.explain_lines import (
+    Lists,
+    ListText,
+    find_line,
+    line_number,
+    list_of,
+    present,
+)
 from enforcer.services.explain_target import around
 
 
@@ -51,16 +58,16 @@ def explain_address(state: State, lists: Lists, address: Address, t_ms: int) -> 
         if row is None or row.ip_measure is IpMeasure.NONE or not row.is_in_force(t_ms):
             continue
         try:
-            lines = _present(lists(row.target_list_sha256), wanted)
+            lines = present(lists(row.target_list_sha256), wanted)
         except NotFoundError:
             missing.append(order)
             continue
         if lines:
-            found[row.index] = row, _list_of(lines)
+            found[row.index] = row, list_of(lines)
     rules = Rules(
         found.values(),
-        core=_list_of(_present(lists(core_sha256), wanted)) if core_sha256 else b"",
-        protected=_list_of(_present(lists(names_sha256), wanted)) if names_sha256 else b"",
+        core=list_of(present(lists(core_sha256), wanted)) if core_sha256 else b"",
+        protected=list_of(present(lists(names_sha256), wanted)) if names_sha256 else b"",
         overrides={
             (row.index, parse_line(each.encode("ascii")))
             for row, _ in found.values()
@@ -85,10 +92,6 @@ def explain_address(state: State, lists: Lists, address: Address, t_ms: int) -> 
     )
 
 
-def _present(text: ListText, wanted: Iterable[bytes]) -> list[bytes]:
-    return [line for line in wanted if find_line(text, line) is not None]
-
-
 def _line(text: ListText, sha256: str, verdict: Verdict) -> Line | None:
     network = verdict.network
     if network is None:
@@ -97,7 +100,3 @@ def _line(text: ListText, sha256: str, verdict: Verdict) -> Line | None:
     value = network.network_address if is_one else network
     line = f"{verdict.kind.name.lower()} {value}".encode("ascii")
     return Line(line.decode("ascii"), line_number(text, find_line(text, line) or 0), sha256)
-
-
-def _list_of(lines: Iterable[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in sorted(lines))

@@ -7,7 +7,7 @@ all its acts: proposals, holds and their lifting, approvals, ends. Lists are rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,14 +18,14 @@ from enforcer.core.state import OrderRecord, State
 from enforcer.core.target import parse_line
 from enforcer.core.verdict import Cause, Rules, Verdict, decide_flow
 from enforcer.errors import NotFoundError
-from enforcer.services.explain import (
-    Line,
+from enforcer.services.explain import Line, candidates, explain
+from enforcer.services.explain_lines import (
     Lists,
     ListText,
-    candidates,
-    explain,
     find_line,
     line_number,
+    list_of,
+    present,
 )
 from enforcer.services.replay import Act
 
@@ -84,7 +84,7 @@ def tell(
         _line(lists(sha256), sha256, found)
         for sha256 in pinned
         if sha256 is not None
-        for found in _present(lists(sha256), wanted)
+        for found in present(lists(sha256), wanted)
     ]
     mentions, missing = [], []
     for index, order in now.orders.items():
@@ -94,7 +94,7 @@ def tell(
         except NotFoundError:
             missing.append(order)
             continue
-        found = next(iter(_present(text, wanted)), None)
+        found = next(iter(present(text, wanted)), None)
         if found is not None:
             as_then = then.orders.get(index)
             mentions.append(
@@ -140,14 +140,14 @@ def _decide_address(
             text = lists(row.target_list_sha256)
         except NotFoundError:
             continue
-        orders.append((row, _list_of(_present(text, wanted))))
+        orders.append((row, list_of(present(text, wanted))))
         overrides += [(row.index, parse_line(line.encode("ascii"))) for line in order.overrides]
     core = lists(pins.protected_core) if pins and pins.protected_core else b""
     protected = lists(pins.protected_names) if pins and pins.protected_names else b""
     rules = Rules(
         orders,
-        core=_list_of(_present(core, wanted)),
-        protected=_list_of(_present(protected, wanted)),
+        core=list_of(present(core, wanted)),
+        protected=list_of(present(protected, wanted)),
         overrides=overrides,
     )
     return decide_flow(rules, address, t_ms)
@@ -166,13 +166,5 @@ def _deciding(verdict: Verdict, lists: Lists, pinned: tuple[str | None, str | No
     return _line(lists(sha256), sha256, f"{verdict.kind.name.lower()} {value}".encode("ascii"))
 
 
-def _present(text: ListText, wanted: Iterable[bytes]) -> list[bytes]:
-    return [line for line in wanted if find_line(text, line) is not None]
-
-
 def _line(text: ListText, sha256: str, line: bytes) -> Line:
     return Line(line.decode("ascii"), line_number(text, find_line(text, line) or 0), sha256)
-
-
-def _list_of(lines: Iterable[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in sorted(lines))

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -141,8 +140,8 @@ class PieceMaker:
         self.problem = ""
         job = PieceJob(
             orders=tuple((row, self._lists.path(row.target_list_sha256)) for row in recipe.rows),
-            protected_core=self._listed(recipe.protections.core),
-            protected_names=self._listed(recipe.protections.names),
+            protected_core=self._lists.pinned(recipe.protections.core),
+            protected_names=self._lists.pinned(recipe.protections.names),
             salted=self._lists.salted(row.target_list_sha256 for row in recipe.rows),
         )
         self._task = asyncio.create_task(self._flatten(job))
@@ -168,6 +167,3 @@ class PieceMaker:
     def _is_later(self, made: Recipe, held: FirewallContent) -> bool:
         """Tell whether pieces that are not for the newest orders have more than what is held."""
         return not {row.index for row in made.rows} <= {row.index for row in held.rows}
-
-    def _listed(self, sha256: str | None) -> tuple[str, Path] | None:
-        return (sha256, self._lists.path(sha256)) if sha256 is not None else None

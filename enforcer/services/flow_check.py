@@ -20,7 +20,8 @@ from enforcer.core.target import parse_line
 from enforcer.core.verdict import Action, Rules, Verdict, decide
 from enforcer.errors import NotFoundError
 from enforcer.ports import DnsMessage, FlowIndex, LineIndex
-from enforcer.services.explain import Lists, ListText, below, candidates, find_line
+from enforcer.services.explain import candidates
+from enforcer.services.explain_lines import Lists, ListText, below, list_of, present
 from enforcer.services.explain_target import around
 from enforcer.services.flow_orders import OrderTimes, Timeline
 from enforcer.services.flow_tally import Phase, Tally, phase_of
@@ -177,7 +178,7 @@ class FlowCheck:
                 lines_of.setdefault(owner, []).append(line)
         for owner in sorted(lines_of):
             times, text = self._named[owner]
-            lines = [line for line in lines_of[owner] if find_line(text, line) is not None]
+            lines = present(text, lines_of[owner])
             if lines:
                 phase = phase_of(
                     times,
@@ -212,7 +213,7 @@ class FlowCheck:
         for times, phase, lines in found:
             row = _row_at(times, message.t_ms)
             if phase is Phase.IN_FORCE and row is not None:
-                orders.append((row, _list_of(lines)))
+                orders.append((row, list_of(lines)))
                 overrides |= {(row.index, parse_line(each.encode())) for each in row.overrides}
         zones = [line.partition(b" ")[2] for _, _, lines in found for line in lines]
         pins = self._pins_at(message.t_ms)
@@ -232,8 +233,7 @@ class FlowCheck:
         if sha256 is None:
             return b""
         text = self._lists(sha256)
-        here = [line for line in wanted if find_line(text, line) is not None]
-        return _list_of([*here, *below(text, zones)])
+        return list_of([*present(text, wanted), *below(text, zones)])
 
     def _pins_at(self, t_ms: int) -> Pins | None:
         return next((pins for since, pins in reversed(self._pins) if since <= t_ms), None)
@@ -271,7 +271,3 @@ def _shown(message: DnsMessage, times: OrderTimes, register: Register) -> str:
     if message.reply is None:
         return QUERY
     return observe(message.reply, times.order.payload.order_id, register).name
-
-
-def _list_of(lines: Sequence[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in sorted(set(lines)))

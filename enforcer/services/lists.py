@@ -102,6 +102,10 @@ class ListKeeper:
         opened = self._opened.get(sha256)
         return self._contents.path(sha256) if opened is None else opened.path
 
+    def pinned(self, sha256: str | None) -> tuple[str, Path] | None:
+        """Return a list that a policy pins, and where it can be mapped; None: it pins none."""
+        return None if sha256 is None else (sha256, self.path(sha256))
+
     def salted(self, wanted: Iterable[str]) -> frozenset[str]:
         """Return those that begin with their salt."""
         return frozenset(each for each in wanted if each in self._opened)

@@ -14,7 +14,8 @@ from enforcer.core.name import Name
 from enforcer.core.standing import Standing, standing
 from enforcer.core.state import OrderRecord, State
 from enforcer.errors import NotFoundError
-from enforcer.services.explain import Lists, ListText, explain
+from enforcer.services.explain import explain
+from enforcer.services.explain_lines import Lists, ListText
 from enforcer.services.probe import Plan
 
 NAMES_MAX: Final = 50

@@ -12,7 +12,6 @@ from typing import Final
 
 import structlog
 
-from enforcer.core.life import ENDED
 from enforcer.core.policy import PolicyAdopted
 from enforcer.core.state import OrderRecord
 from enforcer.errors import EnforcerError
@@ -86,8 +85,4 @@ class Recheck:
             await self._guards.hold(order, held)
 
     def _is_due(self, order: OrderRecord) -> bool:
-        return (
-            order.approved_index is not None
-            and order.status not in ENDED
-            and order.until_ms > self._ledger.now_ms()
-        )
+        return order.may_block_after(self._ledger.now_ms())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -123,15 +122,12 @@ class TableMaker:
             register_url=policy.register_url,
             register_domain=policy.register_domain,
             orders=tuple((row, self._lists.path(row.target_list_sha256)) for row in orders),
-            protected_core=self._listed(protections.core if protections else None),
-            protected_names=self._listed(protections.names if protections else None),
+            protected_core=self._lists.pinned(protections.core if protections else None),
+            protected_names=self._lists.pinned(protections.names if protections else None),
             base_sha256=base_sha256,
             rows=rows,
             salted=self._lists.salted(row.target_list_sha256 for row in orders),
         )
-
-    def _listed(self, sha256: str | None) -> tuple[str, Path] | None:
-        return (sha256, self._lists.path(sha256)) if sha256 is not None else None
 
 
 async def compiled_most(

@@ -16,9 +16,8 @@ import structlog
 from enforcer.core.entry import parse_payload
 from enforcer.core.hold import HoldLifted
 from enforcer.core.key import KeyRegistered, Role
-from enforcer.core.life import ENDED
 from enforcer.core.order import OrderApproved, OrderProposed
-from enforcer.core.state import KeyRecord, OrderRecord
+from enforcer.core.state import KeyRecord
 from enforcer.errors import EnforcerError
 from enforcer.ports import FeedPublisher, Sealing, Wraps
 from enforcer.services.keep_up import keep_up
@@ -127,7 +126,7 @@ class Wrapping:
             if order is None or order.is_public:
                 continue
             try:
-                blocks = self._may_block(order)
+                blocks = order.may_block_after(self._ledger.now_ms())
                 is_done = await self._wrap(order.payload, list(self._receivers(blocks=blocks)))
             except EnforcerError as error:
                 is_done = False
@@ -137,13 +136,6 @@ class Wrapping:
             if not is_done:
                 self._due.add(index)
         return not self._due
-
-    def _may_block(self, order: OrderRecord) -> bool:
-        return (
-            order.approved_index is not None
-            and order.status not in ENDED
-            and order.until_ms > self._ledger.now_ms()
-        )
 
     def _receivers(self, *, blocks: bool) -> Iterator[KeyRecord]:
         """Yield the keys in force that open lists; those of nodes only for what may block."""

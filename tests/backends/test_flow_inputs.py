@@ -49,7 +49,8 @@ def seen(path, ports=(2055,)):
 
 def matched(path):
     """Return the trails that a capture's packets and questions match."""
-    from enforcer.services.explain import candidates, find_line
+    from enforcer.services.explain import candidates
+    from enforcer.services.explain_lines import find_line
 
     index, found = new_index(), set()
     for owner, text in enumerate(TRAILS.values()):

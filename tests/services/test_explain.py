@@ -11,7 +11,8 @@ from enforcer.core.policy import Pins
 from enforcer.core.state import in_force
 from enforcer.core.verdict import Action, Cause, Denial, Rules, decide
 from enforcer.errors import NotFoundError
-from enforcer.services.explain import explain, find_line
+from enforcer.services.explain import explain
+from enforcer.services.explain_lines import find_line
 from tests.people import Land
 
 A = 1

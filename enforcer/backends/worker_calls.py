@@ -50,4 +50,7 @@ def _answer(task: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     except Exception as error:  # noqa: BLE001 - it is raised where the call came from
         if not isinstance(error, EnforcerError):
             error.add_note("".join(traceback.format_exception(error)))
-        return pickle.dumps((None, error))
+        try:
+            return pickle.dumps((None, error))
+        except Exception:  # noqa: BLE001 - one that cannot be sent is sent in words
+            return pickle.dumps((None, RuntimeError(repr(error))))

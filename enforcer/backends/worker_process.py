@@ -58,6 +58,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Wait for the call at hand, drop those that wait, and end the process."""
+        self._is_retired = True
         self._thread.shutdown(cancel_futures=True)
         self._end()
 
@@ -77,7 +78,8 @@ class WorkerProcess:
             calls.write(call)
             calls.flush()
             result, error = pickle.load(answers)  # noqa: S301 - from our own process
-        except (EOFError, OSError, pickle.UnpicklingError) as lost:
+        except Exception as lost:
+            # Whatever it was: an answer that was not taken would be taken for the next call's.
             self._is_dead = True
             raise WorkerDiedError from lost
         if error is not None:
@@ -88,7 +90,8 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             paths = map(os.path.abspath, sys.path)
-            command = [sys.executable, "-c", _PROGRAM, str(os.getpid()), *paths]
+            # Isolated: what it imports is found where we find it, and nowhere else.
+            command = [sys.executable, "-I", "-c", _PROGRAM, str(os.getpid()), *paths]
             self._process = subprocess.Popen(command, stdin=theirs.fileno())
             self._files = ours.makefile("wb"), ours.makefile("rb")
         return self._files

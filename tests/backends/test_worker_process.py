@@ -73,6 +73,53 @@ def test_a_worker_that_dies_fails_the_call_at_hand_and_those_behind(worker):
     worker.retire()
 
 
+class UnsendableError(Exception):
+    """It cannot be made again of what pickle keeps of it."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one)
+
+
+def fail_unsendably() -> None:
+    raise UnsendableError("one", "other")
+
+
+class LastingError(Exception):
+    """It cannot be pickled at all."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("never")
+
+
+def fail_lastingly() -> None:
+    raise LastingError("so it is")
+
+
+def test_an_answer_that_cannot_be_taken_is_never_taken_for_the_next_calls(worker):
+    with pytest.raises(WorkerDiedError):
+        worker.submit(fail_unsendably).result(SECONDS_MAX)
+    with pytest.raises(WorkerDiedError):
+        worker.submit(divmod, 1, 1).result(SECONDS_MAX)
+
+
+def test_an_error_that_cannot_be_sent_is_told_in_words(worker):
+    with pytest.raises(RuntimeError, match="so it is"):
+        worker.submit(fail_lastingly).result(SECONDS_MAX)
+    assert worker.submit(divmod, 1, 1).result(SECONDS_MAX) == (1, 0)
+
+
+def test_one_that_is_being_closed_can_be_told_to_retire(worker):
+    worker.submit(os.getpid).result(SECONDS_MAX)
+    worker.close()
+    worker.retire()
+
+
+def test_a_worker_runs_nothing_that_its_surroundings_bring_in(worker, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert worker.submit(divmod, 1, 1).result(SECONDS_MAX) == (1, 0)
+
+
 async def test_a_worker_that_retires_answers_what_it_was_asked_and_is_gone():
     worker = WorkerProcess()
     asked = [worker.submit(os.getpid) for _ in range(3)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from enforcer._native.near import Near
 from enforcer._native.sharing import Sharing
@@ -21,7 +21,19 @@ NEAR_LISTS_MAX: Final = 16
 NEAR_LINES_MAX: Final = 10_000
 """In all lists together that are looked up in the others."""
 
+GROUPING_READS: Final = 2
+"""How often grouping reads each list, at the least."""
+WIDE_WORDS: Final = (b"subtree ", b"net ")
+
 TextOf: TypeAlias = Callable[[str], AbstractContextManager[Text | memoryview]]
+
+
+class _Lines(NamedTuple):
+    """What of a list tells how much is read to look it up in another."""
+
+    size: int
+    is_wide: bool
+    """It has subtrees or prefixes: what these could cover has to be read."""
 
 
 def near_lists(
@@ -43,15 +55,15 @@ def near_lists(
             yield memoryview(text)[SALT_OCTETS:] if sha256 in salted else text
 
     with bounded_memory():
-        counts: dict[str, int] = {}
+        kinds: dict[str, _Lines] = {}
         if len(of) <= NEAR_LISTS_MAX:
-            counts = {sha256: _count(text_of, sha256) for sha256 in of}
-            if sum(counts.values()) <= NEAR_LINES_MAX:
+            kinds = {sha256: _lines(text_of, sha256) for sha256 in of}
+            if sum(each.size for each in kinds.values()) <= NEAR_LINES_MAX:
                 return _near(of, paths, text_of)
-        counts = {sha256: counts.get(sha256) or _count(text_of, sha256) for sha256 in paths}
-        target_count = sum(counts.values())
-        if len(of) <= NEAR_LISTS_MAX and _paired_lines(of, counts) <= target_count:
-            return {sha256: _paired(sha256, counts, text_of) for sha256 in of}
+        kinds = {sha256: kinds.get(sha256) or _lines(text_of, sha256) for sha256 in paths}
+        target_count = sum(each.size for each in kinds.values())
+        if len(of) <= NEAR_LISTS_MAX and _paired_lines(of, kinds) <= GROUPING_READS * target_count:
+            return {sha256: _paired(sha256, kinds, text_of) for sha256 in of}
         groups = grouped(list(paths), text_of, target_count)
         members: dict[int, set[str]] = {}
         for sha256, group in groups.items():
@@ -87,23 +99,24 @@ def _near(of: Sequence[str], others: Iterable[str], text_of: TextOf) -> dict[str
     return {sha256: frozenset(found.get(sha256, ())) for sha256 in of}
 
 
-def _paired_lines(of: Sequence[str], counts: Mapping[str, int]) -> int:
-    """Return how many lines would be looked up in another list."""
-    return sum(
-        min(counts[sha256], count)
+def _paired_lines(of: Sequence[str], kinds: Mapping[str, _Lines]) -> int:
+    """Return how many lines would be read to look lists up in each other."""
+    pairs = (
+        sorted((kinds[sha256], other))
         for sha256 in of
-        for other, count in counts.items()
-        if other != sha256
+        for name, other in kinds.items()
+        if name != sha256
     )
+    return sum(short.size + short.is_wide * long.size for short, long in pairs)
 
 
-def _paired(sha256: str, counts: Mapping[str, int], text_of: TextOf) -> frozenset[str]:
-    """Return which of the lists in `counts` share a target with one of them, itself among them."""
+def _paired(sha256: str, kinds: Mapping[str, _Lines], text_of: TextOf) -> frozenset[str]:
+    """Return which of the lists in `kinds` share a target with one of them, itself among them."""
     found = {sha256}
     with text_of(sha256) as text:
-        for other in counts.keys() - found:
+        for other in kinds.keys() - found:
             with text_of(other) as their:
-                is_shorter = counts[sha256] < counts[other]
+                is_shorter = kinds[sha256] < kinds[other]
                 short, long = (text, their) if is_shorter else (their, text)
                 if Near(short).shares(long):
                     found.add(other)
@@ -111,15 +124,13 @@ def _paired(sha256: str, counts: Mapping[str, int], text_of: TextOf) -> frozense
     return frozenset(found)
 
 
-def _count(text_of: TextOf, sha256: str) -> int:
+def _lines(text_of: TextOf, sha256: str) -> _Lines:
     with text_of(sha256) as text:
-        return line_count(text)
-
-
-def line_count(text: Text | memoryview) -> int:
-    """Return how many lines a list has."""
-    count = at = 0
-    for end in windows(text):
-        count += bytes(text[at:end]).count(b"\n")
-        at = end
-    return count
+        count = at = 0
+        is_wide = False
+        for end in windows(text):
+            part = bytes(text[at:end])
+            count += part.count(b"\n")
+            is_wide = is_wide or any(word in part for word in WIDE_WORDS)
+            at = end
+        return _Lines(count, is_wide)

@@ -123,6 +123,11 @@ def remembered(state: State, orders: Sequence[OrderRecord], past_ms: int) -> lis
     return [state.orders[index] for index in sorted(found)]
 
 
+def is_remembered(order: OrderRecord) -> bool:
+    """Tell whether limits compare others with an order once it was approved, stopped or not."""
+    return order.payload.decision_kind in ADMINISTRATIVE_KINDS or _is_delayed(order)
+
+
 def _is_delayed(order: OrderRecord) -> bool:
     """Tell whether its list is published late: a target is hidden so once, whatever came of it."""
     return order.payload.publication.mode is PublicationMode.DELAYED

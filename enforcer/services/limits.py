@@ -18,7 +18,7 @@ import structlog
 
 from enforcer.core.guard import GuardScan
 from enforcer.core.guard_facts import NO_PINS, GuardFacts, granted_facts
-from enforcer.core.history import administrative_ms, looks_back, remembered
+from enforcer.core.history import administrative_ms, is_remembered, looks_back, remembered
 from enforcer.core.life import OrderStatus
 from enforcer.core.policy import DAY_MS
 from enforcer.core.state import Grant, Lift, OrderRecord, State
@@ -117,11 +117,13 @@ class Limits:
             and each.until_ms > t_ms
             and self._lists.has(each.payload.target_list_sha256)
         ]
-        past = remembered(state, proposed, self._past(state))
+        past_ms = self._past(state)
+        concerned = [each for each in proposed if looks_back(state, each, past_ms)]
+        past = remembered(state, concerned, past_ms)
         here = filter(self._lists.has, _lists_of(past))
-        lists = _lists_of(proposed)
-        # Approved, each is of the past itself: then there is nothing left to compare.
-        await self._near.of(lists, [*here, *lists])
+        # Approved, they are of the past themselves: then there is nothing left to compare.
+        own = filter(is_remembered, concerned)
+        await self._near.of(_lists_of(concerned), [*here, *_lists_of(own)])
 
     def _news(self, state: State, t_ms: int) -> Iterator[OrderRecord]:
         """Yield the orders that block or will and that are to be judged, or to be judged again."""

@@ -46,10 +46,20 @@ class NearLists:
             since = min(self._compared.get(each, 0) for each in due)
             others = list(self._past)[since:]
             here = [each for each in others if self._lists.has(each)]
+            asked = self._asked(due)
             paths = {each: self._lists.path(each) for each in (*due, *here)}
-            found = await self._work.near_lists(due, paths, self._lists.salted(paths))
+            found = await self._work.near_lists(asked, paths, self._lists.salted(paths))
             for each in due:
-                self._near.setdefault(each, set()).update(found[each])
+                near = found.get(each) or {other for other in asked if each in found[other]}
+                self._near.setdefault(each, set()).update(near)
                 if len(here) == len(others):
                     self._compared[each] = count
         return {each: self._near.get(each, set()) for each in lists}
+
+    def _asked(self, due: Sequence[str]) -> list[str]:
+        """Return those whose answers tell of all that are due, since two lists share both ways."""
+        new = [each for each in due if each not in self._compared]
+        least = min((self._compared[each] for each in due if each in self._compared), default=None)
+        if least is None or not set(list(self._past)[least:]) <= set(new):
+            return list(due)
+        return new

@@ -60,6 +60,25 @@ def test_lists_that_would_be_read_more_often_than_for_groups_are_grouped(monkeyp
     assert near_lists(list(paths), paths)["covers"] >= SHARING["covers"]
 
 
+def test_many_short_lists_that_cover_names_are_grouped_with_a_long_one(monkeypatch, paths):
+    """Each looked up in it by itself would read it once more."""
+    monkeypatch.setattr(guard_groups, "Near", refuse)
+    few = {"long": paths["long"]}
+    for number in range(8):
+        few[f"{number}"] = paths["long"].with_name(f"{number}")
+        few[f"{number}"].write_bytes(target_list(f"subtree n{number:05}.example.com"))
+    assert near_lists(["long"], few) == {"long": few.keys()}
+
+
+def test_many_short_lists_that_cover_nothing_are_looked_up_in_a_long_one(monkeypatch, paths):
+    monkeypatch.setattr(guard_groups, "Sharing", refuse)
+    few = {"long": paths["long"]}
+    for number in range(8):
+        few[f"{number}"] = paths["long"].with_name(f"{number}")
+        few[f"{number}"].write_bytes(target_list(f"exact n{number:05}.example.com"))
+    assert near_lists(["long"], few) == {"long": few.keys()}
+
+
 def test_a_salted_list_is_compared_behind_its_salt(paths):
     text = b"\xff" * 32 + TEXTS["long"]
     name = sha256(text).hexdigest()

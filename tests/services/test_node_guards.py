@@ -335,3 +335,32 @@ async def test_an_approval_of_what_was_looked_at_before_costs_the_gate_one_round
         await until(lambda: world.gate.blocks("new.example.org"))
         assert asked[0] == "overlay"
         assert not world.work.compared
+
+
+async def test_a_new_proposal_is_compared_with_those_that_wait_and_they_not_anew(world):
+    land, asked = world.land, []
+    near_lists = world.work.near_lists
+
+    async def asking(of, *args):
+        asked.append(tuple(of))
+        return await near_lists(of, *args)
+
+    world.work.near_lists = asking
+    lists = [b"exact a.example.org\n", b"exact b.example.org\n", b"subtree example.org\n"]
+    async with world.running():
+        land.stop(await blocking(world))  # since then limits look back
+        refs = []
+        for number, names in enumerate(lists, 1):
+            world.bring(names)
+            refs.append(land.propose(names, **emergency(land)))
+            await world.publish()
+            await until(lambda number=number: len(asked) == number)
+        assert asked == [(sha256(names).hexdigest(),) for names in lists]
+        assert land.approve(refs[2]).is_effective
+        await world.publish()
+        await until(lambda: world.gate.blocks("b.example.org"))
+        # Covered by a later proposal, and not asked about again when that came.
+        assert land.approve(refs[0]).is_effective
+        await world.publish()
+        await until(lambda: omitted(world) == {refs[0].entry_index: NotEnforced.GUARD})
+        assert len(asked) == len(lists)

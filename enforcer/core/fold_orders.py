@@ -243,12 +243,13 @@ def _suspend_or_resume(
     signer = state.keys[signature.key_id].registration
     operator = signer.operator or ""
     suspensions = tuple(each for each in order.suspensions if each.operator != operator)
+    standing = order.suspension(operator, entry.recorded_at_ms)
     if isinstance(act, OrderSuspended):
         own = Suspension(
             operator=operator,
             payload_sha256=entry.envelope.payload_sha256,
             person_id=signer.person_id or "",
-            since_ms=entry.recorded_at_ms,
+            since_ms=entry.recorded_at_ms if standing is None else standing.since_ms,
             until_ms=act.until_ms,
             reason_sha256=act.reason_sha256,
         )

@@ -402,7 +402,10 @@ def test_a_longer_suspension_takes_the_place_of_the_one_that_holds():
     shorter = seal(land.suspending(ref, until_ms=end_ms), land.officer.key)
     assert land.record(shorter).is_effective
     kept_back = seal(land.resuming(ref, shorter.payload_sha256), land.officer.key)
+    since_ms = land.now_ms
+    land.now_ms += 1_000
     assert land.suspend(ref, until_ms=end_ms + 1).is_effective
+    assert land.order_record(ref).suspension("isp-1", land.now_ms).since_ms == since_ms
     assert land.order_record(ref).suspended_by(end_ms) == {"isp-1"}
     assert land.order_record(ref).suspended_by(end_ms + 1) == frozenset()
     assert land.suspend(ref).is_effective

@@ -346,7 +346,7 @@ async def test_a_new_proposal_is_compared_with_those_that_wait_and_they_not_anew
         return await near_lists(of, *args)
 
     world.work.near_lists = asking
-    lists = [b"exact a.example.org\n", b"exact b.example.org\n", b"subtree example.org\n"]
+    lists = [b"exact a.example.net\n", b"exact b.example.net\n", b"subtree example.net\n"]
     async with world.running():
         land.stop(await blocking(world))  # since then limits look back
         refs = []
@@ -358,7 +358,7 @@ async def test_a_new_proposal_is_compared_with_those_that_wait_and_they_not_anew
         assert asked == [(sha256(names).hexdigest(),) for names in lists]
         assert land.approve(refs[2]).is_effective
         await world.publish()
-        await until(lambda: world.gate.blocks("b.example.org"))
+        await until(lambda: world.gate.blocks("b.example.net"))
         # Covered by a later proposal, and not asked about again when that came.
         assert land.approve(refs[0]).is_effective
         await world.publish()

@@ -28,7 +28,7 @@ WIDE_WORDS: Final = (b"subtree ", b"net ")
 TextOf: TypeAlias = Callable[[str], AbstractContextManager[Text | memoryview]]
 
 
-class _Lines(NamedTuple):
+class Lines(NamedTuple):
     """What of a list tells how much is read to look it up in another."""
 
     size: int
@@ -55,7 +55,7 @@ def near_lists(
             yield memoryview(text)[SALT_OCTETS:] if sha256 in salted else text
 
     with bounded_memory():
-        kinds: dict[str, _Lines] = {}
+        kinds: dict[str, Lines] = {}
         if len(of) <= NEAR_LISTS_MAX:
             kinds = {sha256: _lines(text_of, sha256) for sha256 in of}
             if sum(each.size for each in kinds.values()) <= NEAR_LINES_MAX:
@@ -99,7 +99,7 @@ def _near(of: Sequence[str], others: Iterable[str], text_of: TextOf) -> dict[str
     return {sha256: frozenset(found.get(sha256, ())) for sha256 in of}
 
 
-def _paired_lines(of: Sequence[str], kinds: Mapping[str, _Lines]) -> int:
+def _paired_lines(of: Sequence[str], kinds: Mapping[str, Lines]) -> int:
     """Return how many lines would be read to look lists up in each other."""
     pairs = (
         sorted((kinds[sha256], other))
@@ -110,7 +110,7 @@ def _paired_lines(of: Sequence[str], kinds: Mapping[str, _Lines]) -> int:
     return sum(short.size + short.is_wide * long.size for short, long in pairs)
 
 
-def _paired(sha256: str, kinds: Mapping[str, _Lines], text_of: TextOf) -> frozenset[str]:
+def _paired(sha256: str, kinds: Mapping[str, Lines], text_of: TextOf) -> frozenset[str]:
     """Return which of the lists in `kinds` share a target with one of them, itself among them."""
     found = {sha256}
     with text_of(sha256) as text:
@@ -124,13 +124,18 @@ def _paired(sha256: str, kinds: Mapping[str, _Lines], text_of: TextOf) -> frozen
     return frozenset(found)
 
 
-def _lines(text_of: TextOf, sha256: str) -> _Lines:
+def _lines(text_of: TextOf, sha256: str) -> Lines:
     with text_of(sha256) as text:
-        count = at = 0
-        is_wide = False
-        for end in windows(text):
-            part = bytes(text[at:end])
-            count += part.count(b"\n")
-            is_wide = is_wide or any(word in part for word in WIDE_WORDS)
-            at = end
-        return _Lines(count, is_wide)
+        return lines_of(text)
+
+
+def lines_of(text: Text | memoryview) -> Lines:
+    """Return how many lines a list has, and of what kind."""
+    size = at = 0
+    is_wide = False
+    for end in windows(text):
+        part = bytes(text[at:end])
+        size += part.count(b"\n")
+        is_wide = is_wide or any(word in part for word in WIDE_WORDS)
+        at = end
+    return Lines(size, is_wide)

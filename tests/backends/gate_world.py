@@ -97,7 +97,7 @@ class GateUnderTest:
         """Start it and wait until it serves; it logs to `stderr`, or into `log`."""
         with open(self.log if stderr is None else stderr, "ab") as log:
             self.process = subprocess.Popen(
-                [*self._prefix, *ONE_MORE_RIGHT, sys.executable, "-c", MAIN, str(self._file)],
+                [*ONE_MORE_RIGHT, *self._prefix, sys.executable, "-c", MAIN, str(self._file)],
                 cwd=ROOT,
                 env=self.env,
                 stdout=subprocess.PIPE,

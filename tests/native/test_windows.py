@@ -95,7 +95,7 @@ READERS: list[Callable[[mmap.mmap], object]] = [
     list_tasks.digest_of,
     scanner.scan,
     scanned_by_guards,
-    guard_groups.line_count,
+    guard_groups.lines_of,
     lambda text: compile_bytes([(order_row(5), text)]),
 ]
 

@@ -159,7 +159,7 @@ async def test_a_medium_that_dies_is_away_to_whoever_looks(
 async def test_a_medium_that_hangs_is_away_and_holds_one_thread(book, tmp_path, monkeypatch):
     book.append(3)
     copy(book, tmp_path / "copy")
-    source = DirectorySource(tmp_path / "copy", poll_seconds=0.01, look_seconds_max=0.1)
+    source = DirectorySource(tmp_path / "copy", poll_seconds=0.01, look_seconds_max=0.5)
     goes_on, read, hanging = threading.Event(), durable.read_file, []
 
     def hangs(path, **bounds):

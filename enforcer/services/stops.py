@@ -138,7 +138,9 @@ class StopKeeper:
         Raises:
             UnavailableError: the disk did not take it; it is tried again with the next one.
         """
-        for file, stop in list(self._unsaved.items()):
+        # What is to be there comes first: a stop that waited no more was gone for a moment else.
+        unsaved = sorted(self._unsaved.items(), key=lambda each: each[1] is None)
+        for file, stop in unsaved:
             if stop is None:
                 self._files.remove(file)
             else:

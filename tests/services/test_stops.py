@@ -281,6 +281,35 @@ def test_a_kept_stop_of_an_order_that_is_over_is_removed_at_the_start(land, keep
 # Stops of orders to come.
 
 
+def test_a_stop_whose_order_comes_while_it_is_written_is_on_disk_at_every_moment(land):
+    """As by a kill at any moment: what was answered is in one file or the other."""
+    behind, moments = land.state.copy(), []
+    ref = land.in_force_order()
+
+    class Watched(Files):
+        def write(self, name, data):
+            super().write(name, data)
+            if name.startswith("waiting-stops/"):
+                keeper.review(land.state)  # in the loop, while this thread waits for the disk
+            moments.append(dict(self))
+
+        def remove(self, name):
+            super().remove(name)
+            moments.append(dict(self))
+
+    files = Watched()
+    keeper = StopKeeper(files)
+    assert keeper.offer(behind, stop_bytes(land, ref), now(land)) is StopOutcome.KEPT
+    keeper.save()
+    keeper.save()
+    assert keeper.obeyed.keys() == {ref.order_id}
+    assert len(moments) == 3
+    for found in moments:
+        again = StopKeeper(Files(found))
+        again.restore(land.state)
+        assert again.obeyed.keys() == {ref.order_id}
+
+
 def test_a_waiting_stop_acts_when_its_order_comes_and_is_kept_as_obeyed(land, keeper, files):
     ref, envelope = ref_of(land, land.order())
     assert offer(keeper, land, ref) is StopOutcome.KEPT

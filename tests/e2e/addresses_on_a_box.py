@@ -84,7 +84,7 @@ def test_an_order_stops_exactly_its_addresses_and_a_stop_brings_them_back(
 
 @pytest.mark.long
 def test_an_order_ends_by_itself_with_everything_else_away(router: Router):
-    ends_ms = now_ms() + 6_000
+    ends_ms = now_ms() + 12_000
     router.order_addresses("ip 192.0.2.9", expires_at_ms=ends_ms, review_due_at_ms=ends_ms)
     until_blocked(router, "192.0.2.9")
     router.kill("redis", "control", "gate")

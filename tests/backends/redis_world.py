@@ -24,7 +24,7 @@ from enforcer.errors import ConflictError, UnavailableError
 ORIGIN = "example.org/ledger"
 PRIMARY = "Feed"
 """In upper case too, as operators write it and as no URL's host is."""
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 SOON_MS = 30
 DOWN_MS = 1_500
 """How long a sentinel waits before it calls a server dead; a busy machine keeps one so long."""

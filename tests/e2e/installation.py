@@ -51,6 +51,7 @@ from enforcer.v1 import order_pb2
 from tests.e2e.dns import CLIENT_HOST, Answer, Questions, Upstream, ask
 from tests.e2e.programs import Program, peaks_mb, wait_for
 from tests.people import Land, Person, seal
+from tests.waiting import WAIT_SECONDS
 
 ORIGIN = "e2e.example.org/ledger"
 REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
@@ -384,7 +385,9 @@ class Installation:
             and status["gate"]["state"] == "HOLDS_TABLE"
         )
 
-    def wait_until(self, predicate: Callable[[], object], what: str, seconds: float = 20.0) -> Any:
+    def wait_until(
+        self, predicate: Callable[[], object], what: str, seconds: float = WAIT_SECONDS
+    ) -> Any:
         """Return what `predicate` returns once it is true; by then all of a gate's workers do."""
         found = wait_for(predicate, what, list(self.programs.values()), seconds)
         self._settle()

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from enforcer.backends.child import tied_to_parent
+from tests.waiting import WAIT_SECONDS
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
@@ -138,7 +139,7 @@ def _memory_mb(pid: int, field: str) -> float:
     return int(match[1]) * 1_024 / 1e6 if match else 0.0
 
 
-def wait_for(predicate, what: str, programs: Sequence[Program] = (), seconds: float = 20.0):
+def wait_for(predicate, what: str, programs: Sequence[Program] = (), seconds: float = WAIT_SECONDS):
     """Return what `predicate` returns once it is true; fail with the programs' last words."""
     deadline = time.monotonic() + seconds
     while True:

@@ -16,18 +16,29 @@ from enforcer.services import publication, waypoints
 from enforcer.services.publication import wanted_lists
 from tests.control import LOG_VKEY, TARGETS, Desk
 from tests.people import seal
-from tests.waiting import until
+from tests.waiting import WAIT_SECONDS, until
 
 
 @pytest.fixture
 async def desk(tmp_path):
     async with Desk(tmp_path / "ledger") as desk:
-        await desk.found()
+        await settled(desk)
         yield desk
 
 
 def holds_all(desk):
     return desk.feed.head is not None and desk.feed.head == desk.files.checkpoint_note
+
+
+def is_in_step(desk):
+    """Tell whether what comes from now on is published, and not found by comparing."""
+    return holds_all(desk) and not desk.publication.is_mending
+
+
+async def settled(desk):
+    """Found a land, and wait until the feed was compared and tidied as at each start."""
+    await desk.found()
+    await until(lambda: is_in_step(desk) and desk.publication._tidied_at is not None)
 
 
 async def test_what_is_recorded_is_published(desk):
@@ -44,7 +55,7 @@ async def test_a_list_is_in_the_feed_before_the_approval_that_needs_it(desk):
 
 async def test_a_list_that_was_not_brought_earlier_comes_before_the_approval(desk, monkeypatch):
     ref = await desk.propose()
-    await until(lambda: holds_all(desk))
+    await until(lambda: is_in_step(desk))
     calls = []
     for name in ("put_list", "publish"):
         real = getattr(desk.publication._feed, name)
@@ -87,7 +98,6 @@ async def test_a_feed_that_is_away_is_told_once_and_so_is_its_return(tmp_path):
 
 
 async def test_a_wiped_feed_is_refilled_by_the_next_entry_without_waiting_for_the_interval(desk):
-    await until(lambda: holds_all(desk))
     desk.feed.clear()
     await desk.ledger.record(seal(desk.land.order(), desk.land.proposer.key))
     await until(lambda: holds_all(desk))
@@ -104,19 +114,18 @@ async def test_a_wiped_feed_is_refilled_at_the_interval(tmp_path):
 
 async def test_a_stop_goes_to_the_nodes_at_once_while_the_feed_is_being_mended(tmp_path):
     async with Desk(tmp_path / "ledger") as desk:
-        await desk.found()
+        await settled(desk)
         ref = await desk.propose()
-        await until(lambda: holds_all(desk))
         desk.publication.is_mending = True
         envelope = desk.stop_of(ref)
         await desk.stopping.stop(envelope)
         assert desk.feed.stops == [format_envelope(envelope)]
 
 
-async def test_what_was_answered_is_published_before_the_end(tmp_path):
+async def test_what_was_answered_is_published_before_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(publication, "LAST_SECONDS_MAX", WAIT_SECONDS)
     async with Desk(tmp_path / "ledger") as desk:
-        await desk.found()
-        await until(lambda: holds_all(desk))
+        await settled(desk)
         await asyncio.gather(
             *(desk.ledger.record(seal(desk.land.order(), desk.land.proposer.key)) for _ in range(5))
         )
@@ -185,7 +194,7 @@ async def test_a_delta_that_got_lost_is_filled_in_and_once_more_made_if_it_is_no
     tmp_path,
 ):
     async with Desk(tmp_path / "ledger", interval_seconds=0.02) as desk:
-        await desk.found()
+        await settled(desk)
         first = await desk.propose(OLD)
         await desk.approve(first)
         await desk.approve(await next_version(desk, first))
@@ -219,7 +228,7 @@ async def test_checkpoints_of_older_sizes_are_shown_and_signed_anew_with_another
 
 async def test_what_differs_in_too_much_is_looked_at_once(tmp_path):
     async with Desk(tmp_path / "ledger", interval_seconds=0.01) as desk:
-        await desk.found()
+        await settled(desk)
         first = await desk.propose(OLD)
         await desk.approve(first)
         await desk.approve(await next_version(desk, first, b"".join(LONG[100:])))
@@ -268,7 +277,6 @@ async def test_lists_of_orders_that_ended_more_than_a_day_ago_leave_the_feed(des
 
 
 async def test_a_list_whose_order_is_about_to_be_recorded_is_not_tidied_away(desk, tidying):
-    await until(lambda: holds_all(desk))
     await desk.bring(OLD)
     await desk.publication.bring_list(digest(OLD))
     await desk.publication._tidy()

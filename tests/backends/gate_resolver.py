@@ -8,6 +8,7 @@ from contextlib import suppress
 from dnslib import EDNS0, QTYPE, RR, A, DNSRecord
 
 from tests.backends.gate_client import framed, reset, without_head
+from tests.ports import HeldPort
 from tests.waiting import WAIT_SECONDS
 
 PROBE = b"\0\0\2\0\1"  # the root's NS, class IN
@@ -25,27 +26,18 @@ class Resolver:
         self.heads: list[bytes] = []
         """The PROXY headers before them, and before those in `seen_tcp`."""
         self.is_alive = True
-        self.place = ("127.0.0.1", 0)
+        self._port = HeldPort()
+        self.place = self._port.place
         self.live()
 
     def live(self) -> None:
-        """Listen, at the port that it had before, if any."""
-        while True:
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self._socket.bind(self.place)
-            self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                self._listener.bind(self._socket.getsockname())
-            except OSError:  # another's, over TCP
-                self._socket.close()
-                self._listener.close()
-                if self.place[1]:
-                    raise
-                continue
-            break
+        """Listen, at the port that it has dead or alive."""
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        for each in (self._socket, self._listener):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind(self.place)
         self._listener.listen(128)
-        self.place = self._socket.getsockname()
         self._streams: list[socket.socket] = []
         self._threads = [threading.Thread(target=each) for each in (self._run, self._accept)]
         for thread in self._threads:
@@ -84,6 +76,11 @@ class Resolver:
             for reply in self.respond(query):
                 self._socket.sendto(reply, client)
 
+    def answer_last(self) -> None:
+        """Answer the datagram that was seen last, as it would have been answered honestly."""
+        for reply in self.honest(self.seen[-1]):
+            self._socket.sendto(reply, self.sources[-1])
+
     def _accept(self) -> None:
         while True:
             stream, _ = self._listener.accept()
@@ -109,7 +106,7 @@ class Resolver:
     _is_listening = True
 
     def die(self) -> None:
-        """Hang up and listen no more, until `live`."""
+        """Hang up and refuse whoever comes, until `live`."""
         self._is_listening = False
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
             other.sendto(b"end", self.place)
@@ -137,3 +134,4 @@ class Resolver:
     def close(self) -> None:
         if self._socket.fileno() >= 0:
             self.die()
+        self._port.close()

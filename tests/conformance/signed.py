@@ -31,7 +31,7 @@ import dns.zone
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conformance.client import WAIT_SECONDS
-from tests.conformance.upstream import bound_pair
+from tests.ports import HeldPort
 
 DAY: Final = 86_400  # seconds
 ALGORITHM: Final = dns.dnssecalgs.Algorithm.ECDSAP256SHA256
@@ -132,10 +132,8 @@ class Unbound:
     EXECUTABLE: Final = shutil.which("unbound", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 
     def __init__(self, folder: Path, anchor: str, *clauses: str, server: str = "") -> None:
-        udp, tcp = bound_pair()
-        self.place: tuple[str, int] = udp.getsockname()
-        udp.close()
-        tcp.close()
+        self._port = HeldPort()
+        self.place = self._port.place
         folder.mkdir(parents=True, exist_ok=True)
         self._config = folder / "unbound.conf"
         self._log = folder / "unbound.log"
@@ -194,6 +192,7 @@ remote-control:
         finally:
             self._process.kill()
             self._process.wait()
+            self._port.close()
 
     def log(self) -> str:
         return self._log.read_text()

@@ -15,6 +15,7 @@ from enforcer.backends.gate_stats import GateStats, map_counts
 from enforcer.errors import InputError, IntegrityError
 from tests.backends.gate_client import query
 from tests.backends.gate_tables import compiled, order
+from tests.ports import HeldPort
 from tests.tables import compile_bytes, compile_overlay_bytes
 from tests.waiting import WAIT_SECONDS, eventually
 
@@ -183,12 +184,11 @@ def test_overlays_lie_over_the_base_in_use_and_over_no_other(sockets, gate_on):
 
 def test_an_upstream_that_refuses_a_whole_batch_costs_no_query(stats):
     """The kernel tells of a refusal at the next packet, in the middle of what is being sent."""
-    served, client, dead, refusing, living = udp(), udp(), udp(), udp(), udp()
+    served, client, refusing, living = udp(), udp(), udp(), udp()
     client.connect(served.getsockname())
-    with served, client, refusing, living:
-        refusing.connect(dead.getsockname())
+    with served, client, HeldPort() as nobody, refusing, living:
+        refusing.connect(nobody.place)
         living.connect(living.getsockname())  # what it is asked comes back, as a query: dropped
-        dead.close()
         gate = Gate(
             [served.fileno()],
             [],

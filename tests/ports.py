@@ -1,0 +1,40 @@
+"""Ports of the loopback address that stay a test's own while nobody listens at them."""
+
+from __future__ import annotations
+
+import socket
+from typing import Self
+
+
+class HeldPort:
+    """A port, for UDP and TCP: nobody else is given it, and what comes there is refused.
+
+    Whoever sets SO_REUSEADDR can be bound there beside this, and gets everything.
+    """
+
+    def __init__(self) -> None:
+        while True:
+            self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self._udp.bind(("127.0.0.1", 0))
+            self.place: tuple[str, int] = self._udp.getsockname()
+            try:
+                self._tcp.bind(self.place)
+            except OSError:  # another's, over TCP
+                self.close()
+                continue
+            break
+        self._udp.connect(self.place)  # takes what it sends itself, and nothing else
+        for each in (self._udp, self._tcp):  # not before: it must have been drawn alone
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have it."""
+        self._udp.close()
+        self._tcp.close()

@@ -25,12 +25,17 @@ from tests.waiting import WAIT_SECONDS, eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
+NEVER_MS = 600_000
+"""A time that no test waits out: what waits so long does so until the test lets it go."""
+
 MAIN = """
 import json, sys
 from pathlib import Path
+from enforcer.backends import gate_golden
 from enforcer.backends.gate_process import check, run
 from enforcer.backends.gate_settings import GateSettings
 settings = json.loads(Path(sys.argv[1]).read_text())
+gate_golden.WAIT_SECONDS = settings.pop("golden_wait_seconds", gate_golden.WAIT_SECONDS)
 for key in ("state_dir", "control_socket"):
     settings[key] = Path(settings[key])
 for key in ("listen", "upstreams"):
@@ -62,7 +67,11 @@ exec "$@"
 
 
 class GateUnderTest:
-    """The process, and its node's side of the control socket."""
+    """The process, and its node's side of the control socket.
+
+    It gives up no query and no resolver that is slow, unless a test says when: a busy machine may
+    halt for longer than a gate of its own would wait.
+    """
 
     def __init__(
         self,
@@ -82,6 +91,8 @@ class GateUnderTest:
             "upstreams": [resolver],
             "state_dir": str(folder / "state"),
             "control_socket": str(folder / "gate.sock"),
+            "upstream_timeout_ms": NEVER_MS,
+            "upstream_try_ms": NEVER_MS,
             "user": "nobody" if os.getuid() == 0 else None,
             **settings,
         }
@@ -106,6 +117,12 @@ class GateUnderTest:
             )
         self.wait_until_ready()
         return self
+
+    def stop(self, pid: int) -> None:
+        """Have one of its processes halt, and return when none of its threads runs any more."""
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: all(") T " in (each / "stat").read_text() for each in threads))
 
     def change(self, settings: dict[str, object]) -> None:
         """Change what its next start, or the next upgrade, finds in its file."""

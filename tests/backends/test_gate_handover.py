@@ -94,7 +94,7 @@ class SteadyStream(Steady):
 @pytest.fixture
 def gate(folder, resolver, start_gate, tmp_path):
     """A gate with two workers whose user can run the program again."""
-    gate = start_gate(workers=2, upstream_timeout_ms=600_000, prefix=reaching_python())
+    gate = start_gate(workers=2, prefix=reaching_python())
     gate.load(compiled(tmp_path / "t", order()))
     return gate
 
@@ -160,7 +160,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_queries_wait(gate):
     for _ in range(3):
         victim = gate.workers()[0]
         asking = [gate.asking() for _ in range(16)]  # some of them are the victim's
-        os.kill(victim, signal.SIGSTOP)
+        gate.stop(victim)
         for each in asking:
             each.send(query())
         os.kill(victim, signal.SIGKILL)

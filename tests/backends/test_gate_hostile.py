@@ -87,17 +87,14 @@ def send_as_queries(gate: GateUnderTest, resolver: Resolver, packets: list[bytes
             answers += 1
             assert reply[2] & 0x80
     counters = eventually(lambda: settled(gate))
-    asking.socket.settimeout(0.0)
-    while True:
-        try:
-            asking.receive()
-        except BlockingIOError:
-            break
-        answers += 1
     assert counters["received"] == 2 * len(packets)
     dropped = counters["dropped_runt"] + counters["dropped_response"]
     canaries = len(packets)
-    assert answers + dropped + counters["upstream_wrong_question"] == len(packets)
+    for _ in range(len(packets) - dropped - answers):
+        assert asking.receive()[2] & 0x80
+    asking.ask(query())
+    assert asking.is_silent()
+    assert counters["upstream_wrong_question"] == 0
     assert counters["passed"] >= canaries
     assert counters["replies_unsent"] == counters["undecided"] == 0
 
@@ -217,5 +214,5 @@ def test_a_query_from_port_zero_harms_nobody(gate):
             header = struct.pack("!4H", 0, gate.place[1], 8 + len(wire), 0)
             raw.sendto(header + wire, ("127.0.0.1", 0))
             assert DNSRecord.parse(asking.ask(wire)).header.rcode == 3
-    counters = gate.counters()
-    assert (counters["blocked_nxdomain"], counters["replies_unsent"]) == (6, 3)
+    eventually(lambda: gate.counters()["replies_unsent"] == 3)
+    assert gate.counters()["blocked_nxdomain"] == 6

@@ -18,7 +18,7 @@ def rcode(reply):
 
 @pytest.fixture
 def gate(start_gate, tmp_path):
-    gate = start_gate(upstream_timeout_ms=600_000)
+    gate = start_gate()
     gate.load(compiled(tmp_path / "t", order()))
     return gate
 

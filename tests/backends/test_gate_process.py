@@ -123,7 +123,7 @@ class TestProcess:
         assert gate.end() == 0
 
     def test_draining_is_bounded(self, start_gate, resolver):
-        gate = start_gate(upstream_timeout_ms=600_000)
+        gate = start_gate()
         asking, asked = gate.asking(), threading.Event()
         resolver.respond = lambda _: asked.set() or []
         asking.send(query("free.example"))
@@ -197,19 +197,23 @@ class TestProcess:
         asking.ask(query()[:-1])
         asking.send(b"")
         eventually(lambda: gate.counters()["dropped_runt"] == 1)
+        assert gate.asking().ask(query())  # what it had read before is wiped by now
         assert address not in memory(gate)
 
     def test_neither_clients_nor_names_are_in_the_log_or_the_report(self, gate, asking, tmp_path):
         gate.load(compiled(tmp_path / "t", order()))
-        for name in ("secret.blocked.example", "secret.free.example"):
-            asking.ask(query(name))
-        asking.ask(query("secret.example")[:-1])
-        port = str(asking.socket.getsockname()[1])
+        clients = [asking, gate.asking(), gate.asking()]
+        for each in clients:
+            for name in ("secret.blocked.example", "secret.free.example"):
+                each.ask(query(name))
+            each.ask(query("secret.example")[:-1])
+        ports = [str(each.socket.getsockname()[1]) for each in clients]
         status = str(gate.say(b'{"op":"status"}'))
         gate.end()
         for text in (gate.log.read_text(), status):
             assert "secret" not in text
-            assert port not in text
+            # One may be there by chance, as part of a time, a checksum or a process's id.
+            assert not all(port in text for port in ports)
 
 
 def check(gate, name):

@@ -101,8 +101,8 @@ class TestBypass:
         eventually(lambda: journal(bypassed)[-1]["event"] == "bypass_ended")
 
     def test_it_ends_though_the_gate_was_away(self, bypassed):
-        bypassed.set_mode("bypass", seconds=1)
-        until_ms = bypassed.status().override.until_ms
+        report = bypassed.set_mode("bypass", seconds=1)["report"]
+        until_ms = report["override"]["until_ms"]
         bypassed.end()
         eventually(lambda: now_ms() > until_ms)
         bypassed.start()
@@ -151,6 +151,15 @@ class TestGolden:
         gate.load(compiled(tmp_path / "t", order()))
         return gate
 
+    @pytest.fixture
+    def patient(self, start_gate, tmp_path):
+        """A gate that answers a load only when it has heard all that its own queries say."""
+        gate = start_gate(
+            golden_names=["www.golden.example", "safe.example"], golden_wait_seconds=WAIT_SECONDS
+        )
+        gate.load(compiled(tmp_path / "t", order()))
+        return gate
+
     def refused(self, gate, name="www.golden.example"):
         assert gate.status().ledger_size == 100
         assert gate.status().counters["tables_refused_golden"] == 1
@@ -171,16 +180,19 @@ class TestGolden:
             gate.load(compiled(tmp_path / "u", order(), bad, ledger_size=101))
         self.refused(gate)
 
-    def test_one_that_blocks_what_the_name_leads_to_is_given_back(self, gate, resolver, tmp_path):
+    def test_one_that_blocks_what_the_name_leads_to_is_given_back(
+        self, patient, resolver, tmp_path
+    ):
         resolver.respond = leading_to("cdn.example")
         bad = compiled(tmp_path / "u", order(), order(9, b"exact cdn.example\n"), ledger_size=101)
         with pytest.raises(RefusedError, match="XX-2026-000009 blocks") as caught:
-            gate.load(bad)
+            patient.load(bad)
         assert caught.value.data["order_index"] == 9
-        self.refused(gate)
+        self.refused(patient)
+        eventually(lambda: patient.counters()["in_flight"] == 0)
         seen = len(resolver.seen)
         with pytest.raises(RefusedError):  # remembered: no query is judged by it again
-            gate.load(bad)
+            patient.load(bad)
         assert len(resolver.seen) == seen
 
     def test_an_answer_that_comes_late_counts_all_the_same(self, gate, resolver, tmp_path):
@@ -209,7 +221,11 @@ class TestGolden:
         assert gate.load(compiled(tmp_path / "u", order(), ledger_size=101)).ledger_size == 101
 
     def test_the_gate_may_ask_itself_whoever_else_may(self, start_gate, resolver, tmp_path):
-        gate = start_gate(golden_names=["www.golden.example"], allow=["192.0.2.0/24"])
+        gate = start_gate(
+            golden_names=["www.golden.example"],
+            golden_wait_seconds=WAIT_SECONDS,
+            allow=["192.0.2.0/24"],
+        )
         gate.load(compiled(tmp_path / "t", order()))
         resolver.respond = leading_to("cdn.example")
         bad = order(9, b"exact cdn.example\n")
@@ -220,7 +236,10 @@ class TestGolden:
 def test_a_gate_behind_a_proxy_on_its_own_host_is_asked_as_by_that(start_gate, resolver, tmp_path):
     """Who comes from there without a PROXY header is refused; the gate's own queries have one."""
     gate = start_gate(
-        golden_names=["www.golden.example"], proxy_from=["127.0.0.0/8"], listen=[("0.0.0.0", 0)]
+        golden_names=["www.golden.example"],
+        golden_wait_seconds=WAIT_SECONDS,
+        proxy_from=["127.0.0.0/8"],
+        listen=[("0.0.0.0", 0)],
     )
     gate.load(compiled(tmp_path / "t", order()))
     resolver.respond = leading_to("cdn.example")

@@ -58,6 +58,7 @@ class TestTables:
 
         thread = threading.Thread(target=watched)
         thread.start()
+        eventually(lambda: answered or failures)
         for path in paths[1:]:
             gate.load(path)
         is_over.set()

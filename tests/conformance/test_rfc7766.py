@@ -9,7 +9,14 @@ import dns.flags
 import dns.rcode
 import pytest
 
-from tests.conformance.client import Stream, answers, framed, question, read_reply
+from tests.conformance.client import (
+    WAIT_SECONDS,
+    Stream,
+    answers,
+    framed,
+    question,
+    read_reply,
+)
 from tests.conformance.upstream import reply
 
 
@@ -86,15 +93,14 @@ class TestConnections:
         assert answers(client.ask("leave2.plain.example", tcp=True))
 
     def test_an_idle_connection_is_closed_after_its_time(self, start_world):
-        world = start_world(tcp_idle_ms=300)
+        world = start_world(tcp_idle_ms=1_000)
         with Stream(world.gate.place) as stream:
             assert answers(stream.ask(question("idle.plain.example"))[0])
-            with pytest.raises(EOFError):
-                stream.receive()
-        with Stream(world.gate.place) as slow:  # half a message is no sign of life
-            slow.socket.sendall(b"\0\x20half")
-            with pytest.raises(EOFError):
-                slow.receive()
+            with Stream(world.gate.place) as slow:  # half a message is no sign of life
+                slow.socket.sendall(b"\0\x20half")
+                for idle in (stream, slow):
+                    with pytest.raises(EOFError):
+                        idle.receive()
         assert answers(world.client.ask("idle.plain.example", tcp=True))
 
     def test_connections_are_bounded_and_the_rest_goes_on(self, start_world):
@@ -117,7 +123,7 @@ class TestOrder:
         may_go_on = threading.Event()
 
         def slow(query, is_tcp):
-            may_go_on.wait(10)
+            may_go_on.wait(WAIT_SECONDS)
             yield reply(query, "slow.plain.example. 60 A 192.0.2.1")
 
         upstream.script("slow.plain.example", slow)
@@ -167,10 +173,9 @@ class TestFraming:
         wire += b"\0" + struct.pack("!HHIH", 41, 1_232, 0, rdata)
         wire += struct.pack("!HH", 65_001, rdata - 4) + bytes(rdata - 4)
         assert len(wire) == 65_535
-        with Stream(world.gate.place) as stream:
+        with Stream(world.gate.place) as stream, suppress(EOFError, ConnectionError):
             stream.send(bytes(wire))
-            with suppress(EOFError, ConnectionResetError):
-                assert stream.receive()[:2] == wire[:2]
+            assert stream.receive()[:2] == wire[:2]
         assert answers(world.client.ask("www.plain.example", tcp=True))
 
 

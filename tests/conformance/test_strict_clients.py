@@ -222,9 +222,9 @@ class TestUnboundBehindTheGate:
             client = Client(unbound.place)
             ends_ms = now_ms() + 2_500
             load(chain, order(2, TARGETS, until_ms=ends_ms))
-            ttls = [client.ask(name).authority[0].ttl for name in names]
+            replies = [client.ask(name) for name in names]
             if now_ms() < ends_ms - 500:  # else this machine has slept
-                assert all(ttl <= 3 for ttl in ttls)
+                assert all(each.authority[0].ttl <= 3 for each in replies)
             eventually(lambda: all(client.ask(name).answer for name in names))
         load(chain, order(1, TARGETS))
 

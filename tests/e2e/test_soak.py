@@ -292,9 +292,15 @@ async def rain(tmp_path: Path, seconds: float) -> None:
         servers.append(await asyncio.start_server(serve_stream, sock=tcp))
     places = [("127.0.0.1", link.port) for link in links]
     with gate_folder(tmp_path) as folder:
-        gate = await asyncio.to_thread(
-            GateUnderTest(folder, places[0], upstreams=places, cache_bytes_max=1 << 20).start
+        gate = GateUnderTest(
+            folder,
+            places[0],
+            upstreams=places,
+            upstream_timeout_ms=2_000,
+            upstream_try_ms=600,
+            cache_bytes_max=1 << 20,
         )
+        await asyncio.to_thread(gate.start)
         try:
             table = compiled(folder / "table", order(1, NAMES), ledger_size=100)
             await asyncio.to_thread(gate.load, table)

@@ -10,6 +10,7 @@ from tests.backends.gate_resolver import Resolver
 from tests.waiting import WAIT_SECONDS
 
 ROOT_PROBE = b"\0\0\2\0\1"
+NEVER_MS = 600_000
 
 
 def bound(kind):
@@ -45,6 +46,7 @@ class Upstream:
 
     def __init__(self, opened, sockets):
         self._opened = opened
+        self.probes_answered = 0
         self.udp, self.tcp = map(opened.enter_context, both_at_one_port())
         self.tcp.listen(256)
         self.each_of_ours = [opened.enter_context(bound(socket.SOCK_DGRAM)) for _ in range(sockets)]
@@ -58,7 +60,17 @@ class Upstream:
             wire, place = self.udp.recvfrom(2_048)
             if wire[12:17] != ROOT_PROBE:
                 return wire, place
-            self.udp.sendto(honest(wire), place)
+            self._answer_probe(wire, place)
+
+    def answer_probe(self):
+        """Answer the next datagram, which is a probe."""
+        wire, place = self.udp.recvfrom(2_048)
+        assert wire[12:17] == ROOT_PROBE
+        self._answer_probe(wire, place)
+
+    def _answer_probe(self, wire, place):
+        self.probes_answered += 1
+        self.udp.sendto(honest(wire), place)
 
     def stream(self):
         """Return the next stream that the gate opens."""
@@ -104,7 +116,7 @@ class Carried:
 
 
 class World:
-    """A gate with its threads, counted."""
+    """A gate with its threads, counted; it gives up nothing unless a test says when."""
 
     def __init__(self, opened, upstreams=1, sockets=1, **options):
         self.upstreams = [Upstream(opened, sockets) for _ in range(upstreams)]
@@ -117,7 +129,7 @@ class World:
             [self.served.fileno()],
             [self.listening.fileno()],
             [[ours.fileno() for ours in each.each_of_ours] for each in self.upstreams],
-            GateOptions(**{"drain_ms": 0} | options),
+            GateOptions(**{"drain_ms": 0, "timeout_ms": NEVER_MS, "try_ms": NEVER_MS} | options),
             map_counts(self.stats.fd),
             self.stats.region_of(0),
         )

@@ -49,10 +49,11 @@ def test_a_query_that_makes_an_upstream_refuse_edns_takes_it_from_no_other(opene
 
 
 def test_an_upstream_that_nothing_can_be_sent_to_gives_way_to_the_next(opened):
-    world = World(opened, upstreams=2, try_ms=50, timeout_ms=5_000).start()
+    world = World(opened, upstreams=2)
     first, second = world.upstreams
     client = world.client()
     first.ours.shutdown(socket.SHUT_WR)  # the kernel refuses whatever is sent: EPIPE
+    world.start()
     eventually(lambda: world.gate.state().upstreams_down == (0,))
     client.send(query("free.example"))
     wire, place = second.query()
@@ -63,7 +64,7 @@ def test_an_upstream_that_nothing_can_be_sent_to_gives_way_to_the_next(opened):
 @pytest.mark.parametrize("is_draining", [False, True])
 def test_a_probe_that_is_waited_for_costs_nothing(opened, is_draining):
     """A second in which nothing happens takes next to none of the processor's time."""
-    world = World(opened, try_ms=60_000, timeout_ms=60_000, drain_ms=2_000 * is_draining).start()
+    world = World(opened, drain_ms=2_000 * is_draining).start()
     upstream = world.upstreams[0]
     world.client().send(query("free.example"))
     seen = {upstream.udp.recv(2_048)[12:17] for _ in range(2)}

@@ -57,7 +57,7 @@ def has_nothing(made):
 @pytest.fixture
 def deprived(opened):
     """A world whose loops find no randomness, and the errors that they ended with."""
-    world, errors = World(opened, timeout_ms=600_000), []
+    world, errors = World(opened), []
 
     def without(loop):
         def run():

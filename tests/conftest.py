@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from enforcer.backends import pkcs8
 from enforcer.backends.redis_server import RedisServer, find_redis_server
@@ -14,6 +15,12 @@ from enforcer.errors import UnavailableError
 SIDE_BY_SIDE = "::test_killed_a_thousand_times"
 """Tests of which each has an installation of its own, for many minutes."""
 ROOT = Path(__file__).resolve().parent.parent
+
+# The same examples each time, however slow the machine; --hypothesis-profile=default looks further.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
 
 
 @pytest.hookimpl(optionalhook=True)

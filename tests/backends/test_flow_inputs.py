@@ -12,6 +12,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.layers.l2 import CookedLinux, Dot1Q, Ether
 from scapy.utils import wrpcap, wrpcapng
 
+from enforcer.app.demo_stage import free_port
 from enforcer.backends.flow_capture import Capture
 from enforcer.backends.flow_dns import read_message
 from enforcer.backends.flow_exports import Exports, new_index
@@ -264,10 +265,7 @@ def test_a_file_of_exports_is_read_in_pieces(tmp_path, monkeypatch):
 
 
 def test_datagrams_are_received_until_there_are_enough():
-    exports, ready = Exports(), threading.Event()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    exports, ready, port = Exports(), threading.Event(), free_port()
 
     def send():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:

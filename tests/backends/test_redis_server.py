@@ -5,13 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import redis
 
+from enforcer.app.demo_stage import free_port
 from enforcer.backends.redis_server import RedisServer, find_redis_server
 from enforcer.errors import InputError, UnavailableError
+from tests.waiting import eventually
 
 PARENT = """
 import signal, sys
@@ -21,12 +22,6 @@ RedisServer(Path(sys.argv[1]), unixsocket=Path(sys.argv[1], "s")).start()
 print("up", flush=True)
 signal.pause()
 """
-
-
-def a_free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def pretend_server(folder, version):
@@ -57,7 +52,7 @@ def test_a_started_server_answers_and_a_stopped_one_does_not(redis_server):
 
 
 def test_a_port_serves_loopback(start_redis):
-    server = start_redis(port=a_free_port())
+    server = start_redis(port=free_port())
     assert server.url.startswith("redis://127.0.0.1:")
     assert pinged(server.url)
 
@@ -97,15 +92,12 @@ def test_it_ends_with_a_killed_parent(tmp_path, redis_executable):
         assert parent.stdout.readline() == b"up\n"
         assert pinged(f"unix://{tmp_path}/s")
         os.kill(parent.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and answers(f"unix://{tmp_path}/s"):
-        time.sleep(0.02)
-    assert not answers(f"unix://{tmp_path}/s")
+    eventually(lambda: not answers(f"unix://{tmp_path}/s"))
 
 
 @pytest.mark.parametrize("kind", ["port", "unixsocket"])
 def test_another_servers_address_is_left_to_it(start_redis, tmp_path, redis_executable, kind):
-    other = start_redis(port=a_free_port() if kind == "port" else None)
+    other = start_redis(port=free_port() if kind == "port" else None)
     address = {"port": int(other.url.rpartition(":")[2])} if kind == "port" else {}
     address = address or {"unixsocket": other.directory / "redis.sock"}
     with pytest.raises(UnavailableError, match="another server answers"):

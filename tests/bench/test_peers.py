@@ -12,6 +12,8 @@ from bench.peers.asking import address_of, ask
 from bench.peers.cdb import hash_of, write_cdb
 from bench.peers.dnsperf import read
 from bench.peers.floor import Upstream
+from enforcer.app.demo_stage import free_port
+from tests.waiting import WAIT_SECONDS
 
 SAID = """\
 DNS Performance Testing Tool
@@ -29,12 +31,6 @@ Statistics:
 """
 
 
-def free_port():
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 def test_the_upstream_gives_each_name_an_address_of_its_own(tmp_path):
     port = free_port()
@@ -42,10 +38,10 @@ def test_the_upstream_gives_each_name_an_address_of_its_own(tmp_path):
     try:
         upstream.wait_until_ready()
         for name in ("www.example.org", "example.org", "Passed-000001.example"):
-            [record] = ask(name, port).rr
+            [record] = ask(name, port, WAIT_SECONDS).rr
             assert (record.rtype, str(record.rdata)) == (QTYPE.A, address_of(name))
         with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
-            client.settimeout(5)
+            client.settimeout(WAIT_SECONDS)
             client.sendto(DNSRecord.question("example.org", "AAAA").pack(), ("127.0.0.1", port))
             answer = DNSRecord.parse(client.recv(512))
         assert (answer.rr, [each.rtype for each in answer.auth]) == ([], [QTYPE.SOA])

@@ -5,9 +5,10 @@ import re
 import socket
 import subprocess
 import time
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from enforcer.app.demo_stage import free_port
 from enforcer.app.redis_files import NODE, PUBLISHER, write_redis
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.keys import PrivateKey, verify
@@ -45,11 +46,11 @@ async def eventually(holds):
 
 
 def free_ports(count):
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in taken:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in taken]
+    """Return ports that nobody has, of those that the kernel gives to nobody who asks for any."""
+    ports = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 def wait_until_open(port):
@@ -174,6 +175,14 @@ class Installed:
         return int(
             self.cli(self.sentinel_ports[0], "sentinel", "get-master-addr-by-name", PRIMARY)[1]
         )
+
+    def knows_as_primary(self, port):
+        """Return what tells whether the first sentinel knows it, which others may know before."""
+
+        async def knows():
+            return self.primary_port() == port
+
+        return knows
 
     def is_watched(self):
         """Tell whether every sentinel knows the others, and the replicas, which are up."""

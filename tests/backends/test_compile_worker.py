@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -27,8 +25,9 @@ from enforcer.core.target import TargetKind
 from enforcer.core.verdict import Cause
 from enforcer.errors import InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, SealedTable
+from tests.descriptors import open_files, place_of
 from tests.tables import SECRET, order_row, target_list
-from tests.waiting import until
+from tests.waiting import WAIT_SECONDS, eventually, until
 
 LIST = target_list("exact www.example.com", "subtree example.org")
 CORE = target_list("subtree safe.example.org")
@@ -55,11 +54,6 @@ def job(tmp_path: Path) -> CompileJob:
 
 def octets_of(table: SealedTable) -> bytes:
     return os.pread(table.fileno(), os.fstat(table.fileno()).st_size, 0)
-
-
-def open_count() -> int:
-    gc.collect()  # what other tests left behind may go at any moment
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def worker_pid(worker: ListWorker) -> int:
@@ -127,12 +121,13 @@ async def test_every_job_that_waited_for_a_killed_worker_is_told(job: CompileJob
 
 async def test_a_worker_that_has_nothing_to_do_ends_and_comes_back(job: CompileJob):
     async with ListWorker(idle_seconds=0.05) as worker:
-        await asyncio.gather(worker.compile(job), worker.compile(job))
-        pid = worker_pid(worker)
+        *_, pid = await asyncio.gather(
+            worker.compile(job), worker.compile(job), worker._run(os.getpid)
+        )
         await until(lambda: not Path(f"/proc/{pid}").exists())
         assert worker._process is None
-        await worker.compile(job)
-        assert worker_pid(worker) != pid
+        _, another = await asyncio.gather(worker.compile(job), worker._run(os.getpid))
+        assert another != pid
 
 
 async def test_a_worker_that_is_needed_again_stays(job: CompileJob):
@@ -157,7 +152,7 @@ async def test_an_overlay_does_not_wait_for_threads_that_wait_for_a_disk(job: Co
     disk = threading.Event()
     waiting = [asyncio.ensure_future(asyncio.to_thread(disk.wait)) for _ in range(64)]
     try:
-        async with ListWorker() as worker, asyncio.timeout(10):
+        async with ListWorker() as worker, asyncio.timeout(WAIT_SECONDS):
             _, stats = await worker.compile_overlay(replace(job, base_sha256="ab" * 32, orders=()))
             assert stats.name_count == 1
     finally:
@@ -189,14 +184,15 @@ def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path):
         worker = Path("/proc") / str(int(parent.stdout.readline()))
         assert worker.is_dir()
         parent.kill()
-    for _ in range(200):
-        try:
-            if "\nState:\tZ" in (worker / "status").read_text():
-                return
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        time.sleep(0.05)
-    pytest.fail("the worker outlives its parent")
+    eventually(lambda: has_ended(worker))
+
+
+def has_ended(process: Path) -> bool:
+    """Tell whether a process is gone, though nobody may have waited for it."""
+    try:
+        return "\nState:\tZ" in (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.mark.parametrize("name", ["list", "core"])
@@ -237,14 +233,15 @@ async def test_a_table_is_sealed_and_a_refused_one_leaves_no_descriptor(job: Com
     async with ListWorker() as worker:
         sealed, _ = await worker.compile(job)
         assert is_sealed(sealed.fileno())
-        before = open_count()
+        before = open_files()
         for _ in range(3):
             with pytest.raises(InputError):
                 await worker.compile(replace(job, register_url="no URL"))
-        assert open_count() == before
+        assert not open_files() - before
+        held = place_of(sealed.fileno())
         sealed.close()
         sealed.close()
-        assert open_count() == before - 1
+        assert held in before - open_files()
         with pytest.raises(ValueError, match="given back"):
             sealed.fileno()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from dataclasses import replace
 from hashlib import sha256
@@ -23,6 +22,7 @@ from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.verdict import Cause
 from enforcer.errors import EnforcerError, InputError, IntegrityError, UnavailableError
 from enforcer.ports import CompileJob, GuardJob
+from tests.descriptors import open_files
 from tests.tables import SECRET, order_row, target_list
 
 MARKER = "marker.example.org"
@@ -61,11 +61,6 @@ def job(sealed: Sealed, path: Path) -> CompileJob:
         protected_names=None,
         salted=frozenset([sealed.sha256]),
     )
-
-
-def open_count() -> int:
-    gc.collect()  # what other tests left behind may go at any moment
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def decides(table: bytes) -> Cause:
@@ -206,11 +201,11 @@ async def test_errors_cross_from_the_worker_whole_and_leave_nothing_open(sealed)
     async with ListWorker() as worker:
         opened, _ = await worker.open_list(sealed.path, sealed.secret, sealed.sha256)
         opened.close()
-        before = open_count()
+        before = open_files()
         for _ in range(3):
             with pytest.raises(IntegrityError, match="hashes to"):
                 await worker.open_list(sealed.path, sealed.secret, "0" * 64)
-        assert open_count() == before
+        assert not open_files() - before
 
 
 async def test_a_list_that_takes_too_long_ends_the_worker_and_no_other_job(

@@ -24,6 +24,7 @@ from enforcer.backends.tile_writer import received
 from enforcer.errors import InputError, NotFoundError, UnavailableError
 from tests.backends.feed_world import SOON_MS, Book, read_all
 from tests.ledgers import TARGETS, Archive
+from tests.waiting import WAIT_SECONDS
 
 
 @pytest.fixture
@@ -136,6 +137,13 @@ async def test_a_copy_gives_what_a_list_differs_in(book, source, tmp_path):
         [chunk async for chunk in source.delta_chunks(new, "../checkpoint")]
 
 
+async def until_it_hangs(source, hangs):
+    """Look until a look does; one that is given up before the thread came to it never does."""
+    while not hangs():
+        with pytest.raises(UnavailableError, match="has not answered"):
+            await source.head()
+
+
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES])
 async def test_a_medium_that_dies_is_away_to_whoever_looks(
     book, source, tmp_path, monkeypatch, code
@@ -159,7 +167,7 @@ async def test_a_medium_that_dies_is_away_to_whoever_looks(
 async def test_a_medium_that_hangs_is_away_and_holds_one_thread(book, tmp_path, monkeypatch):
     book.append(3)
     copy(book, tmp_path / "copy")
-    source = DirectorySource(tmp_path / "copy", poll_seconds=0.01, look_seconds_max=0.5)
+    source = DirectorySource(tmp_path / "copy", poll_seconds=0.01, look_seconds_max=0.2)
     goes_on, read, hanging = threading.Event(), durable.read_file, []
 
     def hangs(path, **bounds):
@@ -169,6 +177,7 @@ async def test_a_medium_that_hangs_is_away_and_holds_one_thread(book, tmp_path, 
 
     monkeypatch.setattr(durable, "read_file", hangs)
     try:
+        await until_it_hangs(source, lambda: hanging)
         looks = [source.head(), source.cosigned(), source.next(0, SOON_MS), source.wrap("a", "b")]
         for refusal in await asyncio.gather(*looks, return_exceptions=True):
             assert isinstance(refusal, UnavailableError)
@@ -176,6 +185,7 @@ async def test_a_medium_that_hangs_is_away_and_holds_one_thread(book, tmp_path, 
         assert len(hanging) == 1
     finally:
         goes_on.set()
+    monkeypatch.setattr(source, "_look_seconds_max", WAIT_SECONDS)
     assert (await source.next(0, SOON_MS)).leaves == tuple(book.leaves)
 
 
@@ -207,8 +217,14 @@ def test_a_program_ends_though_a_look_at_a_medium_never_does(book, tmp_path):
 async def test_no_more_looks_wait_for_a_medium_that_hangs_than_may(book, tmp_path, monkeypatch):
     book.append(3)
     source = DirectorySource(book.files.path, look_seconds_max=0.05)
-    goes_on = threading.Event()
-    monkeypatch.setattr(durable, "read_file", lambda *_, **__: goes_on.wait(30))
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hanging(*_, **__):
+        hangs.set()
+        goes_on.wait()
+
+    monkeypatch.setattr(durable, "read_file", hanging)
+    await until_it_hangs(source, hangs.is_set)
     looks = [source.head() for _ in range(lone_thread.JOBS_MAX + 10)]
     refusals = await asyncio.gather(*looks, return_exceptions=True)
     assert all("has not answered" in refusal.message for refusal in refusals)

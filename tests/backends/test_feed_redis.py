@@ -30,6 +30,8 @@ from enforcer.errors import (
 )
 from enforcer.ports import WAYPOINT_ENTRIES
 from tests.backends.feed_world import KEYS, ORIGIN, SOON_MS, Book, read_all, until_fault
+from tests.backends.redis_world import eventually
+from tests.waiting import WAIT_SECONDS
 
 
 async def wrong_kinds(redis: Redis) -> None:
@@ -281,21 +283,19 @@ async def test_a_call_that_fails_leaves_those_that_wait_alone(redis):
 
     async def wait() -> object:
         async with link.use("wait") as client:
-            return await client.blpop(["nothing"], timeout=1)
+            return await client.blpop(["something"])
 
     async def count(section: str, name: str) -> int:
         return int((await redis.redis.info(section))[name])
 
     waiting = asyncio.create_task(wait())
-    for _ in range(1_000):
-        if await count("clients", "blocked_clients"):
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: count("clients", "blocked_clients"))
     before = await count("stats", "total_connections_received")
     with pytest.raises(UnavailableError, match="unknown command"):
         async with link.use("fail") as client:
             await client.execute_command("NONSENSE")
-    assert await waiting is None
+    await redis.redis.rpush("something", "x")
+    assert await waiting == (b"something", b"x")
     # That of the call that failed; the one that waited did not have to come again.
     assert await count("stats", "total_connections_received") - before == 1
     await link.close()
@@ -329,7 +329,7 @@ async def test_stops_in_a_stream_made_anew_are_read_from_its_beginning(redis):
     assert await anext(stops) == b"first"
     await redis.flush()
     await redis.redis.xadd(KEYS.stops, {"envelope": b"second"}, id="5-0")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_SECONDS):
         assert await anext(stops) == b"second"
     await stops.aclose()
     await publisher.close()
@@ -351,7 +351,7 @@ async def test_a_stream_of_stops_that_takes_none_is_made_anew(redis, spoiled):
         await redis.redis.xadd(KEYS.stops, {"envelope": b"last"}, id=f"{LAST}-{LAST}")
         assert await anext(stops) == b"last"
     await publisher.push_stop(b"second")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_SECONDS):
         assert await anext(stops) == b"second"
     await stops.aclose()
     await publisher.close()
@@ -414,7 +414,7 @@ async def test_an_entry_that_comes_with_its_checkpoint_costs_a_node_one_command(
     assert len((await source.next(0, 2_000)).leaves) == 5
     before = await used(redis.redis)
     for size in range(5, 25):
-        waiting = asyncio.create_task(source.next(size, 2_000))
+        waiting = asyncio.create_task(source.next(size, 20_000))
         await asyncio.sleep(0.01)
         await book.add()
         assert (await waiting).leaves == (book.leaves[size],)
@@ -433,7 +433,8 @@ async def test_a_node_at_rest_asks_for_the_head_once_for_each_wait(redis, tmp_pa
     before = await used(redis.redis)
     for _ in range(10):
         assert await source.head() == book.files.checkpoint_note
-        assert await source.next(5, 50) is None
+        # Redis counts in whole milliseconds: a wait of more ends now and then before its time.
+        assert await source.next(5, 0) is None
     asked = await used(redis.redis) - before
     assert (asked["xread"], asked["getrange"]) == (10, 10)
     await publisher.close()

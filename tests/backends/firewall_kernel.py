@@ -202,12 +202,13 @@ class KernelWorld:
         self, sender: Namespace, receiver: Namespace, source: str, destination: str
     ) -> IpMeasure:
         """Send a probe, and behind it a datagram that nothing stops: when that is here, and the
-        probe is not, the probe will not come any more."""
+        probe is not, the probe will not come any more; nor will a refusal of it."""
         version = ip_address(destination).version
         free_source, free_destination = (
             (source, FREE[version]) if source == CLIENT[version] else (FREE[version], destination)
         )
         with (
+            one_processor(),
             receiver.call(lambda: bound(version, destination, PROBED_PORT)) as probed,
             receiver.call(lambda: bound(version, free_destination, MARKED_PORT)) as marked,
             sender.call(lambda: bound(version, source, 0)) as probe,
@@ -222,6 +223,17 @@ class KernelWorld:
                 return IpMeasure.NONE
             error = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             return IpMeasure.REJECT if error else IpMeasure.DROP
+
+
+@contextmanager
+def one_processor() -> Iterator[None]:
+    """Keep this thread on one: each has a queue of its own for what its threads send."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def bound(version: int, address: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -295,6 +296,8 @@ async def test_an_open_connection_stops_and_is_forgotten(world):
             server.recv(100)
         counts = await world.firewall.counts()
         assert counts[5].packets >= 1
+        for each in (client, server):  # nothing is sent again, into another test
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         server.close()
         other_server.close()
 

@@ -58,6 +58,11 @@ class BaseCompiler:
         self.on_done: Callable[[], None] = lambda: None
         """Called after each attempt."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a base that nobody has taken yet."""
+        return self._ready is not None
+
     def want(self, plan: Plan, floor_ms: int) -> None:
         """Have a base compiled for the plan, unless that is known to lead nowhere."""
         recipe = recipe_of(plan)

@@ -93,8 +93,12 @@ class Enforcer:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing of the last plan waits for a base that is being compiled."""
-        return not (self._is_waiting and self._bases.is_compiling)
+        """Whether nothing of the last plan waits for a base that is compiled, or handed over next.
+
+        One that is ready while the gate does not answer is not handed over next.
+        """
+        is_next = self._bases.is_ready and self.report is not None
+        return not (self._is_waiting and (self._bases.is_compiling or is_next))
 
     def wake_with(self, on_change: Callable[[], None]) -> None:
         """Have `on_change` called whenever `bring` is to be called again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -128,6 +128,28 @@ async def test_while_a_base_is_compiled_for_what_waits_no_difference_is_attested
         assert world.attested.table_digest == world.expected_digest(world.attested)
 
 
+async def test_a_base_that_is_ready_while_the_gate_is_asked_is_no_difference_either(world, small):
+    """It is handed over in the next round: the one that asks has not seen it."""
+    async with world.running() as node:
+        await blocking(world)
+        await until(lambda: holds(world))
+        count = len(world.control.attestations)
+        status, bases = world.gate.status, node._enforcer._bases
+
+        async def asked_meanwhile(*, verify=False):
+            world.work.may_compile.set()
+            await until(lambda: not bases.is_compiling)
+            return await status(verify=verify)
+
+        world.work.may_compile.clear()
+        await in_the_ledger(world, LARGE)
+        await until(lambda: "base table" in world.status["gate"]["problem"])
+        world.gate.status = asked_meanwhile
+        await until(lambda: world.gate.blocks("n1.large.example.org") and holds(world))
+        said = [parse_attestation(parse_envelope(each)) for each in world.control.attestations]
+        assert all(each.gate is GateState.HOLDS_TABLE for each in said[count:])
+
+
 async def test_an_overlay_that_has_grown_is_folded_into_a_new_base(world, eager):
     async with world.running():
         await blocking(world)
@@ -197,8 +219,8 @@ async def test_a_restarted_node_knows_what_is_in_the_base_of_its_gate(world, eag
     async with world.running():
         await blocking(world)
         await based(world, 1)
-        await until((world.state_dir / "base.json").exists)
-        await asyncio.sleep(0.05)
+        kept = world.state_dir / "base.json"  # of the base before it, it may be there already
+        await until(lambda: kept.exists() and json.loads(kept.read_bytes())["orders"])
     monkeypatch.setattr(layers, "REBASE_TARGETS", 10)
     count = len(world.work.bases)
     async with world.running() as node:
@@ -366,7 +388,7 @@ async def test_an_order_that_the_gate_blames_for_its_refusal_is_left_out_and_att
         world.gate.overlay = refuse_bad
         bad = await in_the_ledger(world, WORSE)
         await until(lambda: cannot(world) == [bad.entry_index])
-        assert world.attested.gate is GateState.HOLDS_TABLE
+        await until(lambda: world.attested.gate is GateState.HOLDS_TABLE)
         await blocking(world, NEW, "new.example.org")
         assert not world.gate.blocks("worse.example.org")
 
@@ -400,5 +422,7 @@ async def test_descriptors_do_not_grow_with_updates(world):
             ref = await blocking(world, b"exact w%d.example.org\n" % at, f"w{at}.example.org")
             await node.offer_stop(world.stop_bytes(ref))
             world.land.stop(ref)
-            counts.append(open_count())
-        assert counts[-1] <= max(counts[:4])
+            if at < 4:
+                counts.append(open_count())
+        # A file may be open just now in a thread.
+        await until(lambda: open_count() <= max(counts))

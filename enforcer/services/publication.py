@@ -185,11 +185,11 @@ class Publication:
         self._fresh.clear()
         try:
             await self._deltas.keep_only(bases)
-            removed = await self._feed.keep_lists(kept, bases.items())
+            removed = await self._feed.keep_lists(kept | self._fresh, bases.items())
         except EnforcerError as error:
             self._is_away(error)
             return
-        self._brought &= kept | self._fresh
+        self._brought &= kept  # what was brought meanwhile may be gone: the act brings it again
         self._tidied_at = now
         if removed:
             log.info("feed_tidied", keys=removed)

@@ -283,3 +283,34 @@ async def test_a_list_whose_order_is_about_to_be_recorded_is_not_tidied_away(des
     assert digest(OLD) in desk.feed.lists
     await desk.publication._tidy()
     assert digest(OLD) not in desk.feed.lists
+
+
+async def test_a_list_that_comes_while_the_feed_is_tidied_stays(desk, tidying, monkeypatch):
+    keep_only = desk.publication._deltas.keep_only
+
+    async def meanwhile(bases):
+        await keep_only(bases)
+        await desk.publication.bring_list(digest(OLD))
+
+    monkeypatch.setattr(desk.publication._deltas, "keep_only", meanwhile)
+    await desk.bring(OLD)
+    await desk.publication._tidy()
+    assert digest(OLD) in desk.feed.lists
+
+
+async def test_a_list_that_was_tidied_away_as_it_came_is_there_before_the_approval(
+    desk, tidying, monkeypatch
+):
+    keep_lists = desk.publication._feed.keep_lists
+
+    async def meanwhile(*kept):
+        ref.append(await desk.propose(OLD))
+        return await keep_lists(*kept)
+
+    ref = []
+    monkeypatch.setattr(desk.publication._feed, "keep_lists", meanwhile)
+    await desk.publication._tidy()
+    assert digest(OLD) not in desk.feed.lists
+    await desk.approve(*ref)
+    await until(lambda: holds_all(desk))
+    assert desk.feed.lists[digest(OLD)] == OLD

@@ -307,33 +307,50 @@ async def test_what_was_compared_when_it_was_proposed_is_not_compared_again(worl
 async def test_an_approval_of_what_was_looked_at_before_costs_the_gate_one_round(world):
     land = world.land
     names = b"exact new.example.org\n"
-    asked: list[str] = []
-    status, overlay = world.gate.status, world.gate.overlay
+    was_compared = asyncio.Event()
+    rounds: list[tuple[int, list[str]]] = [(0, [])]
+    """The entries that each plan knows, and what the gate is told or asked for it."""
+    near_lists, status, overlay = world.work.near_lists, world.gate.status, world.gate.overlay
+
+    async def comparing(of, paths, *args):
+        found = await near_lists(of, paths, *args)
+        own = sha256(names).hexdigest()
+        if own in of and own in paths:
+            was_compared.set()
+        return found
 
     async def asking(*, verify=False):
-        asked.append("status")
+        rounds[-1][1].append("status")
         return await status(verify=verify)
 
     async def laying(octets):
-        asked.append("overlay")
+        rounds[-1][1].append("overlay")
         return await overlay(octets)
 
+    world.work.near_lists = comparing
     world.pace = replace(world.pace, gate_poll_seconds=60.0)
-    async with world.running():
+    async with world.running() as node:
+        bring = node._enforcer.bring
+
+        async def bringing(plan, moment):
+            rounds.append((plan.ledger_size, []))
+            return await bring(plan, moment)
+
         land.stop(await blocking(world))
         ref = land.propose(names)
         world.bring(names)
         await world.publish()
-        own = (sha256(names).hexdigest(), sha256(names).hexdigest())
-        await until(lambda: own in world.work.compared)
+        await until(was_compared.is_set)
         await until(lambda: not world.gate.blocks("bad.example.org"))
         await until(lambda: is_true(world))
         world.work.compared.clear()
+        node._enforcer.bring = bringing
         world.gate.status, world.gate.overlay = asking, laying
         assert land.approve(ref).is_effective
         await world.publish()
         await until(lambda: world.gate.blocks("new.example.org"))
-        assert asked[0] == "overlay"
+        first = next(told for size, told in rounds if size == len(land.leaves))
+        assert first[0] == "overlay"
         assert not world.work.compared
 
 

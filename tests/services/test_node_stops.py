@@ -16,6 +16,8 @@ from tests.node_world import BAD, WORSE, all_shown, blocking, holds, omitted, st
 from tests.people import Person, Role, seal
 from tests.waiting import stays, until
 
+HOUR_SECONDS = 3_600.0
+
 
 async def test_a_stop_is_obeyed_before_it_is_logged_and_attested_as_such(world):
     async with world.running() as node:
@@ -93,7 +95,7 @@ async def test_a_stop_stays_obeyed_over_a_restart_and_until_it_is_logged(world):
         world.land.record(envelope)
         await world.publish()
         await until(lambda: not world.status["unlogged_stops"])
-        assert not list((world.state_dir / "kept-stops").iterdir())
+        await until(lambda: not list((world.state_dir / "kept-stops").iterdir()))
         await until(lambda: world.attested and not world.attested.omissions)
         assert not world.gate.blocks("bad.example.org")
 
@@ -204,9 +206,16 @@ async def test_a_stop_is_relayed_when_the_control_plane_is_back(world):
         assert stop in world.control.stops
 
 
-async def test_a_stop_that_the_ledger_has_a_moment_later_is_not_relayed(world):
+async def test_a_stop_that_the_ledger_has_a_moment_later_is_not_relayed(world, monkeypatch):
     """A control plane shows its stops to all nodes: it must not get each of them back from all."""
-    world.pace = replace(world.pace, relay_after_seconds=1.0)
+    world.pace = replace(world.pace, relay_after_seconds=HOUR_SECONDS)
+    is_over, sleep = asyncio.Event(), asyncio.sleep
+
+    async def moment(seconds):
+        """Sleep; the moment before a stop is relayed ends when the test says so."""
+        await (sleep(seconds) if seconds < HOUR_SECONDS else is_over.wait())
+
+    monkeypatch.setattr(asyncio, "sleep", moment)
     async with world.running() as node:
         ref = await blocking(world)
         stop = world.stop_bytes(ref)
@@ -215,6 +224,7 @@ async def test_a_stop_that_the_ledger_has_a_moment_later_is_not_relayed(world):
         world.land.record(parse_envelope(stop))
         await world.publish()
         await until(lambda: not world.status["unlogged_stops"])
+        is_over.set()
         other = await blocking(world, WORSE, "worse.example.org")
         late = world.stop_bytes(other)
         await node.offer_stop(late)

@@ -30,13 +30,17 @@ async def test_the_status_is_shown_while_the_attestation_waits_its_turn(world: W
 
 
 async def test_what_comes_while_a_node_waits_is_attested_with_the_rest(world: World, monkeypatch):
-    slow = replace(QUICK, tell_within_seconds_max=0.3)
+    slow = replace(QUICK, tell_within_seconds_max=0.5)
     world.pace = slow
     monkeypatch.setattr("enforcer.services.telling.wait_seconds", lambda _nodes, most: most)
-    async with world.running():
-        await blocking(world)
-        await blocking(world, b"exact more.example.org\n", "more.example.org")
-        await until(lambda: holds(world))
+    async with world.running() as node:
+        for targets in (BAD, b"exact more.example.org\n"):
+            world.bring(targets)
+            world.land.in_force_order(targets)
+            await world.publish()
+            await until(lambda: node.state.size == len(world.land.leaves))
+        await until(lambda: world.gate.blocks("more.example.org") and holds(world))
+        assert world.gate.blocks("bad.example.org")
         assert len(world.control.attestations) <= 3
 
 

@@ -281,7 +281,7 @@ class Country:
         folder = self.served.config.ledger_dir / "attestations" / node
 
         def said() -> list[Attestation]:
-            files = folder.glob("*.json")
+            files = sorted(folder.glob("*.json"))  # by time
             each = [parse_attestation(parse_envelope(path.read_bytes())) for path in files]
             return [one for one in each if one.ledger_size == self.size]
 

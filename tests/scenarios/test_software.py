@@ -22,7 +22,7 @@ async def test_blocky_whoever_may_write_to_redis_rules_the_fleet(country: Countr
     await country.approves(proposed)  # lawfully: what was forged is replaced
     assert await country.is_blocked("news.example.org")
     assert await country.is_blocked("bad.example.org")
-    assert provider.status["feed"]["state"] == "OK"
+    await provider.eventually(lambda: provider.status["feed"]["state"] == "OK")
     assert await country.history(proposed) == [
         "OrderProposed by an.nguyen",
         "OrderApproved by binh.tran",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from hashlib import sha256
@@ -134,17 +135,21 @@ async def test_a_base_that_is_ready_while_the_gate_is_asked_is_no_difference_eit
         await blocking(world)
         await until(lambda: holds(world))
         count = len(world.control.attestations)
-        status, bases = world.gate.status, node._enforcer._bases
+        status, load, bases = world.gate.status, world.gate.load, node._enforcer._bases
 
         async def asked_meanwhile(*, verify=False):
             world.work.may_compile.set()
             await until(lambda: not bases.is_compiling)
             return await status(verify=verify)
 
+        async def slowly(*tables):
+            await asyncio.sleep(0.05)  # in which a difference could be told
+            return await load(*tables)
+
         world.work.may_compile.clear()
         await in_the_ledger(world, LARGE)
         await until(lambda: "base table" in world.status["gate"]["problem"])
-        world.gate.status = asked_meanwhile
+        world.gate.status, world.gate.load = asked_meanwhile, slowly
         await until(lambda: world.gate.blocks("n1.large.example.org") and holds(world))
         said = [parse_attestation(parse_envelope(each)) for each in world.control.attestations]
         assert all(each.gate is GateState.HOLDS_TABLE for each in said[count:])

@@ -128,7 +128,7 @@ async def test_a_control_plane_that_lost_its_ledger_is_left_and_named(paths, wor
         await paths.block()
         paths.second.clear()
         await paths.are("FEEDS", "STALE")
-        assert "rolled back" in paths.path("sync")["reason"]
+        await until(lambda: "rolled back" in paths.path("sync")["reason"])
 
 
 async def test_a_control_plane_that_lost_its_ledger_feeds_nobody(paths, world):
@@ -138,7 +138,7 @@ async def test_a_control_plane_that_lost_its_ledger_feeds_nobody(paths, world):
         await paths.are("AWAY", "FEEDS")
         paths.second.clear()
         await paths.are("AWAY", "STALE", feed="STALE")
-        assert "rolled back" in paths.path("sync")["reason"]
+        await until(lambda: "rolled back" in paths.path("sync")["reason"])
         assert world.gate.blocks(BAD_NAME)
 
 
@@ -217,7 +217,7 @@ async def test_a_redis_that_gives_entry_after_entry_and_not_the_last_is_left(
 
     async def trickle() -> None:
         world.feed.is_trickling = True
-        for _ in range(450):  # longer than anybody waits here
+        for _ in range(450):  # so that it brings the last of them long after it is left
             world.land.propose(WORSE)
         await paths.publish()
 
@@ -312,7 +312,7 @@ async def test_it_is_said_that_it_may_be_withheld_while_entries_trickle(paths, w
         await paths.block()
         await paths.are("FEEDS", "READY")
         paths.second.is_away = world.feed.is_trickling = True
-        for _ in range(400):  # longer than anybody waits here
+        for _ in range(400):  # so that it does not bring the last of them meanwhile
             world.land.propose(WORSE)
         t_ms = world.clock.ms
         await paths.publish()
@@ -396,7 +396,7 @@ async def test_an_older_copy_is_stale_and_no_contradiction(world):
         await paths.block()
         paths.second.head = world.log.note(world.land.leaves[:5])
         await paths.are("FEEDS", "STALE")
-        assert "older copy" in paths.path(COPIES[0])["reason"]
+        await until(lambda: "older copy" in paths.path(COPIES[0])["reason"])
         world.feed.is_away = True
         await paths.are("AWAY", "STALE", feed="STALE")
         await stays(lambda: world.gate.blocks(BAD_NAME), looks=5)
@@ -490,11 +490,12 @@ async def test_a_redis_that_is_slow_is_left_for_a_path_that_is_ahead(paths, worl
     monkeypatch.setattr(MemoryFeed, "is_slow", False, raising=False)
     monkeypatch.setattr(MemoryFeedSource, "_look", slow)
     failed = failures(monkeypatch)
+    world.pace = replace(LENIENT, path_slow_seconds=QUICK.path_slow_seconds)
     async with world.running():
         await paths.block()
         await paths.are("FEEDS", "READY")
         world.feed.is_slow = True
-        for _ in range(450):  # each alone and whole, they would take longer than anybody waits
+        for _ in range(450):  # each alone and whole, so that it is always behind
             world.land.propose(WORSE)
         await paths.publish()
         await until(lambda: world.status["ledger"]["size"] == len(world.land.leaves))

@@ -52,7 +52,6 @@ from tests.people import ORIGIN, Person
 QUICK = Pace(
     *[0.02] * 9, show_after_seconds=0.0, tell_within_seconds_max=0.0, relay_after_seconds=0.02
 )
-NEVER_MS = 600_000
 ADDRESS = "192.0.2.1"
 """Of every name that has none of its own."""
 
@@ -78,14 +77,7 @@ class Provider:
             resolver.respond = self._respond
             stack.callback(resolver.close)
             place = stack.enter_context(gate_folder(self._folder))
-            self.gate = GateUnderTest(
-                place,
-                resolver.place,
-                env=self._env,
-                origin=ORIGIN,
-                upstream_timeout_ms=NEVER_MS,
-                upstream_try_ms=NEVER_MS,  # what it asks it asks once, however busy the resolver is
-            )
+            self.gate = GateUnderTest(place, resolver.place, env=self._env, origin=ORIGIN)
             stack.callback(self.gate.end)
             await asyncio.to_thread(self.gate.start)
             self._client = stack.enter_context(closing(Asking(self.gate.place)))

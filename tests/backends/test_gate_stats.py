@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer._native import counts, probe_stats
@@ -245,7 +245,6 @@ def test_bounds_ascend_by_two_to_an_octave():
     assert bounds[-1] > 10_000_000  # µs: longer than any query is waited for
 
 
-@settings(deadline=None)
 @given(st.one_of(st.integers(0, 100_000), st.integers(0, 1 << 62)))
 def test_a_latency_is_in_the_first_bucket_that_it_does_not_exceed(duration_ns):
     bounds = counts.BUCKET_BOUNDS_US

@@ -8,7 +8,7 @@ from dnslib import QTYPE, RR, A, DNSRecord
 
 from tests.backends.gate_client import query
 from tests.backends.gate_resolver import Resolver
-from tests.waiting import eventually
+from tests.waiting import WAIT_SECONDS, eventually
 
 SERVFAIL, FORMERR = 2, 1
 
@@ -132,7 +132,7 @@ def test_what_one_has_no_room_for_goes_to_the_next(two, resolver, second):
     may_answer = threading.Event()
 
     def held(wire):
-        assert may_answer.wait(20)
+        assert may_answer.wait(WAIT_SECONDS)
         return resolver.honest(wire)
 
     resolver.respond = held

@@ -61,6 +61,7 @@ from enforcer.services.stopping import Stopping
 from enforcer.services.uploads import Uploads
 from enforcer.services.wrapping import Wrapping
 from tests.people import ORIGIN, Land, Person, seal
+from tests.ports import held_port
 
 REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
 TARGETS = b"exact bad.example.org\nsubtree worse.example.org\n"
@@ -311,6 +312,10 @@ class Installation:
         await self.stop()
 
     async def start(self) -> None:
+        if not self.config.listen.port:
+            # Started again it has the same address, as clients expect.
+            listen = Address(f"127.0.0.1:{held_port(self)}")
+            self.config = msgspec.structs.replace(self.config, listen=listen)
         self._stack = AsyncExitStack()
         self.control: ControlPlane = await self._stack.enter_async_context(
             serving(
@@ -321,9 +326,6 @@ class Installation:
                 clock=LandClock(self.land),
             )
         )
-        # Started again it has the same address, as clients expect.
-        listen = Address(f"127.0.0.1:{self.control.port}")
-        self.config = msgspec.structs.replace(self.config, listen=listen)
         self.land.state = self.control.ledger.state
 
     async def stop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import weakref
 from typing import Self
 
 
@@ -38,3 +39,10 @@ class HeldPort:
         """Let others have it."""
         self._udp.close()
         self._tcp.close()
+
+
+def held_port(owner: object) -> int:
+    """Return a port that is held for as long as `owner` lives."""
+    held = HeldPort()
+    weakref.finalize(owner, held.close)
+    return held.place[1]

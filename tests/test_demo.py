@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("redis_executable")
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,8 +99,5 @@ def test_an_interrupted_demo_leaves_nothing_behind(passable):
         playing.wait()
         playing.stdout.close()
     assert "has been ended" in rest
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid, _ in started):
-        assert time.monotonic() < deadline, started
-        time.sleep(0.05)
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid, _ in started))
     assert list(passable.iterdir()) == []

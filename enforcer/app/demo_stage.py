@@ -30,7 +30,7 @@ from enforcer.config import Address
 from enforcer.errors import UnavailableError
 
 ORIGIN: Final = "demo.example.org/ledger"
-START_TIMEOUT_SECONDS: Final = 30.0
+START_TIMEOUT_SECONDS: Final = 60.0
 STOP_TIMEOUT_SECONDS: Final = 5.0
 COMMAND_TIMEOUT_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02

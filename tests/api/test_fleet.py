@@ -24,7 +24,7 @@ from enforcer.v1 import audit_pb2, node_pb2, order_pb2
 from tests.api.test_control_plane import approved, proposed
 from tests.control import Installation
 from tests.people import ORIGIN, Person, request_id, seal
-from tests.waiting import until
+from tests.waiting import WAIT_SECONDS, until
 
 SECOND = Person("node-2", Role.NODE, operator="isp-2")
 
@@ -240,7 +240,7 @@ async def translate_garbage(client) -> None:
 async def scraped(port: int) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
-    data = await reader.read(1 << 20)
+    data = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
     writer.close()
     assert data.startswith(b"HTTP/1.1 200 ")
     return data.partition(b"\r\n\r\n")[2].decode()

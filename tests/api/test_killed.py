@@ -28,6 +28,7 @@ from tests.control import (
     with_reasons,
 )
 from tests.people import seal
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +41,8 @@ class Killable:
         self.land = self.here.land
         self.answered: dict[int, bytes] = {}
         """Entry index -> leaf, for all that came back with a receipt."""
+        self.approvals = 0
+        """How many of these approve an order."""
         self.config_file = self.here.write_config()
 
     async def start(self) -> None:
@@ -88,6 +91,7 @@ async def propose_and_approve(control: Killable, number: int) -> None:
                 policy_sha256=policy.payload_sha256,
             )
             control.keep(await approver.approve(seal(approval, land.approver.key)))
+            control.approvals += 1
 
 
 async def lives_through(directory: Path, rounds: int, seed: int) -> None:
@@ -95,9 +99,11 @@ async def lives_through(directory: Path, rounds: int, seed: int) -> None:
     control = Killable(directory)
     await control.start()
     await found(control)
-    for _ in range(rounds):
+    for left in reversed(range(rounds)):
         workers = [asyncio.ensure_future(propose_and_approve(control, at)) for at in range(2)]
         await asyncio.sleep(chance.uniform(0.05, 0.4))
+        if not left:  # something was approved for certain, however slow the machine is
+            await until(lambda own=workers: control.approvals or any(e.done() for e in own))
         await control.kill()
         for outcome in await asyncio.gather(*workers, return_exceptions=True):
             assert isinstance(outcome, UnavailableError), outcome

@@ -35,7 +35,7 @@ from tests.backends.gate_client import query
 from tests.backends.gate_resolver import Resolver
 from tests.backends.gate_world import GateUnderTest, gate_folder
 from tests.node_world import BAD, World, blocking
-from tests.waiting import until
+from tests.waiting import WAIT_SECONDS, until
 
 LABELS = {"outcome", "path", "stage", "le", "order", "state", "mode", "reason", "event", "version"}
 ORDER = "XX-2026-000007"
@@ -121,7 +121,7 @@ async def port() -> AsyncIterator[int]:
 async def say(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 20)
+    answer = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *rest = head.decode("ascii").split("\r\n")
@@ -309,7 +309,7 @@ async def test_who_says_nothing_is_hung_up_on(port, monkeypatch):
     monkeypatch.setattr(metrics_server, "REQUEST_SECONDS_MAX", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /metr")
-    assert await asyncio.wait_for(reader.read(), 20) == b""
+    assert await asyncio.wait_for(reader.read(), WAIT_SECONDS) == b""
     writer.close()
 
 
@@ -320,11 +320,11 @@ async def test_one_connection_too_many_is_closed_at_once(port, monkeypatch):
         for _ in range(metrics_server.CONNECTIONS_MAX)
     ]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    assert await asyncio.wait_for(reader.read(), 20) == b""
+    assert await asyncio.wait_for(reader.read(), WAIT_SECONDS) == b""
     writer.close()
     for reader, writer in silent:
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 20) == b""
+        assert await asyncio.wait_for(reader.read(), WAIT_SECONDS) == b""
         writer.close()
     assert (await get(port, "/metrics"))[0] == 200
 

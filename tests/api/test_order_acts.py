@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 
 from enforcer.api import access
+from enforcer.app import control
 from enforcer.core.entry import parse
 from enforcer.core.guard import Guard
 from enforcer.core.hold import AssessmentRecorded, HoldLifted, OrderHeld
@@ -28,8 +29,9 @@ from enforcer.errors import ConflictError, InputError, NotFoundError, RefusedErr
 from enforcer.services.orders import OTHER_ACTS
 from enforcer.v1 import order_pb2
 from tests.api.test_control_plane import approved, proposed
-from tests.control import REASONS, Installation, with_reasons
+from tests.control import NEVER_SECONDS, REASONS, Installation, with_reasons
 from tests.people import seal
+from tests.waiting import WAIT_SECONDS
 
 DOCUMENT = b"d" * 32 + b"A document that somebody has to be able to read."
 SHA256 = sha256(DOCUMENT).hexdigest()
@@ -291,7 +293,7 @@ async def test_a_watcher_sees_what_comes_as_it_comes(founded, tmp_path):
         watching = asyncio.create_task(some(client.watch_orders(), 2))
         ref = await proposed(founded, tmp_path)
         await approved(founded, ref)
-        first, second = await asyncio.wait_for(watching, 20)
+        first, second = await asyncio.wait_for(watching, WAIT_SECONDS)
     assert first.entry_index == ref.entry_index
     assert parse(second.entry).kind == "OrderApproved"
 
@@ -368,7 +370,7 @@ async def test_a_watcher_that_is_cut_off_goes_on_where_it_was(founded, tmp_path)
     async def recorded():
         came.clear()
         ref = await proposed(founded, tmp_path)
-        await asyncio.wait_for(came.wait(), 20)
+        await asyncio.wait_for(came.wait(), WAIT_SECONDS)
         return ref.entry_index
 
     async with Wire(founded.control.port) as wire:
@@ -387,16 +389,21 @@ async def test_a_watcher_that_is_cut_off_goes_on_where_it_was(founded, tmp_path)
     assert land.state.size == indices[-1] + 1
 
 
-async def test_watchers_do_not_keep_the_control_plane_from_ending(tmp_path):
+async def test_watchers_do_not_keep_the_control_plane_from_ending(tmp_path, monkeypatch):
+    monkeypatch.setattr(control, "GRACE_SECONDS", NEVER_SECONDS)  # for running calls
     async with Installation(tmp_path) as served:
         await served.found()
         async with served.client(served.land.node) as client:
-            watching = asyncio.create_task(some(client.watch_orders(), 1))
+            seen = asyncio.Event()
+
+            async def follow():
+                async for _ in client.watch_orders():
+                    seen.set()
+
             await proposed(served, tmp_path)
-            await watching
-            following = asyncio.create_task(some(client.watch_orders(), 2))
-            await asyncio.sleep(0)
-            await asyncio.wait_for(served.stop(), 4)  # less than the grace for running calls
+            following = asyncio.create_task(follow())
+            await asyncio.wait_for(seen.wait(), WAIT_SECONDS)  # and now it waits for the next
+            await asyncio.wait_for(served.stop(), WAIT_SECONDS)
             following.cancel()
             await served.start()
 

@@ -14,7 +14,7 @@ from enforcer.core.key import Role
 from enforcer.errors import InputError, UnavailableError
 from enforcer.v1 import node_pb2
 from tests.api.test_control_plane import approved, proposed
-from tests.control import Installation
+from tests.control import NEVER_SECONDS, Installation
 from tests.people import seal
 from tests.waiting import until
 
@@ -38,6 +38,7 @@ async def small(tmp_path, monkeypatch):
     """A control plane with few places for calls."""
     monkeypatch.setattr(server, "CALLS_AT_ONCE_MAX", PLACES)
     monkeypatch.setattr(shares, "CALLS_PER_CALLER_MAX", SHARE)
+    monkeypatch.setattr(shares, "REQUEST_SECONDS_MAX", NEVER_SECONDS)
     async with Installation(tmp_path) as served:
         await served.found()
         yield served

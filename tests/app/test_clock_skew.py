@@ -2,20 +2,19 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 from enforcer.core.key import Role
-from tests.backends.test_gate_time import WallClock
+from tests.backends.wall_clock import WallClock, can_be_made
 from tests.control import Installation
 
 
 @pytest.fixture
 def clock(tmp_path):
-    if shutil.which(os.environ.get("CC", "cc")) is None:
+    if not can_be_made():
         pytest.skip("no C compiler to make a clock that can be set")
     return WallClock(tmp_path)
 

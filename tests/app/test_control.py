@@ -25,6 +25,7 @@ from enforcer.config import ControlConfig, read
 from enforcer.core.key import Role
 from enforcer.errors import ConflictError, InputError, NotFoundError, RefusedError, UnavailableError
 from tests.control import ORIGIN, Installation, PlainListWork, key_pem, trust_of
+from tests.waiting import WAIT_SECONDS
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ async def test_certificates_are_taken_on_sighup_and_bad_ones_left(installation):
     process.child.send_signal(signal.SIGHUP)
     await process.hear("certificates_taken")
     address = ("127.0.0.1", process.port)
-    shown = await asyncio.to_thread(ssl.get_server_certificate, address, timeout=20)
+    shown = await asyncio.to_thread(ssl.get_server_certificate, address, timeout=WAIT_SECONDS)
     assert shown.encode() == new.certificate
     assert await process.end() == 0
 
@@ -185,7 +186,7 @@ async def test_the_feed_in_a_real_redis_follows_the_ledger(installation, redis_s
     async with installation.client(installation.land.oversight) as client:
         _, note = await client.checkpoint()
     source = RedisFeedSource(redis_server.url, ORIGIN)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_SECONDS):
         while await source.head() != note:
             await source.next(7, 50)
     await source.close()

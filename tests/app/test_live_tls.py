@@ -18,8 +18,8 @@ from enforcer.backends.pki import Authority
 from enforcer.core.key import Role
 from enforcer.errors import InputError, NotFoundError, RefusedError, UnavailableError
 from tests.certificates import certificate, server_certificate
-from tests.control import ORIGIN, Installation
-from tests.waiting import until
+from tests.control import NEVER_SECONDS, ORIGIN, Installation
+from tests.waiting import WAIT_SECONDS, until
 
 DAY_SECONDS = 86_400.0
 
@@ -72,7 +72,7 @@ class Counted:
 
 
 def shown_at(port):
-    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=20)
+    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=WAIT_SECONDS)
     return Certificate.parse(pem.encode()).serial
 
 
@@ -81,7 +81,9 @@ def serial_of(files):
 
 
 @pytest.fixture
-async def living(tmp_path):
+async def living(tmp_path, monkeypatch):
+    """An installation that looks at its files when it is told to, and never by itself."""
+    monkeypatch.setattr(live_tls, "LOOK_INTERVAL_SECONDS", NEVER_SECONDS)
     async with Living(tmp_path) as installation:
         yield installation
 

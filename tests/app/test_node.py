@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -35,12 +34,14 @@ from enforcer.backends.redis_feed import RedisFeedPublisher
 from enforcer.backends.redis_server import RedisServer
 from enforcer.core.envelope import Envelope, format_envelope, parse_envelope
 from enforcer.core.key import Role
+from enforcer.core.order import OrderRef
 from enforcer.errors import ConflictError, EnforcerError, IntegrityError, RefusedError
 from enforcer.v1 import node_pb2, node_pb2_grpc
 from tests.control import key_pem
 from tests.node_world import BAD, Log, open_copy, trust_of
 from tests.people import ORIGIN, Land, Person, seal
-from tests.waiting import until
+from tests.ports import held_port
+from tests.waiting import WAIT_SECONDS, until
 
 KEYS = FeedKeys(ORIGIN)
 RUN = [sys.executable, "-m", "enforcer", "node", "--config"]
@@ -58,13 +59,10 @@ class Host:
         self.publisher = RedisFeedPublisher(redis.url, ORIGIN)
         self.book = open_copy(folder / "book", self.log, is_copy=False)
         self.authority = Authority.create(ORIGIN)
-        with (
-            socket.create_server(("127.0.0.1", 0)) as free,
-            socket.create_server(("127.0.0.1", 0)) as other,
-        ):
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-            self.metrics = f"127.0.0.1:{other.getsockname()[1]}"
+        self.address = f"127.0.0.1:{held_port(self)}"
+        self.metrics = f"127.0.0.1:{held_port(self)}"
         self.process: subprocess.Popen[bytes] | None = None
+        self.lives = 0
         self._write(redis)
 
     def _write(self, redis: RedisServer) -> None:
@@ -101,17 +99,10 @@ class Host:
         tls = self.issue(person.role, person.person_id)
         return ControlClient(self.address, tls, trust_of(self.land, self.log), verify)
 
-    def listens(self) -> bool:
-        host, _, port = self.address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
     def start(self) -> None:
         (self.folder / "state" / "status.json").unlink(missing_ok=True)  # its last life's words
-        with (self.folder / "agent.log").open("ab") as log:
+        self.lives += 1
+        with self.log_file.open("xb") as log:
             self.process = subprocess.Popen(
                 tied_to_parent([*RUN, str(self.folder / "node.toml")]),
                 stdin=subprocess.DEVNULL,
@@ -122,11 +113,16 @@ class Host:
     def end(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(WAIT_SECONDS)
+
+    @property
+    def log_file(self) -> Path:
+        """What it says in this life; a killed one's workers may go on to write into theirs."""
+        return self.folder / f"agent-{self.lives}.log"
 
     @property
     def said(self) -> str:
-        return (self.folder / "agent.log").read_text()
+        return self.log_file.read_text()
 
     @property
     def status(self) -> dict:
@@ -183,13 +179,13 @@ async def host(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Host]
 
 
 async def push(host: Host, person: Person, envelope: Envelope):
-    """Push a stop as that person; the server may be about to come up, or just killed."""
+    """Push a stop as that person; the server may have just been killed."""
     async with host.client(person) as client:
         return await client.push_stop(envelope)
 
 
 def get(place: str, path: str) -> bytes:
-    with urlopen(f"http://{place}{path}", timeout=20) as answer:
+    with urlopen(f"http://{place}{path}", timeout=WAIT_SECONDS) as answer:
         return answer.read()
 
 
@@ -321,7 +317,7 @@ async def test_new_certificates_are_shown_to_both_sides_without_a_restart(host):
     host.process.send_signal(signal.SIGHUP)
     await until(lambda: "certificates_taken" in host.said)
     place = ("127.0.0.1", int(host.address.rpartition(":")[2]))
-    shown = await asyncio.to_thread(ssl.get_server_certificate, place, timeout=20)
+    shown = await asyncio.to_thread(ssl.get_server_certificate, place, timeout=WAIT_SECONDS)
     assert shown.encode() == new.certificate
     host.land.in_force_order(BAD)
     await host.publish()
@@ -339,7 +335,7 @@ async def test_a_second_agent_on_the_same_folder_is_refused(host):
     second = await asyncio.create_subprocess_exec(
         *RUN, config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    said, _ = await asyncio.wait_for(second.communicate(), 30)
+    said, _ = await asyncio.wait_for(second.communicate(), WAIT_SECONDS)
     assert second.returncode == ConflictError.exit_code, said
     assert host.end() == 0
 
@@ -350,25 +346,30 @@ async def kill_at_random(host: Host, seed: int, rounds: int) -> None:
     oversight = host.land.oversight
     obeyed: set[int] = set()
     seen = 0
+
+    async def stop(ref: OrderRef) -> None:
+        await push(host, oversight, seal(host.land.stopping(ref), oversight.key))
+        obeyed.add(ref.entry_index)
+
     await host.publish()
     for _ in range(rounds):
         host.start()
         await host.reached(max(seen, 1))  # which it has said before it was killed
-        if dice.random() < 0.5:
-            await until(host.listens)
+        if not obeyed:  # one for certain, however slow the machine is: else nothing is shown
+            first = host.land.in_force_order(BAD)
+            await host.publish()
+            await host.reached()
+            await stop(first)
         kill_at = time.monotonic() + dice.uniform(0.0, 0.4)
         refs = []
         while time.monotonic() < kill_at:
             refs.append(host.land.in_force_order(BAD))
             await host.publish()
             if dice.random() < 0.7:
-                ref = dice.choice(refs)
                 with suppress(EnforcerError):
-                    await push(host, oversight, seal(host.land.stopping(ref), oversight.key))
-                    obeyed.add(ref.entry_index)
+                    await stop(dice.choice(refs))
             seen = max(seen, host.size)
         host.end(signal.SIGKILL)
-    before = len(host.said)  # a worker whose agent was killed may say so
     host.start()
     await host.reached()
     await until(lambda: host.status["feed"]["state"] == "OK")
@@ -378,11 +379,10 @@ async def kill_at_random(host: Host, seed: int, rounds: int) -> None:
 
     # Shown a moment after the entries that prove the last of them were read.
     await until(lambda: obeyed <= kept())
-    assert obeyed, "no stop was answered at all: the test shows nothing"
     assert host.size >= seen
     assert host.status["ledger"]["root_sha256"] == host.book.root.hex()
     assert host.end() == 0
-    assert "Traceback" not in host.said[before:]
+    assert "Traceback" not in host.said
 
 
 async def test_an_agent_killed_at_random_moments_has_lost_nothing_it_answered(host):

@@ -26,6 +26,7 @@ from enforcer.core.entry import parse, parse_payload
 from enforcer.core.note import Note
 from enforcer.core.order import OrderRef
 from enforcer.errors import IntegrityError, UnavailableError
+from enforcer.services import witnessing
 from tests.app.test_standby import ControlPlane as Child
 from tests.control import (
     LOG_VKEY,
@@ -37,9 +38,9 @@ from tests.control import (
     trust_of,
     with_reasons,
 )
-from tests.e2e.installation import free_ports
 from tests.people import seal
-from tests.waiting import until
+from tests.ports import held_port
+from tests.waiting import WAIT_SECONDS, until
 from tests.witnesses import named, open_witness
 
 KEYS = [PrivateKey.generate() for _ in range(3)]
@@ -127,7 +128,9 @@ class Country:
 
 
 @pytest.fixture
-async def country(tmp_path):
+async def country(tmp_path, monkeypatch):
+    # A start waits for all that witnesses say, however slow the machine is.
+    monkeypatch.setattr(witnessing, "ROUND_SECONDS_MAX", WAIT_SECONDS)
     async with AsyncExitStack() as stack:
         witnesses = [
             open_witness(tmp_path / f"w{at}", LOG_VKEY, key, WITNESSES.keys[at].name)
@@ -228,7 +231,7 @@ class Process:
     def __init__(self, country: Country, host: str, ports: list[int]) -> None:
         self.country = country
         self.ledger_dir = country.directory / host
-        (self.port,) = free_ports(1)
+        self.port = held_port(self)
         text = country.here.write_config().read_text()
         text = text.replace('"ledger"', f'"{host}"').replace(":0", f":{self.port}")
         for key, port in zip(WITNESSES.keys, ports, strict=True):

@@ -33,10 +33,9 @@ from tests.control import (
     trust_of,
     with_reasons,
 )
-from tests.e2e.installation import free_ports
 from tests.people import Land, seal
-
-SECONDS_MAX = 30.0
+from tests.ports import held_port
+from tests.waiting import WAIT_SECONDS
 
 
 class ControlPlane:
@@ -60,7 +59,7 @@ class ControlPlane:
     def pid(self) -> int:
         return self.child.pid
 
-    async def hear(self, *events: str, seconds_max: float = SECONDS_MAX) -> dict[str, object]:
+    async def hear(self, *events: str, seconds_max: float = WAIT_SECONDS) -> dict[str, object]:
         """Return the next log line of one of the events."""
         async with asyncio.timeout(seconds_max):
             while line := await self.child.stderr.readline():
@@ -85,7 +84,7 @@ class Host:
     def __init__(self, directory: Path, land: Land | None = None) -> None:
         self.here = Installation(directory, land or Land())
         self.land = self.here.land
-        (self.port,) = free_ports(1)
+        self.port = held_port(self)
         self.config_file = self.here.write_config()
         text = self.config_file.read_text()
         self.config_file.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{self.port}"))
@@ -97,12 +96,12 @@ class Host:
         self.started.append(await ControlPlane(config_file or self.config_file).start())
         return self.started[-1]
 
-    async def serving(self, seconds_max: float = SECONDS_MAX) -> ControlPlane:
+    async def serving(self, seconds_max: float = WAIT_SECONDS) -> ControlPlane:
         process = await self.run()
         await process.hear("control_serves", seconds_max=seconds_max)
         return process
 
-    async def warm(self, seconds_max: float = SECONDS_MAX) -> ControlPlane:
+    async def warm(self, seconds_max: float = WAIT_SECONDS) -> ControlPlane:
         process = await self.run()
         await process.hear("standby_warm", seconds_max=seconds_max)
         return process
@@ -146,7 +145,7 @@ class Host:
 
     async def insist(self, call: Callable[[], Awaitable[Recorded | None]]) -> Recorded:
         """Repeat a call while nobody answers."""
-        async with asyncio.timeout(SECONDS_MAX):
+        async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 try:
                     return self.keep(await call())
@@ -194,7 +193,7 @@ async def work(host: Host, worker: int, chance: random.Random) -> None:
 async def goes_on(host, workers):
     """Wait until some more acts are answered."""
     before = len(host.answered)
-    async with asyncio.timeout(SECONDS_MAX):
+    async with asyncio.timeout(WAIT_SECONDS):
         while len(host.answered) < before + 6:
             await asyncio.sleep(0.01)
             assert not any(each.done() for each in workers)
@@ -285,7 +284,7 @@ async def test_a_standby_with_other_settings_is_refused_in_plain_words(host, tmp
         other = host.config_file.with_name("other.toml")
         other.write_text(text)
         standby = await host.run(other)
-        async with asyncio.timeout(SECONDS_MAX):
+        async with asyncio.timeout(WAIT_SECONDS):
             words = (await standby.child.stderr.read()).decode()
             assert await standby.child.wait() == 2
         assert "differ in: signing key, listen" in words

@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import socket
-import struct
 import subprocess
 import sys
 from contextlib import closing
@@ -20,7 +18,7 @@ from tests.backends.gate_client import query
 from tests.backends.gate_tables import compiled, laid_over, order
 from tests.backends.gate_world import reaching_python
 from tests.test_config import NODE
-from tests.waiting import WAIT_SECONDS, eventually
+from tests.waiting import eventually
 
 NUMBERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
 
@@ -119,10 +117,8 @@ def test_a_gate_lives_with_the_system_calls_of_its_unit(start_gate, tmp_path):  
         with closing(gate.asking()) as asking:
             assert DNSRecord.parse(asking.ask(query())).header.rcode == 3
             assert DNSRecord.parse(asking.ask(query(f"{number}.example"))).rr != []
-    wire = query()
-    with closing(socket.create_connection(gate.place, WAIT_SECONDS)) as stream:
-        stream.sendall(struct.pack("!H", len(wire)) + wire)
-        assert DNSRecord.parse(stream.recv(4_096)[2:]).header.rcode == 3
+    with closing(gate.streaming()) as stream:
+        assert DNSRecord.parse(stream.ask(query())).header.rcode == 3
     gate.set_mode("bypass", seconds=1)
     eventually(lambda: gate.status().override is None)
     victim = gate.workers()[0]

@@ -19,7 +19,7 @@ from enforcer.config import WitnessConfig, read
 from enforcer.core.cosignature import CosignerKey, cosigned_at, with_lines
 from enforcer.core.note import Note, SignatureLine, VerifierKey
 from enforcer.errors import ConflictError, EnforcerError, InputError
-from tests.waiting import until
+from tests.waiting import WAIT_SECONDS, until
 from tests.witnesses import forked
 
 LOG_KEY = PrivateKey.generate()
@@ -56,7 +56,7 @@ class Process:
 
     def end(self, number):
         self.process.send_signal(number)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=WAIT_SECONDS)
         self.process.stderr.close()
 
 

@@ -18,13 +18,13 @@ from enforcer.app.demo_land import (
     SECOND_APPROVER,
     acts_of,
 )
-from enforcer.app.demo_stage import free_port
 from enforcer.backends.keys import PrivateKey
 from enforcer.cli.order_show import lift_words
 from enforcer.core.guard import OUTCOMES, Outcome
 from enforcer.core.key import LogKeyRotated, RootsChanged
 from tests.cli.test_order import order  # noqa: F401 - a fixture
 from tests.people import seal
+from tests.waiting import WAIT_SECONDS
 
 numbers = itertools.count(501)
 
@@ -215,9 +215,9 @@ def test_a_safety_officer_suspends_an_order_where_everybody_sees_it(run, stage, 
 def cut_off(stage):
     """Return the officer's client.toml where no control plane answers, and one node does."""
     config = Path(stage.person(OFFICER))
-    text = re.sub('address = ".*"', f'address = "127.0.0.1:{free_port()}"', config.read_text())
+    text = re.sub('address = ".*"', 'address = "127.0.0.1:1"', config.read_text())
     path = config.with_name("cut-off.toml")
-    nodes = json.dumps([str(stage.node_address), f"127.0.0.1:{free_port()}"])
+    nodes = json.dumps([str(stage.node_address), "127.0.0.1:2"])
     text, count = re.subn("^nodes = .*", f"nodes = {nodes}", text, flags=re.MULTILINE)
     assert count == 1, "an installation names its node"
     path.write_text(text)
@@ -234,7 +234,7 @@ def test_a_safety_officer_suspends_on_the_own_nodes_without_the_control_plane(
 
     acts(APPROVER, "approve", identity)
     read = shown(run, stage, identity)["history"][-1]["entry_index"] + 1
-    stage.wait_until("the node reads it", lambda: stage.holds(read), 10)
+    stage.wait_until("the node reads it", lambda: stage.holds(read), WAIT_SECONDS)
     why = "It breaks our own mail."
     by = ("-c", cut_off, "--yes", "--json")
     said = run("order", "suspend", identity, "--reason", why, "--drop", tmp_path / "drop", *by)
@@ -248,11 +248,11 @@ def test_a_safety_officer_suspends_on_the_own_nodes_without_the_control_plane(
     def told():
         return run("status", "--node", node).out
 
-    stage.wait_until("it is shown", lambda: f"suspended: {identity}" in told(), 10)
+    stage.wait_until("it is shown", lambda: f"suspended: {identity}" in told(), WAIT_SECONDS)
     assert why in told()
 
     # The node brings it to the ledger, with its reason.
-    stage.wait_until("it is recorded", lambda: by_all() == ["isp"], 10)
+    stage.wait_until("it is recorded", lambda: by_all() == ["isp"], WAIT_SECONDS)
     assert shown(run, stage, identity)["history"][-1]["why"] == why
 
     alone = run("order", "stop", identity, "--reason", why, "-c", cut_off, "--yes")
@@ -261,7 +261,7 @@ def test_a_safety_officer_suspends_on_the_own_nodes_without_the_control_plane(
 
     said = run("order", "resume", identity, *by)
     assert next(iter(said.json["nodes"].values())) == "heeded"
-    stage.wait_until("it is resumed", lambda: by_all() == [], 10)
+    stage.wait_until("it is resumed", lambda: by_all() == [], WAIT_SECONDS)
     again = run("order", "resume", identity, *by)
     assert (again.code, f"nobody has suspended {identity}" in again.error[-1]) == (3, True)
     acts(OVERSIGHT, "stop", identity)

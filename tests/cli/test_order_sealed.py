@@ -11,8 +11,8 @@ from enforcer.app.demo_dns import Watch, ask
 from enforcer.app.demo_land import APPROVER, AUDITOR, OVERSIGHT, PROPOSER
 from enforcer.cli.demo_story import ORDER_TOML
 from enforcer.core.judge_orders import PROPOSAL_DAYS_MAX
+from tests.waiting import WAIT_SECONDS
 
-CHANGE_SECONDS = 30.0
 numbers = itertools.count(701)  # another beginning than the other files that share the stage
 
 
@@ -67,7 +67,7 @@ def test_oversight_signs_and_two_others_block_what_nobody_is_shown(run, stage, o
         said = run("order", "approve", identity, *by(stage, APPROVER), "--yes")
         assert said.code == 0, said.err
         assert "not shown: the list is not public" in said.err
-        watch.changed_ms(CHANGE_SECONDS)
+        watch.changed_ms(WAIT_SECONDS)
     shown = run("order", "show", identity, *by(stage, APPROVER))
     text = " ".join(shown.out.split())
     assert "restricted: targets not shown" in text

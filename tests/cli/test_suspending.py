@@ -25,8 +25,8 @@ from enforcer.core.policy import DAY_MS
 from tests.cli.test_order import order  # noqa: F401 - a fixture
 from tests.cli.test_order_life import proposed, shown  # noqa: F401 - a fixture
 from tests.e2e.programs import Program
+from tests.waiting import WAIT_SECONDS
 
-SECONDS_MAX = 30.0
 WHY = "It breaks our own mail."
 
 
@@ -107,7 +107,7 @@ def officer(stage, second):
     text = f"nodes = {nodes}\n{text}"
     paths = config.with_name("two.toml"), config.with_name("two-cut-off.toml")
     paths[0].write_text(text)
-    paths[1].write_text(re.sub('address = ".*"', f'address = "127.0.0.1:{free_port()}"', text))
+    paths[1].write_text(re.sub('address = ".*"', 'address = "127.0.0.1:1"', text))
     return paths
 
 
@@ -120,7 +120,9 @@ def in_force(run, stage, proposed, second):  # noqa: F811 - the fixture
     size = shown(run, stage, identity)["history"][-1]["entry_index"] + 1
     if not second.program.is_running:
         second.program.start()
-    stage.wait_until("both read it", lambda: stage.holds(size) and second.has_read(size), 10)
+    stage.wait_until(
+        "both read it", lambda: stage.holds(size) and second.has_read(size), WAIT_SECONDS
+    )
     second.program.kill()
     (second.state / "status.json").unlink()
     yield identity
@@ -151,24 +153,24 @@ def test_a_node_that_was_down_is_named_and_gets_the_act_without_the_control_plan
     assert f"put the files in {tmp_path / 'drop'} into the folder stops" in told
 
     second.program.start()
-    stage.wait_until("it is back", lambda: second.has_read(1), SECONDS_MAX)
+    stage.wait_until("it is back", lambda: second.has_read(1), WAIT_SECONDS)
     assert not second.suspends(in_force)  # nobody who has it can reach it
     if way == "again":
-        stage.wait_until("it answers", lambda: answers(second.address), SECONDS_MAX)
+        stage.wait_until("it answers", lambda: answers(second.address), WAIT_SECONDS)
         again = run("order", "suspend", in_force, *by)
         assert again.code == 0, again.err
         assert list(again.json["nodes"].values()) == ["already", "heeded"]
     else:
         shutil.copytree(tmp_path / "drop", second.state / "stops", dirs_exist_ok=True)
-    stage.wait_until("it suspends", lambda: second.suspends(in_force), SECONDS_MAX)
+    stage.wait_until("it suspends", lambda: second.suspends(in_force), WAIT_SECONDS)
 
     control_away()
     stage.wait_until(
         "the ledger has it",
         lambda: shown(run, stage, in_force)["suspended_by"] == ["isp"],
-        SECONDS_MAX,
+        WAIT_SECONDS,
     )
-    stage.wait_until("one act is left", lambda: not second.waits(), SECONDS_MAX)
+    stage.wait_until("one act is left", lambda: not second.waits(), WAIT_SECONDS)
     assert second.suspends(in_force)
     late = run("order", "suspend", in_force, "--yes", "-c", officer[0])
     assert late.code == 0, late.err
@@ -182,7 +184,7 @@ def test_what_the_ledger_has_comes_to_a_node_that_was_down_by_itself(
     assert said.code == 0, said.err
     assert "The ledger brings it to them as soon as they read on." in said.err
     second.program.start()
-    stage.wait_until("it suspends", lambda: second.suspends(in_force), SECONDS_MAX)
+    stage.wait_until("it suspends", lambda: second.suspends(in_force), WAIT_SECONDS)
 
 
 def test_a_longer_suspension_takes_the_place_of_the_one_that_holds(run, stage, in_force, officer):
@@ -195,13 +197,13 @@ def test_a_longer_suspension_takes_the_place_of_the_one_that_holds(run, stage, i
         stage.wait_until(
             "the node holds it until then",
             lambda end_ms=began_ms + days * DAY_MS: held_until_ms(stage, in_force) >= end_ms,
-            SECONDS_MAX,
+            WAIT_SECONDS,
         )
     shorter = run("order", "suspend", in_force, "--until", "+1d", *by)
     assert (shorter.code, "The ledger says so already" in shorter.out) == (0, True), shorter.err
     ended = run("order", "resume", in_force, *by)
     assert ended.code == 0, ended.err
-    stage.wait_until("it is over", lambda: not held_until_ms(stage, in_force), SECONDS_MAX)
+    stage.wait_until("it is over", lambda: not held_until_ms(stage, in_force), WAIT_SECONDS)
 
 
 def held_until_ms(stage, identity):

@@ -19,7 +19,7 @@ from enforcer.core.policy import DAY_MS, Pins
 from enforcer.core.table import DnsMeasure, IpMeasure
 from tests.node_world import World, all_shown, holds
 from tests.people import Person, seal
-from tests.waiting import stays, until
+from tests.waiting import WAIT_SECONDS, stays, until
 
 MARKER = "marker-7f3a.example.org"
 LIST = f"exact {MARKER}\n".encode()
@@ -157,7 +157,7 @@ async def test_a_node_starts_without_waiting_for_anybody_who_has_wraps(world, mo
         await asyncio.Event().wait()
 
     monkeypatch.setattr(world.control, "wrap", hangs)
-    async with asyncio.timeout(10), world.running():  # it starts
+    async with asyncio.timeout(WAIT_SECONDS), world.running():  # it starts
         await until(lambda: world.status["missing_sealed_lists"])
 
 

@@ -191,9 +191,8 @@ async def test_a_witness_that_has_seen_more_of_this_ledger_has_seen_no_other(tmp
         asked = AskedWitness(WITNESSES.keys[0], made.links[0], made.desk.files)
         with capture_logs() as lines:
             assert await asked.ask(older) is None
-        assert [(line["log_level"], line["problem"]) for line in lines] == [
-            ("warning", f"the witness has seen {made.desk.files.size} entries already")
-        ]
+        said = [(line["log_level"], line["problem"]) for line in lines if "problem" in line]
+        assert said == [("warning", f"the witness has seen {made.desk.files.size} entries already")]
         assert await asked.ask(made.desk.files.checkpoint_note) is not None
 
 

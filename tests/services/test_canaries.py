@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from enforcer.backends.kept_files import KeptFiles
-from enforcer.core.attestation import NotEnforced
+from enforcer.core.attestation import GateState, NotEnforced
 from enforcer.core.envelope import format_envelope
 from enforcer.core.key import Role
 from enforcer.errors import RefusedError, UnavailableError
@@ -17,7 +18,7 @@ from enforcer.services.canaries import Canaries
 from enforcer.services.canary_blame import BlameFile
 from tests.node_world import BAD, WORSE, blocking, holds, in_the_ledger, omitted
 from tests.people import Person, seal
-from tests.waiting import stays, until
+from tests.waiting import WAIT_SECONDS, stays, until
 
 MINUTE_MS = 60_000
 
@@ -41,18 +42,43 @@ class Canary:
         return {}
 
 
+class Seconds:
+    """A clock that goes on by itself, and that a test sets ahead."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
 @pytest.fixture
 def canary():
     return Canary()
 
 
+@pytest.fixture
+def seconds():
+    return Seconds()
+
+
 def following(world, *links, wait_seconds=30.0, **changes):
-    """Have the world's node follow canaries."""
+    """Have the world's node follow canaries.
+
+    What is to be seen before a bound has a bound that nobody waits out: the clock is set ahead.
+    """
     quick = {"blame_seconds": 0.05, "retry_seconds": 0.02} | changes
     world.canaries = lambda: Canaries(
         links, wait_seconds=wait_seconds, blame=BlameFile(KeptFiles(world.state_dir)), **quick
     )
     return world
+
+
+def is_attested(world):
+    """Tell whether the last word is about the whole ledger, and the gate holds what it says."""
+    said = world.attested
+    is_whole = said is not None and said.ledger_size == len(world.land.leaves)
+    return is_whole and said.gate is GateState.HOLDS_TABLE
 
 
 def reasons(world):
@@ -90,36 +116,43 @@ async def test_what_the_canary_blames_is_left_out_alone_and_comes_when_it_blames
         await until(lambda: world.gate.blocks("bad.example.org"))
 
 
-async def test_a_canary_that_dies_after_its_blame_keeps_nothing_out(world, canary):
-    following(world, canary, wait_seconds=0.1)
+async def test_a_canary_that_dies_after_its_blame_keeps_nothing_out(world, canary, seconds):
+    following(world, canary, seconds=seconds)
     async with world.running():
         world.bring(BAD)
         ref = world.land.in_force_order(BAD)
         canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
         await world.publish()
         await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
+        await until(lambda: world.status["canary"]["answering"] == 1)
         canary.is_away = True
+        await until(lambda: world.status["canary"]["answering"] == 0)  # no blame is on its way
+        seconds.ahead += 31.0
         await until(lambda: world.gate.blocks("bad.example.org"))
 
 
-async def test_a_canary_that_blames_without_end_is_heeded_for_a_bounded_time(world, canary):
-    following(world, canary, blame_ms_max=500)
+async def test_a_canary_that_blames_without_end_is_heeded_for_a_bounded_time(
+    world, canary, seconds
+):
+    following(world, canary, wait_seconds=600.0, blame_ms_max=MINUTE_MS, seconds=seconds)
     async with world.running():
         ref = await in_the_ledger(world, BAD)
         canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
         await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
+        seconds.ahead += 61.0
         await until(lambda: world.gate.blocks("bad.example.org"))
         await until(lambda: holds(world))
         await until(lambda: world.status["canary"]["untried"] == 1)
 
 
-async def test_what_was_blamed_for_too_long_is_tried_at_the_own_gate(world, canary):
+async def test_what_was_blamed_for_too_long_is_tried_at_the_own_gate(world, canary, seconds):
     world.gate.golden = frozenset({"bad.example.org"})
-    following(world, canary, blame_ms_max=500)
+    following(world, canary, wait_seconds=600.0, blame_ms_max=MINUTE_MS, seconds=seconds)
     async with world.running():
         ref = await in_the_ledger(world, BAD)
         canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
         await until(lambda: reasons(world) == [NotEnforced.CANARY_BLAMED])
+        seconds.ahead += 61.0
         await until(lambda: reasons(world) == [NotEnforced.CANNOT_ENFORCE])
         assert not world.gate.blocks("bad.example.org")
 
@@ -203,8 +236,9 @@ async def test_blame_outlives_a_restart_and_ends_when_the_canary_ends_it(world, 
 
 
 async def test_blame_that_a_restart_outlived_keeps_nothing_out_beside_a_dead_canary(world, canary):
-    following(world, canary, wait_seconds=0.3)
+    following(world, canary)
     await blamed_and_restarted(world, canary)
+    following(world, canary, wait_seconds=0.3)
     canary.is_away = True
     async with world.running():
         await until(lambda: world.gate.blocks("bad.example.org"))
@@ -255,14 +289,15 @@ async def test_its_bound_counts_from_the_orders_beginning(world, canary):
 async def test_what_had_its_time_while_a_node_was_off_waits_for_one_answer_and_no_longer(
     world, canary, monkeypatch
 ):
-    monkeypatch.setattr(canaries, "ASK_SECONDS", 0.3)
-    following(world, canary, wait_seconds=10.0)
+    monkeypatch.setattr(canaries, "ASK_SECONDS", 30.0)
+    following(world, canary)
     ref = await missed(world, 600_000)
     canary.verdicts[ref.entry_index] = TrialVerdict.BLAMED
     async with world.running():
         await until(lambda: world.status.get("canary", {}).get("blamed") == [ref.entry_index])
         await stays(lambda: not world.gate.blocks("bad.example.org"), looks=20)
     (world.state_dir / "canary-blame").unlink()
+    monkeypatch.setattr(canaries, "ASK_SECONDS", 0.3)
     canary.is_away = True
     async with world.running():
         await until(lambda: world.gate.blocks("bad.example.org"))
@@ -311,7 +346,7 @@ async def test_a_canary_passes_what_its_gate_holds(world):
     world.canaries = lambda: Canaries(is_canary=True)
     async with world.running() as node:
         ref = await blocking(world)
-        said = await node.await_trial("node-1", [ref.entry_index, 999], 1.0)
+        said = await node.await_trial("node-1", [ref.entry_index, 999], WAIT_SECONDS)
         assert said == {ref.entry_index: TrialVerdict.PASSED}
         assert await node.await_trial("node-1", [999], 0.01) == {}
 
@@ -323,8 +358,8 @@ async def test_a_canary_blames_what_its_gate_refuses_and_nothing_else(world):
         bad = await in_the_ledger(world, BAD)
         worse = await blocking(world, WORSE, "worse.example.org")
         both = [bad.entry_index, worse.entry_index]
-        await until(lambda: omitted(world) == [bad.entry_index])
-        assert await node.await_trial("node-1", both, 1.0) == {
+        await until(lambda: is_attested(world) and omitted(world) == [bad.entry_index])
+        assert await node.await_trial("node-1", both, WAIT_SECONDS) == {
             bad.entry_index: TrialVerdict.BLAMED,
             worse.entry_index: TrialVerdict.PASSED,
         }
@@ -346,10 +381,10 @@ async def test_a_canary_answers_nodes_of_its_own_network_alone(world):
         ref = await blocking(world)
         for stranger in ("node-9", "node-10"):
             with pytest.raises(RefusedError, match="no node of this network"):
-                await node.await_trial(stranger, [ref.entry_index], 1.0)
+                await node.await_trial(stranger, [ref.entry_index], WAIT_SECONDS)
 
 
 async def test_a_node_that_is_no_canary_says_so(world):
     async with world.running() as node:
         with pytest.raises(RefusedError, match="no canary"):
-            await node.await_trial("node-1", [1], 1.0)
+            await node.await_trial("node-1", [1], WAIT_SECONDS)

@@ -108,7 +108,7 @@ async def test_orders_by_the_thousand_are_flattened_while_a_stop_goes_through(wo
 async def test_a_stop_does_not_wait_until_much_is_read_back(world, monkeypatch):
     monkeypatch.setattr(firewalling, "PROVEN_AT_ONCE_MAX", 0)
     read, started, may_end = MemoryFirewall.read, [], asyncio.Event()
-    world.firewall_pace = FirewallPace(0.1, settle_seconds=0.02)
+    world.firewall_pace = FirewallPace(settle_seconds=0.02)
 
     async def slow(self):
         found = await read(self)

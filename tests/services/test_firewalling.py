@@ -10,7 +10,7 @@ import pytest
 from enforcer.core.firewall import FirewallState
 from enforcer.core.table import IpMeasure
 from enforcer.services.firewall_pace import LEASE_GRACE_SECONDS
-from tests.node_world import World, cannot, stopped_here
+from tests.node_world import World, all_shown, cannot, stopped_here
 from tests.services.firewall_node import (
     BOTH,
     DROP,
@@ -69,6 +69,7 @@ async def test_an_order_begins_and_ends_by_the_nodes_time_with_everything_else_a
         order(world, not_before_ms=begins_ms, expires_at_ms=ends_ms, review_due_at_ms=ends_ms)
         await world.publish()
         await until(lambda: attests(world))
+        await all_shown(world)  # what begins later needs its list by then
         world.feed.is_away = world.control.is_away = world.gate.is_away = True
         assert not world.blocks("192.0.2.7")
         world.clock.advance(begins_ms - world.clock.ms)

@@ -1,8 +1,8 @@
 """When each order came to be enforced at this node, and ceased to: by what is really held.
 
 Gate and firewall are looked at after whatever was done to them; nothing is taken from a plan.
-Always true: what was held already when the node looked first has no time, unless the node's last
-attestation named it; and what cannot be looked at stays as it was known.
+Always true: what was held already when the node looked first, or could look first, has no time,
+unless the node's last attestation named it; and what cannot be looked at stays as it was known.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from enforcer.core.attestation import (
     EFFECTS_MAX,
     EffectTime,
 )
+from enforcer.core.state import OrderRecord
 from enforcer.core.table import IpMeasure, OrderRow
 from enforcer.ports import GateMode, GateReport
 
@@ -27,6 +28,8 @@ class EffectTimes:
     def __init__(self) -> None:
         self._held: dict[int, OrderRow] | None = None
         """What was enforced at the last look, by entry index."""
+        self._unseen: frozenset[int] = frozenset()
+        """What may have been then, too: of that nobody could tell, nor since the first look."""
         self._times: dict[int, EffectTime] = {}
         self._sizes: dict[int, int] = {}
         """How many entries stood behind the last change of an order's time."""
@@ -48,12 +51,14 @@ class EffectTimes:
         """
         held, now = self._held, dict(enforced)
         if held is None:
-            self._held = now
+            self._held, self._unseen = now, frozenset(unknown)
             return
+        unseen = self._unseen
+        self._unseen &= frozenset(unknown)
         for index in unknown:
             if index in held:
                 now.setdefault(index, held[index])
-        for index in now.keys() - held.keys():
+        for index in now.keys() - held.keys() - unseen:
             self._times[index] = EffectTime(index, t_ms, None)
             self._sizes[index] = ledger_size
         for index in held.keys() - now.keys():
@@ -106,10 +111,19 @@ def enforced_by(
 
 
 def enforced_alone(
-    rows: Iterable[OrderRow], t_ms: int, at_firewall: Collection[int] | None
+    orders: Mapping[int, OrderRecord], t_ms: int, at_firewall: Collection[int]
 ) -> tuple[dict[int, OrderRow], frozenset[int]]:
-    """Return the same where there is no gate, of the `rows` that a node's plan has."""
-    here = {row.index: row for row in rows if row.is_in_force(t_ms)}
-    if at_firewall is None:
-        return {}, frozenset(here)
-    return {index: row for index, row in here.items() if index in at_firewall}, frozenset()
+    """Return the same where there is no gate, of the `orders` that the ledger has so far.
+
+    An order that has ended counts for as long as the firewall holds it.
+    """
+    rows = {index: _row(orders.get(index)) for index in at_firewall}
+    here = {index: row for index, row in rows.items() if row is not None and row.is_in_force(t_ms)}
+    return here, frozenset(index for index, row in rows.items() if row is None)
+
+
+def _row(order: OrderRecord | None) -> OrderRow | None:
+    if order is None or order.approved_at_ms is None:
+        return None
+    from_ms = max(order.payload.not_before_ms, order.approved_at_ms)
+    return order.row or order.row_during(from_ms, order.until_ms)

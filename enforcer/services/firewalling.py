@@ -87,6 +87,8 @@ class Firewalling:
         """Return what should hold now; the node sets it."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when there is something new to tell."""
+        self.on_claimed: Callable[[], None] = lambda: None
+        """Called when it is known what it holds, before anything is done to it."""
 
     @property
     def held_rows(self) -> frozenset[int]:
@@ -124,7 +126,7 @@ class Firewalling:
     async def start(self) -> None:
         """Learn what an earlier process left, if that can be: plans go by it."""
         try:
-            await self._link.claim(LEASE_GRACE_SECONDS * 2)
+            await self._claim()
         except EnforcerError as error:
             self._failed(error)
 
@@ -204,10 +206,14 @@ class Firewalling:
             counts=dict(self._link.counts),
         )
 
+    async def _claim(self) -> None:
+        await self._link.claim(LEASE_GRACE_SECONDS * 2)
+        self.on_claimed()
+
     async def _round(self) -> None:
         now = self._seconds()
         if self._link.held is None:
-            await self._link.claim(LEASE_GRACE_SECONDS * 2)
+            await self._claim()
             self._lease_ends_at = -inf
         is_due = now >= self._check_at
         await self._own.look(is_due=is_due)

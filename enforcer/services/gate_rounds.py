@@ -89,13 +89,16 @@ class GateRounds:
         """Note which orders are enforced now, and which are no more."""
         report = self._enforcer.report
         t_ms, firewall = self._time.now_ms(), self._firewall
-        at_firewall = firewall.enforced if firewall is not None else frozenset()
+        at_firewall: frozenset[int] | None = frozenset()
+        if firewall is not None and firewall.is_real:
+            at_firewall = firewall.enforced
         if report is not None:
             enforced = enforced_by(report, t_ms, at_firewall)
             self.effects.look(t_ms, *enforced, report.ledger_size)
-        elif not self._enforcer.has_gate and self.shown is not None:
-            enforced = enforced_alone(self.shown.rows, t_ms, at_firewall)
-            self.effects.look(t_ms, *enforced, self.shown.ledger_size)
+        elif not self._enforcer.has_gate and at_firewall is not None:
+            state = self._planner.replica.state
+            enforced = enforced_alone(state.orders, t_ms, at_firewall)
+            self.effects.look(t_ms, *enforced, state.size)
 
     async def run(self) -> None:
         """Keep the gate in step; it never returns."""

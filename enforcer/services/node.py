@@ -167,7 +167,8 @@ class Node:
         self._canaries.on_change = stir
         if firewall is not None:
             firewall.plan = self._planner.firewall_plan
-            firewall.on_change = self._teller.hear
+            firewall.on_change = self._firewall_changed
+            firewall.on_claimed = self._rounds.look
         self._watch = WitnessWatch(
             replica=replica,
             paths=paths,
@@ -334,6 +335,10 @@ class Node:
         self._watch.entries_came()
         if self._cosigner is not None:
             self._cosigner.saw(self._replica.note)
+
+    def _firewall_changed(self) -> None:
+        self._rounds.look()  # at once: whoever tells of it waits for its turn
+        self._teller.hear()
 
     def _operator(self) -> str | None:
         return self._planner.operator

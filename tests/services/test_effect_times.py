@@ -104,6 +104,19 @@ def test_of_a_firewall_that_does_not_answer_nothing_is_known_to_have_changed():
     assert newest(times, T0_MS + 3) == (EffectTime(7, T0_MS + 1, T0_MS + 3),)
 
 
+def test_what_a_firewall_that_did_not_answer_held_all_along_has_no_time_and_what_came_has_one():
+    early, late = row(7, ip=IpMeasure.REJECT), row(8, ip=IpMeasure.REJECT)
+    times = EffectTimes()
+    times.look(T0_MS, *enforced_by(report(early), T0_MS, None))
+    times.look(T0_MS + 1, *enforced_by(report(early, late), T0_MS, None))
+    times.look(T0_MS + 2, *enforced_by(report(early, late), T0_MS, {7}))
+    times.look(T0_MS + 3, *enforced_by(report(early, late), T0_MS, {7, 8}))
+    assert newest(times, T0_MS + 3) == (EffectTime(8, T0_MS + 3, None),)
+    times.look(T0_MS + 4, *enforced_by(report(early, late), T0_MS, {8}))
+    times.look(T0_MS + 5, *enforced_by(report(early, late), T0_MS, {7, 8}))
+    assert newest(times, T0_MS + 5)[0] == EffectTime(7, T0_MS + 5, None)
+
+
 def test_an_order_is_in_force_when_gate_and_firewall_both_hold_it_and_the_gate_enforces():
     names, both = row(7), row(8, ip=IpMeasure.DROP)
     later = replace(row(9), from_ms=T0_MS + 1)
@@ -178,9 +191,10 @@ async def test_a_node_that_lost_its_memory_gives_no_time_to_what_its_gate_held(w
 async def test_recording_attestations_brings_no_new_ones(world):
     world.land.register(world.land.control)
     async with world.running():
-        await blocking(world, BAD)
-        await until(lambda: holds(world))
-        await stays(lambda: True, looks=5)
+        ref = await blocking(world, BAD)
+        await until(lambda: holds(world) and ref.entry_index in effects(world))
+        kept = world.state_dir / "attestation.json"
+        await until(lambda: kept.read_bytes() == world.control.attestations[-1])
         said = len(world.control.attestations)
         for _ in range(3):
             assert world.land.record_attested().is_effective

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from shutil import rmtree
 
 from enforcer.backends.memory_firewall import FirewallMemory
-from enforcer.core.attestation import GateState
+from enforcer.core.attestation import EffectTime, GateState
 from enforcer.core.firewall import FirewallState
 from enforcer.core.order import Measure
 from enforcer.core.table import DnsMeasure, IpMeasure
+from enforcer.services.gate_rounds import GateRounds
 from tests.node_world import BAD, World, in_the_ledger
 from tests.waiting import until
 
@@ -61,8 +63,6 @@ async def test_lists_that_only_a_gate_needs_are_not_fetched(world):
 async def test_its_firewall_blocks_what_is_against_addresses_alone(world):
     world.firewall = FirewallMemory()
     async with gateless(world).running():
-        await world.publish()
-        await until(lambda: world.attested)  # what is in force at its first look has no time
         world.bring(ADDRESS)
         world.bring(MIXED)
         world.land.in_force_order(ADDRESS, measure=REJECT)
@@ -73,6 +73,63 @@ async def test_its_firewall_blocks_what_is_against_addresses_alone(world):
         await until(lambda: [each.out_at_ms for each in world.attested.effects] == [None])
         assert not world.blocks("192.0.2.8")  # half of an order is no order's words
         assert world.attested.omissions == ()
+
+
+def effects(world: World) -> dict[int, EffectTime]:
+    return {each.order_index: each for each in world.attested.effects}
+
+
+async def blocking(world: World, address: str = "192.0.2.7") -> int:
+    """Have an order against an address enforced, and attested; return its index."""
+    targets = f"ip {address}\n".encode()
+    world.bring(targets)
+    ref = world.land.in_force_order(targets, measure=REJECT)
+    await world.publish()
+    await until(lambda: world.blocks(address) and ref.entry_index in effects(world))
+    return ref.entry_index
+
+
+async def test_what_its_firewall_has_before_the_first_round_is_over_has_its_time(
+    world, monkeypatch
+):
+    world.firewall = FirewallMemory()
+    enforce = GateRounds._enforce
+
+    async def late(rounds):
+        await until(lambda: world.blocks("192.0.2.7"))  # the firewall waits for no round
+        return await enforce(rounds)
+
+    monkeypatch.setattr(GateRounds, "_enforce", late)
+    async with gateless(world).running():
+        index = await blocking(world)
+        assert effects(world) == {index: EffectTime(index, world.clock.ms, None)}
+
+
+async def test_what_it_finds_at_its_start_has_no_time_and_what_was_stopped_since_has_its_end(world):
+    world.firewall = FirewallMemory()
+    async with gateless(world).running():
+        kept, stopped = await blocking(world), await blocking(world, "192.0.2.9")
+    (world.state_dir / "attestation.json").unlink()
+    world.control.attestations.clear()
+    world.land.stop(world.land.ref(stopped))
+    await world.publish()
+    async with world.running():
+        await until(lambda: effects(world) == {stopped: EffectTime(stopped, None, world.clock.ms)})
+        other = await blocking(world, "192.0.2.10")
+        assert effects(world).keys() == {stopped, other}
+        assert world.blocks("192.0.2.7"), kept
+
+
+async def test_what_its_firewall_kept_has_no_time_though_it_must_read_the_whole_ledger(world):
+    world.firewall = FirewallMemory()
+    async with gateless(world).running():
+        await blocking(world)
+    rmtree(world.state_dir)
+    world.control.attestations.clear()
+    async with world.running():
+        await until(lambda: attested_all(world) and world.attested.firewall is FirewallState.HOLDS)
+        other = await blocking(world, "192.0.2.9")
+        assert effects(world).keys() == {other}
 
 
 async def test_a_stop_of_what_it_does_not_enforce_is_passed_on_all_the_same(world):

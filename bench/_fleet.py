@@ -26,8 +26,9 @@ from enforcer.backends.keys import PrivateKey
 from enforcer.backends.redis_server import RedisServer
 from enforcer.core.key import Role
 from enforcer.core.policy import DAY_MS
-from tests.e2e.installation import ORIGIN, PASSWORDS, Installation, free_ports, now_ms
+from tests.e2e.installation import ORIGIN, PASSWORDS, Installation, now_ms
 from tests.e2e.programs import Program
+from tests.ports import free_ports
 
 CLOCK_TICKS = 100
 START_SECONDS_MAX = 300.0

@@ -39,8 +39,9 @@ from enforcer.backends.keys import PrivateKey
 from enforcer.backends.redis_server import RedisServer
 from enforcer.core.attestation import parse_attestation
 from enforcer.core.envelope import parse_envelope
-from tests.e2e.installation import free_ports, now_ms
+from tests.e2e.installation import now_ms
 from tests.people import seal
+from tests.ports import free_ports
 
 NODES = int(os.environ.get("SIMULATED_NODES", "10000"))
 SEED = 6

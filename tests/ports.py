@@ -6,6 +6,8 @@ import socket
 import weakref
 from typing import Self
 
+from enforcer.app.demo_stage import free_port
+
 
 class HeldPort:
     """A port, for UDP and TCP: nobody else is given it, and what comes there is refused.
@@ -46,3 +48,33 @@ def held_port(owner: object) -> int:
     held = HeldPort()
     weakref.finalize(owner, held.close)
     return held.place[1]
+
+
+_claims: list[socket.socket] = []
+"""One name for each port that this process was given, in the kernel's abstract space (unix(7)).
+
+Nobody is bound to a port before its program starts, nor while that is dead: without a name it
+would be drawn again meanwhile. As ports are, names are a network namespace's own; they go with us.
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody has on UDP or TCP, and no test is given again while we live."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = free_port()
+        if _is_claimed(port):
+            ports.append(port)
+    return sorted(ports)
+
+
+def _is_claimed(port: int) -> bool:
+    """Claim a port, and tell whether nobody had before."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0enforcer-tests/port/{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True

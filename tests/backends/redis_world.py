@@ -8,7 +8,6 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from enforcer.app.demo_stage import free_port
 from enforcer.app.redis_files import NODE, PUBLISHER, write_redis
 from enforcer.backends.child import tied_to_parent
 from enforcer.backends.keys import PrivateKey, verify
@@ -43,14 +42,6 @@ async def eventually(holds):
                 raise
         assert time.monotonic() < until, "it never came true"
         await asyncio.sleep(0.02)
-
-
-def free_ports(count):
-    """Return ports that nobody has, of those that the kernel gives to nobody who asks for any."""
-    ports = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return list(ports)
 
 
 def wait_until_open(port):

@@ -25,10 +25,10 @@ from tests.backends.redis_world import (
     Installed,
     Process,
     eventually,
-    free_ports,
     opened,
     wait_until_open,
 )
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None or shutil.which("redis-cli") is None,

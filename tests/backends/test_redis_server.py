@@ -9,9 +9,9 @@ import sys
 import pytest
 import redis
 
-from enforcer.app.demo_stage import free_port
 from enforcer.backends.redis_server import RedisServer, find_redis_server
 from enforcer.errors import InputError, UnavailableError
+from tests.ports import free_ports
 from tests.waiting import eventually
 
 PARENT = """
@@ -52,7 +52,7 @@ def test_a_started_server_answers_and_a_stopped_one_does_not(redis_server):
 
 
 def test_a_port_serves_loopback(start_redis):
-    server = start_redis(port=free_port())
+    server = start_redis(port=free_ports(1)[0])
     assert server.url.startswith("redis://127.0.0.1:")
     assert pinged(server.url)
 
@@ -97,7 +97,7 @@ def test_it_ends_with_a_killed_parent(tmp_path, redis_executable):
 
 @pytest.mark.parametrize("kind", ["port", "unixsocket"])
 def test_another_servers_address_is_left_to_it(start_redis, tmp_path, redis_executable, kind):
-    other = start_redis(port=free_port() if kind == "port" else None)
+    other = start_redis(port=free_ports(1)[0] if kind == "port" else None)
     address = {"port": int(other.url.rpartition(":")[2])} if kind == "port" else {}
     address = address or {"unixsocket": other.directory / "redis.sock"}
     with pytest.raises(UnavailableError, match="another server answers"):

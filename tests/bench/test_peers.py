@@ -12,7 +12,7 @@ from bench.peers.asking import address_of, ask
 from bench.peers.cdb import hash_of, write_cdb
 from bench.peers.dnsperf import read
 from bench.peers.floor import Upstream
-from enforcer.app.demo_stage import free_port
+from tests.ports import free_ports
 from tests.waiting import WAIT_SECONDS
 
 SAID = """\
@@ -33,7 +33,7 @@ Statistics:
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 def test_the_upstream_gives_each_name_an_address_of_its_own(tmp_path):
-    port = free_port()
+    (port,) = free_ports(1)
     upstream = Upstream(tmp_path, port)
     try:
         upstream.wait_until_ready()

@@ -17,8 +17,9 @@ from enforcer.backends.keys import PrivateKey
 from enforcer.config import Address, CanaryPart
 from enforcer.core.policy import DAY_MS
 from tests.e2e.dns import ask
-from tests.e2e.installation import Installation, free_ports, now_ms
+from tests.e2e.installation import Installation, now_ms
 from tests.e2e.programs import Program
+from tests.ports import free_ports
 
 
 class Far:

@@ -30,8 +30,9 @@ from enforcer.core.name import Name
 from enforcer.core.order import OrderPublished, OrderRef, PublicationMode
 from enforcer.core.policy import DAY_MS
 from enforcer.errors import EnforcerError
-from tests.e2e.installation import REASONS, Installation, free_ports, now_ms, ref_of
+from tests.e2e.installation import REASONS, Installation, now_ms, ref_of
 from tests.people import request_id, seal
+from tests.ports import free_ports
 from tests.sealed import SealedText
 
 RESTRICTED, DELAYED = PublicationMode.RESTRICTED_TARGETS, PublicationMode.DELAYED

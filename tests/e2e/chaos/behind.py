@@ -13,8 +13,9 @@ from typing import Any, Self
 import redis
 
 from tests.backends.redis_world import PRIMARY, Installed
-from tests.e2e.installation import ORIGIN, Installation, free_ports
+from tests.e2e.installation import ORIGIN, Installation
 from tests.e2e.programs import wait_for
+from tests.ports import free_ports
 
 ANYBODY = "for-tests"
 SENTINELS = 3

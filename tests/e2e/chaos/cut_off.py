@@ -15,7 +15,8 @@ import redis
 from enforcer.backends.redis_server import RedisServer
 from tests.backends.firewall_kernel import Namespace, inside
 from tests.e2e.chaos.invariants import Invariants, exact
-from tests.e2e.installation import PASSWORDS, Installation, free_ports, now_ms
+from tests.e2e.installation import PASSWORDS, Installation, now_ms
+from tests.ports import free_ports
 
 CONTROLS, NODES = "203.0.113.2", "198.51.100.2"
 """Where Redis is for the control plane, and for the node."""

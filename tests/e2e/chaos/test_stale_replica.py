@@ -16,7 +16,8 @@ import pytest
 
 from tests.e2e.chaos.behind import Behind
 from tests.e2e.chaos.invariants import Invariants, exact
-from tests.e2e.installation import free_ports, now_ms
+from tests.e2e.installation import now_ms
+from tests.ports import free_ports
 
 pytestmark = [
     pytest.mark.long,

@@ -37,7 +37,7 @@ def router(whole_router: Router) -> Iterator[Router]:
     whole_router.audit()
     whole_router.check_answers()
     whole_router.check_privacy()
-    written = [path.read_bytes() for path in whole_router._readable_files()]
+    written = [data for _, data in whole_router.written()]
     assert not any(address.encode() in text for address in CLIENT.values() for text in written)
 
 

@@ -27,10 +27,10 @@ from enforcer.api.client import ControlClient, Pushed
 from enforcer.app.acts import read_act
 from enforcer.app.audit import audit_directory, open_ledger
 from enforcer.app.demo_land import AUTHORITY, acts_of, install_demo, lists_of
-from enforcer.app.demo_stage import free_port
 from enforcer.app.installation_files import Plan
 from enforcer.app.people import Person as Account
 from enforcer.backends.feed_format import node_acl, publisher_acl
+from enforcer.backends.gate_last_good import LastGood
 from enforcer.backends.gate_socket import GateClient
 from enforcer.backends.keys import PrivateKey, verify
 from enforcer.backends.redis_server import RedisServer
@@ -42,7 +42,7 @@ from enforcer.core.note import VerifierKey
 from enforcer.core.order import OrderRef
 from enforcer.core.receipt import verify_receipt
 from enforcer.core.state import State
-from enforcer.errors import EnforcerError, UnavailableError
+from enforcer.errors import EnforcerError, NotFoundError, RefusedError, UnavailableError
 from enforcer.ports import GateReport
 from enforcer.services.audit import Summary
 from enforcer.services.findings import Severity
@@ -51,6 +51,7 @@ from enforcer.v1 import order_pb2
 from tests.e2e.dns import CLIENT_HOST, Answer, Questions, Upstream, ask
 from tests.e2e.programs import Program, peaks_mb, wait_for
 from tests.people import Land, Person, seal
+from tests.ports import free_ports
 from tests.waiting import WAIT_SECONDS
 
 ORIGIN = "e2e.example.org/ledger"
@@ -58,8 +59,14 @@ REASONS = b"s" * 32 + "Lừa đảo: trang giả mạo ngân hàng.".encode()
 PROGRAMS = ("control", "node", "gate")
 PASSWORDS = {"publisher": "for-writing-the-feed", "node": "for-reading-only"}
 CALL_SECONDS_MAX = 60.0
-STEP_SECONDS_MAX = 75.0
-"""A path that was refused again and again is looked at once a minute."""
+STEP_SECONDS_MAX = 120.0
+"""For what has to start, and for a path that withheld again and again: it is looked at once in
+some 72 seconds.
+"""
+NUDGE = b"exact nudge.example.org\n"
+ENDINGS_MAX = 5
+PATIENT = "upstream_timeout_ms = 6000\nupstream_try_ms = 6000\n"
+"""The resolver behind a gate is a thread of ours: when we stand still, so does that."""
 INSIST_SECONDS_MAX = 45.0
 """Longest that a call is repeated while the control plane is away."""
 
@@ -114,9 +121,11 @@ class Installation:
         self.desk.mkdir()
         self.land = self._people()
         self.programs = {name: self._program(name) for name in PROGRAMS}
-        self.gate_control = GateClient(self.files.gate / "gate.sock")
-        self.gate_controls = [self.gate_control]
-        """All gates that there are, that of the first node first."""
+        self.gate_folders: list[Path] = []
+        """Of all gates that there are, that of the first node first."""
+        self.gate_controls: list[GateClient] = []
+        """The ways to them."""
+        self.add_gate(self.files.gate)
 
     def _redis(self) -> RedisServer:
         """Return the feed's Redis, which admits its two users, and us to everything."""
@@ -194,7 +203,7 @@ class Installation:
     def _found(self) -> None:
         """Record what the roots signed: the policy, then everybody's key."""
         auditor = self.client("auditor")
-        self.wait_until(self.control_serves, "the control plane serves")
+        self.wait_until(self.control_serves, "the control plane serves", STEP_SECONDS_MAX)
         for path in lists_of(self.files):
             self.call(auditor.upload_targets(path))
         for path in acts_of(self.files):
@@ -227,15 +236,21 @@ class Installation:
             if not program.is_running:
                 program.start()
         since_ms = now_ms()
-        self.wait_until(self.control_serves, "the control plane serves")
+        self.wait_until(self.control_serves, "the control plane serves", STEP_SECONDS_MAX)
         if self.land.state.policy is not None:
             # Something new makes the node look at its gate now, and not at its next turn.
-            insist(lambda: self.propose(b"exact nudge.example.org\n"))
+            self._nudge()
         self.wait_until(
             lambda: self.is_in_step(since_ms),
             "node and gate are in step with the ledger",
             STEP_SECONDS_MAX,
         )
+
+    def _nudge(self) -> None:
+        """Have something recorded; the same act again, should its answer not come."""
+        insist(lambda: self.upload(NUDGE))
+        nudge = self.proposal(NUDGE)
+        insist(lambda: self.submit(self.land.proposer, "propose", nudge, [REASONS]))
 
     def stop_in_order(self) -> dict[str, int]:
         """Tell every program to end, and return their exit codes."""
@@ -313,6 +328,26 @@ class Installation:
         self.approve(ref)
         return ref
 
+    def blocked_until(self, name: str, seconds: float) -> int:
+        """Have a name blocked by an order that ends so soon, and return when it does (ms).
+
+        If it ends before two persons have signed it, or the block is seen, so does one that lasts
+        twice as long, and so on: how fast this machine is, is not the question.
+        """
+        for doubled in range(ENDINGS_MAX):
+            ends_ms = now_ms() + int(seconds * 1_000) * 2**doubled
+            with suppress(RefusedError):  # it has ended already
+                self.order(
+                    f"exact {name}\n".encode(), expires_at_ms=ends_ms, review_due_at_ms=ends_ms
+                )
+            self.wait_until(
+                lambda ends_ms=ends_ms: self.is_blocked(name) or now_ms() > ends_ms,
+                f"{name} is blocked, or should not be any more",
+            )
+            if self.is_blocked(name):
+                return ends_ms
+        raise AssertionError(f"{name} was never seen blocked")
+
     # What can be seen.
 
     def ask(self, qname: str, qtype: str = "A") -> Answer:
@@ -355,9 +390,33 @@ class Installation:
     def gate_status(self) -> GateReport | None:
         """Return what the gate holds; None while it does not answer."""
         try:
-            return self.call(self.gate_control.status())
+            return self.call(self.gate_controls[0].status())
         except UnavailableError:
             return None
+
+    def add_gate(self, folder: Path) -> None:
+        """Hear that there is one more gate, by the folder of its files; it is to be patient."""
+        config = folder / "gate.toml"
+        config.write_text(PATIENT + config.read_text())
+        self.gate_folders.append(folder)
+        self.gate_controls.append(GateClient(folder / "gate.sock"))
+
+    def gates_keep(self) -> bool:
+        """Tell whether each gate has on its disk what it serves by: what it begins with when it is
+        killed.
+        """
+        return all(map(self._keeps, self.gate_folders, self.gate_controls))
+
+    def _keeps(self, folder: Path, gate: GateClient) -> bool:
+        kept = LastGood(folder / "state")
+        try:
+            tables = kept.open(ORIGIN)
+            with suppress(NotFoundError):
+                tables = kept.open_overlay(tables.base, ORIGIN)
+            report = self.call(gate.status())
+        except EnforcerError:  # the gate does not serve, or the disk has half of it so far
+            return False
+        return tables.key == (report.body_sha256, report.overlay_sha256)
 
     def feed(self, user: str | None = None) -> redis.Redis:
         """Return a way into the feed's Redis: for us with all rights, else as one of its users."""
@@ -428,14 +487,23 @@ class Installation:
         words = [CLIENT_HOST, *self._asked]
         found = [
             f"{path.relative_to(self.directory)}: {word}"
-            for path in self._readable_files()
-            for data in [path.read_bytes().lower()]
+            for path, data in self.written()
+            for lower in [data.lower()]
             for word in words
-            if word.lower().encode() in data
+            if word.lower().encode() in lower
         ]
         report = self.gate_status()
         found += [f"gate's report: {word}" for word in words if word in str(report)]
         assert not found, "written down: " + "\n".join(found)
+
+    def written(self) -> Iterator[tuple[Path, bytes]]:
+        """Yield what programs and people have written, but for lists, with where."""
+        for path in self._readable_files():
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:  # a program has just put it in another one's place
+                continue
+            yield path, data
 
     def _readable_files(self) -> Iterator[Path]:
         for path in self.directory.rglob("*"):
@@ -490,11 +558,3 @@ def ref_of(recorded: Recorded) -> OrderRef:
 def order_ref(order: order_pb2.Order) -> OrderRef:
     """Return how later acts name an order that the control plane showed."""
     return OrderRef(order.order_id, order.entry_index, order.payload_sha256)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody has, on UDP and TCP; somebody else may still be quicker."""
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return sorted(ports)

@@ -15,7 +15,6 @@ from enforcer.backends.child import tied_to_parent
 from tests.waiting import WAIT_SECONDS
 
 START_SECONDS_MAX = 30.0
-STOP_SECONDS_MAX = 15.0
 TAIL_LINES = 15
 
 
@@ -79,7 +78,8 @@ class Program:
     def kill_workers(self) -> None:
         """Kill the processes that it has: for work on whole lists, or the gate's that serve."""
         for child, _ in _children(self.pid) if self.is_running else ():
-            os.kill(child, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(child, signal.SIGKILL)
 
     def stop(self) -> int:
         """End it in order and return its exit code; -9 when it had to be killed."""
@@ -87,7 +87,7 @@ class Program:
         if self.is_running:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(STOP_SECONDS_MAX)
+                self._process.wait(WAIT_SECONDS)
             except subprocess.TimeoutExpired:
                 self.kill()
         return self._process.returncode
@@ -124,8 +124,11 @@ def _children(pid: int) -> Iterator[tuple[int, str]]:
     """Yield the live children that work, numbered: no resource tracker of multiprocessing."""
     number = 0
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(FileNotFoundError):
-            for child in map(int, thread.read_text().split()):
+        children: list[str] = []
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
+            children = thread.read_text().split()
+        for child in map(int, children):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
                 if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes():
                     number += 1
                     yield child, f"worker {number}"

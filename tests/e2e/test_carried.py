@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from enforcer.errors import UnavailableError
 from tests.e2e.far import Far
 from tests.e2e.installation import Installation
 
@@ -23,6 +24,18 @@ class Site(Installation):
         super()._prepare(changes)
         self.copy = self.directory / "medium"
         self.far = Far(self, "7", copy=self.copy)
+        self.add_gate(self.far.files.gate)
+
+    def is_in_step(self, since_ms: int = 0) -> bool:
+        """Tell whether the node at home is, and the far gate answers."""
+        return super().is_in_step(since_ms) and self._far_gate_answers()
+
+    def _far_gate_answers(self) -> bool:
+        try:
+            self.call(self.gate_controls[1].status())
+        except UnavailableError:
+            return False
+        return True
 
     def run(self, *words: object) -> str:
         """Run a command to its end, and return what it said."""

@@ -154,9 +154,20 @@ async def ask_datagrams(story: Story, links: list[Link], seconds: float) -> None
             story.asked += 1
         await asyncio.sleep(0.01)
     await patience(lambda: not set(story.waiting) - story.lost)
-    await asyncio.sleep(0.3)  # for doubles that are on their way
+    await asyncio.sleep(2 * Weather().delay_most)  # for doubles that are on their way to it
+    await patience(lambda: datagrams_back(links) == datagrams_there(links))
     for asker in askers:
         asker.close()
+
+
+def datagrams_there(links: list[Link]) -> int:
+    """Return how many datagrams came through to the gate."""
+    return sum(link.there.delivered for link in links)
+
+
+def datagrams_back(links: list[Link]) -> int:
+    """Return how many the gate has sent back."""
+    return sum(link.back.seen for link in links)
 
 
 async def ask_streams(story: Story, place: tuple[str, int], seconds: float) -> None:
@@ -253,8 +264,7 @@ async def soak(gate: GateUnderTest, story: Story, upstreams: list[Link], seconds
     unaccounted = set(story.waiting) - story.lost
     assert not unaccounted, [story.waiting[each] for each in unaccounted]
     assert grown_kb <= GROWTH_KB_MAX
-    there = sum(link.there.delivered for link in clients)
-    back = sum(link.back.seen for link in clients)
+    there, back = datagrams_there(clients), datagrams_back(clients)
     counters = await asyncio.to_thread(eventually, lambda: settled(gate))
     streamed = story.streamed.total()
     assert story.streamed["hot", SERVFAIL] == story.streamed["fresh", SERVFAIL] == 0

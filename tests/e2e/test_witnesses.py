@@ -8,16 +8,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from enforcer.backends.keys import PrivateKey
+from enforcer.core.checkpoint import Checkpoint
 from enforcer.core.cosignature import CosignerKey
+from enforcer.core.note import Note
+from enforcer.core.witness import log_name
 from tests.e2e.dns import address_of
-from tests.e2e.installation import ORIGIN, Installation, free_ports
+from tests.e2e.installation import ORIGIN, Installation
 from tests.e2e.programs import Program
+from tests.ports import free_ports
 
 WITNESSES = ("witness.example.org/w1", "witness.example.com/w2")
+LOOKS = 10
 ENFORCER = Path(sys.executable).with_name("enforcer")
 
 
@@ -32,7 +38,8 @@ class Witnessed(Installation):
         )
         super().__init__(witness_quorum=2, witness_vkeys=vkeys)
         asked = ""
-        for name, key, port in zip(WITNESSES, keys, free_ports(2), strict=True):
+        self.ports = dict(zip((name[-2:] for name in WITNESSES), free_ports(2), strict=True))
+        for name, key, port in zip(WITNESSES, keys, self.ports.values(), strict=True):
             self.programs[name[-2:]] = self._witness(name, key, port)
             asked += f'[[witnesses]]\nname = "{name}"\nurl = "http://127.0.0.1:{port}/"\n'
         with (self.files.control / "control.toml").open("a") as config:
@@ -58,6 +65,15 @@ class Witnessed(Installation):
 
         self.wait_until(is_said, f"{count} orders wait for witnesses")
 
+    def saw_all(self, witness: str) -> bool:
+        """Tell whether a witness has cosigned the ledger as it is now."""
+        url = f"http://127.0.0.1:{self.ports[witness]}/latest/{log_name(ORIGIN)}"
+        try:
+            with urlopen(url, timeout=10) as answer:
+                return Checkpoint.parse(Note.parse(answer.read()).text).size == self.ledger_size()
+        except OSError:  # it is just starting
+            return False
+
 
 @pytest.fixture(scope="module")
 def whole_installation(redis_executable: Path) -> Iterator[Witnessed]:
@@ -76,12 +92,17 @@ def test_a_new_block_waits_until_both_witnesses_have_seen_it(installation: Witne
     name = "waits.example.org"
     installation.kill("w1")
     installation.order(f"exact {name}\n".encode())
+    installation.wait_until(lambda: installation.saw_all("w2"), "one witness has seen it")
     installation.waits(1)
     assert installation.ask(name).addresses == (address_of(name),)
     installation.kill("w2")
+    # Of what w2 has seen already w1's word would be the second.
+    installation.propose(b"exact more.example.org\n")
     installation.start("w1")
-    installation.waits(1)
-    assert installation.ask(name).addresses == (address_of(name),)
+    installation.wait_until(lambda: installation.saw_all("w1"), "the other has seen more than it")
+    for _ in range(LOOKS):
+        installation.waits(1)
+        assert installation.ask(name).addresses == (address_of(name),)
     installation.start("w2")
     installation.wait_until(lambda: installation.is_blocked(name), "both have seen it")
     installation.waits(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from enforcer.backends.gate_socket import GateClient
 from enforcer.config import CanaryPart
 from tests.e2e.far import Far
 from tests.e2e.installation import Installation
@@ -18,7 +17,7 @@ class TwoNodes(Installation):
         super()._prepare(changes)
         self._far = Far(self, "2", canary=self._second_canary())
         self.second_port = self._far.dns_port
-        self.gate_controls.append(GateClient(self.second("gate") / "gate.sock"))
+        self.add_gate(self.second("gate"))
 
     def _second_canary(self) -> CanaryPart:
         """Return whom the second node waits for."""

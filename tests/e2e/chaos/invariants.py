@@ -30,7 +30,7 @@ from enforcer.core.hold import OrderHeld
 from enforcer.core.order import OrderRef
 from enforcer.core.tile import TILE_WIDTH
 from tests.e2e.dns import Answer, Questions, address_of
-from tests.e2e.installation import ORIGIN, Installation
+from tests.e2e.installation import ORIGIN, STEP_SECONDS_MAX, Installation
 
 if TYPE_CHECKING:
     from tests.e2e.chaos.load import Actors
@@ -47,7 +47,7 @@ PER_SECOND = 100
 WATCHED_MAX = 12
 """So many names of orders that came under load are asked for all the time, beside those above."""
 SETTLED_SECONDS = 4.0
-"""Longer than a gate may take to have a table on its disk."""
+"""Longer than a node takes for a new base: one that is on the disk alone is older than what was."""
 LAST_WORDS_SECONDS = 1.0
 """A query sent so shortly before a gate, or its worker, was killed may have died with it."""
 
@@ -77,7 +77,7 @@ class Invariants:
         always = installation.order(exact(BLOCKED))
         proposed = installation.propose(exact(PROPOSED))
         installation.wait_until(lambda: installation.is_blocked(*BLOCKED), "blocking begins")
-        time.sleep(SETTLED_SECONDS)  # a gate that is killed before begins with the table before
+        self._await_kept()
         return always, proposed
 
     @contextmanager
@@ -147,7 +147,17 @@ class Invariants:
             assert not status["ledger"]["ineffective"], "an unlawful act is in the ledger"
             assert not status["ledger"]["split_views"]
         assert not self.wrong, self.wrong[:5]
+        self._await_kept()
         self._watch_more(actors)
+
+    def _await_kept(self) -> None:
+        """Wait until gates begin with what they serve by now, should they be killed.
+
+        One that is killed within a second of a change begins with the table before, until its
+        node finds that.
+        """
+        installation = self.installation
+        installation.wait_until(installation.gates_keep, "gates have it on disk", STEP_SECONDS_MAX)
 
     def _unasked(self) -> list[int]:
         """Return the entries that nobody asked for, but for the control plane's own."""
@@ -192,11 +202,7 @@ class Invariants:
         return ""
 
     def _watch_more(self, actors: Actors) -> None:
-        """Ask from now on for what has answered the same at rests for a while.
-
-        Not at once: a gate that is killed within a second of a change begins with the table
-        before, until its node finds that.
-        """
+        """Ask from now on for what has answered the same at rests for a while."""
         lasting = [set(actors.lasting(is_blocked)) for is_blocked in (True, False)]
         now = time.monotonic()
         for seen, names in zip(self._seen, lasting, strict=True):

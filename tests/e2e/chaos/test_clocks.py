@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.backends.wall_clock import WallClock, can_be_made
-from tests.e2e.chaos.invariants import exact
 from tests.e2e.chaos.rounds import Chaos, Deed, chosen_seed, run
 from tests.e2e.installation import PROGRAMS, Installation, now_ms
 
@@ -80,9 +79,7 @@ def steps(chaos: Chaos) -> Iterator[Deed]:
 def test_what_has_ended_stays_so_with_clocks_set_back_and_all_killed(installation: Clocked):
     """Told first: what a clock ahead leaves in a node's time ends such an order early."""
     name = "ended.example.org"
-    ends_ms = now_ms() + 3_000
-    installation.order(exact([name]), expires_at_ms=ends_ms, review_due_at_ms=ends_ms)
-    installation.wait_until(lambda: installation.is_blocked(name), "it is blocked")
+    ends_ms = installation.blocked_until(name, 3.0)
     installation.wait_until(lambda: not installation.is_blocked(name), "it has ended")
     # The gate's disk has the time a moment after the end.
     installation.wait_until(lambda: now_ms() > ends_ms + 1_000, "a second more")

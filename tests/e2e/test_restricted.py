@@ -34,6 +34,7 @@ from tests.e2e.installation import REASONS, Installation, now_ms, ref_of
 from tests.people import request_id, seal
 from tests.ports import free_ports
 from tests.sealed import SealedText
+from tests.waiting import WAIT_SECONDS
 
 RESTRICTED, DELAYED = PublicationMode.RESTRICTED_TARGETS, PublicationMode.DELAYED
 HELD_BY = "cloudflare.com"
@@ -237,7 +238,8 @@ def ask_control_node_and_gate(installation: Restricted, refs: list[OrderRef]) ->
 
     installation.hear("WatchOrders", installation.call(watched()))
     installation.hear("ListOrders", installation.call(client.list_orders()))
-    with urlopen(f"http://127.0.0.1:{installation.metrics_port}/metrics", timeout=5) as page:
+    metrics = f"http://127.0.0.1:{installation.metrics_port}/metrics"
+    with urlopen(metrics, timeout=WAIT_SECONDS) as page:
         installation.hear("metrics", page.read())
     installation.hear("the gate's report", installation.gate_status())
 

@@ -24,9 +24,13 @@ class SealedFile:
     """A memfd that was sealed; given back by `close`, or with the object."""
 
     def __init__(self, fd: int) -> None:
-        """Seal `fd` and take it over; nobody may have it mapped for writing."""
-        self._fd = fd
+        """Seal `fd` and take it over; nobody may have it mapped for writing.
+
+        What could not be sealed stays the caller's.
+        """
+        self._fd = -1
         seal(fd)
+        self._fd = fd
 
     def __del__(self) -> None:
         self.close()

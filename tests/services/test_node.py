@@ -7,7 +7,7 @@ import json
 from structlog.testing import capture_logs
 
 from enforcer.core.state import Roots
-from tests.node_world import BAD, MINUTE_MS, YEAR_MS, blocking, holds
+from tests.node_world import BAD, MINUTE_MS, YEAR_MS, all_shown, blocking, holds
 from tests.waiting import stays, until
 
 # What a node enforces.
@@ -88,6 +88,7 @@ async def test_attestations_wait_for_the_control_plane_and_only_the_newest_comes
         ref = await blocking(world)
         world.land.stop(ref)
         await world.publish()
+        await all_shown(world)
         await until(lambda: not world.gate.blocks("bad.example.org"))
         world.control.is_away = False
         await until(lambda: world.attested and world.attested.ledger_size == len(world.land.leaves))

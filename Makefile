@@ -41,7 +41,8 @@ fix: dev ## what the linters can correct by themselves
 test: check tools ## check, then every test but the long ones
 	$(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile $(ARGS)
 
-long: dev tools ## the tests of minutes: killing a thousand times, cutting, robbing, fuzzing with sanitisers, bad weather, a million names
+long: dev tools ## the tests of minutes: examples drawn anew, killing a thousand times, cutting, robbing, fuzzing with sanitisers, bad weather, a million names
+	$(BIN)/python -m pytest -m "hypothesis and not long" --hypothesis-profile=others -q -n $$(($$(nproc) + 1))
 	$(BIN)/python -m pytest -m long -v -n $$(($$(nproc) + 1)) --dist loadfile $(ARGS)
 
 bench: tools ## measure; ARGS= goes to `python -m bench`

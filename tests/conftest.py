@@ -16,10 +16,10 @@ SIDE_BY_SIDE = "::test_killed_a_thousand_times"
 """Tests of which each has an installation of its own, for many minutes."""
 ROOT = Path(__file__).resolve().parent.parent
 
-# The same examples each time, however slow the machine; --hypothesis-profile=default looks further.
-settings.register_profile(
-    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+# The same examples each time, however slow the machine; `make long` looks at others.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", UNHURRIED, derandomize=True)
+settings.register_profile("others", UNHURRIED)
 settings.load_profile("same")
 
 

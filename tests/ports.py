@@ -6,7 +6,22 @@ import socket
 import weakref
 from typing import Self
 
-from enforcer.app.demo_stage import free_port
+from enforcer.app.demo_stage import free_port  # noqa: TID251 - claimed below
+
+
+def bound_pair() -> tuple[socket.socket, socket.socket]:
+    """Return a UDP and a TCP socket at one port of the loopback address, which is theirs alone."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            tcp.bind(udp.getsockname())
+        except OSError:  # another's, over TCP
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
 
 
 class HeldPort:
@@ -16,17 +31,8 @@ class HeldPort:
     """
 
     def __init__(self) -> None:
-        while True:
-            self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            self._udp.bind(("127.0.0.1", 0))
-            self.place: tuple[str, int] = self._udp.getsockname()
-            try:
-                self._tcp.bind(self.place)
-            except OSError:  # another's, over TCP
-                self.close()
-                continue
-            break
+        self._udp, self._tcp = bound_pair()
+        self.place: tuple[str, int] = self._udp.getsockname()
         self._udp.connect(self.place)  # takes what it sends itself, and nothing else
         for each in (self._udp, self._tcp):  # not before: it must have been drawn alone
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

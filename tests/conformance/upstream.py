@@ -24,6 +24,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from tests.ports import bound_pair
+
 OUR_OCTETS: Final = 1_232
 ADDRESS: Final = "192.0.2.1"
 SOA: Final = "ns.example. hostmaster.example. 1 3600 600 86400 60"
@@ -98,6 +100,7 @@ class Upstream:
     def __post_init__(self) -> None:
         self._scripts: dict[tuple[dns.name.Name, dns.rdatatype.RdataType | None], Script] = {}
         self._udp, self._tcp = bound_pair()
+        self._tcp.listen(128)
         self.place: tuple[str, int] = self._udp.getsockname()
         self._is_ending = threading.Event()
         self._work = ThreadPoolExecutor(max_workers=16)
@@ -212,20 +215,3 @@ def fitted(message: dns.message.Message, room: int) -> bytes:
     message.answer, message.authority, message.additional = [], [], []
     message.flags |= dns.flags.TC
     return message.to_wire()
-
-
-def bound_pair() -> tuple[socket.socket, socket.socket]:
-    """Return a UDP and a listening TCP socket of one port on 127.0.0.1."""
-    while True:
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        udp.bind(("127.0.0.1", 0))
-        try:
-            tcp.bind(udp.getsockname())
-        except OSError:
-            udp.close()
-            tcp.close()
-            continue
-        tcp.listen(128)
-        return udp, tcp

@@ -21,8 +21,8 @@ import pytest
 from tests.backends.gate_tables import compiled, order
 from tests.backends.gate_world import GateUnderTest, gate_folder
 from tests.conformance.client import framed
-from tests.conformance.upstream import bound_pair
 from tests.e2e.lossy import Link, Weather
+from tests.ports import bound_pair
 from tests.waiting import WAIT_SECONDS, eventually
 
 CLIENTS = 16

@@ -7,6 +7,7 @@ from enforcer._native.gate import Gate, GateOptions
 from enforcer.backends.gate_stats import GateStats, map_counts
 from tests.backends.gate_client import framed
 from tests.backends.gate_resolver import Resolver
+from tests.ports import bound_pair
 from tests.waiting import WAIT_SECONDS
 
 ROOT_PROBE = b"\0\0\2\0\1"
@@ -20,22 +21,6 @@ def bound(kind):
     return made
 
 
-def both_at_one_port():
-    """Return a UDP and a TCP socket at one port of the loopback address."""
-    while True:
-        udp = bound(socket.SOCK_DGRAM)
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        tcp.settimeout(WAIT_SECONDS)
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tcp.bind(udp.getsockname())
-        except OSError:  # somebody's client has it on TCP
-            udp.close()
-            tcp.close()
-        else:
-            return udp, tcp
-
-
 def honest(wire):
     (reply,) = Resolver.honest(wire)
     return reply
@@ -47,7 +32,9 @@ class Upstream:
     def __init__(self, opened, sockets):
         self._opened = opened
         self.probes_answered = 0
-        self.udp, self.tcp = map(opened.enter_context, both_at_one_port())
+        self.udp, self.tcp = map(opened.enter_context, bound_pair())
+        for each in (self.udp, self.tcp):
+            each.settimeout(WAIT_SECONDS)
         self.tcp.listen(256)
         self.each_of_ours = [opened.enter_context(bound(socket.SOCK_DGRAM)) for _ in range(sockets)]
         for each in self.each_of_ours:

@@ -12,7 +12,6 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.layers.l2 import CookedLinux, Dot1Q, Ether
 from scapy.utils import wrpcap, wrpcapng
 
-from enforcer.app.demo_stage import free_port
 from enforcer.backends.flow_capture import Capture
 from enforcer.backends.flow_dns import read_message
 from enforcer.backends.flow_exports import Exports, new_index
@@ -21,6 +20,7 @@ from enforcer.backends.flow_tuples import BAD_LINES_MAX, FlowLines
 from enforcer.errors import InputError, UnavailableError
 from enforcer.ports import DnsMessage
 from tests.flows import PLAIN, flow_set, plain_record, read, template, v9
+from tests.ports import free_ports
 
 TRAILS = {
     "evil-test-domain.com": b"exact evil-test-domain.com\n",
@@ -265,7 +265,7 @@ def test_a_file_of_exports_is_read_in_pieces(tmp_path, monkeypatch):
 
 
 def test_datagrams_are_received_until_there_are_enough():
-    exports, ready, port = Exports(), threading.Event(), free_port()
+    exports, ready, (port,) = Exports(), threading.Event(), free_ports(1)
 
     def send():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:

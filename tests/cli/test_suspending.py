@@ -12,7 +12,7 @@ import pytest
 
 from enforcer.app.acts import signed, write_act
 from enforcer.app.demo_land import APPROVER, AUDITOR, OFFICER, OVERSIGHT
-from enforcer.app.demo_stage import ORIGIN, free_port, program
+from enforcer.app.demo_stage import ORIGIN, program
 from enforcer.app.keys import make_request, registration
 from enforcer.app.pki import certify
 from enforcer.backends import durable
@@ -25,6 +25,7 @@ from enforcer.core.policy import DAY_MS
 from tests.cli.test_order import order  # noqa: F401 - a fixture
 from tests.cli.test_order_life import proposed, shown  # noqa: F401 - a fixture
 from tests.e2e.programs import Program
+from tests.ports import free_ports
 from tests.waiting import WAIT_SECONDS
 
 WHY = "It breaks our own mail."
@@ -36,7 +37,7 @@ class Second:
     def __init__(self, stage):
         made, self.stage = stage.installation, stage
         self.place = made.directory / "node-2"
-        self.address = Address(f"127.0.0.1:{free_port()}")
+        self.address = Address(f"127.0.0.1:{free_ports(1)[0]}")
         self.state = self.place / "state"
         config = self.place / "node.toml"
         command = program(["node", "-c", str(config)])

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 
+from bench._installation import Installation
 from enforcer.app.acts import signed, write_act
 from enforcer.app.keys import KeyRequest, make_request, new_key, registration
 from enforcer.app.pki import certify
@@ -26,7 +27,7 @@ from enforcer.backends.keys import PrivateKey
 from enforcer.backends.redis_server import RedisServer
 from enforcer.core.key import Role
 from enforcer.core.policy import DAY_MS
-from tests.e2e.installation import ORIGIN, PASSWORDS, Installation, now_ms
+from tests.e2e.installation import ORIGIN, PASSWORDS, now_ms
 from tests.e2e.programs import Program
 from tests.ports import free_ports
 

@@ -20,8 +20,9 @@ from statistics import median
 from time import perf_counter
 
 from bench import Row, median_row
+from bench._installation import Installation
 from enforcer.core.order import OrderRef
-from tests.e2e.installation import REASONS, Installation, ref_of
+from tests.e2e.installation import REASONS, ref_of
 from tests.node_world import Log, open_copy
 from tests.people import ORIGIN, seal
 

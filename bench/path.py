@@ -24,11 +24,12 @@ from statistics import quantiles
 import redis
 
 from bench import Row, data_path_or_none, median_row
+from bench._installation import Installation
 from bench._moments import Moments, first, last_said
 from enforcer.app.demo_land import AUTHORITY, PROPOSER
 from enforcer.backends.feed_format import FeedKeys
 from enforcer.core.order import OrderRef
-from tests.e2e.installation import ORIGIN, Installation, order_ref
+from tests.e2e.installation import ORIGIN, order_ref
 from tests.e2e.programs import peaks_mb, rss_mb
 
 NAMES = 1_000_000

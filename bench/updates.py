@@ -248,7 +248,8 @@ async def started(folder: Path, gate_dir: Path) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         world = World(folder, Land.founded())
         resolver = stack.enter_context(closing(Resolver()))
-        gate = GateUnderTest(gate_dir, resolver.place, origin=world.land.origin).start()
+        made = GateUnderTest(gate_dir, resolver.place, is_patient=False, origin=world.land.origin)
+        gate = made.start()
         stack.callback(gate.end)
         stack.callback(gate.open.close)
         timed = TimedGate(gate.control)

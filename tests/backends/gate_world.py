@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 NEVER_MS = 600_000
 """A time that no test waits out: what waits so long does so until the test lets it go."""
+NEVER = {"upstream_timeout_ms": NEVER_MS, "upstream_try_ms": NEVER_MS}
 
 MAIN = """
 import json, sys
@@ -70,7 +71,7 @@ class GateUnderTest:
     """The process, and its node's side of the control socket.
 
     It gives up no query and no resolver that is slow, unless a test says when: a busy machine may
-    halt for longer than a gate of its own would wait.
+    halt for longer than a gate of its own would wait. One that is not patient is as it is shipped.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class GateUnderTest:
         *,
         env: dict[str, str] | None = None,
         prefix: Iterable[str] = (),
+        is_patient: bool = True,
         **settings: object,
     ) -> None:
         self.env = os.environ | (env or {})
@@ -91,9 +93,8 @@ class GateUnderTest:
             "upstreams": [resolver],
             "state_dir": str(folder / "state"),
             "control_socket": str(folder / "gate.sock"),
-            "upstream_timeout_ms": NEVER_MS,
-            "upstream_try_ms": NEVER_MS,
             "user": "nobody" if os.getuid() == 0 else None,
+            **(NEVER if is_patient else {}),
             **settings,
         }
         self.change({})

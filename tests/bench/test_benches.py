@@ -10,6 +10,7 @@ import pytest
 
 import bench
 from bench.__main__ import bench_names
+from tests.e2e.installation import Installation
 
 MODULES = [
     each.name
@@ -28,3 +29,10 @@ def test_every_bench_can_be_run_by_its_name(name):
     module = import_module(f"bench.{name}")
     assert not inspect.signature(module.run).parameters
     assert (module.__doc__ or "").strip(), "its first line is its heading in RESULTS.md"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_bench_has_a_gate_that_is_patient_as_those_of_tests_are(module):
+    for each in vars(import_module(module)).values():
+        if inspect.isclass(each) and issubclass(each, Installation):
+            assert not each.is_patient

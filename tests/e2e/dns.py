@@ -32,6 +32,8 @@ class Upstream:
     """The resolver behind the gate: one A record for every name, nothing of any other type."""
 
     def __init__(self) -> None:
+        self.unanswered: set[str] = set()
+        """Names that it says nothing to; nobody but them."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         self._socket.settimeout(0.2)
@@ -56,10 +58,11 @@ class Upstream:
             with suppress(TimeoutError):
                 data, client = self._socket.recvfrom(65_535)
                 with suppress(Exception):  # hostile packets may get this far
-                    self._socket.sendto(self._answer(data), client)
+                    query = DNSRecord.parse(data)
+                    if str(query.q.qname).rstrip(".") not in self.unanswered:
+                        self._socket.sendto(self._answer(query), client)
 
-    def _answer(self, data: bytes) -> bytes:
-        query = DNSRecord.parse(data)
+    def _answer(self, query: DNSRecord) -> bytes:
         reply = query.reply(ra=1, aa=0)
         if query.q.qtype == QTYPE.A:
             reply.add_answer(RR(query.q.qname, QTYPE.A, rdata=A(address_of(str(query.q.qname)))))

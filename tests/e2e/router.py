@@ -76,6 +76,8 @@ class Echo:
 class Router(Installation):
     """The installation, its client and its server."""
 
+    is_patient = False  # it is asked for no names
+
     def __init__(self, network: Network) -> None:
         self.network = network
         super().__init__()

@@ -56,7 +56,10 @@ class Publication:
         self._interval_seconds = interval_seconds
         self._waiting: list[Appended] = []
         self._brought: set[str] = set()
-        """Lists that were put into the feed by this process."""
+        """Lists that were put into the feed by this process.
+
+        It becomes another set whenever some may be gone: what is being put then counts for none.
+        """
         self._fresh: set[str] = set()
         """Those of them that were put there since it was last tidied: acts may name them soon."""
         self._tell_mended: list[Callable[[], None]] = []
@@ -144,6 +147,7 @@ class Publication:
                     self._ledger.files, self._lists, wanted, self._deltas.made(bases)
                 )
             except EnforcerError as error:
+                self._brought = set()  # it may have mended some of it, and told nobody
                 self._is_away(error)
                 return
             if self._problem:
@@ -152,7 +156,7 @@ class Publication:
             for tell in self._tell_compared:
                 tell()
             if found.entries or found.bundles or found.lists or found.was_forged:
-                self._brought.clear()  # what acts may name next may be gone as well
+                self._brought = set()  # what acts may name next may be gone as well
                 for tell in self._tell_mended:
                     tell()
             if found.entries or found.bundles or found.lists:
@@ -189,7 +193,9 @@ class Publication:
         except EnforcerError as error:
             self._is_away(error)
             return
-        self._brought &= kept  # what was brought meanwhile may be gone: the act brings it again
+        finally:
+            # What came meanwhile may be gone, or a part of it: the act brings it again.
+            self._brought = self._brought & kept
         self._tidied_at = now
         if removed:
             log.info("feed_tidied", keys=removed)
@@ -231,8 +237,9 @@ class Publication:
 
     async def _put_list(self, sha256: str) -> None:
         self._fresh.add(sha256)
+        brought = self._brought
         await self._feed.put_list(sha256, self._lists.path(sha256))
-        self._brought.add(sha256)
+        brought.add(sha256)
 
 
 def wanted_lists(state: State, t_ms: int) -> list[str]:

@@ -163,6 +163,7 @@ async def test_pushing_a_stop_into_a_feed_that_is_away_says_so(desk):
 LONG = [b"exact n%04d.example.org\n" % n for n in range(300)]
 OLD, NEW = b"".join(LONG), b"".join(LONG[1:])
 DELTA = b"-" + LONG[0]
+AWAY = UnavailableError("the feed is away", advice="Wait.")
 
 
 def digest(targets):
@@ -298,19 +299,96 @@ async def test_a_list_that_comes_while_the_feed_is_tidied_stays(desk, tidying, m
     assert digest(OLD) in desk.feed.lists
 
 
-async def test_a_list_that_was_tidied_away_as_it_came_is_there_before_the_approval(
-    desk, tidying, monkeypatch
-):
+@pytest.fixture(params=[False, True], ids=["done", "broken_off"])
+def while_tidying(request, desk, tidying, monkeypatch):
+    """Tidy the feed, but something happens just before; that may break off, all being removed."""
     keep_lists = desk.publication._feed.keep_lists
 
-    async def meanwhile(*kept):
+    async def tidy(happens):
+        async def keep(*kept):
+            await happens()
+            removed = await keep_lists(*kept)
+            if request.param:
+                raise AWAY
+            return removed
+
+        monkeypatch.setattr(desk.publication._feed, "keep_lists", keep)
+        await desk.publication._tidy()
+
+    return tidy
+
+
+class SlowProposal:
+    """A proposal whose list is written into the feed; that this is done is told only at the end."""
+
+    def __init__(self, desk, monkeypatch):
+        self._desk = desk
+        self._put_list = desk.publication._feed.put_list
+        self._may_end = asyncio.Event()
+        monkeypatch.setattr(desk.publication._feed, "put_list", self._put_slowly)
+
+    async def begin(self):
+        self._task = asyncio.create_task(self._desk.propose(OLD))
+        await until(lambda: digest(OLD) in self._desk.feed.lists)
+
+    async def end(self):
+        self._may_end.set()
+        return await self._task
+
+    async def _put_slowly(self, *arguments):
+        await self._put_list(*arguments)
+        await self._may_end.wait()
+
+
+async def is_there_when_approved(desk, ref):
+    """Approve an order whose list the feed has lost; tell whether it came before the approval."""
+    assert digest(OLD) not in desk.feed.lists
+    await desk.approve(ref)
+    await until(lambda: holds_all(desk))
+    return desk.feed.lists.get(digest(OLD)) == OLD
+
+
+async def test_a_list_that_was_tidied_away_as_it_came_is_there_before_the_approval(
+    desk, while_tidying
+):
+    async def propose():
         ref.append(await desk.propose(OLD))
-        return await keep_lists(*kept)
 
     ref = []
-    monkeypatch.setattr(desk.publication._feed, "keep_lists", meanwhile)
-    await desk.publication._tidy()
-    assert digest(OLD) not in desk.feed.lists
-    await desk.approve(*ref)
-    await until(lambda: holds_all(desk))
-    assert desk.feed.lists[digest(OLD)] == OLD
+    await while_tidying(propose)
+    assert await is_there_when_approved(desk, *ref)
+
+
+async def test_so_is_one_that_was_still_coming_when_the_tidying_was_over(
+    desk, while_tidying, monkeypatch
+):
+    proposal = SlowProposal(desk, monkeypatch)
+    await while_tidying(proposal.begin)
+    assert await is_there_when_approved(desk, await proposal.end())
+
+
+async def test_so_is_one_that_was_still_coming_when_the_feed_was_wiped_and_mended(
+    desk, monkeypatch
+):
+    proposal = SlowProposal(desk, monkeypatch)
+    await proposal.begin()
+    desk.feed.clear()
+    await desk.publication._compare()
+    assert await is_there_when_approved(desk, await proposal.end())
+
+
+async def test_so_is_one_that_was_wiped_when_the_mending_broke_off(desk, monkeypatch):
+    ref = await desk.propose(OLD)
+    await until(lambda: is_in_step(desk))
+    reconcile = desk.publication._feed.reconcile
+
+    async def breaks_off(*arguments):
+        await reconcile(*arguments)
+        raise AWAY
+
+    desk.feed.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.publication._feed, "reconcile", breaks_off)
+        await desk.publication._compare()
+    await desk.publication._compare()
+    assert await is_there_when_approved(desk, ref)

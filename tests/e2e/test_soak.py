@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -225,21 +227,26 @@ async def resident_kb(gate: GateUnderTest) -> int:
     Not while one of them writes a table to the disk: it is a copy of the first, soon ends, and
     shares meanwhile what is that one's own else.
     """
-    lasting = {gate.process.pid, *gate.workers()}
+    pid = gate.process.pid
+    lasting = {pid, *gate.workers()}
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
-        if processes(gate) == lasting:
+        if processes(pid) == lasting:
             kb = sum(map(private_kb, lasting))
-            if processes(gate) == lasting:
+            if processes(pid) == lasting:
                 return kb
         await asyncio.sleep(0.01)
-    raise AssertionError(f"it has other processes than its workers: {processes(gate) - lasting}")
+    raise AssertionError(f"it has other processes than its workers: {processes(pid) - lasting}")
 
 
-def processes(gate: GateUnderTest) -> set[int]:
-    pid = gate.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {pid, *map(int, children)}
+def processes(pid: int) -> set[int]:
+    """Return a process and all that descend from it, whichever thread of theirs made them."""
+    found = {pid}
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            for child in thread.read_text().split():
+                found |= processes(int(child))
+    return found
 
 
 def private_kb(pid: int) -> int:
@@ -297,6 +304,19 @@ def settled(gate: GateUnderTest) -> dict[str, int] | None:
 @pytest.mark.parametrize("seconds", [5, pytest.param(600, marks=pytest.mark.long)])
 def test_every_query_is_answered_or_was_lost_by_the_network(tmp_path, seconds):
     asyncio.run(rain(tmp_path, seconds))
+
+
+DESCENDING = """
+import subprocess, sys, threading
+child = [sys.executable, "-c", "import os; os.fork(); os.read(0, 1)"]
+threading.Thread(target=subprocess.run, args=(child,)).start()
+"""
+
+
+def test_what_any_thread_has_forked_is_among_the_processes_and_so_is_what_that_forked():
+    with subprocess.Popen([sys.executable, "-c", DESCENDING], stdin=subprocess.PIPE) as begun:
+        eventually(lambda: len(processes(begun.pid)) == 3)
+        begun.stdin.close()
 
 
 async def rain(tmp_path: Path, seconds: float) -> None:

@@ -6,6 +6,7 @@ Real programs all over, and gRPC with mTLS between the nodes. After each test ev
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,22 @@ class Pair(TwoNodes):
     def _second_canary(self) -> CanaryPart:
         return CanaryPart(follows=(Address(self.node_address),))
 
-    def start_impatient(self) -> None:
-        """Have the follower wait but a moment, from a new start on."""
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Have the follower wait but a moment, from a new start on; it is down afterwards."""
         config = self.second("node") / "node.toml"
         patient, impatient = (f"wait_seconds = {each}" for each in (PATIENT_SECONDS, WAIT_SECONDS))
-        assert patient in config.read_text()
-        config.write_text(config.read_text().replace(patient, impatient))
+        text = config.read_text()
+        assert patient in text
+        config.write_text(text.replace(patient, impatient))
+        try:
+            self._start_follower_again()
+            yield
+        finally:
+            config.write_text(text)
+            self.kill("node-2")
+
+    def _start_follower_again(self) -> None:
         self.kill("node-2")
         since_ms = now_ms()
         self.start("node-2")
@@ -104,22 +115,21 @@ def test_a_follower_takes_what_the_canary_passed_and_leaves_out_what_it_blamed(
 def test_beside_a_dead_canary_blocks_come_within_the_bound_and_stops_at_once(
     installation: Pair,
 ) -> None:
-    """Told last: the follower is to wait but a moment from here on."""
     held = installation.order(exact("held.example.org"))
     installation.wait_until(
         lambda: installation.second_blocks("held.example.org"), "the follower blocks it"
     )
     installation.kill("node")
-    installation.start_impatient()
-    began = time.monotonic()
-    installation.order(exact("late.example.org"))
-    installation.stop(held)
-    installation.wait_until(
-        lambda: not installation.second_blocks("held.example.org"), "the stop is obeyed"
-    )
-    installation.wait_until(
-        lambda: installation.second_blocks("late.example.org"), "it waits no longer"
-    )
-    assert time.monotonic() - began >= WAIT_SECONDS, "it has not waited"
-    status = installation.second_status
-    installation.wait_until(lambda: status()["canary"]["untried"] == 1, "it says so")
+    with installation.impatient():
+        began = time.monotonic()
+        installation.order(exact("late.example.org"))
+        installation.stop(held)
+        installation.wait_until(
+            lambda: not installation.second_blocks("held.example.org"), "the stop is obeyed"
+        )
+        installation.wait_until(
+            lambda: installation.second_blocks("late.example.org"), "it waits no longer"
+        )
+        assert time.monotonic() - began >= WAIT_SECONDS, "it has not waited"
+        status = installation.second_status
+        installation.wait_until(lambda: status()["canary"]["untried"] == 1, "it says so")

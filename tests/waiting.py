@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 WAIT_SECONDS = 60.0  # for what must come on a busy machine too; who passes never waits that long
 POLL_SECONDS = 0.005
+NEVER_MS = 600_000
+"""A time that no test waits out: what waits so long does so until the test lets it go."""
 
 
 def eventually(holds: Callable[[], object], within_seconds: float = WAIT_SECONDS) -> object:

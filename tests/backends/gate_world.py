@@ -21,12 +21,10 @@ from enforcer.backends.sealed_table import sealed_copy_of
 from enforcer.ports import GateReport
 from tests.backends.gate_client import Asking, AskingStream
 from tests.backends.gate_tables import ORIGIN
-from tests.waiting import WAIT_SECONDS, eventually
+from tests.waiting import NEVER_MS, WAIT_SECONDS, eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-NEVER_MS = 600_000
-"""A time that no test waits out: what waits so long does so until the test lets it go."""
 NEVER = {"upstream_timeout_ms": NEVER_MS, "upstream_try_ms": NEVER_MS}
 
 MAIN = """

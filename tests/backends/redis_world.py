@@ -20,11 +20,11 @@ from enforcer.backends.tiles import TileLedger
 from enforcer.core.checkpoint import sign_checkpoint
 from enforcer.core.note import VerifierKey
 from enforcer.errors import ConflictError, UnavailableError
+from tests.waiting import WAIT_SECONDS
 
 ORIGIN = "example.org/ledger"
 PRIMARY = "Feed"
 """In upper case too, as operators write it and as no URL's host is."""
-WAIT_SECONDS = 60.0
 SOON_MS = 30
 DOWN_MS = 1_500
 """How long a sentinel waits before it calls a server dead; a busy machine keeps one so long."""

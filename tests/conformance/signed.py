@@ -30,8 +30,8 @@ import dns.rdtypes.ANY.DNSKEY
 import dns.zone
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.conformance.client import WAIT_SECONDS
 from tests.ports import HeldPort
+from tests.waiting import WAIT_SECONDS
 
 DAY: Final = 86_400  # seconds
 ALGORITHM: Final = dns.dnssecalgs.Algorithm.ECDSAP256SHA256

@@ -10,7 +10,6 @@ import dns.rcode
 import pytest
 
 from tests.conformance.client import (
-    WAIT_SECONDS,
     Stream,
     answers,
     framed,
@@ -18,6 +17,7 @@ from tests.conformance.client import (
     read_reply,
 )
 from tests.conformance.upstream import reply
+from tests.waiting import WAIT_SECONDS
 
 
 @pytest.fixture

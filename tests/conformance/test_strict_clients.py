@@ -16,10 +16,10 @@ import dns.rdatatype
 import pytest
 
 from tests.backends.gate_tables import compiled, now_ms, order
-from tests.conformance.client import WAIT_SECONDS, Client, answers
+from tests.conformance.client import Client, answers
 from tests.conformance.signed import CORE, TARGETS, Unbound, behind, make_hierarchy, resolver
 from tests.conformance.world import gate_before
-from tests.waiting import eventually
+from tests.waiting import WAIT_SECONDS, eventually
 
 TYPES = ("A", "AAAA", "HTTPS", "SVCB", "ANY", "DS", "DNSKEY", "NS", "SOA", "PTR", "TXT")
 TYPES_OF_ZONES = ("DS", "DNSKEY", "NS", "SOA")

@@ -8,10 +8,9 @@ from enforcer.backends.gate_stats import GateStats, map_counts
 from tests.backends.gate_client import framed
 from tests.backends.gate_resolver import Resolver
 from tests.ports import bound_pair
-from tests.waiting import WAIT_SECONDS
+from tests.waiting import NEVER_MS, WAIT_SECONDS
 
 ROOT_PROBE = b"\0\0\2\0\1"
-NEVER_MS = 600_000
 
 
 def bound(kind):

@@ -6,7 +6,6 @@ import asyncio
 import json
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from enforcer.core.guard import GuardScan
 from enforcer.core.policy import Pins
 from enforcer.errors import IntegrityError, RefusedError, UnavailableError
 from enforcer.services import bases, layers
+from tests.descriptors import open_files
 from tests.node_world import WORSE, World, blocking, cannot, holds, in_the_ledger, stopped_here
 from tests.people import seal
 from tests.waiting import stays, until
@@ -417,8 +417,10 @@ async def test_a_base_that_cannot_be_compiled_keeps_no_small_change_back(world, 
 
 
 async def test_descriptors_do_not_grow_with_updates(world):
+    before = open_files()
+
     def open_count() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
+        return len(open_files() - before)
 
     async with world.running() as node:
         await blocking(world)

@@ -190,6 +190,8 @@ async def test_a_silent_connection_is_given_up_and_a_heartbeat_keeps_it(served):
             was_cut, longest = await looked_at(source, seconds=1.2)
             if longest < 0.5:  # else both ends, which share a process, may have been halted
                 break
+        else:
+            pytest.fail("both ends were halted each time: nothing is shown")
         assert not was_cut
 
 

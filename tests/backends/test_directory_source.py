@@ -139,9 +139,10 @@ async def test_a_copy_gives_what_a_list_differs_in(book, source, tmp_path):
 
 async def until_it_hangs(source, hangs):
     """Look until a look does; one that is given up before the thread came to it never does."""
-    while not hangs():
-        with pytest.raises(UnavailableError, match="has not answered"):
-            await source.head()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not hangs():
+            with pytest.raises(UnavailableError, match="has not answered"):
+                await source.head()
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES])
@@ -172,7 +173,7 @@ async def test_a_medium_that_hangs_is_away_and_holds_one_thread(book, tmp_path, 
 
     def hangs(path, **bounds):
         hanging.append(path)
-        goes_on.wait(30)
+        goes_on.wait(WAIT_SECONDS)
         return read(path, **bounds)
 
     monkeypatch.setattr(durable, "read_file", hangs)
@@ -221,15 +222,17 @@ async def test_no_more_looks_wait_for_a_medium_that_hangs_than_may(book, tmp_pat
 
     def hanging(*_, **__):
         hangs.set()
-        goes_on.wait()
+        goes_on.wait(WAIT_SECONDS)
 
     monkeypatch.setattr(durable, "read_file", hanging)
-    await until_it_hangs(source, hangs.is_set)
-    looks = [source.head() for _ in range(lone_thread.JOBS_MAX + 10)]
-    refusals = await asyncio.gather(*looks, return_exceptions=True)
-    assert all("has not answered" in refusal.message for refusal in refusals)
-    assert source._thread._jobs.qsize() == lone_thread.JOBS_MAX
-    goes_on.set()
+    try:
+        await until_it_hangs(source, hangs.is_set)
+        looks = [source.head() for _ in range(lone_thread.JOBS_MAX + 10)]
+        refusals = await asyncio.gather(*looks, return_exceptions=True)
+        assert all("has not answered" in refusal.message for refusal in refusals)
+        assert source._thread._jobs.qsize() == lone_thread.JOBS_MAX
+    finally:
+        goes_on.set()
 
 
 async def test_a_copy_that_is_not_whole_is_not_read_again_in_a_hurry(book, tmp_path):

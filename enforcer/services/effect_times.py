@@ -34,6 +34,11 @@ class EffectTimes:
         self._sizes: dict[int, int] = {}
         """How many entries stood behind the last change of an order's time."""
 
+    @property
+    def have_begun(self) -> bool:
+        """Whether there was a look already."""
+        return self._held is not None
+
     def remember(self, times: Iterable[EffectTime]) -> None:
         """Take in what an earlier process of this node attested."""
         self._times = {each.order_index: each for each in times}

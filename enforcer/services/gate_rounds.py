@@ -61,6 +61,8 @@ class GateRounds:
         """Called after each round."""
         self._pace = pace
         self.effects = EffectTimes()
+        self._found: frozenset[int] | None = None
+        """What the firewall held when that was known first; None: it is not known yet."""
         self.applying = Applying()
         self.told = Told()
         self.shown: Plan | None = None
@@ -92,6 +94,10 @@ class GateRounds:
         at_firewall: frozenset[int] | None = frozenset()
         if firewall is not None and firewall.is_real:
             at_firewall = firewall.enforced
+        if not self.effects.have_begun:  # it waits for no gate, and may have been given all by now
+            if self._found is None:
+                self._found = at_firewall
+            at_firewall = self._found
         if report is not None:
             enforced = enforced_by(report, t_ms, at_firewall)
             self.effects.look(t_ms, *enforced, report.ledger_size)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from enforcer.core.attestation import EFFECT_AGE_MS_MAX, EFFECTS_MAX, EffectTime
+from enforcer.backends.memory_firewall import FirewallMemory
+from enforcer.core.attestation import EFFECT_AGE_MS_MAX, EFFECTS_MAX, EffectTime, GateState
 from enforcer.core.table import Binding, DnsMeasure, IpMeasure, OrderRow
 from enforcer.ports import GateMode, GateReport
 from enforcer.services.effect_times import EffectTimes, enforced_by
 from tests.node_world import BAD, MINUTE_MS, WORSE, blocking, holds, in_the_ledger
 from tests.people import T0_MS
+from tests.services.firewall_node import order
 from tests.waiting import stays, until
 
 END_MS = T0_MS + 30 * 86_400_000
@@ -218,6 +220,40 @@ async def test_what_a_node_had_read_and_its_gate_not_taken_is_in_force_when_that
     async with world.running():
         await until(lambda: ref.entry_index in effects(world))
         assert first.entry_index not in effects(world)
+
+
+async def with_an_address(world) -> int:
+    """Have an order against an address enforced and attested; return its index."""
+    world.firewall = FirewallMemory()
+    async with world.running():
+        ref = order(world)
+        await world.publish()
+        await until(lambda: world.blocks("192.0.2.7") and ref.entry_index in effects(world))
+    world.clock.ms += MINUTE_MS
+    world.control.attestations.clear()
+    world.gate.is_away = True
+    return ref.entry_index
+
+
+async def test_what_its_firewall_has_before_its_gate_answers_is_in_force_once_both_have_it(world):
+    """After a reboot the kernel is empty, and a gate comes with its last table, but later."""
+    index = await with_an_address(world)
+    world.firewall = FirewallMemory()
+    async with world.running():
+        await until(lambda: world.blocks("192.0.2.7"))
+        await until(lambda: world.status["gate"]["state"] == "UNREACHABLE")
+        world.gate.is_away = False
+        await until(lambda: effects(world) == {index: EffectTime(index, world.clock.ms, None)})
+
+
+async def test_what_its_firewall_had_kept_has_no_time_though_its_gate_answers_later(world):
+    await with_an_address(world)
+    (world.state_dir / "attestation.json").unlink()
+    async with world.running():
+        await until(lambda: world.attested.gate is GateState.UNREACHABLE)
+        world.gate.is_away = False
+        ref = await blocking(world, WORSE, "worse.example.org")
+        await until(lambda: holds(world) and effects(world).keys() == {ref.entry_index})
 
 
 def test_a_clock_that_was_hours_ahead_leaves_no_times_to_come():

@@ -46,6 +46,7 @@ class BaseCompiler:
         self._wake = asyncio.Event()
         self._wanted: tuple[Plan, int] | None = None
         self._ready: Base | None = None
+        self._is_taken_back = False
         self._hopeless: Recipe | None = None
         self._refused: tuple[Recipe, float] | None = None  # and until when
         self._culprits: dict[RowKey, InputError] = {}
@@ -60,8 +61,8 @@ class BaseCompiler:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a base that nobody has taken yet."""
-        return self._ready is not None
+        """Whether there is a base that nobody has taken yet; one taken back is none."""
+        return self._ready is not None and not self._is_taken_back
 
     def want(self, plan: Plan, floor_ms: int) -> None:
         """Have a base compiled for the plan, unless that is known to lead nowhere."""
@@ -78,12 +79,12 @@ class BaseCompiler:
 
     def take(self) -> Base | None:
         """Return the base that has become ready, once; from then on it is the caller's."""
-        ready, self._ready = self._ready, None
+        ready, self._ready, self._is_taken_back = self._ready, None, False
         return ready
 
     def take_back(self, base: Base) -> None:
         """Keep a base that could not be handed over now; the next `take` returns it."""
-        self._ready = base
+        self._ready, self._is_taken_back = base, True
 
     def take_faults(self) -> tuple[dict[RowKey, InputError], str | None]:
         """Return what was left out as impossible, and the list found altered; each once."""

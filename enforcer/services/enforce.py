@@ -95,7 +95,8 @@ class Enforcer:
     def is_settled(self) -> bool:
         """Whether nothing of the last plan waits for a base that is compiled, or handed over next.
 
-        One that is ready while the gate does not answer is not handed over next.
+        One that is ready while the gate does not answer is not handed over next, nor is one that
+        could not be handed over: nobody knows when it can.
         """
         is_next = self._bases.is_ready and self.report is not None
         return not (self._is_waiting and (self._bases.is_compiling or is_next))

@@ -155,6 +155,32 @@ async def test_a_base_that_is_ready_while_the_gate_is_asked_is_no_difference_eit
         assert all(each.gate is GateState.HOLDS_TABLE for each in said[count:])
 
 
+async def test_a_base_that_is_ready_and_cannot_be_laid_is_a_difference_at_once(world, small):
+    """What has changed since cannot be compiled, and the gate answers."""
+    async with world.running():
+        ref, compile_overlay = await blocking(world), world.work.compile_overlay
+
+        async def without_memory(_job):
+            raise UnavailableError("no memory is left", advice="Call again.")
+
+        await until(lambda: holds(world))
+        world.work.may_compile.clear()
+        await in_the_ledger(world, LARGE)
+        await until(lambda: len(world.work.bases[-1].orders) == 2)
+        world.land.stop(ref)  # so the base does not do without an overlay
+        await world.publish()
+        await until(lambda: not world.gate.blocks("bad.example.org"))
+        await stays(lambda: world.attested.gate is GateState.HOLDS_TABLE, looks=10)
+        world.work.compile_overlay = without_memory
+        world.work.may_compile.set()
+        await until(lambda: world.attested.gate is GateState.DIFFERS)  # and no minute is over
+        gone = {each.order_index: each.out_at_ms for each in world.attested.effects}
+        assert gone[ref.entry_index] is not None
+        world.work.compile_overlay = compile_overlay
+        await until(lambda: world.gate.blocks("n1.large.example.org") and holds(world))
+        assert not world.gate.blocks("bad.example.org")
+
+
 async def test_an_overlay_that_has_grown_is_folded_into_a_new_base(world, eager):
     async with world.running():
         await blocking(world)

@@ -18,7 +18,7 @@ from enforcer.services import bases, layers
 from tests.descriptors import open_files
 from tests.node_world import WORSE, World, blocking, cannot, holds, in_the_ledger, stopped_here
 from tests.people import seal
-from tests.waiting import stays, until
+from tests.waiting import WAIT_SECONDS, stays, until
 
 NEW = b"exact new.example.org\n"
 LARGE = b"".join(sorted(b"exact n%d.large.example.org\n" % number for number in range(20)))
@@ -457,5 +457,6 @@ async def test_descriptors_do_not_grow_with_updates(world):
             world.land.stop(ref)
             if at < 4:
                 counts.append(open_count())
-        # A file may be open just now in a thread.
-        await until(lambda: open_count() <= max(counts))
+        # A file may be open just now in a thread; each look is a collection, and takes its time.
+        async with asyncio.timeout(WAIT_SECONDS):
+            await until(lambda: open_count() <= max(counts))
